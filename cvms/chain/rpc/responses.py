@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
@@ -251,6 +253,11 @@ def read(kind: type[T], answer: Any, method: str) -> T:
         raise unexpected(method, str(error)) from None
 
 
+def reader(kind: Any, method: str) -> Callable[[Any], Any]:
+    """Return the parser of a response of this kind."""
+    return partial(read, kind, method=method)
+
+
 def unexpected(method: str, why: str) -> RpcError:
     """Return the error for a response that breaks the interface."""
     return RpcError(UNEXPECTED_SHAPE, f"{method} answered something unexpected: {why}")
@@ -319,6 +326,17 @@ def transaction(answer: TransactionResponse, method: str) -> TransactionRecord:
         instructions=instructions,
         fee=Lamports(meta.fee),
     )
+
+
+def record(signature: str, answer: Any) -> TransactionRecord | None:
+    """Return a result of getTransaction, None for null. Raises RpcError."""
+    if answer is None:
+        return None
+    got = read(TransactionResponse, answer, "getTransaction")
+    found = transaction(got, "getTransaction")
+    if found.signature != signature:
+        raise unexpected("getTransaction", "another transaction")
+    return found
 
 
 def _instruction(

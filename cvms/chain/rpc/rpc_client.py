@@ -7,7 +7,7 @@ when no node responds. Source of the shapes: https://solana.com/docs/rpc/http.
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -19,13 +19,13 @@ from cvms.chain.rpc import call_params, responses
 from cvms.chain.rpc.call_params import (
     ACCOUNTS_PER_CALL,
     MAX_TRANSACTION_VERSION,
-    STATUSES_PER_CALL,
     at,
     slice_of,
 )
 from cvms.chain.rpc.endpoint_probe import EndpointProbe
 from cvms.chain.rpc.responses import (
     AccountsAt,
+    Count,
     InContext,
     LatestBlockhash,
     SignatureInfo,
@@ -34,8 +34,9 @@ from cvms.chain.rpc.responses import (
     StatusesAt,
     TransactionRecord,
     read,
+    reader,
 )
-from cvms.chain.rpc.status_quorum import merge_statuses, statuses_from
+from cvms.chain.rpc.status_quorum import in_chunks, merge_statuses, statuses_from
 from cvms.chain.rpc.transport.call_state import Call, unchecked
 from cvms.chain.rpc.transport.endpoint_pool import Endpoint
 from cvms.chain.rpc.transport.endpoint_state import EndpointState, states
@@ -83,6 +84,10 @@ class RpcClient:
         """The newest slot of any trusted endpoint; 0 before the first response."""
         return Slot(self._transport.pool.newest_slot)
 
+    def each_endpoint(self) -> list[RpcClient]:
+        """Return a client for each healthy endpoint, which asks no other, best endpoint first."""
+        return [RpcClient(each) for each in self._transport.each_endpoint()]
+
     async def probe(self) -> Slot:
         """Query every endpoint at once and return the newest confirmed slot, within 1.5 s.
 
@@ -118,18 +123,14 @@ class RpcClient:
         self, commitment: Commitment, *, min_context_slot: Slot | None = None
     ) -> Slot:
         options = at(commitment, minContextSlot=min_context_slot)
-        return Slot(
-            await self.call("getSlot", [options], parse=_reader(responses.Count, "getSlot"))
-        )
+        return Slot(await self.call("getSlot", [options], parse=reader(Count, "getSlot")))
 
     async def get_block_height(
         self, commitment: Commitment, *, min_context_slot: Slot | None = None
     ) -> BlockHeight:
         options = at(commitment, minContextSlot=min_context_slot)
         method = "getBlockHeight"
-        return BlockHeight(
-            await self.call(method, [options], parse=_reader(responses.Count, method))
-        )
+        return BlockHeight(await self.call(method, [options], parse=reader(Count, method)))
 
     async def get_latest_blockhash(
         self,
@@ -139,7 +140,7 @@ class RpcClient:
     ) -> LatestBlockhash:
         method = "getLatestBlockhash"
         options = at(commitment, minContextSlot=min_context_slot)
-        parse = _reader(InContext[responses.BlockhashResponse], method)
+        parse = reader(InContext[responses.BlockhashResponse], method)
         got = await self.call(method, [options], parse=parse)
         height = BlockHeight(got.value.last_valid_block_height)
         return LatestBlockhash(got.value.blockhash, height, Slot(got.context.slot))
@@ -147,7 +148,7 @@ class RpcClient:
     async def get_balance(
         self, address: Pubkey, *, commitment: Commitment = Commitment.CONFIRMED
     ) -> Lamports:
-        parse = _reader(InContext[responses.Count], "getBalance")
+        parse = reader(InContext[Count], "getBalance")
         got = await self.call("getBalance", [str(address), at(commitment)], parse=parse)
         return Lamports(got.value)
 
@@ -222,7 +223,7 @@ class RpcClient:
             filters=[{"memcmp": memcmp}],
             dataSlice=slice_of(data_slice),
         )
-        parse = _reader(InContext[list[responses.KeyedAccountResponse]], method)
+        parse = reader(InContext[list[responses.KeyedAccountResponse]], method)
         got = await self.call(method, [str(program), options], parse=parse)
         accounts = [(each.pubkey, responses.account(each.account, method)) for each in got.value]
         return Slot(got.context.slot), accounts
@@ -267,7 +268,7 @@ class RpcClient:
         version = MAX_TRANSACTION_VERSION
         options = at(commitment, encoding="json", maxSupportedTransactionVersion=version)
         calls = [
-            Call(method, [each, options], partial(_record, each), may_lack=True)
+            Call(method, [each, options], partial(responses.record, each), may_lack=True)
             for each in signatures
         ]
         records: list[TransactionRecord | None] = []
@@ -304,7 +305,7 @@ class RpcClient:
             )
             return result
 
-        return await _in_chunks(signatures, read_chunk)
+        return await in_chunks(signatures, read_chunk)
 
     async def statuses_everywhere(
         self, signatures: Sequence[str], *, min_context_slot: Slot
@@ -320,7 +321,7 @@ class RpcClient:
             replies = await self.everywhere("getSignatureStatuses", call_params.statuses(chunk))
             return merge_statuses(replies, count=len(chunk), min_context_slot=min_context_slot)
 
-        return await _in_chunks(signatures, read_chunk)
+        return await in_chunks(signatures, read_chunk)
 
     async def statuses_by_endpoint(
         self, signatures: Sequence[str]
@@ -380,7 +381,7 @@ class RpcClient:
             sigVerify=sig_verify,
             replaceRecentBlockhash=replace_recent_blockhash,
         )
-        parse = _reader(InContext[responses.SimulationResponse], method)
+        parse = reader(InContext[responses.SimulationResponse], method)
         got = await self.call(method, [base64.b64encode(wire).decode(), options], parse=parse)
         value, slot = got.value, Slot(got.context.slot)
         return Simulation(value.err, value.logs or [], value.units_consumed or 0, slot)
@@ -391,33 +392,6 @@ class RpcClient:
         Takes at most FEE_ADDRESSES_PER_CALL addresses.
         """
         method = "getRecentPrioritizationFees"
-        parse = _reader(list[responses.FeeResponse], method)
+        parse = reader(list[responses.FeeResponse], method)
         got = await self.call(method, [[str(each) for each in addresses]], parse=parse)
         return [each.prioritization_fee for each in got]
-
-
-async def _in_chunks(
-    signatures: Sequence[str], read_chunk: Callable[[list[str]], Awaitable[StatusesAt]]
-) -> StatusesAt:
-    slots: list[Slot] = []
-    statuses: list[SignatureStatus | None] = []
-    for start in range(0, len(signatures), STATUSES_PER_CALL):
-        chunk = await read_chunk(list(signatures[start : start + STATUSES_PER_CALL]))
-        slots.append(chunk.slot)
-        statuses += chunk.statuses
-    return StatusesAt(min(slots, default=Slot(0)), statuses)
-
-
-def _reader(kind: Any, method: str) -> Callable[[Any], Any]:
-    """Return the parser of a response of this kind."""
-    return partial(read, kind, method=method)
-
-
-def _record(signature: str, answer: Any) -> TransactionRecord | None:
-    if answer is None:
-        return None
-    got = read(responses.TransactionResponse, answer, "getTransaction")
-    record = responses.transaction(got, "getTransaction")
-    if record.signature != signature:
-        raise responses.unexpected("getTransaction", "another transaction")
-    return record

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any, Literal
 
+import httpx
 import pytest
 
 from cvms.chain.rpc.error_codes import SLOT_SKIPPED, TRANSACTION_NOT_FOUND
 from cvms.chain.rpc.responses import SignatureInfo, StatusesAt
-from cvms.chain.rpc.rpc_client import RpcClient
+from cvms.chain.rpc.rpc_client import RpcClient, open_rpc
 from cvms.chain.rpc.transport.call_state import Call
 from cvms.chain.types import Slot
 from cvms.errors import GapNotClosed, RpcError
+from cvms.nursery.indexing.indexer import STUCK_ROUNDS
+from tests.chain.rpc.scripted_node import Reply, nodes
 from tests.nursery.forking import Forking, opened
 
 Answer = Literal["error", "newest", "empty"]
@@ -181,3 +185,51 @@ async def test_a_hole_in_a_ledger_takes_nothing_back(forking: Forking) -> None:
     assert [(kind, amount) for kind, _, amount in await forking.published()] == [("event", 100)]
     await world.settler().run_once()
     assert await forking.differing() == {}
+
+
+async def test_a_list_that_stays_out_of_order_is_asked_of_another_endpoint(
+    forking: Forking,
+) -> None:
+    """Its preferred node lists the newest first within a block, and then the wrong way round."""
+    world, owner = forking.world, await opened(forking)
+    for amount in (100, 20, 3):
+        await forking.act((owner, world.deposit(owner, amount)))
+    async with httpx.AsyncClient() as http:
+
+        async def reversing(request: Any) -> Reply:
+            body = (await http.post(world.chain.rpc_url, json=request)).json()
+            if isinstance(request, dict) and request["method"] == "getSignaturesForAddress":
+                body["result"].reverse()
+            return Reply(json.dumps(body).encode())
+
+        async with nodes(reversing) as [node]:
+            async with open_rpc([node.url]) as alone:
+                indexer = world.indexer(rpc=alone)
+                for _ in range(2 * STUCK_ROUNDS):
+                    with pytest.raises(GapNotClosed):
+                        await indexer.catch_up()
+                assert "lists" in str(world.progress.problem)
+                assert await world.history(owner) == []
+            async with open_rpc([node.url, world.chain.rpc_url]) as both:
+                indexer = world.indexer(rpc=both)
+                for _ in range(STUCK_ROUNDS * 2):
+                    with pytest.raises(GapNotClosed):
+                        await indexer.catch_up()
+                await forking.catch_up(indexer)
+    assert world.progress.problem is None
+    assert [amount for _, amount, _ in await world.history(owner)] == [100, 20, 3]
+
+
+async def test_a_transaction_that_no_node_gives_is_named_as_the_reason(forking: Forking) -> None:
+    world, owner = forking.world, await opened(forking)
+    await forking.act((owner, world.deposit(owner, 100)))
+    world.chain.faults.history.missing = 1
+    indexer = world.indexer()
+    for _ in range(STUCK_ROUNDS):
+        assert not await indexer.catch_up()
+    cursor = await world.cursor()
+    assert cursor is not None
+    assert cursor.signature in str(world.progress.problem)
+    world.chain.faults.clear()
+    await forking.catch_up(indexer)
+    assert world.progress.problem is None

@@ -59,10 +59,13 @@ class FailoverTransport:
         *,
         timeout: float,
         metrics: Metrics | None,
+        only: Endpoint | None = None,
     ) -> None:
         self.pool = pool
+        self._http = http
         self._attempts = RequestSender(pool, http, metrics)
         self._timeout = timeout
+        self._only = only
         self.metrics = metrics
         self._ids = itertools.count(1)
 
@@ -70,6 +73,15 @@ class FailoverTransport:
     def available(self) -> bool:
         """False while every endpoint is marked down, so that calls fail at once."""
         return self.pool.available
+
+    def each_endpoint(self) -> list[FailoverTransport]:
+        """Return a transport for each healthy endpoint, which asks no other."""
+        return [
+            FailoverTransport(
+                self.pool, self._http, timeout=self._timeout, metrics=self.metrics, only=each
+            )
+            for each in self.pool.candidates()
+        ]
 
     async def call(
         self,
@@ -231,9 +243,7 @@ class FailoverTransport:
         tries = FailoverState(calls, repeatable=repeatable)
         while not tries.over:
             request = self._request([calls[place] for place in tries.unresolved], at_slot)
-            order = self.pool.candidates(
-                at_slot=request.at_slot, methods=set(request.methods), without=tries.tried
-            )
+            order = self._candidates(request.at_slot, set(request.methods), without=tries.tried)
             if not order:
                 break
             limit = self.pool.batch_limit(order[0])
@@ -275,8 +285,14 @@ class FailoverTransport:
 
     def _batch_size(self, calls: Sequence[Call], at_slot: int) -> int:
         methods = {call.method for call in calls}
-        order = self.pool.candidates(at_slot=at_slot, methods=methods)
+        order = self._candidates(at_slot, methods)
         return self.pool.batch_limit(order[0]) if order else MAX_BATCH
+
+    def _candidates(
+        self, at_slot: int, methods: Collection[str], *, without: Collection[Endpoint] = ()
+    ) -> list[Endpoint]:
+        order = self.pool.candidates(at_slot=at_slot, methods=methods, without=without)
+        return order if self._only is None else [each for each in order if each is self._only]
 
     def _all_unavailable(self) -> ChainUnavailable:
         return all_unavailable(self.pool.all())
