@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from cvms.chain.rpc.call_params import MAX_TRANSACTION_VERSION, STATUSES_PER_CALL
+from cvms.chain.rpc.chain_tips import Tip
 from cvms.chain.rpc.responses import Count, read
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.rpc.transport.call_state import Call
@@ -24,6 +25,8 @@ from cvms.errors import RpcError
 
 BLOCKS_PER_CALL = 8
 """A block's signatures are about 150 kB on a busy chain."""
+BLOCKHASH_BLOCKS = 150
+"""Blocks for which a blockhash is valid."""
 MAX_SLOTS = 2000
 """A blockhash is valid for 150 blocks, and few slots are skipped."""
 
@@ -76,16 +79,33 @@ async def proven_absent(
     *,
     after: Slot,
     through: BlockHeight,
-    seen: Slot,
+    tip: Tip,
 ) -> frozenset[str]:
     """Return those signatures that are in no finalized block of those in question.
 
-    These are the blocks of slots after `after`, up to the height `through`. `seen` is a finalized
-    slot beyond them. Raises RpcError and ChainUnavailable.
+    These are the blocks of slots after `after`, up to the height `through`, of which the oldest
+    are too old for a blockhash that is valid up to that height. `tip` is a finalized block beyond.
+    Raises RpcError and ChainUnavailable.
     """
-    absent = await _lacked_by_two(rpc, signatures, after=after, seen=seen)
+    absent = await _lacked_by_two(rpc, signatures, after=after, seen=tip.slot)
     rest = [each for each in signatures if each not in absent]
+    if not rest:
+        return absent
+    after = await _later_start(rpc, after, BlockHeight(through - BLOCKHASH_BLOCKS), tip)
     return absent | await none_contains(rpc, rest, after=after, through=through)
+
+
+async def _later_start(rpc: RpcClient, after: Slot, oldest: BlockHeight, tip: Tip) -> Slot:
+    """Return the slot of a block up to the height `oldest`, or `after` if that is as late."""
+    distance = 2 * (tip.height - oldest)
+    while tip.slot - distance > after:
+        start = Slot(tip.slot - distance)
+        slots = await _slots(rpc, start, Slot(start + BLOCKS_PER_CALL - 1), Commitment.FINALIZED)
+        for block in await _read_blocks(rpc, slots[:1], Commitment.FINALIZED):
+            if block is not None and block.height <= oldest:
+                return block.slot
+        distance *= 2
+    return after
 
 
 async def _lacked_by_two(

@@ -73,7 +73,7 @@ class ExpiryProof:
                 [row.signature for row in window],
                 after=Slot(min(row.since_slot for row in window)),
                 through=BlockHeight(max(row.last_valid_block_height for row in window)),
-                seen=tips.finalized.slot,
+                tip=tips.finalized,
             )
             for row in window:
                 proven = row.signature in absent

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from solders.keypair import Keypair
 
-from cvms.chain.rpc.absence_proof import lacks_transaction, none_contains
+from cvms.chain.rpc.absence_proof import lacks_transaction, none_contains, proven_absent
+from cvms.chain.rpc.chain_tips import Tip
 from cvms.chain.rpc.rpc_client import RpcClient, open_rpc
 from cvms.chain.types import BlockHeight, Commitment, Slot
 from cvms.localnet.ledger.chain import LocalnetChain
@@ -126,3 +127,30 @@ async def test_a_slot_that_a_node_calls_skipped_though_the_next_block_follows_it
     async with nodes(Ledger(missing=7)) as [node], open_rpc([node.url]) as rpc:
         assert await lacks_transaction(rpc, "x", Slot(7), commitment=CONFIRMED) is None
         assert await lacks_transaction(rpc, "x", Slot(8), commitment=CONFIRMED) is True
+
+
+async def test_of_a_long_time_only_the_blocks_in_which_a_blockhash_is_valid_are_read() -> None:
+    """A proposal may be a day older than its transaction."""
+
+    class Long(Ledger):
+        async def __call__(self, request: Any) -> Reply:
+            if isinstance(request, dict):
+                first, *rest = request["params"]
+                if request["method"] == "getBlocks":
+                    return result(request, list(range(first, min(rest[0], 100_000) + 1)))
+                if request["method"] != "getBlock":
+                    return error(request, -32601)
+                asked.append(first)
+            return await super().__call__(request)
+
+    asked: list[int] = []
+    async with nodes(Long()) as [node], open_rpc([node.url]) as rpc:
+        found = await proven_absent(
+            rpc,
+            ["x", "s99900"],
+            after=Slot(5),
+            through=BlockHeight(99_950),
+            tip=Tip(Slot(100_000), BlockHeight(100_000)),
+        )
+    assert found == {"x"}
+    assert len(asked) < 400
