@@ -118,11 +118,14 @@ class TransactionRecord:
 
 @dataclass(frozen=True, slots=True)
 class Simulation:
-    """Outcome of a simulation. `err` is the node's JSON, None for success."""
+    """Outcome of a simulation. `err` is the node's JSON, None for success.
+
+    `units_consumed` is None when the node does not say.
+    """
 
     err: Any
     logs: list[str]
-    units_consumed: int
+    units_consumed: int | None
     slot: Slot
 
 
@@ -170,9 +173,9 @@ class StatusResponse(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class SimulationResponse(msgspec.Struct, frozen=True, rename="camel"):
-    err: Any = None
+    err: Any
     logs: list[str] | None = None
-    units_consumed: Count | None = None
+    units_consumed: Any = None
 
 
 class FeeResponse(msgspec.Struct, frozen=True, rename="camel"):

@@ -384,7 +384,8 @@ class RpcClient:
         parse = reader(InContext[responses.SimulationResponse], method)
         got = await self.call(method, [base64.b64encode(wire).decode(), options], parse=parse)
         value, slot = got.value, Slot(got.context.slot)
-        return Simulation(value.err, value.logs or [], value.units_consumed or 0, slot)
+        units = value.units_consumed if type(value.units_consumed) is int else None
+        return Simulation(value.err, value.logs or [], units, slot)
 
     async def get_recent_prioritization_fees(self, addresses: Sequence[Pubkey]) -> list[int]:
         """Return one fee for each recent slot, in micro-lamports per compute unit.
