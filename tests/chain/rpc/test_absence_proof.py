@@ -135,11 +135,11 @@ async def test_of_a_long_time_only_the_blocks_in_which_a_blockhash_is_valid_are_
     class Long(Ledger):
         async def __call__(self, request: Any) -> Reply:
             if isinstance(request, dict):
+                if request["method"] not in ("getBlock", "getBlocks"):
+                    return error(request, -32601)
                 first, *rest = request["params"]
                 if request["method"] == "getBlocks":
                     return result(request, list(range(first, min(rest[0], 100_000) + 1)))
-                if request["method"] != "getBlock":
-                    return error(request, -32601)
                 asked.append(first)
             return await super().__call__(request)
 
