@@ -15,8 +15,9 @@ import trustme
 from cvms.http.framework.edge import Edge
 from cvms.http.framework.routing import Route
 from cvms.http.service_info import openapi, swagger_ui
+from cvms.localnet import Timing
 from cvms.store.postgres.database import Database, open_database
-from tests.harness.localnet import Localnet, start_localnet
+from tests.harness.localnet import FAST, Localnet, start_localnet
 from tests.harness.processes import ServerForker, server_forker
 from tests.postgres_server import BLANK, new_database, set_to_noon
 from tests.postgres_server import postgres_server as postgres_server_for_tests
@@ -99,9 +100,15 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
-async def localnet(nursery: trio.Nursery) -> Localnet:
-    """An in-memory local chain with fast slots, the program, the mint and a funded operator."""
-    return await start_localnet(nursery)
+def timing() -> Timing:
+    """The slots of the local chain: fast, unless a folder's tests override it."""
+    return FAST
+
+
+@pytest.fixture
+async def localnet(nursery: trio.Nursery, timing: Timing) -> Localnet:
+    """An in-memory local chain with the program, the mint and a funded operator."""
+    return await start_localnet(nursery, timing)
 
 
 @pytest.fixture(scope="session")

@@ -40,12 +40,12 @@ class Localnet:
         }
 
 
-async def start_localnet(nursery: trio.Nursery) -> Localnet:
-    """Start an in-memory chain with fast slots, the program, the mint and a funded operator."""
+async def start_localnet(nursery: trio.Nursery, timing: localnet.Timing) -> Localnet:
+    """Start an in-memory chain with the program, the mint and a funded operator."""
     programs = load_programs({})
     chain: localnet.Running = await nursery.start(
         partial(
-            localnet.serve, port=0, ledger=None, programs=bundled_programs(programs), timing=FAST
+            localnet.serve, port=0, ledger=None, programs=bundled_programs(programs), timing=timing
         )
     )
     nursery.start_soon(BlockProducer(chain.chain).run)

@@ -7,6 +7,7 @@ from functools import partial
 
 import httpx
 
+from cvms.chain.transactions.priority_fees import PriorityFees
 from cvms.chain.transactions.sponsorship_policy import FeeCaps
 from cvms.chain.yields.sources import pools_among
 from cvms.nursery.delivery.leader_notifications import LeaderNotifications
@@ -176,6 +177,7 @@ def build_operator_submitter(resources: Resources) -> OperatorSubmitter:
     return OperatorSubmitter(
         key=key,
         rpc=resources.rpc,
+        fees=PriorityFees(resources.rpc, resources.metrics),
         programs=resources.programs,
         submit_wake=resources.submit_wake,
     )
