@@ -221,7 +221,8 @@ class LocalnetChain:
         for key, account in written:
             self.accounts.put(key, self.tip.slot, account)
         after = read_balances(keys.all, self.accounts.latest)
-        meta = transaction_meta(outcome, keys=keys, before=before, after=after)
+        message = transaction.message
+        meta = transaction_meta(outcome, message, keys=keys, before=before, after=after)
         entry = self._entry(transaction, keys.all, meta)
         self._record(entry, written)
         for observer in self.observers:
