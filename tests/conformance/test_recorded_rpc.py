@@ -11,7 +11,7 @@ from solders.token.state import Mint
 
 from cvms import localnet
 from cvms.config.loader import load_programs
-from cvms.dev.localnet import bundled_programs
+from cvms.dev.chain_setup import bundled_programs
 from cvms.localnet.types import Commitment
 from tests.conformance.node import AskedNode
 from tests.conformance.recording import exchanges
@@ -46,5 +46,4 @@ async def test_recorded_questions_are_answered_alike(nursery: trio.Nursery) -> N
         found = {str(each): await node.differences(each, cast) for each in exchanges()}
     unlike = {each: differing for each, differing in found.items() if differing}
     expected = {str(each) for each in exchanges() if each.number in UNLIKE}
-    print(f"{len(found) - len(unlike)} of {len(found)} alike")
     assert set(unlike) == expected, unlike

@@ -102,10 +102,6 @@ class SubscriptionHub:
     def behind(self) -> int:
         return self._node.faults.lag
 
-    def received(self, signature: str) -> None:
-        slot = self._chain.tip.slot
-        self._notify_all(lambda subscription: subscription.received(signature, slot))
-
     def processed(self, entry: Entry) -> None:
         tip = self._chain.tip
         in_step = self._notified_height[Commitment.PROCESSED] == tip.height and not self.behind

@@ -38,9 +38,6 @@ class Subscription:
     commitment: Commitment | None = None
     finished: bool = field(default=False, compare=False)
 
-    def received(self, signature: str, slot: int) -> Iterator[Json]:
-        return iter(())
-
     def entries(self, entries: Iterable[Entry]) -> Iterator[Json]:
         return iter(())
 
@@ -127,15 +124,14 @@ class LogsSubscription(Subscription):
 
 @dataclass(slots=True, kw_only=True)
 class SignatureSubscription(Subscription):
-    """Notifies once that a transaction reached the commitment, and then is finished."""
+    """Notifies once that a transaction reached the commitment, and then is finished.
+
+    A validator that leads its slots never notifies that it has received a transaction.
+    """
 
     name = "signature"
     signature: str
     notify_received: bool
-
-    def received(self, signature: str, slot: int) -> Iterator[Json]:
-        if self.notify_received and signature == self.signature:
-            yield at_slot(slot, "receivedSignature")
 
     def entries(self, entries: Iterable[Entry]) -> Iterator[Json]:
         for entry in entries:

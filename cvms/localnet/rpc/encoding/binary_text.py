@@ -29,7 +29,7 @@ def decode_base58(text: str) -> bytes:
 
 def decode_base64(text: str) -> bytes:
     """Decode base64 with canonical padding. Raises NotDecodable."""
-    raw = text.encode()
+    raw = text.encode(errors="surrogatepass")
     body = raw.rstrip(b"=")
     padding = len(raw) - len(body)
     for index, byte in enumerate(body):

@@ -67,7 +67,7 @@ def _decode(text: str, encoding: str, kind: str) -> bytes:
     longest, raw = MAX_TEXT[encoding], MAX_BYTES
     if encoding == "base64" and text[:2] >= V1_PREFIX:
         longest, raw = MAX_V1_TEXT, MAX_V1_BYTES
-    length = len(text.encode())
+    length = len(text.encode(errors="surrogatepass"))
     if length > longest:
         raise invalid_params(
             f"{encoding} encoded {kind} too large: {length} bytes "

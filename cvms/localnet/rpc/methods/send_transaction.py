@@ -56,8 +56,6 @@ def submit(node: Node, transaction: VersionedTransaction) -> str:
     Raises ConnectionCut if a fault loses the reply.
     """
     signature = str(transaction.signatures[0])
-    for observer in node.chain.observers:
-        observer.received(signature)
     faults, sends = node.faults, node.faults.sends
     if not faults.happens(sends.drop):
         if faults.happens(sends.late):
