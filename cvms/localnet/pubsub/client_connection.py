@@ -174,17 +174,19 @@ class PubSubClient:
             raise call.error
         name = call.method
         raise_injected_error(self._hub.node, name)
+        if name not in SIGNATURES or (name in METHODS and name != "getVersion"):
+            raise RpcError(METHOD_NOT_FOUND, "Method not found")
+        params = check_params(call.params, SIGNATURES[name])
         if name in SUBSCRIBE:
-            params = check_params(call.params, SIGNATURES[name])
             subscribed.append(self._hub.subscribe(self, SUBSCRIBE[name](params)))
             return subscribed[-1]
         if name in UNSUBSCRIBE:
-            params = check_params(call.params, SIGNATURES[name])
             if not self._hub.unsubscribe(self, params.integer(0)):
                 raise RpcError(INVALID_PARAMS, "Invalid subscription id.")
             return True
         if name == "getVersion":
-            return METHODS[name](self._hub.node, check_params(call.params, SIGNATURES[name]))
+            return METHODS[name](self._hub.node, params)
+        # Blocks and votes are known, but off, as on a validator without options.
         raise RpcError(METHOD_NOT_FOUND, "Method not found")
 
 

@@ -243,6 +243,19 @@ SIGNATURES: Mapping[str, tuple[Kind, ...]] = MappingProxyType(
         "surfnet_writeProgram": (TEXT, TEXT, USIZE, Optional(TEXT)),
         "accountSubscribe": (TEXT, Optional(ACCOUNT)),
         "accountUnsubscribe": UNSUBSCRIBE,
+        "blockSubscribe": (
+            Enum({"all": None, "mentionsAccountOrProgram": TEXT}),
+            Optional(
+                with_commitment(
+                    "RpcBlockSubscribeConfig",
+                    encoding=Optional(TRANSACTION_ENCODING),
+                    transactionDetails=Optional(DETAILS),
+                    showRewards=Optional(BOOL),
+                    maxSupportedTransactionVersion=Optional(U8),
+                )
+            ),
+        ),
+        "blockUnsubscribe": UNSUBSCRIBE,
         "logsSubscribe": (
             Enum({"all": None, "allWithVotes": None, "mentions": Array(TEXT)}),
             Optional(with_commitment("RpcTransactionLogsConfig")),
@@ -265,5 +278,7 @@ SIGNATURES: Mapping[str, tuple[Kind, ...]] = MappingProxyType(
         "slotUnsubscribe": UNSUBSCRIBE,
         "slotsUpdatesSubscribe": NONE,
         "slotsUpdatesUnsubscribe": UNSUBSCRIBE,
+        "voteSubscribe": NONE,
+        "voteUnsubscribe": UNSUBSCRIBE,
     }
 )

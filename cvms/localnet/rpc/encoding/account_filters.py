@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from solders.account import Account
+from solders.pubkey import Pubkey
 
 from cvms.localnet.rpc.call.params import CallOptions
 from cvms.localnet.rpc.call.rpc_errors import invalid_params
@@ -16,6 +17,9 @@ MAX_FILTERS = 4
 MAX_MEMCMP_BYTES = 128
 MAX_BASE58_LENGTH, MAX_BASE64_LENGTH = 175, 172
 """The longest texts that can encode so many bytes."""
+
+MINT_OFFSET, OWNER_OFFSET = 0, 32
+"""Where a token account has its mint and its owner."""
 
 TOO_LARGE = "Invalid param: DataTooLarge"
 
@@ -44,6 +48,17 @@ class AccountFilters:
             and all(content.match(data) for content in self.contents)
             and (not self.token_accounts_only or token_account(account) is not None)
         )
+
+    def require_whole_keys(self) -> None:
+        """Refuse to compare a part of a token account's owner or mint. Raises RpcError."""
+        for name, offset in (("owner", OWNER_OFFSET), ("mint", MINT_OFFSET)):
+            for content in self.contents:
+                length = len(content.expected)
+                if content.offset == offset and length != Pubkey.LENGTH:
+                    raise invalid_params(
+                        f"Incorrect byte length {length} for SPL token {name} filter, "
+                        f"expected {Pubkey.LENGTH}"
+                    )
 
 
 def read_filters(config: CallOptions) -> AccountFilters:

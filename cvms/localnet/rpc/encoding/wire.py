@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from solders.errors import BincodeError
 from solders.message import from_bytes_versioned
+from solders.signature import Signature
 from solders.transaction import SanitizeError, VersionedTransaction
 
 from cvms.errors import CvmsError
@@ -53,9 +54,15 @@ def read_message(text: str) -> AnyMessage:
     try:
         reader = WireReader(wire)
         reader.message()
-        return from_bytes_versioned(wire[: reader.position])
+        message = from_bytes_versioned(wire[: reader.position])
     except (BincodeError, NotDeserializable, ValueError) as error:
         raise invalid_params(f"failed to deserialize {MESSAGE}: {error}") from None
+    try:
+        signatures = [Signature.default()] * message.header.num_required_signatures
+        VersionedTransaction.populate(message, signatures).sanitize()
+    except SanitizeError as error:
+        raise invalid_params(f"invalid transaction message: {error}") from None
+    return message
 
 
 def _decode(text: str, encoding: str, kind: str) -> bytes:

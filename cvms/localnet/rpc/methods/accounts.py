@@ -13,6 +13,7 @@ from cvms.localnet.rpc.call.view import open_view
 from cvms.localnet.rpc.encoding.account_encoding import read_format
 from cvms.localnet.rpc.encoding.account_filters import read_filters
 from cvms.localnet.types import Json
+from cvms.localnet.vm.token_layouts import TOKEN_PROGRAMS
 
 MAX_MULTIPLE_ACCOUNTS = 100
 
@@ -51,6 +52,8 @@ def get_multiple_accounts(node: Node, params: Params) -> Json:
 def get_program_accounts(node: Node, params: Params) -> Json:
     program, config = params.pubkey(0), params.options(1)
     filters = read_filters(config)
+    if program in TOKEN_PROGRAMS:
+        filters.require_whole_keys()
     view = open_view(node, config)
     shape = read_format(config)
     owned: list[tuple[Pubkey, Account]] = [

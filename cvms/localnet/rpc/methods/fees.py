@@ -16,7 +16,7 @@ MAX_ADDRESSES = 128
 
 
 def get_recent_prioritization_fees(node: Node, params: Params) -> Json:
-    """Return the lowest price of a transaction in each recent block.
+    """Return the lowest price of a transaction in each recent block that has one.
 
     With addresses, only transactions that wrote all of them count.
     """
@@ -26,11 +26,9 @@ def get_recent_prioritization_fees(node: Node, params: Params) -> Json:
     addresses = frozenset(read_pubkey(text) for text in texts)
     tip = node.tip
     return [
-        {
-            "slot": block.slot,
-            "prioritizationFee": _lowest(node.entries_in(block.slot), addresses),
-        }
+        {"slot": block.slot, "prioritizationFee": _lowest(entries, addresses)}
         for block in node.chain.blocks.after(tip.height - MAX_HASH_AGE, tip.height)
+        if (entries := node.entries_in(block.slot))
     ]
 
 
