@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from solders.keypair import Keypair
 
 from cvms.chain.rpc.rpc_client import RpcClient
+from cvms.chain.transactions.priority_fees import PriorityFees
 from cvms.chain.transactions.sponsorship_policy import FeeCaps
 from cvms.chain.types import Programs
 from cvms.chain.yields.rate_cache import RateCache
@@ -79,6 +80,7 @@ def create_app(
         config=config,
         database=database,
         rpc=rpc,
+        fees=PriorityFees(rpc, metrics),
         programs=programs,
         operator=_operator_key(config, programs, operator, operator_funds),
         hub=hub,

@@ -16,8 +16,6 @@ from tests.nursery.world import World
 @pytest.fixture
 async def world(database: Database, localnet: Localnet) -> AsyncIterator[World]:
     """The chain and the database, with what the tasks share."""
-    # The indexer cannot yet recover from the error that 4.2 gives for a dropped cursor.
-    localnet.running.faults.history.unknown_cursor = "newest"
     async with open_rpc([localnet.rpc_url]) as rpc:
         yield World(localnet.running, rpc, localnet.programs, localnet.operator, database)
 

@@ -74,8 +74,6 @@ class FaultInjector:
         """End all faults."""
         for node in self.nodes:
             node.faults.clear()
-            # The indexer cannot yet recover from the error that 4.2 gives for a dropped cursor.
-            node.faults.history.unknown_cursor = "newest"
         if self.injected["refuse_database"]:
             self._allow_connections(True)
 

@@ -7,6 +7,7 @@ from functools import partial
 
 import httpx
 
+from cvms.chain.transactions.priority_fees import PriorityFees
 from cvms.chain.transactions.sponsorship_policy import FeeCaps
 from cvms.chain.yields.sources import pools_among
 from cvms.nursery.delivery.leader_notifications import LeaderNotifications
@@ -175,6 +176,7 @@ def _operator(resources: Resources) -> OperatorSubmitter:
     return OperatorSubmitter(
         key=key,
         rpc=resources.rpc,
+        fees=PriorityFees(resources.rpc, resources.metrics),
         programs=resources.programs,
         submit_wake=resources.submit_wake,
     )

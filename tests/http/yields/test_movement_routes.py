@@ -20,6 +20,7 @@ from cvms.chain.program.addresses import vault_address
 from cvms.chain.program.instructions import yield_pool
 from cvms.chain.program.yield_pool_accounts import pool_address, position_address
 from cvms.chain.transactions.compute_budget import simulate_and_limit
+from cvms.chain.transactions.priority_fees import PriorityFees
 from cvms.chain.transactions.sponsorship_policy import FeeCaps
 from cvms.chain.transactions.vault_builders import fetch_vault
 from cvms.chain.transactions.versioned import parse_base64
@@ -32,6 +33,7 @@ from cvms.dev.chain_setup import local_yield_sources
 from cvms.errors import ConfigurationError, ProgramRefused
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.operations import yield_plans
+from cvms.metrics import Metrics
 from cvms.nursery.ledger.vault_rows import vault_row
 from cvms.nursery.run import serve
 from cvms.operator_key import OperatorKey
@@ -356,7 +358,9 @@ async def test_a_program_whitelisted_during_the_request_changes_nothing(
     )
     await by_governance(localnet, front, added)
     with pytest.raises(ProgramRefused, match="AccountNotEnoughKeys"):
-        await simulate_and_limit(front.rpc, programs, plan.built)
+        await simulate_and_limit(
+            front.rpc, programs, plan.built, fees=PriorityFees(front.rpc, Metrics())
+        )
 
 
 async def test_deposits_go_to_the_first_pool_and_withdrawals_to_the_one_that_has_enough(

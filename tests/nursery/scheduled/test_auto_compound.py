@@ -11,6 +11,7 @@ from solders.keypair import Keypair
 from cvms.chain.program import instructions
 from cvms.chain.rpc.responses import Simulation
 from cvms.chain.rpc.rpc_client import RpcClient
+from cvms.chain.transactions.priority_fees import PriorityFees
 from cvms.chain.transactions.sponsorship_policy import FeeCaps
 from cvms.errors import ChainTimeout, ProgramRefused
 from cvms.nursery.scheduled.auto_compound import AutoCompounder
@@ -50,6 +51,7 @@ def compounder(
                 budget=FeeBudget(owner=None, everybody=None),
             ),
             rpc=rpc or world.rpc,
+            fees=PriorityFees(rpc or world.rpc, world.metrics),
             programs=world.programs,
             submit_wake=world.submit_wake,
         ),

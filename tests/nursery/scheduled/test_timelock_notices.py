@@ -16,6 +16,7 @@ from cvms.chain.program import instructions
 from cvms.chain.rpc.responses import Simulation
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.transactions.chain_clock import chain_now
+from cvms.chain.transactions.priority_fees import PriorityFees
 from cvms.chain.transactions.release_builder import VAULTS_PER_TRANSACTION
 from cvms.chain.transactions.sponsorship_policy import FeeCaps
 from cvms.errors import ChainTimeout, ProgramRefused
@@ -53,6 +54,7 @@ def scheduler(
                 budget=FeeBudget(owner=None, everybody=None),
             ),
             rpc=rpc or world.rpc,
+            fees=PriorityFees(rpc or world.rpc, world.metrics),
             programs=world.programs,
             submit_wake=world.submit_wake,
         ),
