@@ -33,7 +33,7 @@ class Hole(FailoverTransport):
         answer = await self._whole.call(method, params, **options)
         if method != "getSignaturesForAddress":
             return answer
-        return [each for each in answer if each["signature"] != self._missing]
+        return [each for each in answer if each.signature != self._missing]
 
 
 async def rebuild(
