@@ -18,7 +18,7 @@ from cvms.chain.program import instructions
 from tests.scenario.checks import Violation, same_list
 from tests.scenario.clients import Client, Intent
 from tests.scenario.context import TIMING, ScenarioContext, connect
-from tests.scenario.fault_injection import FaultInjector
+from tests.scenario.fault_injection import MAX_FAULT_SECONDS, FaultInjector
 from tests.scenario.invariants import check_invariants
 from tests.scenario.listeners import CONFLATED, Listener
 from tests.scenario.tables import read_tables
@@ -41,7 +41,8 @@ class Scenario:
     faults: int = 6
     actions_per_slot: int = 3
     fault_kinds: tuple[str, ...] = ()
-    """Names of FAULTS in fault_injection.py. Empty for all of them."""
+    """Names of FAULTS in fault_injection.py, and of providers' DRAWS. Empty for all of FAULTS."""
+    longest_fault: float = MAX_FAULT_SECONDS
     drop_rate: float = 0.0
     blackout_seconds: float = 0.0
     max_kill_interval: float = 2.0
@@ -79,6 +80,8 @@ async def run_scenario(context: ScenarioContext, scenario: Scenario) -> Outcome:
         context.database_url,
         random.Random(rng.random()),
         kinds=scenario.fault_kinds,
+        providers=context.providers,
+        longest=scenario.longest_fault,
         drop_rate=scenario.drop_rate,
         blackout_seconds=scenario.blackout_seconds,
     )

@@ -11,12 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.provider_proxy.drawn_faults import DRAWS
 from tests.scenario.clients import IGNORE_HTTPX_WARNING
 from tests.scenario.context import scenario_context
 from tests.scenario.scenario_runner import Scenario, run_scenario
 from tests.scenario.servers import ServerForker
 
 DEFAULT_SEEDS = "0-23"
+PROVIDER_FAULT_SECONDS = 3.0
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings(IGNORE_HTTPX_WARNING)]
 
@@ -35,3 +37,23 @@ async def test_the_database_matches_the_chain(
         outcome = await run_scenario(context, Scenario(seed=seed))
     command = f"make scenario SEEDS={seed}"
     assert not outcome.violations, "\n".join([command, *map(str, outcome.violations)])
+
+
+@pytest.mark.parametrize("seed", seeds(os.environ.get("SCENARIO_SEEDS", DEFAULT_SEEDS)))
+async def test_the_database_matches_the_chain_behind_providers_with_faults(
+    seed: int, forker: ServerForker, database_url: str, tmp_path: Path
+) -> None:
+    """Even seeds have one provider, odd ones two, of which one at a time has faults."""
+    scenario = Scenario(
+        seed=seed,
+        fault_kinds=(*DRAWS, "fork", "lost_sends"),
+        longest_fault=PROVIDER_FAULT_SECONDS,
+        kills=1,
+    )
+    async with scenario_context(
+        forker, tmp_path, database_url, endpoints=1 + seed % 2, providers=True
+    ) as context:
+        outcome = await run_scenario(context, scenario)
+    command = f"make scenario SEEDS={seed}"
+    faults = f"faults: {dict(outcome.injected)}"
+    assert not outcome.violations, "\n".join([command, faults, *map(str, outcome.violations)])
