@@ -120,11 +120,19 @@ class Localnet:
 
 
 @pytest.fixture
-async def localnet(nursery: trio.Nursery) -> Localnet:
-    """An in-memory local chain with fast slots, the program, the mint and a funded operator."""
+def timing() -> chain.Timing:
+    """The slots of the local chain: fast, unless a folder's tests override it."""
+    return FAST
+
+
+@pytest.fixture
+async def localnet(nursery: trio.Nursery, timing: chain.Timing) -> Localnet:
+    """An in-memory local chain with the program, the mint and a funded operator."""
     programs = load_programs({})
     running: chain.Running = await nursery.start(
-        partial(chain.serve, port=0, ledger=None, programs=bundled_programs(programs), timing=FAST)
+        partial(
+            chain.serve, port=0, ledger=None, programs=bundled_programs(programs), timing=timing
+        )
     )
     nursery.start_soon(BlockProducer(running.chain).run)
     operator = Keypair()

@@ -283,9 +283,14 @@ async def judged(world: World, reconciler: Reconciler) -> None:
     with held_clock(world.chain.chain):
         await world.indexer().catch_up()
         await reconciler.full_pass()
-        world.chain.chain.advance(6)
+        finalize(world)
         await world.indexer().catch_up()
         await reconciler.resolve_pending()
+
+
+def finalize(world: World) -> None:
+    """Finalize everything, however many slots that takes."""
+    world.chain.chain.advance(world.chain.chain.timing.finalized_lag + 2)
 
 
 @contextmanager

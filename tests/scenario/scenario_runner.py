@@ -17,7 +17,7 @@ from solders.keypair import Keypair
 from cvms.chain.program import instructions
 from tests.scenario.checks import Violation, same_list
 from tests.scenario.clients import Client, Intent
-from tests.scenario.context import TIMING, ScenarioContext, connect
+from tests.scenario.context import ScenarioContext, connect
 from tests.scenario.fault_injection import MAX_FAULT_SECONDS, FaultInjector
 from tests.scenario.invariants import check_invariants
 from tests.scenario.listeners import CONFLATED, Listener
@@ -73,7 +73,8 @@ async def run_scenario(context: ScenarioContext, scenario: Scenario) -> Outcome:
             step = instructions.add_delegate(context.programs, owner=key, delegate=operator)
             wallets.send_or_fail(owner, step)
     wallets.empty_and_reopen(wallets.owners[0])
-    context.chain.advance(TIMING.finalized_lag + 1)  # so that no fork undoes the setup
+    # So that no fork undoes the setup.
+    context.chain.advance(context.chain.timing.finalized_lag + 1)
     listeners = [Listener(context.server.url) for _ in range(2)]
     injector = FaultInjector(
         context.nodes,

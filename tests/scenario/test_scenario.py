@@ -11,14 +11,20 @@ from pathlib import Path
 
 import pytest
 
+from cvms.localnet import Timing
 from tests.provider_proxy.drawn_faults import DRAWS
 from tests.scenario.clients import IGNORE_HTTPX_WARNING
-from tests.scenario.context import scenario_context
+from tests.scenario.context import TIMING, scenario_context
 from tests.scenario.scenario_runner import Scenario, run_scenario
 from tests.scenario.servers import ServerForker
 
 DEFAULT_SEEDS = "0-23"
+REAL_LAGS = Timing(slot_seconds=0.05, confirmed_lag=1, finalized_lag=31)
+"""Those of a real chain: passes of the reconciler follow each other faster than finality."""
+REAL_LAGS_EVERY = 8
+"""Seeds, of which one has the lags of a real chain."""
 PROVIDER_FAULT_SECONDS = 3.0
+"""Longest time of a provider's fault: rounds of the indexer and passes of the reconciler."""
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings(IGNORE_HTTPX_WARNING)]
 
@@ -33,7 +39,8 @@ def seeds(text: str) -> list[int]:
 async def test_the_database_matches_the_chain(
     seed: int, forker: ServerForker, database_url: str, tmp_path: Path
 ) -> None:
-    async with scenario_context(forker, tmp_path, database_url) as context:
+    timing = REAL_LAGS if seed % REAL_LAGS_EVERY == 0 else TIMING
+    async with scenario_context(forker, tmp_path, database_url, timing=timing) as context:
         outcome = await run_scenario(context, Scenario(seed=seed))
     command = f"make scenario SEEDS={seed}"
     assert not outcome.violations, "\n".join([command, *map(str, outcome.violations)])
@@ -50,8 +57,9 @@ async def test_the_database_matches_the_chain_behind_providers_with_faults(
         longest_fault=PROVIDER_FAULT_SECONDS,
         kills=1,
     )
+    timing = REAL_LAGS if seed // 2 % REAL_LAGS_EVERY == 0 else TIMING
     async with scenario_context(
-        forker, tmp_path, database_url, endpoints=1 + seed % 2, providers=True
+        forker, tmp_path, database_url, timing=timing, endpoints=1 + seed % 2, providers=True
     ) as context:
         outcome = await run_scenario(context, scenario)
     command = f"make scenario SEEDS={seed}"

@@ -9,7 +9,7 @@ import structlog
 import trio
 from solders.message import MessageV0
 
-from cvms.chain.rpc.limits import FEE_ADDRESSES_PER_CALL
+from cvms.chain.rpc.call_params import FEE_ADDRESSES_PER_CALL
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.errors import ChainUnavailable, RpcError
 from cvms.metrics import Metrics

@@ -55,13 +55,17 @@ LIST_SECONDS = 600.0
 
 @dataclass(frozen=True, slots=True)
 class PendingDifference:
-    """A reading that differs from the database.
+    """The oldest reading that differs from the database, unless the row is of a later slot.
 
-    `attempts` counts consecutive readings at which row and history did not agree either.
+    `attempts` counts consecutive such readings at which row and history did not agree either.
     """
 
     chain: ExpectedState
     attempts: int = 0
+
+    def outdated(self, ledger: VaultLedger) -> bool:
+        """Return whether the vault has changed since the reading."""
+        return ledger.row is not None and ledger.row.slot > self.chain.slot
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -148,7 +152,7 @@ class Reconciler:
             async with self.database.connection() as conn:
                 await pass_position.advance(conn, after=after, to=owners[-1])
             return True
-        self._sums_due = trio.current_time()
+        self._sums_due = self._sums_due or trio.current_time()
         listing = position.listed_ago >= LIST_SECONDS
         if listing:
             await self.check(await self._aggregate_check.find_mismatched_owners())
@@ -170,11 +174,13 @@ class Reconciler:
             ledgers = await self._read_ledgers(page)
             for chain in expected_states(readings, ledgers, mint=self.programs.mint):
                 owner, ledger = chain.row.owner, ledgers[chain.row.owner]
-                if self._differences(chain, ledger):
+                pending = self._pending.get(owner)
+                if not self._differences(chain, ledger):
+                    self._drop_pending(owner)
+                # A newer reading is final later: with each pass, and so never.
+                elif pending is None or pending.outdated(ledger):
                     attempts = 0 if row_matches_history(ledger) else self._attempts(owner) + 1
                     self._pending[owner] = PendingDifference(chain, attempts)
-                else:
-                    self._drop_pending(owner)
 
     async def resolve_pending(self) -> None:
         """Resolve pending differences whose slot is indexed and finalized."""
@@ -212,13 +218,13 @@ class Reconciler:
         ledgers = await self._read_ledgers(owners)
         differing, changed = [], []
         for owner in owners:
-            chain, row = self._pending[owner].chain, ledgers[owner].row
-            if not self._differences(chain, ledgers[owner]):
+            pending = self._pending[owner]
+            if not self._differences(pending.chain, ledgers[owner]):
                 self._drop_pending(owner)
-            elif row is None or row.slot <= chain.slot:
-                differing.append(owner)
-            else:  # the vault has changed since the reading
+            elif pending.outdated(ledgers[owner]):
                 changed.append(owner)
+            else:
+                differing.append(owner)
         for owner in owners:
             if self._attempts(owner) >= BUSY_ATTEMPTS:
                 await self._reindex_busy(owner)

@@ -10,6 +10,7 @@ from solders.pubkey import Pubkey
 
 from cvms.chain.program.addresses import token_account
 from cvms.chain.transactions.versioned import parse_base64
+from tests.conftest import Localnet
 from tests.http.conftest import Json, Served, Service, running
 from tests.http.wallets import (
     USDT,
@@ -25,6 +26,7 @@ from tests.http.wallets import (
     submit,
     with_vault,
 )
+from tests.nursery.world import held_clock
 
 WITHDRAW = "/api/vault/withdraw"
 
@@ -285,6 +287,20 @@ async def test_an_expired_transaction_is_refused(front: Service) -> None:
         await conn.execute("UPDATE submissions SET last_valid_block_height = 0")
     reply = await front.post("/api/transactions", body)
     assert (reply.status_code, reply.json()["code"]) == (422, "transaction_expired")
+
+
+async def test_a_node_that_does_not_know_the_blockhash_yet_makes_nothing_expire(
+    front: Service, localnet: Localnet
+) -> None:
+    """A load balancer may ask one node for the blockhash and another, behind it, to simulate."""
+    wallet = await funded(front)
+    chain = localnet.running.chain
+    with held_clock(chain):
+        chain.advance(6)
+        body = cosigned(wallet, await initialize(front, wallet))
+        localnet.running.faults.lag = 4
+        reply = await front.post("/api/transactions", body)
+    assert reply.status_code == 202, reply.text
 
 
 async def test_an_invalid_transaction_is_a_400(front: Service) -> None:

@@ -24,7 +24,7 @@ from cvms.store.security import audit_log
 from cvms.store.vaults import history, vaults
 from tests.nursery.indexing.test_every_instruction import every_event, lock
 from tests.nursery.indexing.test_indexer import cancelled_after
-from tests.nursery.world import World, address, held_clock, judged, running, until
+from tests.nursery.world import World, address, finalize, held_clock, judged, running, until
 
 
 async def entries(world: World) -> list[ReconciliationRow]:
@@ -96,7 +96,7 @@ async def two_vaults(world: World) -> tuple[Keypair, Keypair]:
     await world.act(alice, world.withdraw(alice, 7))
     await world.act(alice, world.deposit(alice, 11))
     await world.indexer(batch_size=3).catch_up()
-    world.chain.chain.advance(6)
+    finalize(world)
     await world.indexer().catch_up()
     return alice, bob
 
@@ -244,7 +244,7 @@ async def test_nothing_is_healed_before_it_is_final(world: World) -> None:
     await reconciler.resolve_pending()
     assert await entries(world) == []
     assert reconciler._pending
-    world.chain.chain.advance(6)
+    finalize(world)
     await world.indexer().catch_up()
     await reconciler.resolve_pending()
     assert await entries(world)
@@ -268,7 +268,7 @@ async def test_truncated_logs_prove_nothing_and_are_logged_once_a_pass(world: Wo
     assert counted(world, "history_deposited", healed=False) == 1
     for _ in range(2):  # again in the same pass, as when the vault moves
         await reconciler.check(each.owner for each in once)
-        world.chain.chain.advance(6)
+        finalize(world)
         await world.indexer().catch_up()
         await reconciler.resolve_pending()
     assert len(await entries(world)) == len(once)
@@ -318,7 +318,7 @@ async def test_two_replicas_heal_a_difference_once(world: World) -> None:
     replicas = [world.reconciler(), world.reconciler()]
     for each in replicas:
         await each.full_pass()
-    world.chain.chain.advance(6)
+    finalize(world)
     await world.indexer().catch_up()
     async with trio.open_nursery() as nursery:
         for each in replicas:

@@ -20,6 +20,7 @@ SLOT_SKIPPED = -32007
 LONG_TERM_STORAGE_SLOT_SKIPPED = -32009
 UNSUPPORTED_TRANSACTION_VERSION = -32015
 MIN_CONTEXT_SLOT_NOT_REACHED = -32016
+FILTER_TRANSACTION_NOT_FOUND = -32020
 
 
 def invalid_params(message: str) -> RpcError:
@@ -61,6 +62,10 @@ def unsupported_version(version: int) -> RpcError:
         "the request again with the following configuration parameter: "
         f'"maxSupportedTransactionVersion": {version}',
     )
+
+
+def filter_transaction_not_found(signature: str) -> RpcError:
+    return RpcError(FILTER_TRANSACTION_NOT_FOUND, f"Transaction {signature} not found")
 
 
 def preflight_failure(message: str, result: Json) -> RpcError:

@@ -6,7 +6,11 @@ from cvms.errors import RpcError
 from cvms.localnet.ledger.recent_blocks import STATUS_AGE
 from cvms.localnet.node.node import Node
 from cvms.localnet.rpc.call.params import CallOptions, Params, read_signature
-from cvms.localnet.rpc.call.rpc_errors import INVALID_PARAMS, invalid_params
+from cvms.localnet.rpc.call.rpc_errors import (
+    INVALID_PARAMS,
+    filter_transaction_not_found,
+    invalid_params,
+)
 from cvms.localnet.rpc.call.view import View, open_view
 from cvms.localnet.rpc.encoding.transaction_encoding import read_transaction_format
 from cvms.localnet.types import Commitment, Entry, Json
@@ -70,25 +74,26 @@ def _status(node: Node, signature: str, *, search: bool) -> Json:
 
 
 def get_signatures_for_address(node: Node, params: Params) -> Json:
-    """Return signatures, newest first.
-
-    An unknown `before` gives an empty list. An unknown `until` is ignored.
-    """
+    """Return signatures, newest first. Raises RpcError for an unknown `before` or `until`."""
     address, config = params.pubkey(0), params.options(1)
     limit = config.slot("limit")
     limit = MAX_SIGNATURES if limit is None else limit
     if not 1 <= limit <= MAX_SIGNATURES:
         raise invalid_params(f"Invalid limit; max {MAX_SIGNATURES}")
     view = confirmed_view(node, config)
-    below = (view.block.slot + 1, 0)
-    if (before := config.fields.get("before")) is not None:
-        position = node.position(str(read_signature(before)))
-        if position is None:
+    known: dict[str, tuple[int, int]] = {}
+    for name in ("before", "until"):
+        if (given := config.fields.get(name)) is None:
+            continue
+        signature = str(read_signature(given))
+        position = node.position(signature)
+        if position is not None and position[0] <= view.block.slot:
+            known[name] = position
+        elif node.faults.history.unknown_cursor == "error":
+            raise filter_transaction_not_found(signature)
+        elif node.faults.history.unknown_cursor == "empty":
             return []
-        below = min(below, position)
-    above = (-1, 0)
-    if (until := config.fields.get("until")) is not None:
-        above = node.position(str(read_signature(until))) or above
+    below, above = known.get("before", (view.block.slot + 1, 0)), known.get("until", (-1, 0))
     found = node.mentioning(address, below=below, above=above, limit=limit)
     return [_signature_info(node, entry) for entry in found]
 
