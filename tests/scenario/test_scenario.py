@@ -56,6 +56,7 @@ async def test_the_database_matches_the_chain_behind_providers_with_faults(
         fault_kinds=(*DRAWS, "fork", "lost_sends"),
         longest_fault=PROVIDER_FAULT_SECONDS,
         kills=1,
+        heals=True,
     )
     timing = REAL_LAGS if seed // 2 % REAL_LAGS_EVERY == 0 else TIMING
     async with scenario_context(
