@@ -154,3 +154,52 @@ async def test_of_a_long_time_only_the_blocks_in_which_a_blockhash_is_valid_are_
         )
     assert found == {"x"}
     assert len(asked) < 400
+
+
+class Node:
+    """A node that serves no blocks: its first block, its slot and the statuses that it knows."""
+
+    def __init__(self, *, first: int = 0, slot: int = 500, knows: str = "") -> None:
+        self.first, self.slot, self.knows = first, slot, knows
+
+    async def __call__(self, request: Any) -> Reply:
+        if request["method"] == "getFirstAvailableBlock":
+            return result(request, self.first)
+        if request["method"] != "getSignatureStatuses":
+            return error(request, -32601)
+        status = {"slot": 7, "confirmations": None, "err": None, "status": {"Ok": None}}
+        values = [status if each == self.knows else None for each in request["params"][0]]
+        return result(request, {"context": {"slot": self.slot}, "value": values})
+
+
+@pytest.mark.parametrize(
+    ("scripts", "proven"),
+    [
+        ([Node(), Node()], True),
+        ([Node(), Node(), Node(slot=1)], True),
+        ([Node()], False),
+        ([Node(), Node(first=6)], False),
+        ([Node(), Node(slot=499)], False),
+        ([Node(), Node(), Node(knows="x")], False),
+    ],
+    ids=["two", "two of three", "one", "one that pruned", "one behind", "one that knows it"],
+)
+async def test_two_endpoints_that_would_know_the_transaction_are_proof(
+    scripts: list[Script], proven: bool
+) -> None:
+    async with nodes(*scripts) as started, open_rpc([node.url for node in started]) as rpc:
+        found = await proven_absent(
+            rpc,
+            ["x"],
+            after=Slot(5),
+            through=BlockHeight(160),
+            tip=Tip(Slot(500), BlockHeight(500)),
+        )
+        assert found == ({"x"} if proven else frozenset())
+
+
+async def test_two_urls_of_one_provider_are_one_reading() -> None:
+    async with nodes(Node()) as [node], open_rpc([node.url, f"{node.url}/other"]) as rpc:
+        tip = Tip(Slot(500), BlockHeight(500))
+        through = BlockHeight(160)
+        assert await proven_absent(rpc, ["x"], after=Slot(5), through=through, tip=tip) == set()

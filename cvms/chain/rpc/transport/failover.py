@@ -28,7 +28,14 @@ from cvms.chain.rpc.transport.request_sender import (
     Throttled,
     throttled,
 )
-from cvms.errors import ChainTimeout, ChainUnavailable, ConfigurationError, RpcError, leaves
+from cvms.errors import (
+    ChainTimeout,
+    ChainUnavailable,
+    ConfigurationError,
+    MethodRefused,
+    RpcError,
+    leaves,
+)
 from cvms.metrics import Metrics
 
 BATCH_TIMEOUTS = 30  # for every MAX_BATCH calls in all, in case the endpoints throttle
@@ -47,6 +54,13 @@ class EndpointReply:
     def ok(self) -> bool:
         """True if the endpoint returned a result."""
         return not isinstance(self.answer, RpcError | ChainUnavailable)
+
+    @property
+    def replied(self) -> bool:
+        """True if the endpoint returned anything, if only to refuse the method."""
+        return not isinstance(self.answer, ChainUnavailable) or isinstance(
+            self.answer, MethodRefused
+        )
 
 
 class FailoverTransport:

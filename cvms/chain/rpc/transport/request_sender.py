@@ -21,7 +21,7 @@ from cvms.chain.rpc.transport.error_kinds import (
     normalized,
 )
 from cvms.chain.rpc.transport.http_post import BadStatus, post
-from cvms.errors import ChainTimeout, ChainUnavailable, RpcError
+from cvms.errors import ChainTimeout, ChainUnavailable, MethodRefused, RpcError
 from cvms.metrics import Metrics
 
 _log = structlog.get_logger(__name__)
@@ -140,12 +140,12 @@ class RequestSender:
             return self._batch_refused(endpoint, calls // 2, problem)
         if calls > 1 and error.status in REFUSES_BATCHES:
             return self._batch_refused(endpoint, 1, problem)
-        outcome = ChainUnavailable(f"{endpoint.host}: {problem}")
         self._count(endpoint, "unavailable")
         if error.status in REFUSES_METHOD:
             for method in set(request.methods):
                 self._pool.method_failed(endpoint, method, problem)
-            return AttemptFailed(outcome, unsent=True)
+            return AttemptFailed(MethodRefused(f"{endpoint.host}: {problem}"), unsent=True)
+        outcome = ChainUnavailable(f"{endpoint.host}: {problem}")
         self._pool.failed(endpoint, str(outcome), retry_after=error.retry_after)
         return AttemptFailed(outcome)
 

@@ -100,6 +100,18 @@ async def test_an_endpoint_that_refuses_one_method_serves_all_others(refusal: Re
         assert await rpc.get_balance(ACCOUNT) == chain.slot, "it is not marked down"
 
 
+@pytest.mark.parametrize("refusal", [Reply(b"", status=403), -32601], ids=["403", "-32601"])
+async def test_an_endpoint_that_does_not_tell_its_genesis_is_preferred_all_the_same(
+    refusal: Reply | int,
+) -> None:
+    chain = FakeChain()
+    async with asked(refuses("getGenesisHash", refusal, chain), chain) as (rpc, [first, _]):
+        await rpc.probe()
+        first.requests.clear()
+        assert await rpc.get_balance(ACCOUNT) == chain.slot
+        assert [each["method"] for each in first.requests] == ["getBalance"]
+
+
 async def test_an_endpoint_that_refuses_its_slot_is_marked_down() -> None:
     async with asked(replying(Reply(b"", status=403))) as (rpc, _):
         for _ in range(3):
