@@ -15,8 +15,8 @@ from pathlib import Path
 
 import trio
 from solders.keypair import Keypair
-from solders.pubkey import Pubkey
 from solders.message import MessageV0
+from solders.pubkey import Pubkey
 from solders.system_program import TransferParams, transfer
 from solders.transaction import VersionedTransaction
 
