@@ -232,6 +232,10 @@ class RebuildNotPossible(CvmsError):
     """A rebuild, or the replacement of the live tables, is not possible. Nothing is changed."""
 
 
+class RebuildIncomplete(RebuildNotPossible):
+    """What was rebuilt does not add up to the vaults' accounts: the node has less. No change."""
+
+
 class GapTooLong(GapNotClosed):
     """The gap has too many transactions for memory, and needs a backfill."""
 

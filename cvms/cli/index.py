@@ -39,14 +39,22 @@ as much space as the live tables. To resume an interrupted rebuild, run the comm
 the slot). Without --replace the copy is kept, so that a later run has little left to do. Only one
 rebuild runs at a time.
 
+A node with a pruned ledger, or a hole in it, shows a part of the history, and does not say so. So
+what was built has to add up to the finalized accounts, vault by vault. If it does not, the vaults
+that do not add up are printed with the slot at which the node's ledger begins, instead of the
+differences, and --replace changes nothing: set SOLANA_RPC_URL to a node with the whole history, and
+add --fresh. Vaults whose accounts have changed meanwhile are set aside here too.
+--accept-incomplete replaces the live tables nevertheless: what the node did not show is then lost.
+The audit trail records how many vaults did not add up.
+
 --replace writes the differences into the live tables in one transaction. The server's indexer
 waits meanwhile (or retries, if its queries time out) and continues from the same transaction.
 Messages already sent to subscribers, submissions, second factors and the audit trail are not
 changed. The replacement is recorded in the audit trail, and subscribers get a vault_balance_update
 for each vault whose row differed.
 
-Exit status: 0 if the tables are equal, or were replaced; 1 if they differ, or the chain or the
-database failed; 2 for a bad setting.
+Exit status: 0 if the tables are equal, or were replaced; 1 if they differ, what was built is
+incomplete, or the chain or the database failed; 2 for a bad setting.
 """
 
 
@@ -90,6 +98,7 @@ def cmd_index_rebuild(options: argparse.Namespace) -> int:
                 fresh=fresh,
                 report=_Reporter(),
                 max_shown=max_shown,
+                accept_incomplete=options.accept_incomplete,
             ) as rebuild,
         ):
             return await rebuild.run(replace=options.replace)
@@ -101,7 +110,11 @@ def cmd_index_rebuild(options: argparse.Namespace) -> int:
         outcome = None
     if outcome is None:
         return return_code
-    print(json.dumps(_outcome_json(outcome), indent=2) if options.json else _outcome_text(outcome))
+    print(
+        json.dumps(_outcome_json(outcome, max_shown), indent=2)
+        if options.json
+        else _outcome_text(outcome, max_shown)
+    )
     return 0 if outcome.equal or outcome.replaced else 1
 
 
@@ -163,12 +176,19 @@ def _waiting_text(status: IndexStatus) -> str:
     return f"{more}{status.chain.waiting} transactions"
 
 
-def _outcome_text(outcome: RebuildOutcome) -> str:
+def _outcome_text(outcome: RebuildOutcome, max_shown: int) -> str:
     at = f"{outcome.cursor.signature} in slot {outcome.cursor.slot}"
     begun = "the start" if outcome.resumed_from is None else f"slot {outcome.resumed_from}"
     lines = [f"built from {begun} up to {at}"]
     if outcome.moved:
         lines.append(f"{outcome.moved} vaults have changed since and are not compared")
+    incomplete = outcome.completeness
+    if incomplete.vaults:
+        lines.append(f"the rebuilt index is incomplete: {incomplete.summary}")
+        lines += [f"  {each.owner}: {each.problem}" for each in incomplete.vaults[:max_shown]]
+        if not outcome.replaced:
+            lines.append("so it says nothing about the live tables; nothing is changed")
+            return "\n".join(lines)
     if outcome.equal:
         return "\n".join([*lines, "the books are what the chain says"])
     for table, count in outcome.counts.items():
@@ -183,13 +203,16 @@ def _outcome_text(outcome: RebuildOutcome) -> str:
     return "\n".join(lines)
 
 
-def _outcome_json(outcome: RebuildOutcome) -> dict[str, Any]:
+def _outcome_json(outcome: RebuildOutcome, max_shown: int) -> dict[str, Any]:
     return {
         "cursor": asdict(outcome.cursor),
         "resumed_from": outcome.resumed_from,
         "equal": outcome.equal,
         "replaced": outcome.replaced,
         "moved": outcome.moved,
+        "incomplete_vaults": len(outcome.completeness.vaults),
+        "first_incomplete": [asdict(each) for each in outcome.completeness.vaults[:max_shown]],
+        "ledger_begins": outcome.completeness.ledger_begins,
         "differing_rows": outcome.counts,
         "first": [asdict(each) for each in outcome.first],
     }

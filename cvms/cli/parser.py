@@ -159,6 +159,11 @@ def _add_index(index: argparse.ArgumentParser) -> None:
         "--replace", action="store_true", help="write the differences into the live tables"
     )
     rebuild.add_argument(
+        "--accept-incomplete",
+        action="store_true",
+        help="with --replace, replace even if what was built does not add up to the accounts",
+    )
+    rebuild.add_argument(
         "--fresh", action="store_true", help="drop the copy of an earlier rebuild, and start over"
     )
     rebuild.add_argument(
@@ -166,7 +171,7 @@ def _add_index(index: argparse.ArgumentParser) -> None:
         type=_number(int, lambda count: 0 <= count <= 1000, "a number of rows (0 to 1000)"),
         default=10,
         metavar="N",
-        help="differing rows to print of each table (%(default)s)",
+        help="differing rows of each table, and incomplete vaults, to print (%(default)s)",
     )
     rebuild.add_argument("--json", action="store_true", help="print one JSON object")
     rebuild.set_defaults(run=cmd_index_rebuild)

@@ -152,6 +152,7 @@ async def _run_leader_tasks(resources: Resources) -> None:
             for name, run in tasks:
                 nursery.start_soon(_supervise, resources, name, run)
     finally:
+        resources.board.checks.forget()
         for name, _ in tasks:
             resources.board.set_task_state(name, "standby")
 

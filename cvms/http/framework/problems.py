@@ -197,10 +197,12 @@ def problem_response(problem: Problem) -> Response:
     )
 
 
-def not_ready(parts: dict[str, Any]) -> Problem:
+def not_ready(parts: dict[str, Any], checks: dict[str, Any]) -> Problem:
     """Return the problem of /ready, which names each part that is not ok."""
     failing = [f"{name}: {part['detail']}" for name, part in parts.items() if not part["ok"]]
-    return Problem(503, "not_ready", ", ".join(failing), {"parts": parts}, _headers(503))
+    return Problem(
+        503, "not_ready", ", ".join(failing), {"parts": parts, "checks": checks}, _headers(503)
+    )
 
 
 def program_error(error: errors.ProgramRefused) -> dict[str, Any]:

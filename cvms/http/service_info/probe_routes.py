@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from typing import Any
 
 import msgspec
 import structlog
@@ -19,6 +20,7 @@ from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.problems import not_ready, problem_response
 from cvms.http.framework.response import Reply
 from cvms.http.framework.routing import RouteGroup
+from cvms.nursery.channels.check_progress import CheckProgress, CheckStatus
 from cvms.nursery.channels.status_board import ComponentStatus, StatusBoard
 from cvms.store.analytics import event_counters
 from cvms.store.vaults import vaults
@@ -36,9 +38,10 @@ class Alive(msgspec.Struct, frozen=True):
 
 
 class Ready(msgspec.Struct, frozen=True):
-    """The state of every component, by its name."""
+    """The state of every component, and of every kind of check if the reconciler runs here."""
 
     parts: Mapping[str, ComponentStatus]
+    checks: Mapping[str, CheckStatus]
     status: str = "ready"
 
 
@@ -53,11 +56,16 @@ async def get_readiness(deps: Dependencies) -> Reply | Response:
     """Check that the service is ready.
 
     200 if every component is ok, else 503 with the code `not_ready`; both list every component.
+    A check of the database against the chain that is not ok needs a person, but no other replica.
     """
-    components = deps.board.components
+    components, checks = deps.board.components, deps.board.checks.statuses()
     if deps.board.ready:
-        return Reply(Ready(components))
-    return problem_response(not_ready({name: asdict(each) for name, each in components.items()}))
+        return Reply(Ready(components, checks))
+    return problem_response(not_ready(_plain(components), _plain(checks)))
+
+
+def _plain(statuses: Mapping[str, ComponentStatus] | Mapping[str, CheckStatus]) -> dict[str, Any]:
+    return {name: asdict(each) for name, each in statuses.items()}
 
 
 def metrics_routes(deps: Dependencies) -> RouteGroup:
@@ -65,6 +73,7 @@ def metrics_routes(deps: Dependencies) -> RouteGroup:
     counters = EventCounters()
     deps.metrics.registry.register(counters)
     deps.metrics.registry.register(TaskGauges(deps.board))
+    deps.metrics.registry.register(CheckGauges(deps.board.checks))
     group = RouteGroup("operation")
 
     @group.get("/metrics", replies={200: None})
@@ -138,4 +147,25 @@ class TaskGauges(Collector):
 
     def describe(self) -> Iterator[Metric]:
         """Return nothing: the tasks are not known yet at registration."""
+        return iter(())
+
+
+class CheckGauges(Collector):
+    """The ages of the reconciler's checks at the time of the scrape, if this replica runs it."""
+
+    def __init__(self, checks: CheckProgress) -> None:
+        self._checks = checks
+
+    def collect(self) -> Iterator[Metric]:
+        age = GaugeMetricFamily(
+            "reconciliation_check_age_seconds",
+            "Seconds since a kind of check of the database against the chain completed",
+            labels=["check"],
+        )
+        for name, seconds in self._checks.ages().items():
+            age.add_metric([name], seconds)
+        yield age
+
+    def describe(self) -> Iterator[Metric]:
+        """Return nothing: the checks are not known yet at registration."""
         return iter(())

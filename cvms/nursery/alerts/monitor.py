@@ -25,6 +25,7 @@ from cvms.nursery.alerts.ledger_conditions import (
 )
 from cvms.nursery.alerts.rules import RESOLVE_AFTER, Bounds, is_low, recovery_bound
 from cvms.nursery.alerts.service_conditions import (
+    check_observations,
     component_observations,
     fee_payer_observation,
     task_observations,
@@ -162,6 +163,7 @@ class AlertMonitor:
         seen = component_observations(components, gap=self.progress.problem, now=datetime.now(UTC))
         last_errors = {name: task.last_error for name, task in self.board.tasks.items()}
         seen += task_observations(self.board.liveness_faults(), last_errors)
+        seen += check_observations(self.board.checks.overdue())
         seen += await self._fee_payer(conn)
         return await self._observe(conn, seen)
 

@@ -29,6 +29,7 @@ RESOLVE_AFTER = {
     "unusual_withdrawal": timedelta(days=1),
     "rapid_withdrawals": timedelta(hours=1),
     "books_healed": timedelta(hours=1),
+    "books_unchecked": timedelta(seconds=60),
     "fee_payer_low": timedelta(seconds=60),
     "indexer_lag": timedelta(seconds=60),
     "indexer_gap": timedelta(seconds=60),

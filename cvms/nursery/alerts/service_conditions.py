@@ -1,4 +1,4 @@
-"""Alert observations of this process: its components, its tasks and its fee payer."""
+"""Alert observations of this process: its components, tasks, checks and fee payer."""
 
 from __future__ import annotations
 
@@ -48,6 +48,21 @@ def task_observations(
             away=REOPEN_AFTER,
         )
         for name, fault in faults.items()
+    ]
+
+
+def check_observations(overdue: Mapping[str, str]) -> list[Observation]:
+    """Return an observation for each kind of check that is overdue, with the given reasons."""
+    return [
+        Observation(
+            kind="books_unchecked",
+            subject=name,
+            severity=Severity.CRITICAL,
+            summary=f"The check {name} {reason}"[:MAX_ERROR_LENGTH],
+            details={"reason": reason[:MAX_ERROR_LENGTH]},
+            away=REOPEN_AFTER,
+        )
+        for name, reason in overdue.items()
     ]
 
 

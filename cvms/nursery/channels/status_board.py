@@ -9,6 +9,7 @@ from typing import Literal
 
 import trio
 
+from cvms.nursery.channels.check_progress import CheckProgress
 from cvms.nursery.channels.task_liveness import (
     Heartbeat,
     LivenessFault,
@@ -30,6 +31,8 @@ TaskCondition = Literal["starting", "running", "waiting", "backoff", "finished",
 """`waiting`: retries during an outage of a dependency; `backoff`: retries after a failure;
 `standby`: another replica runs it.
 """
+ACTIVE = frozenset({"running", "waiting", "backoff"})
+"""States in which a task is expected to succeed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,7 @@ class TaskState:
     restarts: int = 0
     last_error: str | None = None
     last_success: datetime | None = None
-    heartbeat: Heartbeat = field(default_factory=lambda: Heartbeat(since=0.0))
+    heartbeat: Heartbeat = field(default_factory=lambda: Heartbeat(0.0, 0.0))
 
 
 class OperatorFunds:
@@ -67,6 +70,7 @@ class StatusBoard:
         }
         self._tasks: dict[str, TaskState] = {}
         self._faulty_since: dict[str, datetime] = {}
+        self.checks = CheckProgress()
         self.was_ready = trio.Event()
         """Set once all components have been ok at the same time."""
 
@@ -90,8 +94,13 @@ class StatusBoard:
         """Return the faults of the tasks that crash again and again or make no progress."""
         faults: dict[str, LivenessFault] = {}
         for name, task in self._tasks.items():
-            running = task.state == "running"
-            if fault := liveness_fault(task.heartbeat, trio.current_time(), running=running):
+            fault = liveness_fault(
+                task.heartbeat,
+                trio.current_time(),
+                running=task.state == "running",
+                active=task.state in ACTIVE,
+            )
+            if fault is not None:
                 faults[name] = fault
         return faults
 
@@ -112,7 +121,8 @@ class StatusBoard:
     def set_task_state(self, name: str, state: TaskCondition, *, error: str | None = None) -> None:
         """Record a task's state. An error counts as a restart."""
         before, now = self._task(name, state), trio.current_time()
-        heartbeat = replace(before.heartbeat, since=now)
+        since = before.heartbeat.expected_since if before.state in ACTIVE else now
+        heartbeat = replace(before.heartbeat, since=now, expected_since=since)
         if error is not None:
             before = replace(before, restarts=before.restarts + 1, last_error=error)
             if state == "backoff":
@@ -126,11 +136,10 @@ class StatusBoard:
         self._tasks[name] = replace(before, last_success=datetime.now(UTC), heartbeat=heartbeat)
 
     def task_should_succeed(self, name: str, *, within: float) -> None:
-        """Expect a running task to succeed at least once within so many seconds."""
+        """Expect a task to succeed at least once within so many seconds."""
         before = self._task(name, "starting")
         self._tasks[name] = replace(before, heartbeat=replace(before.heartbeat, expected=within))
 
     def _task(self, name: str, state: TaskCondition) -> TaskState:
-        return self._tasks.get(name) or TaskState(
-            name, state, heartbeat=Heartbeat(since=trio.current_time())
-        )
+        now = trio.current_time()
+        return self._tasks.get(name) or TaskState(name, state, heartbeat=Heartbeat(now, now))

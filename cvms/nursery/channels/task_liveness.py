@@ -63,11 +63,13 @@ class LivenessFault:
 class Heartbeat:
     """Times of a task's last events, in seconds of trio's clock.
 
-    `expected`: the seconds within which a running task must succeed, None for no limit.
+    `expected`: the seconds within which it must succeed, None for no limit.
     """
 
     since: float
     """When the current state began."""
+    expected_since: float
+    """When it was first expected to succeed. An outage or a failure does not change that."""
     succeeded: float | None = None
     failures: tuple[float, ...] = ()
     expected: float | None = None
@@ -78,17 +80,23 @@ def after_failure(failures: Sequence[float], now: float) -> tuple[float, ...]:
     return (*[at for at in failures if now - at < WINDOW_SECONDS], now)
 
 
-def liveness_fault(heartbeat: Heartbeat, now: float, *, running: bool) -> LivenessFault | None:
-    """Return a task's fault, None if it has none. Waiting for an outage to end is none."""
+def liveness_fault(
+    heartbeat: Heartbeat, now: float, *, running: bool, active: bool
+) -> LivenessFault | None:
+    """Return a task's fault, None if it has none. An `active` task runs or is to run again.
+
+    A task that waits for an outage to end is stalled in time too: a provider may refuse the one
+    method that it needs, while it answers all others.
+    """
     recent = [at for at in heartbeat.failures if now - at < WINDOW_SECONDS]
     steady = running and now - heartbeat.since >= HEALTHY_SECONDS
     if len(recent) >= CRASH_LOOP_FAILURES and not steady:
         return LivenessFault(
             "crash_loop", f"failed {len(recent)} times within {WINDOW_SECONDS:.0f} seconds"
         )
-    if not running or heartbeat.expected is None:
+    if not active or heartbeat.expected is None:
         return None
-    idle = now - max(heartbeat.since, heartbeat.succeeded or heartbeat.since)
+    idle = now - max(heartbeat.expected_since, heartbeat.succeeded or heartbeat.expected_since)
     if idle <= heartbeat.expected:
         return None
     return LivenessFault(

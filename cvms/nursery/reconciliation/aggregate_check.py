@@ -9,7 +9,6 @@ import structlog
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.transactions.vault_listing import list_vaults
 from cvms.chain.types import Commitment, Programs
-from cvms.errors import DecodeError, RpcError
 from cvms.metrics import Metrics
 from cvms.store.analytics import aggregate_check
 from cvms.store.analytics.aggregate_check import AggregateCounts
@@ -51,14 +50,10 @@ class AggregateCheck:
     async def find_mismatched_owners(self) -> list[str]:
         """Return the owners whose total in the chain's list of vaults differs from their rows.
 
-        Many of these rows only lag, so each has to be compared with its account. Return no owners
-        if no node lists vaults.
+        Many of these rows only lag, so each has to be compared with its account. Raises as
+        `list_vaults`: not every node lists them.
         """
-        try:
-            _, listed = await list_vaults(self.rpc, self.programs, commitment=Commitment.CONFIRMED)
-        except (RpcError, DecodeError) as error:
-            log.warning("vault_list_unavailable", problem=str(error))
-            return []
+        _, listed = await list_vaults(self.rpc, self.programs, commitment=Commitment.CONFIRMED)
         mismatched: list[str] = []
         for start in range(0, len(listed), OWNERS_PER_QUERY):
             page = listed[start : start + OWNERS_PER_QUERY]

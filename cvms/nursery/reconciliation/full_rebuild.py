@@ -17,7 +17,7 @@ from solders.pubkey import Pubkey
 from cvms.chain.rpc.bounded_client import BoundedRpcClient
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Commitment, Programs
-from cvms.errors import RebuildNotPossible
+from cvms.errors import RebuildIncomplete, RebuildNotPossible
 from cvms.metrics import Metrics
 from cvms.nursery.channels.indexer_progress import IndexerProgress
 from cvms.nursery.channels.reconcile_requests import ReconcileQueue
@@ -27,6 +27,10 @@ from cvms.nursery.indexing.finalized_recheck import FinalizedRecheck
 from cvms.nursery.indexing.finalizer import Finalizer
 from cvms.nursery.indexing.indexer import Indexer
 from cvms.nursery.ledger.outbox_messages import balance_message
+from cvms.nursery.reconciliation.rebuild_completeness import (
+    Completeness,
+    CompletenessCheck,
+)
 from cvms.nursery.reconciliation.vault_readings import (
     VAULTS_PER_CALL,
     expected_states,
@@ -39,6 +43,7 @@ from cvms.store.messaging import outbox
 from cvms.store.postgres.database import Database, open_database
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.projection import rebuild_schema, vault_writer
+from cvms.store.projection.rebuild_owners import RebuildOwners
 from cvms.store.projection.rebuild_schema import RowDifference, TableComparison
 from cvms.store.reconciliation import vault_ledger
 from cvms.store.redis.balance_cache import NoCache
@@ -68,7 +73,8 @@ class RebuildOutcome:
     """Result of the comparison at `cursor`: the number of different rows by table, and the first.
 
     `moved` vaults were left out, since their accounts changed after the cursor. If `replaced`, the
-    live tables now equal the rebuilt ones.
+    live tables now equal the rebuilt ones. Unless `complete` has no vaults, differences say nothing
+    about the live tables.
     """
 
     cursor: Cursor
@@ -76,11 +82,12 @@ class RebuildOutcome:
     counts: dict[str, int]
     first: list[RowDifference]
     moved: int
+    completeness: Completeness
     replaced: bool
 
     @property
     def equal(self) -> bool:
-        return not any(self.counts.values())
+        return not any(self.counts.values()) and not self.completeness.vaults
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -93,12 +100,14 @@ class FullRebuild:
     programs: Programs
     report: Callable[[RebuildProgress], None]
     max_shown: int
+    accept_incomplete: bool = False
     _resumed_from: int | None = field(default=None, init=False)
 
     async def run(self, *, replace: bool) -> RebuildOutcome:
         """Rebuild, compare and, with `replace`, replace the live rows that differ.
 
-        Raises RebuildNotPossible and GapNotClosed.
+        Raises RebuildNotPossible and GapNotClosed, and RebuildIncomplete instead of replacing
+        anything if what was rebuilt does not add up, unless `accept_incomplete`.
         """
         scratch_cursor = await self._cursor(self.scratch)
         self._resumed_from = scratch_cursor.slot if scratch_cursor else None
@@ -184,6 +193,9 @@ class FullRebuild:
             await comparison.compare()
         moved = await self._moved(await comparison.keys("vaults", MAX_VAULTS), cursor)
         await comparison.set_aside("vaults", moved)
+        completeness = await self._completeness(conn, live, cursor)
+        if replace and completeness.vaults and not self.accept_incomplete:
+            raise RebuildIncomplete(self._refusal(completeness))
         counts = await comparison.counts()
         sizes = (await aggregate_check.check(conn)).wrong_sizes
         outcome = RebuildOutcome(
@@ -192,11 +204,26 @@ class FullRebuild:
             counts=counts | {"vault_sizes": sizes},
             first=await comparison.first(self.max_shown),
             moved=len(moved),
+            completeness=completeness,
             replaced=replace,
         )
         if replace:
             await self._replace(conn, comparison, outcome, moved)
         return outcome
+
+    async def _completeness(self, conn: Connection, live: str, cursor: Cursor) -> Completeness:
+        check = CompletenessCheck(scratch=self.scratch, rpc=self.rpc, programs=self.programs)
+        found = await check.check(RebuildOwners(conn, live=live), cursor)
+        moved = await self._moved([each.owner for each in found.vaults], cursor)
+        vaults_left = [each for each in found.vaults if each.owner not in moved]
+        return Completeness(vaults_left, found.ledger_begins)
+
+    def _refusal(self, completeness: Completeness) -> str:
+        shown = completeness.vaults[: self.max_shown]
+        return (
+            f"The rebuilt index is incomplete; nothing is replaced. {completeness.summary}: "
+            + "; ".join(f"{each.owner}: {each.problem}" for each in shown)
+        )
 
     async def _read_again(self, owners: list[str]) -> None:
         """Read the accounts of these owners again, since they may have changed during the build."""
@@ -256,6 +283,7 @@ class FullRebuild:
                 "signature": outcome.cursor.signature,
                 "slot": outcome.cursor.slot,
                 "rows": {name: count for name, count in outcome.counts.items() if count},
+                "incomplete_vaults_accepted": len(outcome.completeness.vaults),
             },
         )
         await outbox.append(conn, [balance_message(row) for row in rows])
@@ -275,11 +303,13 @@ async def open_rebuild(
     fresh: bool,
     report: Callable[[RebuildProgress], None],
     max_shown: int,
+    accept_incomplete: bool = False,
 ) -> AsyncIterator[FullRebuild]:
     """Open a rebuild under a lock. Raises RebuildNotPossible if another one is running.
 
     With `fresh`, the scratch schema of an interrupted rebuild is dropped. `max_shown` limits the
-    different rows of each table in the outcome.
+    different rows of each table in the outcome. With `accept_incomplete`, live tables are replaced
+    by what does not add up to the vaults' accounts.
     """
     async with (
         open_database(database_url) as live,
@@ -298,6 +328,7 @@ async def open_rebuild(
             programs=programs,
             report=report,
             max_shown=max_shown,
+            accept_incomplete=accept_incomplete,
         )
 
 

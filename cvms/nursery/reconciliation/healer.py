@@ -67,6 +67,7 @@ class Healer:
             raise
         except HistoryNotProven as error:
             return str(error)
+        self.outbox_wake.wake()
         return None
 
     async def _heal_history(

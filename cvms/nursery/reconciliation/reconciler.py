@@ -4,12 +4,17 @@ A row that lags is no difference. The chain is read first, and a mismatch stays 
 indexer has passed the slot of that reading and the slot is finalized. Only then is it compared with
 the finalized state, logged and healed. A pass goes page by page, its position is in the database,
 and vaults that changed meanwhile are checked between two pages.
+
+A kind of check that fails does not stop the others, and is tried again. See CheckProgress for how
+that becomes known.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
+from typing import Literal, TypeVar
 
 import structlog
 import trio
@@ -18,7 +23,7 @@ from psycopg import IsolationLevel
 from cvms.chain.rpc.error_codes import BEHIND
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Commitment, Programs, Slot
-from cvms.errors import HistoryNotIndexed, RpcError
+from cvms.errors import ChainUnavailable, DecodeError, HistoryNotIndexed, RpcError
 from cvms.metrics import Metrics
 from cvms.nursery.channels.indexer_progress import IndexerProgress
 from cvms.nursery.channels.reconcile_requests import ReconcileQueue
@@ -33,6 +38,7 @@ from cvms.nursery.reconciliation.vault_readings import (
     read_vaults,
 )
 from cvms.nursery.reconciliation.vault_reindexer import Reindexer
+from cvms.store.index import vault_mints
 from cvms.store.postgres.database import Database
 from cvms.store.reconciliation import pass_position, vault_ledger
 from cvms.store.reconciliation.vault_ledger import VaultLedger
@@ -51,6 +57,11 @@ SUMS_WAIT_SECONDS = 30.0
 """Longest wait for a moment without pending differences, before the sums are checked anyway."""
 LIST_SECONDS = 600.0
 """Interval of listing all vaults of the chain, whose response grows with their number."""
+CheckKind = Literal["listing", "pass", "changed_vaults", "differences", "sums"]
+"""`differences`: those that are pending are looked at again, logged and healed once final."""
+REFUSALS = (RpcError, ChainUnavailable, DecodeError)
+"""What a node, or the provider in front of it, may cause for one method and not for others."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +97,7 @@ class Reconciler:
     _aggregate_check: AggregateCheck = field(init=False)
     _healer: Healer = field(init=False)
     _pending: dict[str, PendingDifference] = field(default_factory=dict, init=False)
+    _changed: dict[str, None] = field(default_factory=dict, init=False)
     _sums_due: float | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
@@ -107,25 +119,45 @@ class Reconciler:
             threshold=self.threshold,
             metrics=self.metrics,
         )
+        intervals: Mapping[str, float] = {
+            "listing": max(self.interval, LIST_SECONDS),
+            "pass": self.interval,
+            "changed_vaults": RESOLVE_SECONDS,
+            "differences": RESOLVE_SECONDS,
+            "sums": self.interval + SUMS_WAIT_SECONDS,
+        }
+        self.board.checks.expect(intervals)
 
     async def run(self) -> None:
         """Compare until cancelled: changed vaults at once, all vaults every `interval` seconds."""
         while True:
             if self.reconciliations.take_everything():
                 await self._begin()
-            in_pass = await self._continue_pass()
-            owners: list[str] = []
+            in_pass = await self._attempt("pass", self._continue_pass)
             with trio.move_on_after(PAGE_SECONDS if in_pass else RESOLVE_SECONDS):
-                owners = await self.reconciliations.receive()
-            await self.check(owners)
+                self._changed.update(dict.fromkeys(await self.reconciliations.receive()))
+            await self._attempt("changed_vaults", self._check_changed)
             await self.resolve_pending()
+
+    async def _attempt(self, kind: CheckKind, check: Callable[[], Awaitable[T]]) -> T | None:
+        """Make a check of this kind. Return None if no node lets it complete, and note why."""
+        try:
+            return await check()
+        except REFUSALS as error:
+            if self.board.checks.failed(kind, str(error)):
+                behind = isinstance(error, RpcError) and error.code in BEHIND
+                level = log.info if behind else log.warning
+                level("check_interrupted", check=kind, reason=str(error))
+            return None
 
     async def full_pass(self) -> None:
         """Check every vault that has a row or should have one."""
         await self._begin()
         while await self._check_next_page():
             # The indexer waits when the queue is full, so empty the queue between pages.
-            await self.check(self.reconciliations.take())
+            self._changed.update(dict.fromkeys(self.reconciliations.take()))
+            await self._check_changed()
+        await self._check_changed()
 
     async def _begin(self) -> None:
         async with self.database.connection() as conn:
@@ -151,17 +183,33 @@ class Reconciler:
         if owners:
             async with self.database.connection() as conn:
                 await pass_position.advance(conn, after=after, to=owners[-1])
+            self.board.checks.progressed("pass")
             return True
         self._sums_due = self._sums_due or trio.current_time()
-        listing = position.listed_ago >= LIST_SECONDS
-        if listing:
-            await self.check(await self._aggregate_check.find_mismatched_owners())
+        if position.listed_ago >= LIST_SECONDS:
+            await self._attempt("listing", self._check_listed)
         async with self.database.connection() as conn:
-            if listing:
-                await pass_position.listed(conn)
             await pass_position.finish(conn, after=after)
+        self.board.checks.completed("pass")
         self.board.task_succeeded("reconciler")
         return False
+
+    async def _check_listed(self) -> None:
+        """Compare the vaults that have no row, or another total than the chain lists."""
+        async with self.database.connection() as conn:
+            await pass_position.listed(conn)  # even if it fails: the request is expensive
+            # The chain's list has them too, but not every provider offers it.
+            self._changed.update(dict.fromkeys(await vault_mints.owners_without_row(conn)))
+        self._changed.update(dict.fromkeys(await self._aggregate_check.find_mismatched_owners()))
+        self.board.checks.completed("listing")
+
+    async def _check_changed(self) -> None:
+        """Check the vaults that changed. Those that cannot be read stay in line."""
+        while owners := list(islice(self._changed, VAULTS_PER_CALL)):
+            await self.check(owners)
+            for owner in owners:
+                del self._changed[owner]
+        self.board.checks.completed("changed_vaults")
 
     async def check(self, owners: Iterable[str]) -> None:
         """Compare these owners' vaults now; what differs stays pending for `resolve_pending`."""
@@ -183,8 +231,14 @@ class Reconciler:
                     self._pending[owner] = PendingDifference(chain, attempts)
 
     async def resolve_pending(self) -> None:
-        """Resolve pending differences whose slot is indexed and finalized."""
+        """Resolve pending differences whose slot is indexed and finalized; check sums if due."""
+        await self._attempt("differences", self._resolve_ready)
+        await self._check_sums()
+
+    async def _resolve_ready(self) -> None:
+        """Resolve what is ready. Raises what prevents that, after it has gone on with the rest."""
         indexed = self.progress.slot
+        failures = [error for owner in self._busy() if (error := await self._reindex_busy(owner))]
         ready = [
             owner
             for owner, each in self._pending.items()
@@ -197,13 +251,10 @@ class Reconciler:
             if differing and final is None:
                 final = await self.rpc.get_slot(Commitment.FINALIZED)
             due = [each for each in differing if self._slot(each) <= (final or 0)]
-            try:
-                await self._resolve(due, indexed or Slot(0))
-            except RpcError as error:
-                if error.code not in BEHIND:
-                    raise
-                log.info("node_is_behind", reason=str(error))  # they stay pending
-        await self._check_sums()
+            failures += await self._resolve(due, indexed or Slot(0))
+        if failures:
+            raise failures[0]
+        self.board.checks.completed("differences")
 
     async def _check_sums(self) -> None:
         """Check the sums after a pass, once no difference is pending: sums follow the rows."""
@@ -212,6 +263,7 @@ class Reconciler:
             return
         self._sums_due = None
         await self._aggregate_check.check_sums()
+        self.board.checks.completed("sums")
 
     async def _still_differing(self, owners: Sequence[str]) -> list[str]:
         """Return the owners whose vaults still differ from a reading that is not outdated."""
@@ -225,16 +277,17 @@ class Reconciler:
                 changed.append(owner)
             else:
                 differing.append(owner)
-        for owner in owners:
-            if self._attempts(owner) >= BUSY_ATTEMPTS:
-                await self._reindex_busy(owner)
         await self.check(changed)
         return [owner for owner in differing if owner in self._pending]
 
-    async def _resolve(self, owners: Sequence[str], indexed: Slot) -> None:
-        """Read the finalized state of these vaults, and have differences from it healed."""
+    async def _resolve(self, owners: Sequence[str], indexed: Slot) -> list[Exception]:
+        """Read the finalized state of these vaults, and have differences from it healed.
+
+        Return the errors that prevented it for one of them, which stays pending.
+        """
+        failures: list[Exception] = []
         if not owners:
-            return
+            return failures
         newest = max(self._slot(owner) for owner in owners)
         readings = await read_vaults(
             self.rpc, self.programs, owners, commitment=Commitment.FINALIZED, at_least=newest
@@ -251,17 +304,31 @@ class Reconciler:
                 self._drop_pending(owner)
             elif (row is not None and row.slot > chain.slot) or chain.slot > indexed:
                 self._pending[owner] = PendingDifference(chain, self._attempts(owner))
-            elif await self._healer.log_and_heal(chain, found):
-                self._pending.pop(owner, None)
+            else:
+                try:
+                    if await self._healer.log_and_heal(chain, found):
+                        self._pending.pop(owner, None)
+                except REFUSALS as error:
+                    failures.append(error)
+        return failures
 
-    async def _reindex_busy(self, owner: str) -> None:
-        """Reindex the finalized history of a vault that changes too often to be compared."""
+    def _busy(self) -> list[str]:
+        return [owner for owner in self._pending if self._attempts(owner) >= BUSY_ATTEMPTS]
+
+    async def _reindex_busy(self, owner: str) -> Exception | None:
+        """Reindex the finalized history of a vault that changes too often to be compared.
+
+        Return the error that prevented it.
+        """
         chain = self._pending.pop(owner).chain
         try:
             problem = await self._healer.reindex(owner, chain.row.vault)
         except HistoryNotIndexed:
-            return
+            return None
+        except REFUSALS as error:
+            return error
         log.info("busy_vault_reindexed", owner=owner, problem=problem)
+        return None
 
     async def _read_ledgers(self, owners: Sequence[str]) -> dict[str, VaultLedger]:
         async with self.database.transaction(isolation=IsolationLevel.REPEATABLE_READ) as conn:

@@ -19,6 +19,7 @@ from cvms.metrics import Metrics
 from cvms.nursery.ledger.running_balances import running_balances
 from cvms.nursery.reconciliation.chain_history import VaultHistory, read_proven_history
 from cvms.nursery.reconciliation.history_diff import HistoryDiff, diff_history
+from cvms.nursery.reconciliation.late_messages import append_late_messages
 from cvms.store.analytics import aggregates, event_counters
 from cvms.store.index import chain_events, vault_mints
 from cvms.store.index import cursor as cursors
@@ -39,7 +40,10 @@ OFFSET_EVENTS = frozenset({"VaultClosedEvent", "UpdateUsdtMintEvent"})
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Reindexer:
-    """Corrects what is stored of a vault's history, from its finalized transactions."""
+    """Corrects what is stored of a vault's history, from its finalized transactions.
+
+    Subscribers are told what they were not told before.
+    """
 
     database: Database
     rpc: RpcClient
@@ -100,6 +104,7 @@ async def _correct(
                 "count": len(entries),
             },
         )
+    await append_late_messages(conn, proven, diff)
     return entries
 
 

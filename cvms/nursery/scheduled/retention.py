@@ -15,8 +15,6 @@ from cvms.store.submissions import fee_budget, multisig_proposals, submissions
 from cvms.store.vaults import balance_snapshots, maturities, yield_rates
 
 RETENTION_SECONDS = 600.0
-OUTBOX_AGE = timedelta(days=1)
-"""How long a client may be disconnected and still resume without missing events."""
 BUILT_AGE = timedelta(days=1)
 """Unsigned transactions. Their blockhash expires after a minute or two."""
 IDEMPOTENCY_KEY_AGE = timedelta(days=1)
@@ -42,7 +40,7 @@ class Retention:
     async def run_once(self) -> None:
         """Prune every table. Two replicas may do so at the same time."""
         async with self.database.connection() as conn:
-            await outbox.prune(conn, OUTBOX_AGE)
+            await outbox.prune(conn)
             await nonces.prune(conn)
             await submissions.prune_built(conn, BUILT_AGE)
             await fee_budget.prune(conn, FEE_CHARGE_AGE)

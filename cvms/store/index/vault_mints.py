@@ -6,7 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.postgres.row_mapping import by_column, columns, fetch_all, query_for
+from cvms.store.postgres.row_mapping import (
+    by_column,
+    columns,
+    fetch_all,
+    fetch_column,
+    query_for,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +44,15 @@ PUT = query_for(
     """,
 )
 
+OWNERS_WITHOUT_ROW = """
+SELECT vault_mints.owner
+FROM vault_mints
+LEFT JOIN vaults
+  ON vaults.owner = vault_mints.owner
+WHERE vault_mints.ours
+  AND vaults.owner IS NULL
+"""
+
 DROP = """
 DELETE FROM vault_mints
 WHERE vault = ANY(%(vaults)s)
@@ -47,6 +62,11 @@ WHERE vault = ANY(%(vaults)s)
 async def read(conn: Connection, vaults: Iterable[str]) -> list[VaultMint]:
     """Return the rows of these vaults; one that was never opened has none."""
     return await fetch_all(conn, VaultMint, READ, {"vaults": list(vaults)})
+
+
+async def owners_without_row(conn: Connection) -> list[str]:
+    """Return the owners whose vault holds our mint and has no row."""
+    return await fetch_column(conn, OWNERS_WITHOUT_ROW, {})
 
 
 async def put(conn: Connection, mints: Sequence[VaultMint]) -> None:

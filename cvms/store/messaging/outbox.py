@@ -24,6 +24,9 @@ from cvms.store.postgres.row_mapping import (
 # The NOTIFY channel; the payload is the last position of the transaction that committed.
 CHANNEL = "outbox"
 
+RETENTION = timedelta(days=1)
+"""How long a client may be disconnected and still resume without missing events."""
+
 MessageType = Literal["event", "retracted"]
 """An event, or the notice that a fork has dropped one."""
 
@@ -130,6 +133,20 @@ FROM outbox_topics
 WHERE topic = %(topic)s
 """
 
+OF_TRANSACTIONS = query_for(
+    OutboxMessage,
+    """
+    SELECT {columns}
+    FROM outbox
+    WHERE owner = %(owner)s
+      AND signature = ANY(%(signatures)s)
+      AND topic = ANY(%(topics)s)
+    ORDER BY position
+    """,
+)
+
+KEPT_SINCE = "SELECT now() - %(age)s"
+
 PRUNE = """
 DELETE FROM outbox
 WHERE created_at < now() - %(age)s
@@ -172,6 +189,20 @@ async def topic_head(conn: Connection, topic: str) -> int:
     return int(await fetch_value(conn, TOPIC_HEAD, {"topic": topic}) or 0)
 
 
-async def prune(conn: Connection, age: timedelta) -> int:
+async def of_transactions(
+    conn: Connection, *, owner: str, signatures: Sequence[str], topics: Sequence[str]
+) -> list[OutboxMessage]:
+    """Return the messages of an owner about these transactions, in order."""
+    params = {"owner": owner, "signatures": list(signatures), "topics": list(topics)}
+    return await fetch_all(conn, OutboxMessage, OF_TRANSACTIONS, params)
+
+
+async def kept_since(conn: Connection) -> datetime:
+    """Return the time since when no message has been pruned."""
+    since: datetime = await fetch_value(conn, KEPT_SINCE, {"age": RETENTION})
+    return since
+
+
+async def prune(conn: Connection, age: timedelta = RETENTION) -> int:
     """Delete the messages older than `age`; return how many. Positions and seqs continue."""
     return (await conn.execute(PRUNE, {"age": age})).rowcount

@@ -33,6 +33,30 @@ async def test_the_service_is_ready_when_all_parts_are_ok(service: Service) -> N
     assert set(reply.json()["parts"]) == {"database", "rpc", "indexer"}
 
 
+async def test_a_check_that_fails_is_named_and_leaves_the_service_ready(service: Service) -> None:
+    for part in service.board.components:
+        service.board.set_component(part, ok=True, detail="fine")
+    assert (await service.get("/ready")).json()["checks"] == {}  # another replica runs them
+    service.board.checks.expect({"listing": 600, "pass": 60})
+    service.board.checks.completed("pass")
+    service.board.checks.failed("listing", "not for you")
+    reply = await service.get("/ready")
+    assert reply.status_code == 200
+    listing, full_pass = reply.json()["checks"]["listing"], reply.json()["checks"]["pass"]
+    assert (listing["ok"], listing["detail"], listing["completed_at"]) == (
+        False,
+        "not for you",
+        None,
+    )
+    assert full_pass["ok"]
+    assert full_pass["completed_at"] is not None
+    assert (
+        'reconciliation_check_age_seconds{check="pass"} 0.' in (await service.get("/metrics")).text
+    )
+    service.board.checks.forget()
+    assert "reconciliation_check_age_seconds{" not in (await service.get("/metrics")).text
+
+
 async def test_counters_come_from_the_database(service: Service) -> None:
     assert "vault_deposits_total 0.0" in (await service.get("/metrics")).text
     async with service.database.transaction() as conn:

@@ -6,6 +6,7 @@ import pytest
 
 from cvms.localnet import Timing
 from tests.harness.localnet import FAST
+from tests.nursery.world import World
 
 REAL = Timing(slot_seconds=0.4, confirmed_lag=1, finalized_lag=31)
 
@@ -15,3 +16,12 @@ def timing(request: pytest.FixtureRequest) -> Timing:
     """The lags of a test's chain. With real ones, only a moved clock finalizes anything in time."""
     timing: Timing = request.param
     return timing
+
+
+@pytest.fixture
+def settings(world: World, database_url: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The settings of `cvms index`, in the environment."""
+    found = {"DATABASE_URL": database_url, "SOLANA_RPC_URL": world.chain.rpc_url}
+    for name, value in found.items():
+        monkeypatch.setenv(name, value)
+    return found

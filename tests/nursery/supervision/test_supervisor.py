@@ -262,18 +262,25 @@ async def test_occasional_failures_are_no_crash_loop(autojump_clock: MockClock) 
 
 
 @pytest.mark.parametrize("outage", [DatabaseUnavailable("refused"), ChainUnavailable("gone")])
-async def test_an_outage_of_any_length_is_no_liveness_fault(
+async def test_a_task_that_waits_for_too_long_is_stalled_and_in_no_crash_loop(
     outage: Exception, autojump_clock: MockClock
 ) -> None:
     watched = Watched(*[failing(outage)] * 1_000)
-    watched.supervise = partial(watched.supervise, expected=10)
+    watched.supervise = partial(watched.supervise, expected=60)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(watched.supervise)
-        for _ in range(400):
+        for _ in range(240):
             assert watched.board.liveness_faults() == {}
             await trio.sleep(0.25)
-        assert watched.board.tasks["task"].restarts > 60
+        assert watched.board.tasks["task"].restarts > 40
+        await trio.sleep(5)
+        assert watched.board.liveness_faults()["task"].kind == "stalled"
+        watched.board.task_succeeded("task")
+        assert watched.board.liveness_faults() == {}
         nursery.cancel_scope.cancel()
+    watched.board.set_task_state("task", "standby")  # another replica runs it
+    await trio.sleep(100)
+    assert watched.board.liveness_faults() == {}
 
 
 async def test_a_stalled_task_is_not_ready_until_it_succeeds(
