@@ -429,6 +429,7 @@ CREATE TABLE submissions (
     sponsored_owner TEXT,
     sponsored_day DATE,
     owners TEXT[] NOT NULL DEFAULT '{}',
+    landed_signature TEXT,
     CONSTRAINT signed_once_pending CHECK (
         state = 'built' OR (signature IS NOT NULL AND wire IS NOT NULL)
     )

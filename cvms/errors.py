@@ -198,6 +198,10 @@ class ChainTimeout(ChainUnavailable):
     """No RPC endpoint replied within the deadline (504)."""
 
 
+class MethodRefused(ChainUnavailable):
+    """The RPC endpoint refuses this method, and serves others (503)."""
+
+
 class RpcError(CvmsError):
     """A node replied with a JSON-RPC error (502 unless the client caused it)."""
 

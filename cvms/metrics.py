@@ -130,6 +130,12 @@ class Metrics:
             ["method", "outcome"],
             registry=self.registry,
         )
+        self.priority_fees_known = Gauge(
+            "priority_fees_known",
+            "0 while no RPC endpoint says what others pay: transactions are built without a price",
+            registry=self.registry,
+        )
+        self.priority_fees_known.set(1)
         self.watched_accounts = Gauge(
             "watched_accounts",
             "Accounts of the chain that WebSocket clients watch",

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import AsyncIterator, Iterable, Iterator
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,24 +11,17 @@ import pytest
 import structlog
 import trio
 import trustme
-from solders.keypair import Keypair
 
-from cvms import localnet as chain
-from cvms.chain.types import Programs
-from cvms.config.loader import load_programs
-from cvms.dev.chain_setup import bundled_programs
-from cvms.dev.localnet import prepare
 from cvms.http.framework.edge import Edge
 from cvms.http.framework.routing import Route
 from cvms.http.service_info import openapi, swagger_ui
+from cvms.localnet import Timing
 from cvms.store.postgres.database import Database, open_database
-from tests.block_producer import BlockProducer
+from tests.harness.localnet import FAST, Localnet, start_localnet
+from tests.harness.processes import ServerForker, server_forker
 from tests.postgres_server import BLANK, new_database, set_to_noon
 from tests.postgres_server import postgres_server as postgres_server_for_tests
 from tests.redis_server import RedisServer
-from tests.scenario.servers import ServerForker, server_forker
-
-FAST = chain.Timing(slot_seconds=0.05, confirmed_lag=1, finalized_lag=4)
 
 
 @pytest.fixture(autouse=True)
@@ -108,42 +99,16 @@ async def database(database_url: str) -> AsyncIterator[Database]:
         yield database
 
 
-@dataclass(frozen=True, slots=True)
-class Localnet:
-    """A local chain that is ready for the service; `running.chain` reaches into it."""
-
-    rpc_url: str
-    ws_url: str
-    operator: Keypair
-    programs: Programs
-    running: chain.Running
-
-
 @pytest.fixture
-def timing() -> chain.Timing:
+def timing() -> Timing:
     """The slots of the local chain: fast, unless a folder's tests override it."""
     return FAST
 
 
 @pytest.fixture
-async def localnet(nursery: trio.Nursery, timing: chain.Timing) -> Localnet:
+async def localnet(nursery: trio.Nursery, timing: Timing) -> Localnet:
     """An in-memory local chain with the program, the mint and a funded operator."""
-    programs = load_programs({})
-    running: chain.Running = await nursery.start(
-        partial(
-            chain.serve, port=0, ledger=None, programs=bundled_programs(programs), timing=timing
-        )
-    )
-    nursery.start_soon(BlockProducer(running.chain).run)
-    operator = Keypair()
-    await prepare(running, programs, operator)
-    return Localnet(
-        rpc_url=running.rpc_url,
-        ws_url=running.ws_url,
-        operator=operator,
-        programs=programs,
-        running=running,
-    )
+    return await start_localnet(nursery, timing)
 
 
 @pytest.fixture(scope="session")

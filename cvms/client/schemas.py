@@ -116,7 +116,10 @@ Status = Literal[
 
 
 class TransactionState(msgspec.Struct, frozen=True):
-    """The state of a transaction. `error` is the reason of a failure."""
+    """The state of a transaction. `error` is the reason of a failure.
+
+    `landed_signature` is the signature under which it landed, if that is another one.
+    """
 
     signature: str
     status: Status
@@ -125,6 +128,7 @@ class TransactionState(msgspec.Struct, frozen=True):
     amount: int | None
     slot: int | None
     error: Any = None
+    landed_signature: str | None = None
 
 
 class Approval(msgspec.Struct, frozen=True):

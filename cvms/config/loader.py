@@ -19,11 +19,13 @@ from cvms.config.settings import Config
 from cvms.config.webhook_url import target_of
 from cvms.errors import ConfigurationError
 
+_LAST_PORT = 65535
+
 
 def load_config(environ: Mapping[str, str]) -> Config:
     """Read every setting. Raises ConfigurationError naming the first bad variable."""
-    pubsub = ",".join(pubsub_url(url) for url in load_rpc_urls(environ))
-    environ = {**environ, "SOLANA_WS_URL": environ.get("SOLANA_WS_URL") or pubsub}
+    if not environ.get("SOLANA_WS_URL"):
+        environ = {**environ, "SOLANA_WS_URL": ",".join(map(pubsub_url, load_rpc_urls(environ)))}
     config: Config = settings_of(Config).read(environ)
     _check_webhook(config.alerts, private=config.webhook_private_addresses)
     _check_vault_authority(config)
@@ -55,17 +57,21 @@ def load_encryption_keys(environ: Mapping[str, str]) -> tuple[bytes, ...]:
 def pubsub_url(rpc_url: str) -> str:
     """Return the PubSub URL that belongs to an RPC URL, by Solana's convention.
 
-    An explicit port is followed by the PubSub port (8899 and 8900); without one only the scheme
-    differs.
+    A validator's PubSub port follows its RPC port (8899 and 8900). Behind the scheme's own port, or
+    without one, only the scheme differs. Raises ConfigurationError when there is no next port.
     """
     parts = urlsplit(rpc_url)
-    scheme = "wss" if parts.scheme == "https" else "ws"
+    secure = parts.scheme == "https"
     host = f"[{parts.hostname}]" if parts.hostname and ":" in parts.hostname else parts.hostname
     user = parts.netloc.rpartition("@")[0]
     netloc = f"{user}@{host}" if user else f"{host}"
-    if parts.port is not None:
-        netloc += f":{parts.port + 1}"
-    return urlunsplit((scheme, netloc, parts.path, parts.query, ""))
+    if (port := parts.port) is not None:
+        netloc += f":{port if port == (443 if secure else 80) else port + 1}"
+    if port == _LAST_PORT:
+        raise _setting(Config, "rpc_urls").bad_value(
+            rpc_url, f"no port follows {port}, so set SOLANA_WS_URL as well"
+        )
+    return urlunsplit(("wss" if secure else "ws", netloc, parts.path, parts.query, ""))
 
 
 def _setting(settings: type[Any], field: str) -> Setting:

@@ -88,14 +88,22 @@ def switch(raw: str) -> bool:
     return one_of("on", "off")(raw) == "on"
 
 
-def urls(*schemes: str) -> Callable[[str], tuple[str, ...]]:
+def url(*schemes: str) -> Callable[[str], str]:
+    """Return a parser of one URL. Its port, if it has one, must be 1 to 65535."""
+
     def is_valid(raw: str) -> bool:
         parts = urlsplit(raw)
-        return parts.scheme in schemes and bool(parts.hostname)
+        return parts.scheme in schemes and parts.port != 0  # a larger one is a ValueError
+
+    return _text(is_valid)
+
+
+def urls(*schemes: str) -> Callable[[str], tuple[str, ...]]:
+    """Return a parser of one URL or more, each with a host."""
 
     def parse(raw: str) -> tuple[str, ...]:
-        parsed = comma_separated(_text(is_valid))(raw)
-        if not parsed:
+        parsed = comma_separated(url(*schemes))(raw)
+        if not parsed or not all(urlsplit(each).hostname for each in parsed):
             raise ValueError
         return parsed
 

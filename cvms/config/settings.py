@@ -174,7 +174,7 @@ class Config:
         "SOLANA_RPC_URL",
         parse.urls("http", "https"),
         default="http://127.0.0.1:8899",
-        expected="one or more http(s):// URLs, separated by commas",
+        expected="one or more http(s):// URLs with ports from 1 to 65535, separated by commas",
         about="RPC endpoints, separated by commas, the preferred one first: "
         "[docs/endpoints.md](docs/endpoints.md) describes the failover",
         secret=True,
@@ -183,9 +183,9 @@ class Config:
         "SOLANA_WS_URL",
         parse.urls("ws", "wss"),
         default="ws://127.0.0.1:8900",
-        expected="one or more ws(s):// URLs, separated by commas",
+        expected="one or more ws(s):// URLs with ports from 1 to 65535, separated by commas",
         about="PubSub endpoints, separated by commas. The default follows from `SOLANA_RPC_URL`: "
-        "`ws` for `http`, and the next port where a URL names one",
+        "`ws` for `http`, and the next port where a URL names another than the scheme's own",
         secret=True,
     )
     programs: Programs = group(
@@ -249,9 +249,9 @@ class Config:
     )
     redis_url: str | None = setting(
         "REDIS_URL",
-        parse.optional(parse.prefixed("redis://", "rediss://", "unix://")),
+        parse.optional(parse.url("redis", "rediss", "unix")),
         default="",
-        expected="redis://host:port/db, or unset",
+        expected="redis://host:port/db with a port from 1 to 65535, or unset",
         about="Redis 6 or later, which caches balances, shares rate limits and notifies replicas "
         "of events. Optional. The certificate of a `rediss://` host is verified",
         secret=True,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 
 from solders.keypair import Keypair
 
 from cvms.chain.rpc.rpc_client import RpcClient
+from cvms.chain.transactions.priority_fees import PriorityFees
 from cvms.chain.transactions.sponsorship_policy import FeeCaps
 from cvms.chain.types import Programs
 from cvms.chain.yields.rate_cache import RateCache
@@ -18,7 +18,7 @@ from cvms.http.admin import admin_routes, alert_routes, governance_routes
 from cvms.http.auth import nonce_routes, second_factor_routes
 from cvms.http.framework.cors import Cors
 from cvms.http.framework.dependencies import Dependencies
-from cvms.http.framework.edge import MAX_IN_FLIGHT, Edge
+from cvms.http.framework.edge import Edge
 from cvms.http.framework.rate_limits import RateLimits
 from cvms.http.framework.routing import register
 from cvms.http.multisig import proposal_routes, webhook_routes
@@ -43,7 +43,7 @@ from cvms.nursery.channels.wakeups import SubmitWakeup
 from cvms.operator_key import OperatorKey
 from cvms.store.postgres.database import Database
 from cvms.store.redis.balance_cache import BalanceCache
-from cvms.store.redis.rate_limiter import Limiter, MemoryLimiter
+from cvms.store.redis.rate_limiter import Limiter
 from cvms.store.security.encryption import SecretBox
 from cvms.store.submissions.fee_budget import FeeBudget
 
@@ -60,17 +60,17 @@ def create_app(
     board: StatusBoard,
     cache: BalanceCache,
     metrics: Metrics,
-    accounts: AccountRegistry | None = None,
-    limiter: Limiter | None = None,
-    yield_sources: Sequence[YieldSource] = (),
-    websocket_limits: WebSocketLimits | None = None,
-    max_in_flight: int = MAX_IN_FLIGHT,
-    operator_funds: OperatorFunds | None = None,
-    wall_clock: Callable[[], float] = time.time,
+    accounts: AccountRegistry,
+    limiter: Limiter,
+    yield_sources: Sequence[YieldSource],
+    operator_funds: OperatorFunds,
+    websocket_limits: WebSocketLimits,
+    max_in_flight: int,
+    wall_clock: Callable[[], float],
 ) -> Edge:
     """Return the front end, built on the components of the composition root."""
     limits = RateLimits(
-        limiter=limiter or MemoryLimiter(),
+        limiter=limiter,
         rates=config.rates,
         proxies=config.trusted_proxies,
         metrics=metrics,
@@ -79,10 +79,11 @@ def create_app(
         config=config,
         database=database,
         rpc=rpc,
+        fees=PriorityFees(rpc, metrics),
         programs=programs,
         operator=_operator_key(config, programs, operator, operator_funds),
         hub=hub,
-        accounts=AccountRegistry() if accounts is None else accounts,
+        accounts=accounts,
         submit_wake=submit_wake,
         board=board,
         cache=cache,
@@ -120,7 +121,7 @@ def create_app(
     )
     register(app, deps, routes)
     register_docs(app, routes)
-    endpoint = WebSocketEndpoint(deps, websocket_limits or WebSocketLimits())
+    endpoint = WebSocketEndpoint(deps, websocket_limits)
     app.add_websocket("/ws", "ws", endpoint.serve)
     app.background.append(endpoint.heartbeat.run)
     app.shutdown_hooks.append(endpoint.drain)
@@ -128,7 +129,7 @@ def create_app(
 
 
 def _operator_key(
-    config: Config, programs: Programs, operator: Keypair, funds: OperatorFunds | None
+    config: Config, programs: Programs, operator: Keypair, funds: OperatorFunds
 ) -> OperatorKey:
     settings = config.sponsoring
     return OperatorKey(
@@ -136,5 +137,5 @@ def _operator_key(
         programs=programs,
         caps=FeeCaps(price=settings.unit_price, lamports=settings.transaction),
         budget=FeeBudget(owner=settings.owner_a_day, everybody=settings.everybody_a_day),
-        funds=funds or OperatorFunds(settings.operator_minimum),
+        funds=funds,
     )

@@ -7,6 +7,7 @@ from solders.signature import Signature
 from solders.transaction import VersionedTransaction
 
 from cvms.chain.program.program_errors import to_program_error
+from cvms.chain.transactions.signed_simulation import simulate_signed
 from cvms.chain.transactions.versioned import (
     message_hash,
     message_of,
@@ -14,7 +15,6 @@ from cvms.chain.transactions.versioned import (
     parse_base64,
     required_signers,
     signature_of,
-    unsigned,
 )
 from cvms.chain.types import Commitment
 from cvms.errors import (
@@ -151,8 +151,11 @@ async def _check(deps: Dependencies, transaction: VersionedTransaction, built: S
     others = [each for each in missing_signers(transaction) if each != deps.operator.address]
     if others:
         raise InvalidSignature(f"The signature of {others[0]} is missing or does not verify.")
-    # Simulated unsigned: no node gets a transaction that it could send before it is stored.
-    result = await deps.rpc.simulate(bytes(unsigned(message_of(transaction))))
+    result = await simulate_signed(
+        deps.rpc,
+        message_of(transaction),
+        last_valid_block_height=built.last_valid_block_height,
+    )
     # It may have landed already if the same bytes were submitted by a request that was faster.
     if result.err is not None and result.err != "AlreadyProcessed":
         raise to_program_error(result.err, result.logs, deps.programs)

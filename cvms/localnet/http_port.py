@@ -20,6 +20,8 @@ JSON: Headers = ((b"content-type", b"application/json; charset=utf-8"),)
 TEXT: Headers = ((b"content-type", b"text/plain; charset=utf-8"),)
 ANY_ORIGIN: Headers = ((b"access-control-allow-origin", b"*"),)
 
+NOT_ALLOWED = b"Used HTTP Method is not allowed. POST or OPTIONS is required\n"
+
 Upgrade = Callable[[trio.SocketStream, bytes], Awaitable[None]]
 
 
@@ -79,7 +81,7 @@ class HttpPort:
                 await connection.reply(200, [*TEXT, *ANY_ORIGIN], body)
             case _:
                 allowed = [*TEXT, (b"allow", b"POST, OPTIONS")]
-                await connection.reply(405, allowed, b"Used HTTP Method is not allowed.")
+                await connection.reply(405, allowed, NOT_ALLOWED)
 
     async def _call(self, connection: NodeConnection, body: bytes) -> None:
         faults = self._node.faults

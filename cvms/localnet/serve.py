@@ -54,7 +54,7 @@ async def serve(
         chain = open_chain(opened, programs=programs, timing=timing or Timing())
         listeners = await _listen_on_both(host, port)
         async with trio.open_nursery() as nursery:
-            run = partial(_run_node, Node(chain, NodeFaults()), host=host, listeners=listeners)
+            run = partial(_run_node, chain, NodeFaults(), host=host, listeners=listeners)
             running: Running = await nursery.start(run)
             nursery.start_soon(_tick, chain)
             task_status.started(running)
@@ -75,27 +75,32 @@ async def serve_node(
     It must end before the chain does. Raises ConfigurationError if a port is in use.
     """
     listeners = await _listen_on_both(host, port)
-    node = Node(chain, faults or NodeFaults())
-    await _run_node(node, host=host, listeners=listeners, task_status=task_status)
+    faults = faults or NodeFaults()
+    await _run_node(chain, faults, host=host, listeners=listeners, task_status=task_status)
 
 
 async def _run_node(
-    node: Node, *, host: str, listeners: Listeners, task_status: trio.TaskStatus[Running]
+    chain: LocalnetChain,
+    faults: NodeFaults,
+    *,
+    host: str,
+    listeners: Listeners,
+    task_status: trio.TaskStatus[Running],
 ) -> None:
+    for_rpc, for_pubsub = listeners
+    node = Node(chain, faults, _address(host, for_rpc), _address(host, for_pubsub))
     hub = SubscriptionHub(node)
     pubsub = PubSubPort(hub)
     http = HttpPort(node, upgrade=pubsub.upgrade)
-    for_rpc, for_pubsub = listeners
-    node.chain.observers.append(hub)
+    chain.observers.append(hub)
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(trio.serve_listeners, http.serve, for_rpc)
             nursery.start_soon(trio.serve_listeners, pubsub.serve, for_pubsub)
-            rpc_url = f"http://{_address(host, for_rpc)}"
-            ws_url = f"ws://{_address(host, for_pubsub)}"
-            task_status.started(Running(rpc_url, ws_url, node.chain, node.faults, hub))
+            rpc_url, ws_url = f"http://{node.rpc_address}", f"ws://{node.pubsub_address}"
+            task_status.started(Running(rpc_url, ws_url, chain, faults, hub))
     finally:
-        node.chain.observers.remove(hub)
+        chain.observers.remove(hub)
 
 
 def open_chain(ledger: Ledger, *, programs: Sequence[Deployment], timing: Timing) -> LocalnetChain:

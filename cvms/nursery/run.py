@@ -29,12 +29,12 @@ import trio
 
 from cvms.config.settings import Config
 from cvms.errors import ConfigurationError, only
-from cvms.http import create_app, serve_http
-from cvms.http.framework.edge import Edge
+from cvms.http import serve_http
 from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.channels.task_liveness import seconds_expected
 from cvms.nursery.supervision.leader_election import LeaderElection
 from cvms.nursery.supervision.supervisor import supervise
+from cvms.nursery.wiring.front_end import build_front_end
 from cvms.nursery.wiring.leader_tasks import leader_tasks
 from cvms.nursery.wiring.replica_tasks import replica_tasks, schemaless_tasks
 from cvms.nursery.wiring.resources import Resources, TaskFunction, open_resources
@@ -169,7 +169,8 @@ async def _start_front_end(
 ) -> str:
     """Start the HTTP server and return its URL. Raises ConfigurationError if it cannot listen."""
     config = resources.config
-    server = partial(serve_http, _app(resources), config=config, shutdown=stop, listener=listener)
+    app = build_front_end(resources)
+    server = partial(serve_http, app, config=config, shutdown=stop, listener=listener)
     try:
         url: str = await nursery.start(server)
     except OSError as error:
@@ -178,25 +179,6 @@ async def _start_front_end(
             f"({error.strerror or error}); expected a free port of this machine"
         ) from error
     return url
-
-
-def _app(resources: Resources) -> Edge:
-    return create_app(
-        config=resources.config,
-        database=resources.database,
-        rpc=resources.rpc,
-        programs=resources.programs,
-        operator=resources.config.operator,
-        hub=resources.hub,
-        accounts=resources.accounts,
-        submit_wake=resources.submit_wake,
-        board=resources.board,
-        cache=resources.cache,
-        metrics=resources.metrics,
-        limiter=resources.limiter,
-        yield_sources=resources.yield_sources,
-        operator_funds=resources.operator_funds,
-    )
 
 
 # --- shutdown ----------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import pytest
 
 from cvms.config.loader import load_programs
 from cvms.demo import Addresses
-from tests.acceptance.processes import Command, cvms, free_port
+from tests.harness.processes import Command, Server, ServerForker, cvms, free_port, serving
 from tests.redis_server import RedisServer
 
 
@@ -23,10 +23,11 @@ class System:
     chain: Command
     at: Addresses
     environ: dict[str, str]
+    forker: ServerForker
 
-    def serve(self) -> AbstractAsyncContextManager[Command]:
-        """Run `cvms serve`, always on the same port and database."""
-        return cvms("serve", folder=self.folder, environ=self.environ)
+    def serve(self, **environ: str) -> AbstractAsyncContextManager[Server]:
+        """Run `cvms serve`, on the same port and database as before if `environ` has no other."""
+        return serving(Server(self.forker, self.folder, self.environ | environ))
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def database_url(empty_database_url: str) -> str:
 
 @pytest.fixture
 async def system(
-    tmp_path: Path, database_url: str, redis_server: RedisServer
+    tmp_path: Path, database_url: str, redis_server: RedisServer, forker: ServerForker
 ) -> AsyncIterator[System]:
     """Start `cvms localnet` in its own process, so that a test can kill the service alone."""
     arguments = localnet_arguments(free_port())
@@ -60,6 +61,7 @@ async def system(
                 "SOLANA_WS_URL": ws_url,
                 "DEPLOYER_KEYPAIR_PATH": str(tmp_path / "chain" / "operator.json"),
             },
+            forker=forker,
         )
 
 

@@ -12,7 +12,7 @@ import trio
 from cvms.client import open_client
 from cvms.config.loader import load_programs
 from cvms.demo import Addresses, run_demo
-from tests.acceptance.processes import Command, cvms
+from tests.harness.processes import Command, cvms
 
 pytestmark = pytest.mark.slow
 

@@ -10,7 +10,7 @@ import httpx
 import pytest
 import trio
 
-from tests.acceptance.processes import cvms
+from tests.harness.processes import cvms
 from tests.paths import DOCS
 
 pytestmark = pytest.mark.slow

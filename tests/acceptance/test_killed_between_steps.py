@@ -7,28 +7,24 @@ import pytest
 
 from cvms.demo import STEPS, run_demo
 from tests.acceptance.conftest import System
-from tests.scenario.servers import Server, ServerForker
+from tests.harness.processes import COMPONENTS, until_ready
 
 pytestmark = pytest.mark.slow
 
 
 async def test_a_service_killed_after_every_step_loses_and_duplicates_nothing(
-    system: System, database_url: str, forker: ServerForker
+    system: System, database_url: str
 ) -> None:
     output: list[str] = []
-    server = Server(forker, system.folder, system.environ, system.at.url)
+    async with system.serve() as server:
 
-    async def kill_and_restart() -> None:
-        await server.kill()
-        await server.start()
-        await server.wait_until_ready()
+        async def kill_and_restart() -> None:
+            await server.kill()
+            await server.start()
+            await until_ready(server.url, server, components=COMPONENTS)
 
-    try:
-        await server.start()
-        await server.wait_until_ready()
+        await until_ready(server.url, server)
         await run_demo(system.at, between=kill_and_restart, say=output.append)
-    finally:
-        await server.close()
     assert server.kills == len(STEPS)
     assert output[-1] == "Everything is as it should be."
     _assert_each_effect_recorded_once(database_url)

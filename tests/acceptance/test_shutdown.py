@@ -11,7 +11,7 @@ import trio_websocket
 from solders.keypair import Keypair
 
 from tests.acceptance.conftest import System
-from tests.acceptance.processes import until_ready
+from tests.harness.processes import until_ready
 from tests.websockets import opened
 
 pytestmark = pytest.mark.slow
@@ -40,7 +40,7 @@ async def test_in_flight_requests_are_answered_and_websockets_close_with_1001(
             try:
                 await nursery.start(initialize)
                 await _accepted(system.at.url)
-                service.process.send_signal(number)
+                service.send_signal(number)
                 with trio.fail_after(5):
                     with pytest.raises(trio_websocket.ConnectionClosed) as closed:
                         await socket.get_message()
@@ -49,7 +49,7 @@ async def test_in_flight_requests_are_answered_and_websockets_close_with_1001(
             finally:
                 system.chain.process.send_signal(signal.SIGCONT)
             with trio.fail_after(5):
-                assert await service.process.wait() == 0
+                assert await service.wait() == 0
     assert [reply.status_code for reply in replies] == [422]  # the wallet has no SOL
 
 

@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from tests.acceptance.conftest import System
-from tests.acceptance.processes import Command, cvms, until_ready
+from tests.harness.processes import HANG_SECONDS, Command, cvms, until_ready
 
 pytestmark = pytest.mark.slow
 
@@ -62,7 +62,7 @@ async def workers(system: System) -> AsyncIterator[Command]:
 
 async def until(condition: Callable[[], bool]) -> None:
     """Poll until the condition holds. Other processes offer nothing to wait on."""
-    with trio.fail_after(60):
+    with trio.fail_after(HANG_SECONDS):
         while not condition():  # noqa: ASYNC110
             await trio.sleep(0.05)
 

@@ -21,6 +21,7 @@ from cvms.chain.rpc.responses import TransactionRecord
 from cvms.chain.rpc.rpc_client import RpcClient, open_rpc
 from cvms.chain.rpc.transport.endpoint_pool import FAILURES_BEFORE_DOWN
 from cvms.chain.transactions.compute_budget import simulate_and_limit
+from cvms.chain.transactions.priority_fees import PriorityFees
 from cvms.chain.transactions.vault_builders import (
     prepare_deposit,
     prepare_initialize,
@@ -33,13 +34,17 @@ from cvms.chain.transactions.versioned import (
     missing_signers,
     sign_as,
 )
-from cvms.chain.types import Commitment, Slot
+from cvms.chain.types import Commitment, Programs, Slot
 from cvms.errors import Conflict, ProgramRefused, RpcError, VaultNotFound
 from cvms.metrics import Metrics
-from tests.conftest import Localnet
+from tests.harness.localnet import Localnet
 
 SOL = 1_000_000_000
 USDT = 1_000_000
+
+
+async def limit(rpc: RpcClient, programs: Programs, built: BuiltTransaction) -> BuiltTransaction:
+    return await simulate_and_limit(rpc, programs, built, fees=PriorityFees(rpc, Metrics()))
 
 
 class Wallet:
@@ -51,7 +56,7 @@ class Wallet:
 
     async def send(self, built: BuiltTransaction, *signers: Keypair) -> str:
         """Simulate, sign, send, and wait until it is confirmed."""
-        limited = await simulate_and_limit(self.rpc, self.localnet.programs, built)
+        limited = await limit(self.rpc, self.localnet.programs, built)
         signed = sign_as(limited.message, self.localnet.operator, *signers)
         assert missing_signers(signed) == ()
         signature = await self.rpc.send_transaction(bytes(signed))
@@ -170,7 +175,7 @@ async def test_the_recipients_token_account_is_created_on_the_way(
     created = await wallet.withdraw(2 * USDT, recipient=stranger)
     assert len(created.setup) == 1
     with pytest.raises(ProgramRefused) as caught:
-        await simulate_and_limit(rpc, localnet.programs, created)
+        await limit(rpc, localnet.programs, created)
     assert caught.value.name == "Unauthorized"  # a recipient that nobody put on the whitelist
 
 
@@ -243,9 +248,10 @@ async def test_a_simulated_transaction_is_limited_to_what_it_needs(
     wallet = await funded(localnet, rpc, USDT)
     operator = localnet.operator.pubkey()
     built = await prepare_initialize(rpc, localnet.programs, user=wallet.owner, fee_payer=operator)
-    limited = await simulate_and_limit(rpc, localnet.programs, built)
+    limited = await limit(rpc, localnet.programs, built)
     outcome = await rpc.simulate(limited.unsigned_wire)
     assert outcome.err is None
+    assert outcome.units_consumed is not None
     assert outcome.units_consumed <= limited.compute_unit_limit
     assert limited.compute_unit_limit < outcome.units_consumed * 1.15 + 500
     assert limited.message.recent_blockhash == built.message.recent_blockhash

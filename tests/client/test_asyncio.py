@@ -10,7 +10,7 @@ import trio
 
 from cvms.client import Event, Problem, ServiceUnavailable, Snapshot, Topic, Wallet, open_client
 from tests.client.gate import Gate, gated
-from tests.http.conftest import Served, Service, event
+from tests.harness.service import Served, Service, event
 from tests.http.wallets import USDT, funded
 
 TOPIC = "deposit_event"

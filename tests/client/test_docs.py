@@ -15,7 +15,7 @@ from solders.keypair import Keypair
 
 import cvms
 from cvms.client import Wallet, open_client
-from tests.http.conftest import Served
+from tests.harness.service import Served
 from tests.http.wallets import USDT, funded
 from tests.paths import DOCS
 

@@ -29,8 +29,8 @@ from cvms.client import (
 from cvms.config.settings import Rates
 from cvms.store.redis.rate_limiter import Rate
 from tests.client.gate import gated
-from tests.conftest import Localnet
-from tests.http.conftest import Served, Service, running
+from tests.harness.localnet import Localnet
+from tests.harness.service import Served, Service, running
 from tests.http.multisig.signers import shared_vault
 from tests.http.wallets import USDT, funded, rows, with_vault
 
@@ -252,9 +252,7 @@ async def secured(database_url: str, localnet: Localnet) -> AsyncIterator[Servic
     """The front end on a real chain, with second factors."""
     async with running(
         database_url,
-        rpc_url=localnet.rpc_url,
-        programs=localnet.programs,
-        operator=localnet.operator,
+        **localnet.settings,
         data_encryption_keys=(Fernet.generate_key(),),
     ) as service:
         yield service

@@ -10,7 +10,7 @@ from cvms.client import Event, Problem, Snapshot, SubscriptionRefused, Topic, op
 from cvms.client.stream import Stream
 from cvms.store.messaging import outbox
 from tests.client.gate import gated
-from tests.http.conftest import Service, event, running
+from tests.harness.service import Service, event, running
 
 ALICE, BOB = str(Keypair().pubkey()), str(Keypair().pubkey())
 TOPIC = "deposit_event"

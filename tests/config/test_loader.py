@@ -191,7 +191,39 @@ def test_a_missing_setting_is_named(environ: dict[str, str]) -> None:
         ("https://api.example/v1?key=1", "wss://api.example/v1?key=1"),
         ("http://[::1]:8899", "ws://[::1]:8900"),
         ("https://user:pw@host:10", "wss://user:pw@host:11"),
+        ("https://api.example:443/v1", "wss://api.example:443/v1"),
+        ("http://api.example:80", "ws://api.example:80"),
+        ("https://user:pw@[::1]:443", "wss://user:pw@[::1]:443"),
+        ("http://host:443", "ws://host:444"),
+        ("https://host:80", "wss://host:81"),
+        ("http://host:65534", "ws://host:65535"),
     ],
 )
 def test_the_pubsub_url_follows_from_the_rpc_url(rpc: str, pubsub: str) -> None:
     assert pubsub_url(rpc) == pubsub
+
+
+@pytest.mark.parametrize("variable", ["SOLANA_RPC_URL", "SOLANA_WS_URL", "REDIS_URL"])
+@pytest.mark.parametrize("port", ["65536", "0", "-1", "abc", "8899x"])
+def test_a_port_that_does_not_exist_is_one_line(
+    environ: dict[str, str], variable: str, port: str
+) -> None:
+    scheme = {"SOLANA_RPC_URL": "http", "SOLANA_WS_URL": "ws", "REDIS_URL": "redis"}[variable]
+    environ[variable] = f"{scheme}://user:hunter2@host:{port}"
+    with pytest.raises(
+        ConfigurationError, match=rf"^{variable} holds .* ports? from 1 to"
+    ) as error:
+        load_config(environ)
+    assert "hunter2" not in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_without_a_next_port_for_pubsub_its_url_has_to_be_set(environ: dict[str, str]) -> None:
+    environ["SOLANA_RPC_URL"] = "https://one.example,http://user:hunter2@two.example:65535"
+    with pytest.raises(ConfigurationError) as error:
+        load_config(environ)
+    assert str(error.value).startswith("SOLANA_RPC_URL holds ")
+    assert "no port follows 65535, so set SOLANA_WS_URL as well" in str(error.value)
+    assert "hunter2" not in str(error.value)
+    environ["SOLANA_WS_URL"] = "wss://one.example"
+    assert load_config(environ).ws_urls == ("wss://one.example",)

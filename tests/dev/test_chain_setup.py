@@ -15,7 +15,7 @@ from cvms.chain.program.yield_pool_accounts import (
 from cvms.chain.rpc.rpc_client import open_rpc
 from cvms.chain.types import Commitment
 from cvms.dev.chain_setup import POOL_RATE_BPS, POOL_RESERVE, land, prepare_chain
-from tests.conftest import Localnet
+from tests.harness.localnet import Localnet
 
 
 async def pool_and_reserve(localnet: Localnet) -> tuple[YieldPoolAccount | None, int]:

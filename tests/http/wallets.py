@@ -13,7 +13,7 @@ from solders.keypair import Keypair
 
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.transactions.versioned import attach_signature, parse_base64
-from tests.http.conftest import Json, Served, Service
+from tests.harness.service import Json, Served, Service
 
 SOL = 1_000_000_000
 USDT = 1_000_000
@@ -65,11 +65,11 @@ async def land(service: Served, wallet: Keypair, reply: httpx.Response) -> str:
     submitted = await service.post("/api/transactions", cosigned(wallet, reply))
     assert submitted.status_code == 202, submitted.text
     signature: str = submitted.json()["signature"]
-    await settled(service, signature)
+    await confirmed_submission(service, signature)
     return signature
 
 
-async def settled(service: Served, signature: str) -> Json:
+async def confirmed_submission(service: Served, signature: str) -> Json:
     """Wait until the submission is confirmed, and return it."""
     with trio.fail_after(20):
         while True:

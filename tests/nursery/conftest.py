@@ -6,18 +6,18 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from cvms.chain.rpc.rpc_client import open_rpc
-from cvms.store.postgres.database import Database
-from tests.conftest import Localnet
+from tests.harness.localnet import Localnet
+from tests.harness.resources import config_for_tests, open_prepared_resources
 from tests.nursery.forking import Forking
 from tests.nursery.world import World
 
 
 @pytest.fixture
-async def world(database: Database, localnet: Localnet) -> AsyncIterator[World]:
+async def world(database_url: str, localnet: Localnet) -> AsyncIterator[World]:
     """The chain and the database, with what the tasks share."""
-    async with open_rpc([localnet.rpc_url]) as rpc:
-        yield World(localnet.running, rpc, localnet.programs, localnet.operator, database)
+    config = config_for_tests(database_url, **localnet.settings)
+    async with open_prepared_resources(config) as resources:
+        yield World(localnet.running, resources)
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
@@ -90,7 +89,7 @@ async def empty_database(server: str) -> AsyncIterator[Database]:
 async def _fresh_tables(world: World, server: str) -> dict[str, list[Any]]:
     """Return the tables of an index that begins now, on an empty database."""
     async with empty_database(server) as database:
-        fresh = replace(world, database=database)
+        fresh = world.with_resources(database=database)
         assert await fresh.indexer().catch_up()
         return await read_tables(database)
 

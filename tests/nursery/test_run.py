@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -28,15 +29,7 @@ FREQUENT = ("health", "indexer", "broadcaster", "submitter", "settler", "webhook
 
 
 def configuration(world: World, database_url: str, **changes: Any) -> Config:
-    settings: dict[str, Any] = {
-        "operator": world.operator,
-        "database_url": database_url,
-        "programs": world.programs,
-        "port": 0,
-        "rpc_urls": (world.chain.rpc_url,),
-        "ws_urls": (world.chain.ws_url,),
-    }
-    return Config(**(settings | changes))
+    return replace(world.resources.config, database_url=database_url, **changes)
 
 
 async def components(url: str) -> tuple[int, Any]:

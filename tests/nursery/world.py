@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any
 
 import trio
@@ -22,25 +22,29 @@ from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Commitment, Programs
 from cvms.localnet.ledger.chain import LocalnetChain
 from cvms.metrics import Metrics
-from cvms.nursery.channels.hub import Hub
 from cvms.nursery.channels.indexer_progress import IndexerProgress
 from cvms.nursery.channels.reconcile_requests import ReconcileQueue
 from cvms.nursery.channels.status_board import StatusBoard
-from cvms.nursery.channels.wakeups import OutboxWakeup, SubmitWakeup, TimelockWakeup, TvlWakeup
-from cvms.nursery.indexing.finalized_recheck import FinalizedRecheck
 from cvms.nursery.indexing.finalizer import Finalizer
 from cvms.nursery.indexing.indexer import Indexer
 from cvms.nursery.ledger.vault_rows import vault_row
 from cvms.nursery.reconciliation.comparison import ExpectedState, differences
 from cvms.nursery.reconciliation.reconciler import Reconciler
 from cvms.nursery.submission.submitter import Submitter
+from cvms.nursery.wiring.leader_tasks import (
+    build_finalizer,
+    build_indexer,
+    build_reconciler,
+    build_submitter,
+)
+from cvms.nursery.wiring.resources import Resources
 from cvms.store.analytics import event_counters
 from cvms.store.index import cursor
 from cvms.store.messaging import outbox
 from cvms.store.messaging.outbox import OutboxRow
 from cvms.store.postgres.database import Database
 from cvms.store.reconciliation import reconciliation_log, vault_ledger
-from cvms.store.redis.balance_cache import BalanceCache, NoCache
+from cvms.store.redis.balance_cache import BalanceCache
 from cvms.store.vaults import history
 
 SOL = 1_000_000_000
@@ -48,24 +52,43 @@ SOL = 1_000_000_000
 
 @dataclass
 class World:
-    """The chain and the database of one test, and what the tasks share."""
+    """The chain of one test, and the resources that its tasks share."""
 
     chain: localnet.Running
-    rpc: RpcClient
-    programs: Programs
-    operator: Keypair
-    database: Database
-    metrics: Metrics = field(default_factory=Metrics)
-    board: StatusBoard = field(default_factory=StatusBoard)
-    hub: Hub = field(default_factory=Hub)
-    progress: IndexerProgress = field(default_factory=IndexerProgress)
-    submit_wake: SubmitWakeup = field(default_factory=SubmitWakeup)
-    outbox_wake: OutboxWakeup = field(default_factory=OutboxWakeup)
-    tvl_wake: TvlWakeup = field(default_factory=TvlWakeup)
-    timelock_wake: TimelockWakeup = field(default_factory=TimelockWakeup)
+    resources: Resources
 
-    def __post_init__(self) -> None:
-        self.reconciliations = ReconcileQueue()
+    def with_resources(self, **changes: Any) -> World:
+        """Return the same chain with other resources, in which nobody waits for vaults yet."""
+        changes = {"reconcile_queue": ReconcileQueue()} | changes
+        return World(self.chain, replace(self.resources, **changes))
+
+    @property
+    def rpc(self) -> RpcClient:
+        return self.resources.rpc
+
+    @property
+    def programs(self) -> Programs:
+        return self.resources.programs
+
+    @property
+    def operator(self) -> Keypair:
+        return self.resources.config.operator
+
+    @property
+    def database(self) -> Database:
+        return self.resources.database
+
+    @property
+    def board(self) -> StatusBoard:
+        return self.resources.board
+
+    @property
+    def metrics(self) -> Metrics:
+        return self.resources.metrics
+
+    @property
+    def progress(self) -> IndexerProgress:
+        return self.resources.progress
 
     # --- tasks ---------------------------------------------------------------------------------
 
@@ -76,62 +99,22 @@ class World:
         batch_size: int = 100,
         cache: BalanceCache | None = None,
     ) -> Indexer:
-        return Indexer(
-            database=self.database,
-            rpc=rpc or self.rpc,
-            ws_urls=[self.chain.ws_url],
-            programs=self.programs,
-            progress=self.progress,
-            indexed=self.reconciliations.indexed,
-            outbox_wake=self.outbox_wake,
-            tvl_wake=self.tvl_wake,
-            timelock_wake=self.timelock_wake,
-            cache=cache or NoCache(),
-            board=self.board,
-            metrics=self.metrics,
-            batch_size=batch_size,
-        )
+        resources = self._with_rpc(rpc)
+        if cache is not None:
+            resources = replace(resources, cache=cache)
+        return replace(build_indexer(resources), batch_size=batch_size)
 
-    def settler(self, *, rpc: RpcClient | None = None) -> Finalizer:
-        return Finalizer(
-            database=self.database,
-            rpc=rpc or self.rpc,
-            forks=self.indexer(rpc=rpc).forks,
-            recheck=FinalizedRecheck(
-                database=self.database,
-                rpc=rpc or self.rpc,
-                programs=self.programs,
-                outbox_wake=self.outbox_wake,
-                cache=NoCache(),
-            ),
-        )
+    def finalizer(self, *, rpc: RpcClient | None = None) -> Finalizer:
+        return build_finalizer(self._with_rpc(rpc), self.indexer(rpc=rpc))
 
     def reconciler(self, *, rpc: RpcClient | None = None, threshold: int = 0) -> Reconciler:
-        return Reconciler(
-            database=self.database,
-            rpc=rpc or self.rpc,
-            programs=self.programs,
-            progress=self.progress,
-            reconciliations=self.reconciliations,
-            outbox_wake=self.outbox_wake,
-            cache=NoCache(),
-            interval=60.0,
-            threshold=threshold,
-            board=self.board,
-            metrics=self.metrics,
-        )
+        return replace(build_reconciler(self._with_rpc(rpc)), threshold=threshold)
 
     def submitter(self, *, rpc: RpcClient | None = None, resend_seconds: float = 0.0) -> Submitter:
-        return Submitter(
-            database=self.database,
-            rpc=rpc or self.rpc,
-            programs=self.programs,
-            wake=self.submit_wake,
-            outbox_wake=self.outbox_wake,
-            board=self.board,
-            metrics=self.metrics,
-            resend_seconds=resend_seconds,
-        )
+        return replace(build_submitter(self._with_rpc(rpc)), resend_seconds=resend_seconds)
+
+    def _with_rpc(self, rpc: RpcClient | None) -> Resources:
+        return self.resources if rpc is None else replace(self.resources, rpc=rpc)
 
     # --- the chain -----------------------------------------------------------------------------
 
@@ -274,7 +257,7 @@ def pubkey(text: str) -> Pubkey:
     return Pubkey.from_string(text)
 
 
-async def judged(world: World, reconciler: Reconciler) -> None:
+async def full_pass_resolved(world: World, reconciler: Reconciler) -> None:
     """Make a full pass, and resolve it once its slot is indexed and finalized.
 
     The clock is held meanwhile: what the chain finalizes after the indexer has looked would have to
@@ -303,11 +286,11 @@ def held_clock(chain: LocalnetChain) -> Iterator[None]:
         chain.resume()
 
 
-async def settled(world: World) -> None:
+async def assert_books_match(world: World) -> None:
     """Apply everything, and see the reconciler find no difference in any vault."""
     await world.indexer().catch_up()
     reconciler = world.reconciler()
-    await judged(world, reconciler)
+    await full_pass_resolved(world, reconciler)
     async with world.database.connection() as conn:
         found = await reconciliation_log.recent(conn)
     assert [(each.owner, each.field, each.expected, each.actual) for each in found] == []

@@ -19,8 +19,7 @@ from cvms.config.loader import load_programs
 from cvms.dev.chain_setup import bundled_programs, local_yield_sources
 from cvms.dev.localnet import prepare
 from cvms.localnet.ledger.chain import LocalnetChain
-from tests.acceptance.processes import free_port
-from tests.scenario.servers import Server, ServerForker
+from tests.harness.processes import Server, ServerForker, free_port
 
 TIMING = localnet.Timing(slot_seconds=0.05, confirmed_lag=1, finalized_lag=8)
 
@@ -61,9 +60,8 @@ async def scenario_context(
         )
         await prepare(running, programs, operator)
         other: localnet.Running = await nursery.start(localnet.serve_node, running.chain)
-        port = free_port()
         environ = {
-            "PORT": str(port),
+            "PORT": str(free_port()),
             "DATABASE_URL": database_url,
             "SOLANA_RPC_URL": f"{running.rpc_url},{other.rpc_url}",
             "SOLANA_WS_URL": f"{running.ws_url},{other.ws_url}",
@@ -74,7 +72,7 @@ async def scenario_context(
             "RATE_LIMIT_SENSITIVE": "off",
             "RATE_LIMIT_OWNER": "off",
         }
-        server = Server(forker, folder, environ, f"http://127.0.0.1:{port}")
+        server = Server(forker, folder, environ)
         try:
             yield ScenarioContext((running, other), programs, operator, database_url, server)
         finally:

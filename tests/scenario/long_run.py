@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.harness.processes import ServerForker
 from tests.scenario.clients import IGNORE_HTTPX_WARNING
 from tests.scenario.context import scenario_context
 from tests.scenario.scenario_runner import Scenario, run_scenario
-from tests.scenario.servers import ServerForker
 from tests.scenario.test_scenario import seeds
 
 pytestmark = pytest.mark.filterwarnings(IGNORE_HTTPX_WARNING)

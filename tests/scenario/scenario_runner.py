@@ -15,6 +15,7 @@ import trio
 from solders.keypair import Keypair
 
 from cvms.chain.program import instructions
+from tests.harness.processes import COMPONENTS, until_ready
 from tests.scenario.checks import Violation, same_list
 from tests.scenario.clients import Client, Intent
 from tests.scenario.context import ScenarioContext, connect
@@ -145,7 +146,7 @@ async def stop_when_idle(
     """
     while True:
         await wait_until_idle(context, listeners, timeout=timeout)
-        status = await context.server.stop()
+        status = await context.server.stop(within=20)
         with connect(context.database_url) as connection:
             if status != 0 or not _pending_work(context, connection, listeners):
                 return status
@@ -159,7 +160,7 @@ async def wait_until_idle(
 
     Raises AssertionError with the work that is still pending after `timeout` seconds.
     """
-    await context.server.wait_until_ready()
+    await until_ready(context.server.url, context.server, components=COMPONENTS)
     context.chain.pause()  # so that nothing more falls due by time alone
     pending = ""
     with connect(context.database_url) as connection, trio.move_on_after(timeout):

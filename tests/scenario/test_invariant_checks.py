@@ -9,13 +9,13 @@ import psycopg
 import pytest
 import trio
 
+from tests.harness.processes import ServerForker
 from tests.postgres_server import BLANK, new_database
 from tests.scenario.clients import IGNORE_HTTPX_WARNING
 from tests.scenario.context import connect, scenario_context
 from tests.scenario.damage import DAMAGE
 from tests.scenario.invariants import check_invariants
 from tests.scenario.scenario_runner import Outcome, Scenario, run_scenario
-from tests.scenario.servers import ServerForker
 from tests.scenario.tables import TABLES, Tables, read_tables
 from tests.scenario.truth import Truth
 

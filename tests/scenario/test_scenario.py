@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from cvms.localnet import Timing
+from tests.harness.processes import ServerForker
 from tests.scenario.clients import IGNORE_HTTPX_WARNING
 from tests.scenario.context import TIMING, scenario_context
 from tests.scenario.scenario_runner import Scenario, run_scenario
-from tests.scenario.servers import ServerForker
 
 DEFAULT_SEEDS = "0-23"
 REAL_LAGS = Timing(slot_seconds=0.05, confirmed_lag=1, finalized_lag=31)

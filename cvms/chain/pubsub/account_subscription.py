@@ -7,18 +7,17 @@ are requested, so that a large one costs no more than others.
 
 from __future__ import annotations
 
-import binascii
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
-from typing import Any, Protocol
+from typing import Protocol
 
-import msgspec
 import trio
 from solders.pubkey import Pubkey
 
 from cvms.chain.pubsub.log_subscription import SUBSCRIBE_SECONDS, keep_connected
+from cvms.chain.pubsub.messages import Answer, Notification, SubscriptionId
 from cvms.chain.pubsub.websocket import ConnectionLost, OpenStream, PubSubConnection, open_stream
 from cvms.chain.rpc.responses import AccountResponse, InContext, account, read
 from cvms.chain.rpc.rpc_client import RpcClient
@@ -114,9 +113,10 @@ class _AccountSession:
         self._listener = listener
         self._commitment = commitment
         self._requests = count(1)
-        self._pending: dict[int, tuple[Pubkey, float]] = {}  # by request id: account and time
-        self._subscriptions: dict[Pubkey, int | None] = {}  # None: not confirmed yet
-        self._keys: dict[int, Pubkey] = {}
+        self._pending: dict[str, tuple[Pubkey, float]] = {}  # by request id: account and time
+        self._refusals = 0  # that do not say of which request
+        self._subscriptions: dict[Pubkey, SubscriptionId | None] = {}  # None: not confirmed yet
+        self._keys: dict[SubscriptionId, Pubkey] = {}
         self._refused: dict[Pubkey, float] = {}
 
     async def run(self) -> None:
@@ -141,15 +141,21 @@ class _AccountSession:
 
     def _check_deadlines(self) -> None:
         now = trio.current_time()
-        if any(now - at > SUBSCRIBE_SECONDS for _, at in self._pending.values()):
-            raise ConnectionLost(f"no response to a subscription within {SUBSCRIBE_SECONDS:g} s")
+        for request, (_, at) in list(self._pending.items()):
+            if now - at <= SUBSCRIBE_SECONDS:
+                continue
+            if not self._refusals:
+                reason = f"no response to a subscription within {SUBSCRIBE_SECONDS:g} s"
+                raise ConnectionLost(reason)
+            self._refusals -= 1
+            self._refuse(request)
         for key, at in list(self._refused.items()):
             if now - at > RETRY_SECONDS:
                 del self._refused[key]
 
     async def _subscribe(self, key: Pubkey) -> None:
         request = next(self._requests)
-        self._pending[request] = (key, trio.current_time())
+        self._pending[str(request)] = (key, trio.current_time())
         self._subscriptions[key] = None
         offset, length = _SLICE
         options = {
@@ -167,48 +173,43 @@ class _AccountSession:
         self._listener.unsubscribed(key)
         await self._connection.call(next(self._requests), "accountUnsubscribe", [subscription])
 
-    def _handle(self, message: str | bytes) -> None:
-        # An unreadable message may have been a change, which only a new subscription makes up for.
-        try:
-            decoded = msgspec.json.decode(message, type=_AccountMessage)
-            if decoded.params is not None:
-                self._notify(decoded.params)
-            elif decoded.id in self._pending:
-                self._confirm(decoded)
-        except (msgspec.MsgspecError, binascii.Error, RecursionError, RpcError):
-            raise ConnectionLost("the node sent something unexpected") from None
+    def _handle(self, message: Answer | Notification) -> None:
+        if isinstance(message, Notification):
+            self._notify(message)
+        elif message.request in self._pending:
+            if message.subscription is None:
+                self._refuse(message.request)
+            else:
+                self._confirm(message.request, message.subscription)
+        elif message == Answer(None, None):
+            self._refusals += 1
 
-    def _confirm(self, response: _AccountMessage) -> None:
-        assert response.id is not None
-        key, _ = self._pending.pop(response.id)
-        if response.result is None:
-            del self._subscriptions[key]
-            self._refused[key] = trio.current_time()
-            self._listener.subscription_refused(key)
-            return
-        subscription = msgspec.convert(response.result, int)
+    def _refuse(self, request: str) -> None:
+        key, _ = self._pending.pop(request)
+        del self._subscriptions[key]
+        self._refused[key] = trio.current_time()
+        self._listener.subscription_refused(key)
+
+    def _confirm(self, request: str, subscription: SubscriptionId) -> None:
+        key, _ = self._pending.pop(request)
+        if subscription in self._keys:  # nothing else tells whose account a notification has
+            raise ConnectionLost("the node gives two accounts the same subscription")
         self._subscriptions[key] = subscription
         self._keys[subscription] = key
         self._listener.subscribed(key)
 
-    def _notify(self, params: _AccountParams) -> None:
-        key = self._keys.get(params.subscription)
-        if key is not None:  # else the subscription was cancelled
-            method = "accountNotification"
-            decoded = read(InContext[AccountResponse], params.result, method)
-            value = account(decoded.value, method)
-            self._listener.updated(_at(key, Slot(decoded.context.slot), value))
-
-
-class _AccountParams(msgspec.Struct):
-    subscription: int
-    result: Any
-
-
-class _AccountMessage(msgspec.Struct):
-    id: int | None = None
-    result: Any = None
-    params: _AccountParams | None = None
+    def _notify(self, message: Notification) -> None:
+        """Report a change. One that cannot be read is fetched instead."""
+        key = self._keys.get(message.subscription)
+        if key is None:  # cancelled, or not confirmed yet: then it is fetched anyway
+            return
+        try:
+            decoded = read(InContext[AccountResponse], message.result, message.method)
+            value = account(decoded.value, message.method)
+        except RpcError:
+            self._listener.subscribed(key)
+            return
+        self._listener.updated(_at(key, Slot(decoded.context.slot), value))
 
 
 def _at(key: Pubkey, slot: Slot, account: Account | None) -> AccountAt:

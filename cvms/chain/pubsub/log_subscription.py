@@ -18,6 +18,7 @@ import trio
 from solders.pubkey import Pubkey
 
 from cvms.chain.backoff import Backoff
+from cvms.chain.pubsub.messages import Answer, Notification
 from cvms.chain.pubsub.websocket import (
     LOST,
     ConnectionLost,
@@ -26,6 +27,7 @@ from cvms.chain.pubsub.websocket import (
     PubSubTarget,
     open_connection,
     open_stream,
+    reason_of,
 )
 from cvms.chain.rpc.responses import Count, InContext
 from cvms.chain.types import Commitment, Slot
@@ -42,7 +44,7 @@ BEHIND_SLOTS = 50
 T = TypeVar("T")
 
 _log = structlog.get_logger(__name__)
-_LOGS, _SLOTS = 1, 2  # the ids of the two requests
+_LOGS, _SLOTS = "1", "2"  # the ids of the two requests
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,16 +100,18 @@ async def keep_connected(
 
     Each goes to the URL whose connections were lost least often. A session ends by raising
     ConnectionLost, its own or its connection's. Each attempt begins when `ready` returns. `lost` is
-    called after each failed attempt and each lost connection.
+    called after each failed attempt and each lost connection. The log has a loss once, and again
+    for another reason or after a connection that lasted.
     """
     if not urls:
         raise ConfigurationError("no PubSub URL is given")
     targets = _TargetRotation([PubSubTarget.parse(url) for url in urls])
     backoff = Backoff(first=FIRST_DELAY, longest=MAX_DELAY, jitter=jitter)
+    logged: set[tuple[str, ...]] = set()
     while True:
         await ready()
         target = targets.next()
-        began = trio.current_time()
+        began, reasons = trio.current_time(), list[str]()
         try:
             async with (
                 trio.open_nursery() as nursery,
@@ -117,11 +121,13 @@ async def keep_connected(
                 await session(connection)
         except* LOST as error:
             lost()
-            reasons = sorted({str(each) for each in leaves(error)})
-            _log.warning("pubsub_connection_lost", host=target.host, reasons=reasons)
-        stable = trio.current_time() - began > STABLE_SECONDS
-        if stable:
+            reasons = sorted({reason_of(each) for each in leaves(error)})
+        if stable := trio.current_time() - began > STABLE_SECONDS:
             backoff.reset()
+            logged.clear()
+        if (loss := (target.host, *reasons)) not in logged:
+            logged.add(loss)
+            _log.warning("pubsub_connection_lost", host=target.host, reasons=reasons)
         targets.lost(stable=stable)
         await trio.sleep(backoff.next())
 
@@ -146,7 +152,11 @@ class _TargetRotation:
 
 
 class _LogSession:
-    """The two subscriptions of one connection. An invalid message ends it."""
+    """The two subscriptions of one connection.
+
+    There is one of each kind, so a notification needs no id to be told apart. It only tells the
+    reader that there is something to fetch: one that cannot be read counts as one that is missing.
+    """
 
     def __init__(
         self,
@@ -158,7 +168,8 @@ class _LogSession:
         self._connection = connection
         self._notices = notices
         self._newest = newest
-        self._ids: dict[int, int] = {}
+        self._unanswered = {_LOGS, _SLOTS}
+        self._refusals = 0  # that do not say of which request
         self._has_heartbeat = True
         self._slot = 0
         self._current_at = trio.current_time()
@@ -167,12 +178,11 @@ class _LogSession:
         """Subscribe, and return once the node confirms the logs. Raises ConnectionLost."""
         with trio.move_on_after(SUBSCRIBE_SECONDS):
             filters = {"mentions": [str(program)]}
-            await self._connection.call(
-                _LOGS, "logsSubscribe", [filters, {"commitment": commitment}]
-            )
-            await self._connection.call(_SLOTS, "slotSubscribe", [])
-            while _LOGS not in self._ids:
-                await self._handle(_decode(await self._connection.receive(), _LogMessage))
+            options = {"commitment": commitment}
+            await self._connection.call(int(_LOGS), "logsSubscribe", [filters, options])
+            await self._connection.call(int(_SLOTS), "slotSubscribe", [])
+            while _LOGS in self._unanswered:
+                await self._handle(await self._connection.receive())
             return
         raise ConnectionLost(f"no response to the subscription within {SUBSCRIBE_SECONDS:g} s")
 
@@ -180,11 +190,11 @@ class _LogSession:
         """Send notifications to the channel until the connection is lost. Raises ConnectionLost."""
         await self._send(LogsSubscribed())
         while True:
-            await self._handle(_decode(await self._receive(), _LogMessage))
+            await self._handle(await self._receive())
             if self._has_heartbeat and trio.current_time() - self._current_at > SILENT_SECONDS:
                 raise ConnectionLost(f"more than {BEHIND_SLOTS} slots behind the other nodes")
 
-    async def _receive(self) -> str | bytes:
+    async def _receive(self) -> Answer | Notification:
         while True:
             with trio.move_on_after(SILENT_SECONDS if self._has_heartbeat else math.inf):
                 return await self._connection.receive()
@@ -192,30 +202,36 @@ class _LogSession:
                 raise ConnectionLost(f"no notification for {SILENT_SECONDS:g} s")
             self._current_at = trio.current_time()  # the chain does not advance either
 
-    async def _handle(self, frame: _LogMessage) -> None:
-        if frame.method is None:
-            self._confirm(frame)
-            return
-        if frame.params is None:
-            raise ConnectionLost("the node sent something unexpected")
-        kind = {"logsNotification": _LOGS, "slotNotification": _SLOTS}.get(frame.method)
-        if kind is None or self._ids.get(kind) != frame.params.subscription:
-            raise ConnectionLost("the node sent what was not subscribed to")
-        if kind == _SLOTS:
-            self._saw_slot(_decode(frame.params.result, _SlotResult).slot)
-            return
-        logs = _decode(frame.params.result, InContext[_LogsValue])
-        self._saw_slot(logs.context.slot)
-        value, slot = logs.value, Slot(logs.context.slot)
-        await self._send(LogNotice(value.signature, slot, value.err, value.logs or []))
+    async def _handle(self, message: Answer | Notification) -> None:
+        if isinstance(message, Answer):
+            self._confirm(message)
+        elif message.method == "slotNotification":
+            if (at := _decode(message.result, _SlotResult)) is not None:
+                self._saw_slot(at.slot)
+        elif message.method == "logsNotification":
+            if (logs := _decode(message.result, InContext[_LogsValue])) is None:
+                await self._send(LogsSubscribed())
+                return
+            self._saw_slot(logs.context.slot)
+            value, slot = logs.value, Slot(logs.context.slot)
+            await self._send(LogNotice(value.signature, slot, value.err, value.logs or []))
 
-    def _confirm(self, frame: _LogMessage) -> None:
-        if frame.id == _SLOTS and frame.result is None and _SLOTS not in self._ids:
-            self._has_heartbeat = False  # some providers lack slotSubscribe: pings must do
-            return
-        if frame.id not in (_LOGS, _SLOTS) or frame.id in self._ids or frame.result is None:
+    def _confirm(self, answer: Answer) -> None:
+        """Note an answer. Raises ConnectionLost when the logs are refused."""
+        if answer.subscription is not None:
+            self._unanswered.discard(answer.request or "")
+            self._has_heartbeat = self._has_heartbeat or answer.request == _SLOTS
+        elif answer.request == _LOGS:
             raise ConnectionLost("the node refuses the subscription")
-        self._ids[frame.id] = frame.result
+        elif answer.request == _SLOTS:
+            self._has_heartbeat = False  # some providers lack slotSubscribe: pings must do
+            self._unanswered.discard(_SLOTS)
+        elif answer.request is None:
+            self._refusals += 1
+        if self._refusals and self._unanswered == {_SLOTS}:
+            self._has_heartbeat = False
+        elif self._unanswered and self._refusals >= len(self._unanswered):
+            raise ConnectionLost("the node refuses the subscription")
 
     def _saw_slot(self, slot: int) -> None:
         self._slot = slot
@@ -239,23 +255,8 @@ class _SlotResult(msgspec.Struct):
     slot: Count
 
 
-class _LogParams(msgspec.Struct):
-    subscription: int
-    result: msgspec.Raw
-
-
-class _LogMessage(msgspec.Struct):
-    """A response or a notification."""
-
-    id: int | None = None
-    result: int | None = None
-    method: str | None = None
-    params: _LogParams | None = None
-
-
-def _decode(message: str | bytes | msgspec.Raw, kind: type[T]) -> T:
-    # An unreadable message may have been a notification; only a new subscription makes up for it.
+def _decode(result: Any, kind: type[T]) -> T | None:
     try:
-        return msgspec.json.decode(message, type=kind)
-    except (msgspec.DecodeError, RecursionError):
-        raise ConnectionLost("the node sent something unexpected") from None
+        return msgspec.convert(result, kind)
+    except msgspec.ValidationError:
+        return None

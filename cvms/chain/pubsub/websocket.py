@@ -9,12 +9,15 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
+import h11
 import httpx
+import structlog
 import trio
 import trio_websocket
 from trio_websocket import ConnectionClosed, HandshakeError, WebSocketConnection
 from wsproto.utilities import LocalProtocolError
 
+from cvms.chain.pubsub.messages import Answer, Notification, read_message
 from cvms.chain.rpc.transport.endpoint_pool import host_of
 from cvms.chain.rpc.transport.jsonrpc import encode_body, encode_call
 from cvms.errors import ConfigurationError
@@ -25,14 +28,17 @@ PING_INTERVAL = 8.0  # with PONG_SECONDS: a half-open connection is detected wit
 PONG_SECONDS = 8.0
 MAX_FRAME_BYTES = 4 * 1024 * 1024
 
+_log = structlog.get_logger(__name__)
+
 
 class ConnectionLost(Exception):
     """The connection cannot be opened, or is lost. The message says why, without the URL."""
 
 
-LOST = (ConnectionLost, HandshakeError, LocalProtocolError)
-"""Exceptions that the connection's nursery may raise. The last two come from the library's reader
-task: when the peer refuses with a body, and when it pings while the connection is being closed."""
+LOST = (ConnectionLost, HandshakeError, LocalProtocolError, h11.LocalProtocolError)
+"""Exceptions that the connection's nursery may raise. The last three come from the library's reader
+task: when the peer refuses with a body, when it pings while the connection is being closed, and
+when it answers the handshake by something that is not a WebSocket."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +70,13 @@ class PubSubTarget:
         )
 
 
+def reason_of(lost: BaseException) -> str:
+    """Return why a connection was lost, in words that quote nothing of the peer's."""
+    if isinstance(lost, ConnectionLost):
+        return str(lost)
+    return f"not a valid WebSocket: {type(lost).__name__}"
+
+
 OpenStream = Callable[[PubSubTarget], Awaitable[trio.abc.Stream]]
 
 
@@ -83,8 +96,10 @@ async def open_stream(target: PubSubTarget) -> trio.abc.Stream:
 class PubSubConnection:
     """An open WebSocket. It is read only while someone awaits `receive`: see `keep_alive`."""
 
-    def __init__(self, websocket: WebSocketConnection) -> None:
+    def __init__(self, websocket: WebSocketConnection, *, host: str) -> None:
         self._websocket = websocket
+        self._host = host
+        self._ignored = 0
         self._received = 0
         self._waiting = False
 
@@ -96,8 +111,18 @@ class PubSubConnection:
         except ConnectionClosed as closed:
             raise ConnectionLost(_reason(closed)) from None
 
-    async def receive(self) -> str | bytes:
-        """Return the next message, however long it takes. Raises ConnectionLost."""
+    async def receive(self) -> Answer | Notification:
+        """Return the next message, however long it takes. Raises ConnectionLost.
+
+        Messages of any other shape, such as a gateway's own, are skipped.
+        """
+        while (message := read_message(await self._next())) is None:
+            if not self._ignored:
+                _log.warning("pubsub_message_ignored", host=self._host)
+            self._ignored += 1
+        return message
+
+    async def _next(self) -> str | bytes:
         self._waiting = True
         try:
             message = await self._websocket.get_message()
@@ -145,7 +170,7 @@ async def open_connection(
         status = getattr(error, "status_code", None)
         raise ConnectionLost(f"handshake refused: {status or type(error).__name__}") from None
     try:
-        yield PubSubConnection(websocket)
+        yield PubSubConnection(websocket, host=target.host)
     finally:
         with trio.move_on_after(CLOSE_SECONDS, shield=True):
             await websocket.aclose()

@@ -18,7 +18,6 @@ from solders.hash import Hash, ParseHashError
 from cvms.chain.rpc.transport.endpoint_pool import Endpoint
 from cvms.chain.rpc.transport.failover import EndpointReply, FailoverTransport
 from cvms.chain.types import Commitment
-from cvms.errors import ChainUnavailable
 
 INTERVAL_SECONDS = 30.0
 FINALIZED_LAG_SLOTS = 64  # behind the newest confirmed slot: twice what finalization takes
@@ -67,7 +66,7 @@ class ChainIdentityCheck:
             if _is_hash(each.answer):
                 hashes[each.endpoint] = each.answer
             # Some providers do not offer the method, which is no reason to avoid them.
-            each.endpoint.checked = not isinstance(each.answer, ChainUnavailable)
+            each.endpoint.checked = each.replied
         if self._genesis is None and hashes:
             # Fixed while the process runs: the database belongs to this chain.
             self._genesis = _majority(hashes)

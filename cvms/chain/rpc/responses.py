@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
@@ -21,6 +23,8 @@ T = TypeVar("T")
 UNEXPECTED_SHAPE = INTERNAL_ERROR  # the node's own, since it broke its interface
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
+FIRST_BLOCK_TIME = 1_584_230_400  # 15 March 2020, the day before the first block of Solana
+LAST_BLOCK_TIME = 4_102_444_800  # the year 2100
 _BASE58_CHUNK = 128
 
 Index = Annotated[int, msgspec.Meta(ge=0, le=255)]
@@ -114,11 +118,14 @@ class TransactionRecord:
 
 @dataclass(frozen=True, slots=True)
 class Simulation:
-    """Outcome of a simulation. `err` is the node's JSON, None for success."""
+    """Outcome of a simulation. `err` is the node's JSON, None for success.
+
+    `units_consumed` is None when the node does not say.
+    """
 
     err: Any
     logs: list[str]
-    units_consumed: int
+    units_consumed: int | None
     slot: Slot
 
 
@@ -166,9 +173,9 @@ class StatusResponse(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class SimulationResponse(msgspec.Struct, frozen=True, rename="camel"):
-    err: Any = None
+    err: Any
     logs: list[str] | None = None
-    units_consumed: Count | None = None
+    units_consumed: Any = None
 
 
 class FeeResponse(msgspec.Struct, frozen=True, rename="camel"):
@@ -216,12 +223,42 @@ class TransactionResponse(msgspec.Struct, frozen=True, rename="camel"):
     block_time: int | None = None
 
 
+def signature_infos(answer: Any) -> list[SignatureInfo]:
+    """Return the result of getSignaturesForAddress. Raises RpcError."""
+    return [
+        SignatureInfo(
+            each.signature,
+            Slot(each.slot),
+            each.err,
+            block_time(each.block_time),
+            each.confirmation_status or Commitment.CONFIRMED,
+        )
+        for each in read(list[SignatureResponse], answer, "getSignaturesForAddress")
+    ]
+
+
+def block_time(seconds: int | None) -> int | None:
+    """Return a block's time as Unix seconds; None for one that cannot be right.
+
+    Some providers send milliseconds.
+    """
+    if seconds is None:
+        return None
+    candidates = (seconds, seconds // 1000)
+    return next((t for t in candidates if FIRST_BLOCK_TIME <= t < LAST_BLOCK_TIME), None)
+
+
 def read(kind: type[T], answer: Any, method: str) -> T:
     """Return `answer` as `kind`. Raises RpcError when it has another shape."""
     try:
         return msgspec.convert(answer, kind, dec_hook=_from_base58)
     except msgspec.ValidationError as error:
         raise unexpected(method, str(error)) from None
+
+
+def reader(kind: Any, method: str) -> Callable[[Any], Any]:
+    """Return the parser of a response of this kind."""
+    return partial(read, kind, method=method)
 
 
 def unexpected(method: str, why: str) -> RpcError:
@@ -285,13 +322,24 @@ def transaction(answer: TransactionResponse, method: str) -> TransactionRecord:
     return TransactionRecord(
         signature=signature,
         slot=Slot(answer.slot),
-        block_time=answer.block_time,
+        block_time=block_time(answer.block_time),
         err=meta.err,
         logs=meta.log_messages,
         account_keys=keys,
         instructions=instructions,
         fee=Lamports(meta.fee),
     )
+
+
+def record(signature: str, answer: Any) -> TransactionRecord | None:
+    """Return a result of getTransaction, None for null. Raises RpcError."""
+    if answer is None:
+        return None
+    got = read(TransactionResponse, answer, "getTransaction")
+    found = transaction(got, "getTransaction")
+    if found.signature != signature:
+        raise unexpected("getTransaction", "another transaction")
+    return found
 
 
 def _instruction(

@@ -7,18 +7,25 @@ when no node responds. Source of the shapes: https://solana.com/docs/rpc/http.
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from based58 import b58encode
 from solders.pubkey import Pubkey
 
-from cvms.chain.rpc import responses
+from cvms.chain.rpc import call_params, responses
+from cvms.chain.rpc.call_params import (
+    ACCOUNTS_PER_CALL,
+    MAX_TRANSACTION_VERSION,
+    at,
+    slice_of,
+)
 from cvms.chain.rpc.endpoint_probe import EndpointProbe
-from cvms.chain.rpc.limits import ACCOUNTS_PER_CALL, STATUSES_PER_CALL
 from cvms.chain.rpc.responses import (
     AccountsAt,
+    Count,
     InContext,
     LatestBlockhash,
     SignatureInfo,
@@ -27,8 +34,11 @@ from cvms.chain.rpc.responses import (
     StatusesAt,
     TransactionRecord,
     read,
+    reader,
 )
-from cvms.chain.rpc.status_quorum import merge_statuses
+from cvms.chain.rpc.status_quorum import in_chunks, merge_statuses, statuses_from
+from cvms.chain.rpc.transport.call_state import Call, unchecked
+from cvms.chain.rpc.transport.endpoint_pool import Endpoint
 from cvms.chain.rpc.transport.endpoint_state import EndpointState, states
 from cvms.chain.rpc.transport.failover import (
     EndpointReply,
@@ -41,9 +51,6 @@ from cvms.errors import RpcError
 from cvms.metrics import Metrics
 
 GRACE_SECONDS = 0.5  # for the other endpoints, once one has accepted a transaction
-MAX_TRANSACTION_VERSION = 1  # a node returns an error for a transaction of a later version
-
-Options = dict[str, Any]
 
 
 @asynccontextmanager
@@ -77,6 +84,10 @@ class RpcClient:
         """The newest slot of any trusted endpoint; 0 before the first response."""
         return Slot(self._transport.pool.newest_slot)
 
+    def each_endpoint(self) -> list[RpcClient]:
+        """Return a client for each healthy endpoint, which asks no other, best endpoint first."""
+        return [RpcClient(each) for each in self._transport.each_endpoint()]
+
     async def probe(self) -> Slot:
         """Query every endpoint at once and return the newest confirmed slot, within 1.5 s.
 
@@ -85,11 +96,16 @@ class RpcClient:
         """
         return await self._probe.run_once()
 
-    async def call(self, method: str, params: Sequence[Any]) -> Any:
-        """Make a read that has no method of its own here, and return its result."""
-        return await self._transport.call(method, params)
+    async def call(
+        self, method: str, params: Sequence[Any], *, parse: Callable[[Any], Any] = unchecked
+    ) -> Any:
+        """Make a read that has no method of its own here, and return its result.
 
-    async def batch(self, calls: Sequence[tuple[str, Sequence[Any]]]) -> list[Any | RpcError]:
+        `parse` raises RpcError for a response of another shape; then other endpoints are asked.
+        """
+        return await self._transport.call(method, params, parse=parse)
+
+    async def batch(self, calls: Sequence[Call]) -> list[Any | RpcError]:
         """Make reads in as few requests as possible.
 
         Return the results in the order of `calls`; a node's error is a value in its place.
@@ -106,15 +122,15 @@ class RpcClient:
     async def get_slot(
         self, commitment: Commitment, *, min_context_slot: Slot | None = None
     ) -> Slot:
-        options = _at(commitment, minContextSlot=min_context_slot)
-        return Slot(read(int, await self.call("getSlot", [options]), "getSlot"))
+        options = at(commitment, minContextSlot=min_context_slot)
+        return Slot(await self.call("getSlot", [options], parse=reader(Count, "getSlot")))
 
     async def get_block_height(
         self, commitment: Commitment, *, min_context_slot: Slot | None = None
     ) -> BlockHeight:
-        options = _at(commitment, minContextSlot=min_context_slot)
-        answer = await self.call("getBlockHeight", [options])
-        return BlockHeight(read(int, answer, "getBlockHeight"))
+        options = at(commitment, minContextSlot=min_context_slot)
+        method = "getBlockHeight"
+        return BlockHeight(await self.call(method, [options], parse=reader(Count, method)))
 
     async def get_latest_blockhash(
         self,
@@ -123,16 +139,18 @@ class RpcClient:
         min_context_slot: Slot | None = None,
     ) -> LatestBlockhash:
         method = "getLatestBlockhash"
-        answer = await self.call(method, [_at(commitment, minContextSlot=min_context_slot)])
-        got = read(InContext[responses.BlockhashResponse], answer, method)
+        options = at(commitment, minContextSlot=min_context_slot)
+        parse = reader(InContext[responses.BlockhashResponse], method)
+        got = await self.call(method, [options], parse=parse)
         height = BlockHeight(got.value.last_valid_block_height)
         return LatestBlockhash(got.value.blockhash, height, Slot(got.context.slot))
 
     async def get_balance(
         self, address: Pubkey, *, commitment: Commitment = Commitment.CONFIRMED
     ) -> Lamports:
-        answer = await self.call("getBalance", [str(address), _at(commitment)])
-        return Lamports(read(InContext[responses.Count], answer, "getBalance").value)
+        parse = reader(InContext[Count], "getBalance")
+        got = await self.call("getBalance", [str(address), at(commitment)], parse=parse)
+        return Lamports(got.value)
 
     async def get_accounts(
         self,
@@ -163,18 +181,26 @@ class RpcClient:
         data_slice: tuple[int, int] | None,
     ) -> tuple[Slot, list[Account | None]]:
         method = "getMultipleAccounts"
-        options = _at(
+        options = at(
             commitment,
             encoding="base64",
             minContextSlot=min_context_slot,
-            dataSlice=_slice(data_slice),
+            dataSlice=slice_of(data_slice),
         )
-        answer = await self.call(method, [[str(each) for each in addresses], options])
-        got = read(InContext[list[responses.AccountResponse | None]], answer, method)
-        if len(got.value) != len(addresses):
-            raise responses.unexpected(method, f"{len(got.value)} accounts for {len(addresses)}")
-        accounts = [None if each is None else responses.account(each, method) for each in got.value]
-        return Slot(got.context.slot), accounts
+
+        def parse(answer: Any) -> tuple[Slot, list[Account | None]]:
+            got = read(InContext[list[responses.AccountResponse | None]], answer, method)
+            if len(got.value) != len(addresses):
+                count = len(got.value)
+                raise responses.unexpected(method, f"{count} accounts for {len(addresses)}")
+            accounts = [
+                None if each is None else responses.account(each, method) for each in got.value
+            ]
+            return Slot(got.context.slot), accounts
+
+        params = [[str(each) for each in addresses], options]
+        result: tuple[Slot, list[Account | None]] = await self.call(method, params, parse=parse)
+        return result
 
     async def get_program_accounts(
         self,
@@ -190,15 +216,15 @@ class RpcClient:
         """
         method = "getProgramAccounts"
         memcmp = {"offset": 0, "bytes": b58encode(discriminator).decode()}
-        options = _at(
+        options = at(
             commitment,
             encoding="base64",
             withContext=True,
             filters=[{"memcmp": memcmp}],
-            dataSlice=_slice(data_slice),
+            dataSlice=slice_of(data_slice),
         )
-        answer = await self.call(method, [str(program), options])
-        got = read(InContext[list[responses.KeyedAccountResponse]], answer, method)
+        parse = reader(InContext[list[responses.KeyedAccountResponse]], method)
+        got = await self.call(method, [str(program), options], parse=parse)
         accounts = [(each.pubkey, responses.account(each.account, method)) for each in got.value]
         return Slot(got.context.slot), accounts
 
@@ -214,38 +240,43 @@ class RpcClient:
     ) -> list[SignatureInfo]:
         """List transactions that mention `address`, newest first.
 
-        A node that does not know `until` responds as if it were not given.
+        An empty list counts only if no endpoint has more. A node that does not know `until` or
+        `before` raises RpcError with TRANSACTION_NOT_FOUND; an older one responds as if it were not
+        given, or with an empty list.
         """
         method = "getSignaturesForAddress"
-        options = _at(
+        options = at(
             commitment, limit=limit, before=before, until=until, minContextSlot=min_context_slot
         )
-        answer = await self.call(method, [str(address), options])
-        return [
-            SignatureInfo(
-                each.signature,
-                Slot(each.slot),
-                each.err,
-                each.block_time,
-                each.confirmation_status or Commitment.CONFIRMED,
-            )
-            for each in read(list[responses.SignatureResponse], answer, method)
-        ]
+        listed: list[SignatureInfo] = await self._transport.call(
+            method,
+            [str(address), options],
+            parse=responses.signature_infos,
+            may_lack=True,
+        )
+        return listed
 
     async def get_transactions(
         self, signatures: Sequence[str], *, commitment: Commitment, at_slot: Slot | None = None
     ) -> list[TransactionRecord | None]:
-        """Return transactions in the order of `signatures`, None where the node knows none.
+        """Return transactions in the order of `signatures`, None where no endpoint knows one.
 
         An endpoint known to have reached `at_slot` is preferred. The call has no minContextSlot, so
         a None is no evidence that the transaction does not exist.
         """
         method = "getTransaction"
         version = MAX_TRANSACTION_VERSION
-        options = _at(commitment, encoding="json", maxSupportedTransactionVersion=version)
-        calls = [(method, [each, options]) for each in signatures]
-        batch = await self._transport.batch(calls, at_slot=at_slot or 0)
-        return [_record(*pair) for pair in zip(signatures, batch, strict=True)]
+        options = at(commitment, encoding="json", maxSupportedTransactionVersion=version)
+        calls = [
+            Call(method, [each, options], partial(responses.record, each), may_lack=True)
+            for each in signatures
+        ]
+        records: list[TransactionRecord | None] = []
+        for each in await self._transport.batch(calls, at_slot=at_slot or 0):
+            if isinstance(each, RpcError):
+                raise each
+            records.append(each)
+        return records
 
     async def get_signature_statuses(
         self, signatures: Sequence[str]
@@ -266,12 +297,15 @@ class RpcClient:
         """
 
         async def read_chunk(chunk: list[str]) -> StatusesAt:
-            answer = await self._transport.call(
-                "getSignatureStatuses", _statuses_params(chunk), at_slot=at_slot or 0
+            result: StatusesAt = await self._transport.call(
+                "getSignatureStatuses",
+                call_params.statuses(chunk),
+                parse=partial(responses.statuses, count=len(chunk)),
+                at_slot=at_slot or 0,
             )
-            return responses.statuses(answer, len(chunk))
+            return result
 
-        return await _in_chunks(signatures, read_chunk)
+        return await in_chunks(signatures, read_chunk)
 
     async def statuses_everywhere(
         self, signatures: Sequence[str], *, min_context_slot: Slot
@@ -284,10 +318,21 @@ class RpcClient:
         """
 
         async def read_chunk(chunk: list[str]) -> StatusesAt:
-            replies = await self.everywhere("getSignatureStatuses", _statuses_params(chunk))
+            replies = await self.everywhere("getSignatureStatuses", call_params.statuses(chunk))
             return merge_statuses(replies, count=len(chunk), min_context_slot=min_context_slot)
 
-        return await _in_chunks(signatures, read_chunk)
+        return await in_chunks(signatures, read_chunk)
+
+    async def statuses_by_endpoint(
+        self, signatures: Sequence[str]
+    ) -> list[tuple[Endpoint, StatusesAt]]:
+        """Query every healthy endpoint for up to STATUSES_PER_CALL statuses.
+
+        Return what each that responded said. Raises ChainUnavailable when none is healthy.
+        """
+        replies = await self.everywhere("getSignatureStatuses", call_params.statuses(signatures))
+        found = [(each.endpoint, statuses_from(each, len(signatures))) for each in replies]
+        return [(endpoint, each) for endpoint, each in found if each is not None]
 
     async def send_transaction(
         self, wire: bytes, *, skip_preflight: bool = True, max_retries: int = 0
@@ -298,7 +343,7 @@ class RpcClient:
         because of its rate limit. After a timeout it is unknown whether they were sent: send the
         same bytes again, never others.
         """
-        params = _send_params(wire, skip_preflight=skip_preflight, max_retries=max_retries)
+        params = call_params.send(wire, skip_preflight=skip_preflight, max_retries=max_retries)
         answer = await self._transport.call("sendTransaction", params, repeatable=False)
         return read(str, answer, "sendTransaction")
 
@@ -311,7 +356,7 @@ class RpcClient:
         enough; the others then have GRACE_SECONDS. When none does, the RpcError has the messages of
         all.
         """
-        params = _send_params(wire, skip_preflight=skip_preflight, max_retries=max_retries)
+        params = call_params.send(wire, skip_preflight=skip_preflight, max_retries=max_retries)
         replies = await self._transport.everywhere(
             "sendTransaction", params, grace=GRACE_SECONDS, doubtful=True
         )
@@ -330,16 +375,17 @@ class RpcClient:
     ) -> Simulation:
         """Simulate the transaction on the node's current state."""
         method = "simulateTransaction"
-        options = _at(
+        options = at(
             commitment,
             encoding="base64",
             sigVerify=sig_verify,
             replaceRecentBlockhash=replace_recent_blockhash,
         )
-        answer = await self.call(method, [base64.b64encode(wire).decode(), options])
-        got = read(InContext[responses.SimulationResponse], answer, method)
+        parse = reader(InContext[responses.SimulationResponse], method)
+        got = await self.call(method, [base64.b64encode(wire).decode(), options], parse=parse)
         value, slot = got.value, Slot(got.context.slot)
-        return Simulation(value.err, value.logs or [], value.units_consumed or 0, slot)
+        units = value.units_consumed if type(value.units_consumed) is int else None
+        return Simulation(value.err, value.logs or [], units, slot)
 
     async def get_recent_prioritization_fees(self, addresses: Sequence[Pubkey]) -> list[int]:
         """Return one fee for each recent slot, in micro-lamports per compute unit.
@@ -347,54 +393,6 @@ class RpcClient:
         Takes at most FEE_ADDRESSES_PER_CALL addresses.
         """
         method = "getRecentPrioritizationFees"
-        answer = await self.call(method, [[str(each) for each in addresses]])
-        got = read(list[responses.FeeResponse], answer, method)
+        parse = reader(list[responses.FeeResponse], method)
+        got = await self.call(method, [[str(each) for each in addresses]], parse=parse)
         return [each.prioritization_fee for each in got]
-
-
-def _at(commitment: Commitment, **options: Any) -> Options:
-    """Return the options object of a call, without the options that are None."""
-    given = {name: value for name, value in options.items() if value is not None}
-    return {"commitment": commitment, **given}
-
-
-def _slice(data_slice: tuple[int, int] | None) -> Options | None:
-    return None if data_slice is None else {"offset": data_slice[0], "length": data_slice[1]}
-
-
-async def _in_chunks(
-    signatures: Sequence[str], read_chunk: Callable[[list[str]], Awaitable[StatusesAt]]
-) -> StatusesAt:
-    slots: list[Slot] = []
-    statuses: list[SignatureStatus | None] = []
-    for start in range(0, len(signatures), STATUSES_PER_CALL):
-        chunk = await read_chunk(list(signatures[start : start + STATUSES_PER_CALL]))
-        slots.append(chunk.slot)
-        statuses += chunk.statuses
-    return StatusesAt(min(slots, default=Slot(0)), statuses)
-
-
-def _statuses_params(signatures: Sequence[str]) -> list[Any]:
-    return [signatures, {"searchTransactionHistory": True}]
-
-
-def _send_params(wire: bytes, *, skip_preflight: bool, max_retries: int) -> list[Any]:
-    options = {
-        "encoding": "base64",
-        "skipPreflight": skip_preflight,
-        "preflightCommitment": Commitment.CONFIRMED,
-        "maxRetries": max_retries,
-    }
-    return [base64.b64encode(wire).decode(), options]
-
-
-def _record(signature: str, answer: Any | RpcError) -> TransactionRecord | None:
-    if answer is None:
-        return None
-    if isinstance(answer, RpcError):
-        raise answer
-    got = read(responses.TransactionResponse, answer, "getTransaction")
-    record = responses.transaction(got, "getTransaction")
-    if record.signature != signature:
-        raise responses.unexpected("getTransaction", "another transaction")
-    return record

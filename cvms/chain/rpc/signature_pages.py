@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from itertools import pairwise
 from typing import Self
 
-from cvms.chain.rpc.limits import SIGNATURES_PER_CALL
+from cvms.chain.rpc.call_params import SIGNATURES_PER_CALL
 from cvms.chain.rpc.responses import SignatureInfo
+from cvms.errors import GapNotClosed
 
 
 class SignaturePages:
-    """Iterator over the pages that `get` returns, newest first; the last is not full.
+    """Iterator over the pages that `get` returns, newest first.
+
+    A page that is not full is not the last: some providers cut theirs. The list ends with an empty
+    one. Raises GapNotClosed for a page that does not go on from the one before, as when the node
+    does not know where that ended.
 
     `get` is an RpcClient's `get_signatures_for_address` without `limit` and `before`. This is not
     an async generator, because a caller that stops early would have to close one.
@@ -30,8 +36,26 @@ class SignaturePages:
         return self
 
     async def __anext__(self) -> list[SignatureInfo]:
-        if self._page is not None and len(self._page) < self._page_size:
+        last = self._page[-1] if self._page else None
+        before = last.signature if last else None
+        page = await self._get(limit=self._page_size, before=before)
+        check_order([last, *page] if last else page)
+        if not page:
             raise StopAsyncIteration
-        before = self._page[-1].signature if self._page else None
-        self._page = await self._get(limit=self._page_size, before=before)
-        return self._page
+        self._page = page
+        return page
+
+
+def check_order(newest_first: Sequence[SignatureInfo]) -> None:
+    """Check that slots do not increase along the list, and that no transaction is listed twice.
+
+    Raises GapNotClosed.
+    """
+    for newer, older in pairwise(newest_first):
+        if older.slot > newer.slot:
+            raise GapNotClosed(
+                f"the node lists {older.signature} of slot {older.slot} as older than one of slot "
+                f"{newer.slot}"
+            )
+    if len({info.signature for info in newest_first}) < len(newest_first):
+        raise GapNotClosed("the node lists a transaction twice")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from solana.rpc.commitment import get_commitment_score
 
+from cvms.chain.rpc.call_params import STATUSES_PER_CALL
 from cvms.chain.rpc.responses import SignatureStatus, StatusesAt, statuses
 from cvms.chain.rpc.transport.failover import EndpointReply, failure_of
 from cvms.chain.types import Slot
@@ -23,7 +24,7 @@ def merge_statuses(
     than the rest, since it might know the signature.
     Raises RpcError or ChainUnavailable when no node responds.
     """
-    results = [found for each in replies if (found := _statuses_from(each, count)) is not None]
+    results = [found for each in replies if (found := statuses_from(each, count)) is not None]
     if not results:
         raise failure_of(replies)
     certain = len(results) == len(replies) and not any(each.endpoint.disagrees for each in replies)
@@ -33,7 +34,7 @@ def merge_statuses(
     )
 
 
-def _statuses_from(reply: EndpointReply, count: int) -> StatusesAt | None:
+def statuses_from(reply: EndpointReply, count: int) -> StatusesAt | None:
     """Return the reply's statuses, None when it is an error or malformed."""
     if not reply.ok:
         return None
@@ -52,3 +53,16 @@ def _evidence_slot(results: Sequence[StatusesAt], min_context_slot: Slot) -> Slo
 def _most_advanced(statuses: Sequence[SignatureStatus | None]) -> SignatureStatus | None:
     known = [each for each in statuses if each is not None]
     return max(known, key=lambda each: get_commitment_score(each.commitment), default=None)
+
+
+async def in_chunks(
+    signatures: Sequence[str], read_chunk: Callable[[list[str]], Awaitable[StatusesAt]]
+) -> StatusesAt:
+    """Return the statuses that `read_chunk` reads, with the lowest slot of all chunks."""
+    slots: list[Slot] = []
+    statuses: list[SignatureStatus | None] = []
+    for start in range(0, len(signatures), STATUSES_PER_CALL):
+        chunk = await read_chunk(list(signatures[start : start + STATUSES_PER_CALL]))
+        slots.append(chunk.slot)
+        statuses += chunk.statuses
+    return StatusesAt(min(slots, default=Slot(0)), statuses)

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from solders.message import MessageV0
-
 from cvms.chain.program.program_errors import to_program_error
-from cvms.chain.rpc.limits import FEE_ADDRESSES_PER_CALL
 from cvms.chain.rpc.rpc_client import RpcClient
+from cvms.chain.transactions.priority_fees import PriorityFees
 from cvms.chain.transactions.sponsorship_policy import FeeCaps, max_price
 from cvms.chain.transactions.versioned import MAX_COMPUTE_UNITS, BuiltTransaction, with_budget
 from cvms.chain.types import Programs
 
-_BUDGET_INSTRUCTION_UNITS = 150  # the price instruction is added after the simulation
+_BUDGET_INSTRUCTION_UNITS = 150  # of each, and the price is added after the simulation
 
 
 async def simulate_and_limit(
@@ -21,6 +17,7 @@ async def simulate_and_limit(
     programs: Programs,
     built: BuiltTransaction,
     *,
+    fees: PriorityFees,
     caps: FeeCaps | None = None,
     extra_units: int = 0,
 ) -> BuiltTransaction:
@@ -35,27 +32,19 @@ async def simulate_and_limit(
     outcome = await rpc.simulate(unlimited.unsigned_wire, replace_recent_blockhash=True)
     if outcome.err is not None:
         raise to_program_error(outcome.err, outcome.logs, programs)
-    limit = min(compute_unit_limit(outcome.units_consumed) + extra_units, MAX_COMPUTE_UNITS)
+    limit = compute_unit_limit(outcome.units_consumed, default=built.compute_unit_limit)
+    limit = min(limit + extra_units, MAX_COMPUTE_UNITS)
     cap = max_price(caps or FeeCaps(), signatures=len(built.signers), units=limit)
-    price = await recent_price(rpc, built.message, cap=cap)
+    price = await fees.price(built.message, cap=cap)
     return with_budget(built, compute_unit_limit=limit, compute_unit_price=price)
 
 
-async def recent_price(rpc: RpcClient, message: MessageV0, *, cap: int) -> int:
-    """Return a price (micro-lamports a unit) at which transactions on these accounts land."""
-    keys = message.account_keys
-    writable = [key for index, key in enumerate(keys) if message.is_maybe_writable(index)]
-    return price_among(
-        await rpc.get_recent_prioritization_fees(writable[:FEE_ADDRESSES_PER_CALL]), cap
-    )
+def compute_unit_limit(consumed: int | None, *, default: int) -> int:
+    """Return a limit a tenth above `consumed`, within the maximum of a transaction.
 
-
-def price_among(fees: Sequence[int], cap: int) -> int:
-    """Return the third quartile of recent fees, at most `cap`; 0 without recent fees."""
-    ranked = sorted(fees)
-    return min(ranked[len(ranked) * 3 // 4], cap) if ranked else 0
-
-
-def compute_unit_limit(consumed: int) -> int:
-    """Return a limit a tenth above `consumed`, within the maximum of a transaction."""
+    Some nodes do not say what a simulation consumed, or say 0. The limit is then `default`: the
+    200,000 units an instruction that every cluster allows, which docs/compute_units.md is below.
+    """
+    if consumed is None or consumed <= _BUDGET_INSTRUCTION_UNITS:
+        return default
     return min(consumed * 11 // 10 + _BUDGET_INSTRUCTION_UNITS, MAX_COMPUTE_UNITS)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from cvms.chain.rpc.rpc_client import RpcClient
+from cvms.chain.transactions.priority_fees import PriorityFees
 from cvms.chain.types import Programs
 from cvms.chain.yields.rate_cache import RateCache
 from cvms.config.settings import Config
@@ -28,6 +29,7 @@ class Dependencies:
     config: Config
     database: Database
     rpc: RpcClient
+    fees: PriorityFees
     programs: Programs
     operator: OperatorKey
     hub: Hub

@@ -107,9 +107,14 @@ class Accepted(msgspec.Struct, frozen=True):
 
 
 class TransactionState(msgspec.Struct, frozen=True, kw_only=True):
-    """The state of a transaction. `error` says why it failed."""
+    """The state of a transaction. `error` says why it failed.
+
+    `landed_signature` is the signature under which its message landed, if the wallet has signed it
+    twice and the other one was first; else null.
+    """
 
     signature: str | None
+    landed_signature: str | None
     state: str = msgspec.field(name="status")
     kind: str
     owner: str

@@ -23,6 +23,7 @@ from cvms.errors import ProposalCompleted, TransactionExpired
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.operations.execute import simulate
 from cvms.store.submissions.multisig_proposals import LiveTransaction, Proposal
+from cvms.store.submissions.submissions import State
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +122,10 @@ async def liveness_of(deps: Dependencies, live: LiveTransaction) -> Liveness:
     [status] = merged.statuses
     if status is not None:
         return Liveness.LANDED if status.err is None else Liveness.EXPIRED
-    # The answer of a node that lags behind proves nothing.
-    return Liveness.EXPIRED if merged.slot >= tips.slot else Liveness.EXPIRING
+    # That it is not found proves nothing. It lands only after the service has signed and stored it,
+    # and of what is stored the submitter proves the end.
+    cannot_land = live.submission in (None, State.EXPIRED, State.FAILED)
+    return Liveness.EXPIRED if cannot_land else Liveness.EXPIRING
 
 
 async def next_transaction(

@@ -15,7 +15,7 @@ from solders.signature import Signature
 from solders.transaction import VersionedTransaction
 
 from cvms.chain.program.program_errors import to_program_error
-from cvms.chain.transactions import versioned
+from cvms.chain.transactions.signed_simulation import simulate_signed
 from cvms.chain.transactions.versioned import (
     BuiltTransaction,
     message_of,
@@ -113,8 +113,11 @@ class CoSigningRun:
     ) -> Reply:
         """Add the operator's signature, store the signed bytes, and wake the submitter."""
         assembled = _assembled(live, signatures)
-        # Simulated unsigned: no node gets a transaction that it could send before it is stored.
-        result = await self.deps.rpc.simulate(bytes(versioned.unsigned(message_of(assembled))))
+        result = await simulate_signed(
+            self.deps.rpc,
+            message_of(assembled),
+            last_valid_block_height=live.last_valid_block_height,
+        )
         if result.err is not None:
             raise to_program_error(result.err, result.logs, self.deps.programs)
         signed = self.deps.operator.sign(assembled, acts=False)

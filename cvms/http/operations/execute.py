@@ -222,6 +222,7 @@ async def simulate(deps: Dependencies, built: BuiltTransaction) -> BuiltTransact
         deps.rpc,
         deps.programs,
         built,
+        fees=deps.fees,
         caps=deps.operator.caps,
         extra_units=secrets.randbelow(UNIT_SPREAD),
     )

@@ -231,6 +231,8 @@ class _Http1(H11Protocol):
         self, event: h11.Data | h11.EndOfMessage | h11.InformationalResponse | h11.Response
     ) -> None:
         """Send a response's head together with its first data: sends are the costliest part."""
+        if isinstance(event, h11.Response) and self._is_last():
+            event = _with_connection_close(event)
         try:
             data = self.connection.send(event) or b""
         except h11.LocalProtocolError:
@@ -242,6 +244,14 @@ class _Http1(H11Protocol):
         elif whole := self._head + data:
             self._head = b""
             await self.send(RawData(whole))
+
+    def _is_last(self) -> bool:
+        """Return whether the connection closes after this response.
+
+        It does when the service shuts down, and when the client has not sent its whole body: what
+        follows would be taken for the next request.
+        """
+        return self.context.terminated.is_set() or self.connection.their_state is h11.SEND_BODY
 
     async def _check_protocol(self, event: h11.Request) -> None:
         """Refuse to upgrade to HTTP/2 in clear text, which would bypass a proxy's checks."""
@@ -256,3 +266,12 @@ class _Http1(H11Protocol):
             await open_websocket(self, request, end_soon=self._end_soon)
         else:
             await super()._create_stream(request)
+
+
+def _with_connection_close(response: h11.Response) -> h11.Response:
+    """Return the response with the header by which a client knows not to send another request."""
+    return h11.Response(
+        status_code=response.status_code,
+        headers=[*response.headers, (b"connection", b"close")],
+        reason=response.reason,
+    )

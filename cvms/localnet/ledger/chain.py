@@ -41,7 +41,6 @@ class Observer(Protocol):
         """Blocks by which it lags, and whose accounts it still reads."""
         ...
 
-    def received(self, signature: str) -> None: ...
     def processed(self, entry: Entry) -> None: ...
     def slot_started(self) -> None: ...
     def forked(self, fork: DroppedBlocks) -> None: ...
@@ -221,7 +220,8 @@ class LocalnetChain:
         for key, account in written:
             self.accounts.put(key, self.tip.slot, account)
         after = read_balances(keys.all, self.accounts.latest)
-        meta = transaction_meta(outcome, keys=keys, before=before, after=after)
+        message = transaction.message
+        meta = transaction_meta(outcome, message, keys=keys, before=before, after=after)
         entry = self._entry(transaction, keys.all, meta)
         self._record(entry, written)
         for observer in self.observers:

@@ -13,10 +13,15 @@ from solders.transaction_metadata import InnerInstruction, TransactionMetadata
 
 from cvms.localnet.types import Json
 from cvms.localnet.vm.machine import ExecutionResult
-from cvms.localnet.vm.message import LoadedKeys
+from cvms.localnet.vm.message import AnyMessage, LoadedKeys, writable_keys
 from cvms.localnet.vm.token_layouts import TokenBalance, token_account, token_mint
 
 ReadAccount = Callable[[Pubkey], Account | None]
+
+SIGNATURE_COST, WRITE_LOCK_COST, DATA_BYTES_PER_UNIT = 720, 300, 4
+PAGE_COST, PAGE_BYTES = 8, 32 * 1024
+ACCOUNT_BYTES = 64
+"""Constants of Agave's cost model, and of what it counts for each loaded account."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +30,11 @@ class Balances:
 
     lamports: list[int]
     tokens: list[TokenBalance]
+    loaded_bytes: int
+    """Size of the accounts, with what Agave counts for each of them."""
+
+    def tokens_json(self) -> Json:
+        return [balance.as_json() for balance in self.tokens]
 
 
 def read_balances(keys: Sequence[Pubkey], account: ReadAccount) -> Balances:
@@ -34,7 +44,8 @@ def read_balances(keys: Sequence[Pubkey], account: ReadAccount) -> Balances:
         for index, read in enumerate(accounts)
         if (balance := _token_balance(index, read, account)) is not None
     ]
-    return Balances([read.lamports if read else 0 for read in accounts], tokens)
+    loaded = sum(ACCOUNT_BYTES + len(read.data) for read in accounts if read is not None)
+    return Balances([read.lamports if read else 0 for read in accounts], tokens, loaded)
 
 
 def _token_balance(index: int, account: Account | None, read: ReadAccount) -> TokenBalance | None:
@@ -48,7 +59,12 @@ def _token_balance(index: int, account: Account | None, read: ReadAccount) -> To
 
 
 def transaction_meta(
-    outcome: ExecutionResult, *, keys: LoadedKeys, before: Balances, after: Balances
+    outcome: ExecutionResult,
+    message: AnyMessage,
+    *,
+    keys: LoadedKeys,
+    before: Balances,
+    after: Balances,
 ) -> dict[str, Json]:
     """Return `getTransaction`'s `meta` in the `json` encoding."""
     meta: dict[str, Json] = {
@@ -59,18 +75,30 @@ def transaction_meta(
         "postBalances": after.lamports,
         "innerInstructions": inner_instructions(outcome.inner_instructions),
         "logMessages": outcome.meta.logs(),
-        "preTokenBalances": [balance.as_json() for balance in before.tokens],
-        "postTokenBalances": [balance.as_json() for balance in after.tokens],
+        "preTokenBalances": before.tokens_json(),
+        "postTokenBalances": after.tokens_json(),
         "rewards": [],
-        "loadedAddresses": {
-            "writable": [str(key) for key in keys.writable],
-            "readonly": [str(key) for key in keys.readonly],
-        },
+        "loadedAddresses": keys.loaded_json(),
         "computeUnitsConsumed": outcome.meta.compute_units_consumed(),
+        "costUnits": _cost_units(outcome, message, keys, before.loaded_bytes),
     }
     if (returned := return_data(outcome.meta)) is not None:
         meta["returnData"] = returned
     return meta
+
+
+def _cost_units(
+    outcome: ExecutionResult, message: AnyMessage, keys: LoadedKeys, loaded_bytes: int
+) -> int:
+    """Return the cost of a transaction in its block, by the cost model of Agave."""
+    data = sum(len(instruction.data) for instruction in message.instructions)
+    return (
+        SIGNATURE_COST * message.header.num_required_signatures
+        + WRITE_LOCK_COST * len(writable_keys(message, keys))
+        + data // DATA_BYTES_PER_UNIT
+        + outcome.meta.compute_units_consumed()
+        + PAGE_COST * -(-loaded_bytes // PAGE_BYTES)
+    )
 
 
 def inner_instructions(groups: Sequence[Sequence[InnerInstruction]]) -> Json:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import trio
 
@@ -125,6 +125,9 @@ class HistoryFaults:
 
     first_slot: int = 0
     """Earlier blocks and transactions are unknown, as to a node that prunes its ledger."""
+    unknown_cursor: Literal["error", "newest", "empty"] = "error"
+    """What `getSignaturesForAddress` answers to an unknown `before` or `until`: an error, as Agave
+    since 4.2; the newest signatures, as if the cursor were not given; or no signature."""
     missing: float = 0.0
     """Probability that `getTransaction` returns null for a transaction of the newest blocks."""
     missing_blocks: int = 32

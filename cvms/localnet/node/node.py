@@ -18,6 +18,8 @@ class Node:
 
     chain: LocalnetChain
     faults: NodeFaults
+    rpc_address: str | None = None
+    pubsub_address: str | None = None
 
     @property
     def tip(self) -> Block:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import structlog
 import trio
 import trio_websocket
@@ -11,8 +9,20 @@ import trio_websocket
 from cvms.errors import RpcError
 from cvms.localnet.pubsub.requests import SUBSCRIBE, UNSUBSCRIBE
 from cvms.localnet.pubsub.subscription_hub import SubscriptionHub
-from cvms.localnet.rpc.call.rpc_errors import INVALID_PARAMS, METHOD_NOT_FOUND, PARSE_ERROR
-from cvms.localnet.rpc.dispatch import error_reply, raise_injected_error, read_call, result_reply
+from cvms.localnet.rpc.call.params import check_params
+from cvms.localnet.rpc.call.rpc_errors import INVALID_PARAMS, METHOD_NOT_FOUND
+from cvms.localnet.rpc.call.signatures import SIGNATURES
+from cvms.localnet.rpc.dispatch import raise_injected_error
+from cvms.localnet.rpc.envelope import (
+    Call,
+    NotARequest,
+    encoded,
+    error_reply,
+    parse_error,
+    read_request,
+    result_reply,
+)
+from cvms.localnet.rpc.method_table import METHODS
 from cvms.localnet.types import Json
 
 log = structlog.get_logger(__name__)
@@ -134,33 +144,50 @@ class PubSubClient:
 
     def _take(self, message: str | bytes) -> None:
         try:
-            call = json.loads(message)
-        except (ValueError, RecursionError):
-            self._reply(error_reply(None, RpcError(PARSE_ERROR, "Parse error")))
+            request = read_request(message)
+        except NotARequest:
+            self.push(encoded(parse_error()))
             return
-        for item in call if isinstance(call, list) else [call]:
-            self._answer(item)
+        batch = [request] if isinstance(request, Call) else request
+        subscribed: list[int] = []
+        replies = [reply for call in batch if (reply := self._answer(call, subscribed)) is not None]
+        if replies:
+            self.push(encoded(replies[0] if isinstance(request, Call) else replies))
+        for identifier in subscribed:
+            self._hub.notify_if_landed(identifier)
 
-    def _answer(self, call: Json) -> None:
-        identifier = call.get("id") if isinstance(call, dict) else None
+    def _answer(self, call: Call, subscribed: list[int]) -> Json:
+        """Make a call, add a new subscription's id to `subscribed`, and return the reply.
+
+        A notification is ignored, and has no reply: it could not tell an id.
+        """
+        if call.is_notification:
+            return None
         try:
-            name, params = read_call(call)
-            raise_injected_error(self._hub.node, name)
-            if name in SUBSCRIBE:
-                subscription = self._hub.subscribe(self, SUBSCRIBE[name](params))
-                self._reply(result_reply(identifier, subscription))
-                self._hub.notify_if_landed(subscription)
-            elif name in UNSUBSCRIBE:
-                if not self._hub.unsubscribe(self, params.integer(0)):
-                    raise RpcError(INVALID_PARAMS, "Invalid subscription id.")
-                self._reply(result_reply(identifier, result=True))
-            else:
-                raise RpcError(METHOD_NOT_FOUND, "Method not found")
+            result = self._call(call, subscribed)
         except RpcError as error:
-            self._reply(error_reply(identifier, error))
+            return error_reply(call, error)
+        return result_reply(call, result)
 
-    def _reply(self, reply: Json) -> None:
-        self.push(json.dumps(reply, separators=(",", ":")))
+    def _call(self, call: Call, subscribed: list[int]) -> Json:
+        if call.error is not None:
+            raise call.error
+        name = call.method
+        raise_injected_error(self._hub.node, name)
+        if name not in SIGNATURES or (name in METHODS and name != "getVersion"):
+            raise RpcError(METHOD_NOT_FOUND, "Method not found")
+        params = check_params(call.params, SIGNATURES[name])
+        if name in SUBSCRIBE:
+            subscribed.append(self._hub.subscribe(self, SUBSCRIBE[name](params)))
+            return subscribed[-1]
+        if name in UNSUBSCRIBE:
+            if not self._hub.unsubscribe(self, params.integer(0)):
+                raise RpcError(INVALID_PARAMS, "Invalid subscription id.")
+            return True
+        if name == "getVersion":
+            return METHODS[name](self._hub.node, params)
+        # Blocks and votes are known, but off, as on a validator without options.
+        raise RpcError(METHOD_NOT_FOUND, "Method not found")
 
 
 class _PrefixedStream(trio.abc.Stream):

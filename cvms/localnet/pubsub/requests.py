@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
+from solders.pubkey import Pubkey
+from solders.signature import Signature
+
+from cvms.errors import RpcError
 from cvms.localnet.pubsub.subscriptions import (
     AccountSubscription,
     LogsSubscription,
@@ -12,9 +16,10 @@ from cvms.localnet.pubsub.subscriptions import (
     RootSubscription,
     SignatureSubscription,
     SlotSubscription,
+    SlotsUpdatesSubscription,
     Subscription,
 )
-from cvms.localnet.rpc.call.params import Params, read_options, read_pubkey, read_signature
+from cvms.localnet.rpc.call.params import KeyLike, Params, read_key
 from cvms.localnet.rpc.call.rpc_errors import invalid_params
 from cvms.localnet.rpc.encoding.account_encoding import read_format
 from cvms.localnet.rpc.encoding.account_filters import read_filters
@@ -22,21 +27,20 @@ from cvms.localnet.rpc.encoding.account_filters import read_filters
 
 def logs(params: Params) -> Subscription:
     """Parse `["all" | "allWithVotes" | {"mentions": [one address]}, {commitment}?]`."""
-    wanted = params.required(0)
-    commitment = params.options(1).commitment()
-    if wanted in ("all", "allWithVotes"):
+    wanted, commitment = params.at(0), params.options(1).commitment()
+    if isinstance(wanted, str):
         return LogsSubscription(commitment=commitment, mentions=None)
-    mentions = read_options(wanted).items("mentions")
+    mentions = wanted["mentions"]
     if len(mentions) != 1:
         raise invalid_params("Invalid Request: Only 1 address supported")
-    return LogsSubscription(commitment=commitment, mentions=read_pubkey(mentions[0]))
+    return LogsSubscription(commitment=commitment, mentions=_key(Pubkey, mentions[0], "mentions"))
 
 
 def signature(params: Params) -> Subscription:
     config = params.options(1)
     return SignatureSubscription(
         commitment=config.commitment(),
-        signature=str(read_signature(params.required(0))),
+        signature=str(_key(Signature, params.text(0), "signature")),
         notify_received=config.flag("enableReceivedNotification"),
     )
 
@@ -44,18 +48,28 @@ def signature(params: Params) -> Subscription:
 def account(params: Params) -> Subscription:
     config = params.options(1)
     return AccountSubscription(
-        commitment=config.commitment(), key=params.pubkey(0), shape=read_format(config)
+        commitment=config.commitment(),
+        key=_key(Pubkey, params.text(0), "pubkey"),
+        shape=read_format(config),
     )
 
 
 def program(params: Params) -> Subscription:
     config = params.options(1)
+    try:
+        filters = read_filters(config)
+    except RpcError as error:
+        raise invalid_params(f"Invalid params: {error.message}") from None
     return ProgramSubscription(
         commitment=config.commitment(),
-        program=params.pubkey(0),
+        program=_key(Pubkey, params.text(0), "pubkey"),
         shape=read_format(config),
-        filters=read_filters(config),
+        filters=filters,
     )
+
+
+def _key(kind: type[KeyLike], text: str, thing: str) -> KeyLike:
+    return read_key(kind, text, error=f"Invalid Request: Invalid {thing} provided")
 
 
 SUBSCRIBE: Mapping[str, Callable[[Params], Subscription]] = MappingProxyType(
@@ -66,6 +80,7 @@ SUBSCRIBE: Mapping[str, Callable[[Params], Subscription]] = MappingProxyType(
         "rootSubscribe": lambda params: RootSubscription(),
         "signatureSubscribe": signature,
         "slotSubscribe": lambda params: SlotSubscription(),
+        "slotsUpdatesSubscribe": lambda params: SlotsUpdatesSubscription(),
     }
 )
 

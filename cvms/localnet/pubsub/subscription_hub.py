@@ -61,14 +61,18 @@ class SubscriptionHub:
             client.cut()
 
     def subscribe(self, client: FrameSink, subscription: Subscription) -> int:
+        """Add a subscription. Equal ones of one client are one, as on a validator."""
+        for active in self._subscribed.values():
+            if active.client is client and active.subscription == subscription:
+                return active.identifier
         identifier = next(self._identifiers)
         self._subscribed[identifier] = ActiveSubscription(identifier, client, subscription)
         return identifier
 
     def notify_if_landed(self, identifier: int) -> None:
         """Notify a new signature subscription at once if its transaction has landed already."""
-        active = self._subscribed[identifier]
-        if not isinstance(active.subscription, SignatureSubscription):
+        active = self._subscribed.get(identifier)
+        if active is None or not isinstance(active.subscription, SignatureSubscription):
             return
         entry = self._node.entry(active.subscription.signature)
         block = None if entry is None else self._node.block(entry.slot)
@@ -97,10 +101,6 @@ class SubscriptionHub:
     @property
     def behind(self) -> int:
         return self._node.faults.lag
-
-    def received(self, signature: str) -> None:
-        slot = self._chain.tip.slot
-        self._notify_all(lambda subscription: subscription.received(signature, slot))
 
     def processed(self, entry: Entry) -> None:
         tip = self._chain.tip
@@ -167,6 +167,8 @@ class SubscriptionHub:
             self._notify_contents(commitment, View(self._node, block), entries, keys)
         if commitment is Commitment.FINALIZED:
             self._notify_all(lambda subscription: subscription.rooted(block))
+        else:
+            self._notify_all(lambda subscription: subscription.confirmed(block))
 
     def overwritten(self, key: Pubkey) -> None:
         for commitment in Commitment:

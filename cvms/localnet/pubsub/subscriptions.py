@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -30,15 +31,12 @@ class Subscription:
     """A subscription that ignores every event. Each kind overrides the events it needs.
 
     Each event method yields the results to send, in order. A `commitment` of None follows the
-    slots and not their contents.
+    slots and not their contents. Subscriptions are equal if they were asked for in equal words.
     """
 
     name: ClassVar[str]
     commitment: Commitment | None = None
-    finished: bool = False
-
-    def received(self, signature: str, slot: int) -> Iterator[Json]:
-        return iter(())
+    finished: bool = field(default=False, compare=False)
 
     def entries(self, entries: Iterable[Entry]) -> Iterator[Json]:
         return iter(())
@@ -50,6 +48,9 @@ class Subscription:
         return iter(())
 
     def slot_started(self, block: Block, root: int) -> Iterator[Json]:
+        return iter(())
+
+    def confirmed(self, block: Block) -> Iterator[Json]:
         return iter(())
 
     def rooted(self, block: Block) -> Iterator[Json]:
@@ -72,6 +73,40 @@ class RootSubscription(Subscription):
         yield block.slot
 
 
+@dataclass(slots=True)
+class SlotsUpdatesSubscription(Subscription):
+    """The stages of every slot, with the time of each in milliseconds."""
+
+    name = "slotsUpdates"
+    open: Block | None = field(default=None, compare=False)
+
+    def slot_started(self, block: Block, root: int) -> Iterator[Json]:
+        if self.open is not None:
+            yield _update("completed", self.open)
+            yield _update("frozen", self.open, stats=NO_TRANSACTIONS)
+        self.open = block
+        yield _update("firstShredReceived", block)
+        yield _update("createdBank", block, parent=block.parent_slot)
+
+    def confirmed(self, block: Block) -> Iterator[Json]:
+        yield _update("optimisticConfirmation", block)
+
+    def rooted(self, block: Block) -> Iterator[Json]:
+        yield _update("root", block)
+
+
+NO_TRANSACTIONS = {
+    "numTransactionEntries": 0,
+    "numSuccessfulTransactions": 0,
+    "numFailedTransactions": 0,
+    "maxTransactionsPerEntry": 0,
+}
+
+
+def _update(stage: str, block: Block, **more: Json) -> Json:
+    return {"type": stage, "slot": block.slot, "timestamp": int(time.time() * 1000), **more}
+
+
 @dataclass(slots=True, kw_only=True)
 class LogsSubscription(Subscription):
     """Logs of every transaction, or of those whose accounts include `mentions`."""
@@ -89,15 +124,14 @@ class LogsSubscription(Subscription):
 
 @dataclass(slots=True, kw_only=True)
 class SignatureSubscription(Subscription):
-    """Notifies once that a transaction reached the commitment, and then is finished."""
+    """Notifies once that a transaction reached the commitment, and then is finished.
+
+    A validator that leads its slots never notifies that it has received a transaction.
+    """
 
     name = "signature"
     signature: str
     notify_received: bool
-
-    def received(self, signature: str, slot: int) -> Iterator[Json]:
-        if self.notify_received and signature == self.signature:
-            yield at_slot(slot, "receivedSignature")
 
     def entries(self, entries: Iterable[Entry]) -> Iterator[Json]:
         for entry in entries:
@@ -113,7 +147,7 @@ class AccountSubscription(Subscription):
     name = "account"
     key: Pubkey
     shape: AccountFormat
-    last_sent: Account | None = None
+    last_sent: Account | None = field(default=None, compare=False)
 
     def written(self, view: View, keys: Iterable[Pubkey]) -> Iterator[Json]:
         if self.key not in keys:
@@ -121,7 +155,7 @@ class AccountSubscription(Subscription):
         account = view.account(self.key) or CLOSED
         if account != self.last_sent:
             self.last_sent = account
-            yield at_slot(view.block.slot, _rendered(view, self.shape, account))
+            yield at_slot(view.block.slot, _rendered(view, self.shape, self.key, account))
 
     def reverted(self, view: View, keys: Iterable[Pubkey]) -> Iterator[Json]:
         """Send the account again after a fork dropped a write that was sent.
@@ -141,7 +175,7 @@ class ProgramSubscription(Subscription):
     program: Pubkey
     shape: AccountFormat
     filters: AccountFilters
-    last_sent: dict[Pubkey, Account] = field(default_factory=dict)
+    last_sent: dict[Pubkey, Account] = field(default_factory=dict, compare=False)
 
     def written(self, view: View, keys: Iterable[Pubkey]) -> Iterator[Json]:
         for key in keys:
@@ -150,7 +184,7 @@ class ProgramSubscription(Subscription):
                 self.last_sent.pop(key, None)
             elif account != self.last_sent.get(key) and self.filters.match(account):
                 self.last_sent[key] = account
-                shown = _rendered(view, self.shape, account)
+                shown = _rendered(view, self.shape, key, account)
                 yield at_slot(view.block.slot, {"pubkey": str(key), "account": shown})
 
     def reverted(self, view: View, keys: Iterable[Pubkey]) -> Iterator[Json]:
@@ -160,8 +194,8 @@ class ProgramSubscription(Subscription):
         return iter(())
 
 
-def _rendered(view: View, shape: AccountFormat, account: Account) -> Json:
+def _rendered(view: View, shape: AccountFormat, key: Pubkey, account: Account) -> Json:
     try:
-        return shape.render(view, account)
+        return shape.render(view, key, account)
     except RpcError:
-        return AccountFormat("base64", None).render(view, account) | {"data": TOO_LARGE}
+        return AccountFormat("base64", None).render(view, key, account) | {"data": TOO_LARGE}

@@ -14,6 +14,8 @@ from solders.message import Message, MessageV0, MessageV1, to_bytes_versioned
 from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 
+from cvms.localnet.types import Json
+
 SET_COMPUTE_UNIT_PRICE = 3
 
 AnyMessage: TypeAlias = Message | MessageV0 | MessageV1
@@ -31,6 +33,13 @@ class LoadedKeys:
     @property
     def all(self) -> tuple[Pubkey, ...]:
         return self.static + self.writable + self.readonly
+
+    def loaded_json(self) -> Json:
+        """Return the keys that tables contain as `loadedAddresses`."""
+        return {
+            "writable": [str(key) for key in self.writable],
+            "readonly": [str(key) for key in self.readonly],
+        }
 
 
 def message_hash(message: AnyMessage) -> bytes:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
 
-from cvms.chain.rpc.limits import ACCOUNTS_PER_CALL
+from cvms.chain.rpc.call_params import ACCOUNTS_PER_CALL
 from cvms.errors import Overloaded
 from cvms.nursery.channels.websocket_frames import json_frame
 

@@ -13,13 +13,14 @@ import structlog
 import trio
 from solders.pubkey import Pubkey
 
-from cvms.chain.rpc.limits import SIGNATURES_PER_CALL
+from cvms.chain.rpc.call_params import SIGNATURES_PER_CALL
 from cvms.chain.rpc.responses import SignatureInfo
 from cvms.chain.rpc.rpc_client import RpcClient
+from cvms.chain.rpc.signature_pages import check_order
 from cvms.chain.types import Commitment, Slot
-from cvms.errors import CursorNotListed
+from cvms.errors import CursorNotListed, GapNotClosed
 from cvms.metrics import Metrics
-from cvms.nursery.indexing.signature_gap import check_order, describe, split_at_cursor
+from cvms.nursery.indexing.signature_gap import describe, split_at_cursor
 from cvms.store.index import backfill_queue
 from cvms.store.index import cursor as cursors
 from cvms.store.index.backfill_queue import BackfillState, Listed
@@ -84,12 +85,13 @@ class Backfill:
         self, cursor: Cursor | None, state: BackfillState, page: Sequence[SignatureInfo]
     ) -> None:
         check_order(page)
+        await self._check_follows(state, page)
         after, complete = split_at_cursor(page, cursor)
         rows = [
             Listed(info.signature, info.slot, info.err is not None, info.block_time)
             for info in after
         ]
-        if not complete and len(page) < self.page_size:
+        if not page:
             if cursor is not None:
                 raise CursorNotListed(f"the node's history does not reach {describe(cursor)}")
             complete = True
@@ -98,6 +100,18 @@ class Backfill:
             if await backfill_queue.state(conn) == state:  # else another process has added them
                 await backfill_queue.add(conn, rows, complete=complete)
         self._log_progress("backfill_listed", state.listed + len(rows), None)
+
+    async def _check_follows(self, state: BackfillState, page: Sequence[SignatureInfo]) -> None:
+        """Check that the page goes on from the list. Raises GapNotClosed.
+
+        A node that does not know where the list ended may begin again with the newest.
+        """
+        if state.oldest is None or not page:
+            return
+        async with self.database.connection() as conn:
+            [oldest] = await backfill_queue.oldest(conn, 1)
+        if page[0].slot > oldest.slot or page[0].signature == oldest.signature:
+            raise GapNotClosed(f"the node does not go on from {oldest.signature}")
 
     async def next_chunk(self, cursor: Cursor | None) -> list[SignatureInfo]:
         """Return the next transactions to apply, oldest first; none once all are applied.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from solders.pubkey import Pubkey
 
-from cvms.chain.rpc.limits import ACCOUNTS_PER_CALL
+from cvms.chain.rpc.call_params import ACCOUNTS_PER_CALL
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Programs, Slot
 from cvms.nursery.channels.wakeups import OutboxWakeup

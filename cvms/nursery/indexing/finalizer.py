@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import structlog
 
-from cvms.chain.rpc.limits import STATUSES_PER_CALL
+from cvms.chain.rpc.absence_proof import lacks_transaction
+from cvms.chain.rpc.call_params import STATUSES_PER_CALL
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Commitment, Slot
 from cvms.nursery.indexing.finalized_recheck import FinalizedRecheck
@@ -67,11 +68,19 @@ class Finalizer:
         final: list[AppliedTransaction] = []
         dropped: AppliedTransaction | None = None
         for row, status in zip(page, seen.statuses, strict=True):
-            if status is None or status.slot != row.slot:
+            if status is None and seen.slot >= slot and await self._is_in_block(row):
+                final.append(row)  # the node has the block, but has lost the status
+            elif status is None or status.slot != row.slot:
                 dropped = row
                 break
-            if status.commitment is Commitment.FINALIZED:
+            elif status.commitment is Commitment.FINALIZED:
                 final.append(row)
         async with self.database.transaction() as conn:
             await finality.mark_final(conn, final)
         return seen.slot, dropped
+
+    async def _is_in_block(self, row: AppliedTransaction) -> bool:
+        lacks = await lacks_transaction(
+            self.rpc, row.signature, Slot(row.slot), commitment=Commitment.FINALIZED
+        )
+        return lacks is False

@@ -15,7 +15,7 @@ import structlog
 import trio
 from solders.pubkey import Pubkey
 
-from cvms.chain.rpc.chain_tips import read_retention
+from cvms.chain.rpc.absence_proof import lacks_transaction
 from cvms.chain.rpc.responses import SignatureStatus
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Commitment, Programs, Slot
@@ -140,19 +140,25 @@ class ForkRollback:
         return find_fork(rows, found.statuses)
 
     async def _prove(self, fork: ForkPoint) -> None:
-        """Check that the node retains the blocks in question; else it cannot know what they held.
+        """Check that the block of the dropped transaction is not on the chain any more.
 
-        Raises GapNotClosed if it does not, or if one node knows the transaction after all.
+        That a node does not list the transaction is no proof. Raises GapNotClosed if the chain's
+        block contains it, or if no node shows which blocks the chain has there.
         """
         dropped = fork.dropped
-        retention = await read_retention(self.rpc, dropped.signature)
-        if retention.first_block is None or retention.first_block > dropped.slot:
+        lacks = await lacks_transaction(
+            self.rpc, dropped.signature, Slot(dropped.slot), commitment=Commitment.CONFIRMED
+        )
+        if lacks is None:
             raise GapNotClosed(
-                f"the node's ledger begins at slot {retention.first_block}, after "
-                f"{dropped.signature} in slot {dropped.slot}"
+                f"no node has the blocks around slot {dropped.slot}, which would show whether a "
+                f"fork has dropped {dropped.signature}"
             )
-        if retention.status is not None and retention.status.slot == dropped.slot:
-            raise GapNotClosed(f"one node knows {dropped.signature}, and another does not")
+        if not lacks:
+            raise GapNotClosed(
+                f"the block of slot {dropped.slot} contains {dropped.signature}, which a node does "
+                "not list"
+            )
 
     async def _commit(
         self, cursor: Cursor | None, fork: ForkPoint, fetched: Sequence[FetchedVault]

@@ -17,7 +17,7 @@ import trio
 from solders.pubkey import Pubkey
 
 from cvms.chain.pubsub.log_subscription import LogNotice, LogsSubscribed, watch_logs
-from cvms.chain.rpc.chain_tips import read_tips
+from cvms.chain.rpc.chain_tips import first_block
 from cvms.chain.rpc.error_codes import BEHIND
 from cvms.chain.rpc.responses import SignatureInfo
 from cvms.chain.rpc.rpc_client import RpcClient
@@ -42,7 +42,11 @@ from cvms.nursery.indexing.backfill import Backfill
 from cvms.nursery.indexing.batch_reader import Batch, read_batch
 from cvms.nursery.indexing.event_reconstruction import reconstruct
 from cvms.nursery.indexing.fork_rollback import ForkRollback
-from cvms.nursery.indexing.signature_gap import LONGEST_GAP, list_signatures_since
+from cvms.nursery.indexing.signature_gap import (
+    LONGEST_GAP,
+    describe,
+    list_signatures_since,
+)
 from cvms.nursery.ledger.vault_fetch import FetchedVault
 from cvms.store.index import cursor as cursors
 from cvms.store.index import index_status
@@ -60,6 +64,8 @@ POLL_SECONDS = 1.0
 """Longest delay between two runs, in case notifications are lost."""
 RETRY_SECONDS = 0.2
 """Delay when a node lacked a transaction that it listed, or another process moved the cursor."""
+STUCK_ROUNDS = 3
+"""Runs without progress after which the list of another endpoint is used."""
 NOTICES = 256
 """Capacity of the channel of notices; when it is full, the subscription's socket waits."""
 
@@ -87,6 +93,7 @@ class Indexer:
     backfill: Backfill = field(init=False)
     _program: str = field(init=False)
     _start_checked: bool = field(default=False, init=False)
+    _stuck_rounds: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
         self._program = str(self.programs.vault)
@@ -160,7 +167,7 @@ class Indexer:
             return await self._run_backfill(cursor, at_least)
         read = partial(
             list_signatures_since,
-            self.rpc,
+            self._lister(),
             self.programs.vault,
             cursor=cursor,
             at_least=at_least,
@@ -175,7 +182,10 @@ class Indexer:
             return False
         self.metrics.indexer_gap.set(len(gap))
         if not await self._apply_all(cursor, gap):
+            await self._note_lack(cursor)
             return False
+        self._stuck_rounds = 0
+        self.progress.problem = None
         async with self.database.connection() as conn:
             await cursors.reach(conn, self._program, through)
         self.progress.slot = through
@@ -192,10 +202,10 @@ class Indexer:
         """
         if self._start_checked:
             return
-        first_block = (await read_tips(self.rpc)).first_block
+        first = await first_block(self.rpc)
         self._start_checked = True
-        if first_block != 0:
-            log.warning("history_may_begin_late", program=self._program, first_block=first_block)
+        if first != 0:
+            log.warning("history_may_begin_late", program=self._program, first_block=first)
 
     async def _run_backfill(self, cursor: Cursor | None, at_least: Slot) -> bool:
         """Apply the backfill and leave what is newer to the next run; return False."""
@@ -219,9 +229,27 @@ class Indexer:
             raise
         except GapNotClosed as error:
             self.progress.problem = str(error)  # shown by /ready
+            self._stuck_rounds += 1
             raise
-        self.progress.problem = None
         return result
+
+    def _lister(self) -> RpcClient:
+        """Return the client that lists the transactions: another endpoint's after STUCK_ROUNDS.
+
+        A list that is cut, out of order or of another fork may be the one endpoint's only.
+        """
+        if self._stuck_rounds < STUCK_ROUNDS:
+            return self.rpc
+        clients = [self.rpc, *self.rpc.each_endpoint()]
+        return clients[self._stuck_rounds // STUCK_ROUNDS % len(clients)]
+
+    async def _note_lack(self, before: Cursor | None) -> None:
+        """Count a run in which a listed transaction could not be read, and show it if it lasts."""
+        async with self.database.connection() as conn:
+            cursor = await cursors.get(conn, self._program)
+        self._stuck_rounds = self._stuck_rounds + 1 if cursor == before else 0
+        if self._stuck_rounds >= STUCK_ROUNDS:
+            self.progress.problem = f"no node has the next transaction after {describe(cursor)}"
 
     async def _apply_all(self, cursor: Cursor | None, gap: Sequence[SignatureInfo]) -> bool:
         """Apply the gap, reading one batch ahead; return False if a part of it has to wait."""

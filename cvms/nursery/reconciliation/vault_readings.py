@@ -10,7 +10,7 @@ from solders.pubkey import Pubkey
 
 from cvms.chain.program.accounts import SplTokenAccount, Vault, read_token_account, read_vault
 from cvms.chain.program.addresses import token_account, vault_address
-from cvms.chain.rpc.limits import ACCOUNTS_PER_CALL
+from cvms.chain.rpc.call_params import ACCOUNTS_PER_CALL
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Commitment, Programs, Slot
 from cvms.errors import DecodeError

@@ -14,6 +14,7 @@ import structlog
 
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.transactions.compute_budget import simulate_and_limit
+from cvms.chain.transactions.priority_fees import PriorityFees
 from cvms.chain.transactions.versioned import BuiltTransaction, unsigned
 from cvms.chain.types import Programs
 from cvms.errors import ProgramRefused, SponsorshipExhausted
@@ -35,6 +36,7 @@ class OperatorSubmitter:
 
     key: OperatorKey
     rpc: RpcClient
+    fees: PriorityFees
     programs: Programs
     submit_wake: SubmitWakeup
 
@@ -44,6 +46,7 @@ class OperatorSubmitter:
             self.rpc,
             self.programs,
             built,
+            fees=self.fees,
             caps=self.key.caps,
             extra_units=secrets.randbelow(UNIT_SPREAD),
         )

@@ -1,9 +1,9 @@
 """State transitions of a submission, decided from plain values.
 
 A submission reaches a terminal state only when the evidence is final: `finalized` or `failed` once
-its block is finalized, `expired` once every block that could contain it is finalized and none does.
-Until then a fork may undo what was seen, and the submission goes back to `submitted`. If no node
-retains the blocks that would decide, it is quarantined for an operator.
+its block is finalized, `expired` once it is proven that no finalized block contains it. Until then
+a fork may undo what was seen, and the submission goes back to `submitted`. What cannot be proven is
+quarantined for an operator.
 """
 
 from __future__ import annotations
@@ -19,22 +19,25 @@ from cvms.store.submissions.submissions import State
 
 QUARANTINE_AFTER_BLOCKS = 900
 """Blocks after its last valid one, about six minutes, during which an undecidable submission waits
-for an endpoint that retains its blocks."""
+for an endpoint that has all of its blocks."""
 
 
 @dataclass(frozen=True, slots=True)
 class Transition:
     """The next state of a submission, None for no change, and whether to send it again.
 
-    `may_land`: its blockhash is still valid. `slot` and `err` belong to the new state. `disputed`:
-    it was seen in a block and now is in none, so that block must be read before it may expire.
+    `may_land`: its blockhash is still valid. `slot` and `err` belong to the new state, and so does
+    `landed_signature`, under which the same message landed if it is not the submission's own.
+    `absent`: every block that could contain it is finalized, and no node knows it; it has expired
+    if that can be proven.
     """
 
     state: State | None = None
     may_land: bool = False
     slot: int | None = None
     err: Any = None
-    disputed: bool = False
+    landed_signature: str | None = None
+    absent: bool = False
 
 
 def next_transition(
@@ -68,23 +71,13 @@ def _confirmed(row: InFlight, status: SignatureStatus) -> Transition:
 
 
 def _absent(row: InFlight, tips: Tips, *, may_land: bool) -> Transition:
-    last = row.last_valid_block_height
-    if tips.finalized.height <= last:
+    if tips.finalized.height <= row.last_valid_block_height:
         return _back_to_submitted(row, may_land=may_land)
-    if tips.retains(row.since_slot):
-        return Transition(State.EXPIRED, disputed=row.seen_slot is not None)
-    if tips.finalized.height > last + QUARANTINE_AFTER_BLOCKS:
-        return Transition(State.QUARANTINED, slot=row.slot)
-    return Transition()
+    return Transition(absent=True)
 
 
-def resolve_disputed(row: InFlight, tips: Tips, *, in_block: bool | None) -> Transition:
-    """Return the transition of a submission that was seen in a block but has no status now.
-
-    `in_block`: whether that block, finalized by now, contains it; None if no node has the block.
-    """
-    if in_block is False:
-        return Transition(State.EXPIRED)
+def unproven(row: InFlight, tips: Tips) -> Transition:
+    """Return the transition of an absent submission that may be in a block all the same."""
     if tips.finalized.height > row.last_valid_block_height + QUARANTINE_AFTER_BLOCKS:
         return Transition(State.QUARANTINED, slot=row.slot)
     return Transition()

@@ -8,21 +8,22 @@ from typing import Any
 import structlog
 
 from cvms.chain.program.program_errors import to_program_error
-from cvms.chain.rpc.chain_tips import Tips, final_block, read_tips
-from cvms.chain.rpc.limits import STATUSES_PER_CALL
+from cvms.chain.rpc.call_params import STATUSES_PER_CALL
+from cvms.chain.rpc.chain_tips import Tips
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Commitment, Programs
 from cvms.errors import ChainUnavailable, ProgramRefused, RpcError
-from cvms.nursery.submission.outcome import Transition, next_transition, resolve_disputed
+from cvms.nursery.submission.outcome import Transition, next_transition
 from cvms.store.submissions.in_flight import InFlight
 
 log = structlog.get_logger(__name__)
 
 
-async def poll_outcomes(rpc: RpcClient, rows: Sequence[InFlight]) -> list[Transition]:
-    """Return the transition of each row, in order. Raises RpcError or ChainUnavailable."""
-    # Tips before statuses: only a status read after the last valid block proves expiry.
-    tips = await read_tips(rpc)
+async def poll_outcomes(rpc: RpcClient, rows: Sequence[InFlight], tips: Tips) -> list[Transition]:
+    """Return the transition of each row, in order. `tips` were read before.
+
+    Raises RpcError or ChainUnavailable.
+    """
     transitions: list[Transition] = []
     for start in range(0, len(rows), STATUSES_PER_CALL):
         chunk = rows[start : start + STATUSES_PER_CALL]
@@ -32,24 +33,7 @@ async def poll_outcomes(rpc: RpcClient, rows: Sequence[InFlight]) -> list[Transi
             next_transition(row, status, up_to_date=seen.slot >= tips.slot, tips=tips)
             for row, status in zip(chunk, seen.statuses, strict=True)
         ]
-    return await _resolve_disputes(rpc, rows, transitions, tips)
-
-
-async def _resolve_disputes(
-    rpc: RpcClient, rows: Sequence[InFlight], transitions: Sequence[Transition], tips: Tips
-) -> list[Transition]:
-    blocks: dict[int, frozenset[str] | None] = {}
-    resolved = []
-    for row, transition in zip(rows, transitions, strict=True):
-        if not transition.disputed or row.seen_slot is None:
-            resolved.append(transition)
-            continue
-        if row.seen_slot not in blocks:
-            blocks[row.seen_slot] = await final_block(rpc, row.seen_slot)
-        block = blocks[row.seen_slot]
-        in_block = None if block is None else row.signature in block
-        resolved.append(resolve_disputed(row, tips, in_block=in_block))
-    return resolved
+    return transitions
 
 
 async def read_failure_reasons(

@@ -15,11 +15,14 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from cvms.chain.rpc.chain_tips import read_tips
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Commitment, Programs
 from cvms.metrics import Metrics
 from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.channels.wakeups import OutboxWakeup, SubmitWakeup
+from cvms.nursery.submission.expiry_proof import ExpiryProof
+from cvms.nursery.submission.outcome import Transition
 from cvms.nursery.submission.rebroadcast import Rebroadcaster
 from cvms.nursery.submission.status_poll import poll_outcomes, read_failure_reasons
 from cvms.store.messaging import outbox
@@ -55,11 +58,13 @@ class Submitter:
     metrics: Metrics
     resend_seconds: float = RESEND_SECONDS
     _rebroadcaster: Rebroadcaster = field(init=False)
+    _expiry_proof: ExpiryProof = field(init=False)
 
     def __post_init__(self) -> None:
         self._rebroadcaster = Rebroadcaster(
             self.rpc, resend_seconds=self.resend_seconds, metrics=self.metrics
         )
+        self._expiry_proof = ExpiryProof(self.database, self.rpc)
 
     async def run(self) -> None:
         """Poll and send until cancelled."""
@@ -76,15 +81,21 @@ class Submitter:
         self._rebroadcaster.retain({row.signature for row in rows})
         if not rows:
             return 0
-        pairs = list(zip(rows, await poll_outcomes(self.rpc, rows), strict=True))
+        pairs = await self._transitions(rows)
         failed = {
-            row.signature: transition.err for row, transition in pairs if transition.err is not None
+            transition.landed_signature or row.signature: transition.err
+            for row, transition in pairs
+            if transition.err is not None
         }
         errors = await read_failure_reasons(self.rpc, self.programs, failed)
         await self._apply(
             [
                 StateChange(
-                    row, transition.state, slot=transition.slot, error=errors.get(row.signature)
+                    row,
+                    transition.state,
+                    slot=transition.slot,
+                    error=errors.get(transition.landed_signature or row.signature),
+                    landed_signature=transition.landed_signature,
                 )
                 for row, transition in pairs
                 if transition.state is not None
@@ -92,6 +103,15 @@ class Submitter:
         )
         await self._send([row for row, transition in pairs if transition.may_land])
         return len(rows)
+
+    async def _transitions(self, rows: Sequence[InFlight]) -> list[tuple[InFlight, Transition]]:
+        # Tips before statuses: only what is absent after its last valid block may have expired.
+        tips = await read_tips(self.rpc)
+        transitions = await poll_outcomes(self.rpc, rows, tips)
+        pairs = list(zip(rows, transitions, strict=True))
+        absent = [row for row, transition in pairs if transition.absent]
+        resolved = await self._expiry_proof.resolve(absent, tips)
+        return [(row, resolved.get(row.signature, transition)) for row, transition in pairs]
 
     async def _send(self, rows: Sequence[InFlight]) -> None:
         """Send the rows that are due, and mark those sent for the first time as submitted."""
@@ -161,5 +181,6 @@ def _message(change: StateChange) -> OutboxMessage:
             "amount": row.amount,
             "slot": change.slot,
             "error": change.error,
+            "landed_signature": change.landed_signature,
         },
     )

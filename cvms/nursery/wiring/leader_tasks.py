@@ -7,6 +7,7 @@ from functools import partial
 
 import httpx
 
+from cvms.chain.transactions.priority_fees import PriorityFees
 from cvms.chain.transactions.sponsorship_policy import FeeCaps
 from cvms.chain.yields.sources import pools_among
 from cvms.nursery.delivery.leader_notifications import LeaderNotifications
@@ -39,30 +40,31 @@ from cvms.store.submissions.fee_budget import FeeBudget
 def leader_tasks(resources: Resources) -> list[tuple[str, TaskFunction]]:
     """Build the leader's tasks, with the names that the status board shows. Called once a term."""
     config = resources.config
-    indexer = _indexer(resources)
-    operator = _operator(resources)
+    indexer = build_indexer(resources)
+    operator = build_operator_submitter(resources)
+    rates = build_yield_rate_poller(resources)
     tls = httpx.create_ssl_context()
     signers = SignersQueue(secret_box=SecretBox(config.data_encryption_keys))
     alerts = [AlertsQueue(url=url, secret=secret) for url, secret in config.alerts.webhooks]
     periodic = partial(periodic_task, resources.board)
     return [
         ("indexer", indexer.run),
-        ("reconciler", _reconciler(resources).run),
-        ("submitter", _submitter(resources).run),
-        ("balances", _totals_publisher(resources).run),
+        ("reconciler", build_reconciler(resources).run),
+        ("submitter", build_submitter(resources).run),
+        ("balances", build_totals_publisher(resources).run),
         periodic("snapshots", SNAPSHOT_SECONDS, _snapshot_writer(resources).run_once),
-        periodic("settler", FINALIZE_SECONDS, _finalizer(resources, indexer).run_once),
+        periodic("settler", FINALIZE_SECONDS, build_finalizer(resources, indexer).run_once),
         periodic("retention", RETENTION_SECONDS, Retention(database=resources.database).run_once),
         ("webhooks", _webhook_dispatcher(resources, signers, tls).run),
         *[("alert_webhooks", _webhook_dispatcher(resources, queue, tls).run) for queue in alerts],
-        ("timelocks", _timelock_scheduler(resources, operator).run),
-        periodic("yield_rates", config.yield_rates_seconds, _yield_rate_poller(resources).run_once),
-        ("compounding", _auto_compounder(resources, operator).run),
+        ("timelocks", build_timelock_scheduler(resources, operator).run),
+        periodic("yield_rates", config.yield_rates_seconds, rates.run_once),
+        ("compounding", build_auto_compounder(resources, operator).run),
         ("calls", _leader_notifications(resources).run),
     ]
 
 
-def _indexer(resources: Resources) -> Indexer:
+def build_indexer(resources: Resources) -> Indexer:
     return Indexer(
         database=resources.database,
         rpc=resources.rpc,
@@ -79,7 +81,7 @@ def _indexer(resources: Resources) -> Indexer:
     )
 
 
-def _reconciler(resources: Resources) -> Reconciler:
+def build_reconciler(resources: Resources) -> Reconciler:
     return Reconciler(
         database=resources.database,
         rpc=resources.rpc,
@@ -95,7 +97,7 @@ def _reconciler(resources: Resources) -> Reconciler:
     )
 
 
-def _submitter(resources: Resources) -> Submitter:
+def build_submitter(resources: Resources) -> Submitter:
     return Submitter(
         database=resources.database,
         rpc=resources.rpc,
@@ -107,7 +109,7 @@ def _submitter(resources: Resources) -> Submitter:
     )
 
 
-def _totals_publisher(resources: Resources) -> TotalsPublisher:
+def build_totals_publisher(resources: Resources) -> TotalsPublisher:
     return TotalsPublisher(
         database=resources.database,
         program=str(resources.programs.vault),
@@ -128,7 +130,7 @@ def _snapshot_writer(resources: Resources) -> SnapshotWriter:
     )
 
 
-def _finalizer(resources: Resources, indexer: Indexer) -> Finalizer:
+def build_finalizer(resources: Resources, indexer: Indexer) -> Finalizer:
     return Finalizer(
         database=resources.database,
         rpc=resources.rpc,
@@ -164,7 +166,7 @@ def _leader_notifications(resources: Resources) -> LeaderNotifications:
     )
 
 
-def _operator(resources: Resources) -> OperatorSubmitter:
+def build_operator_submitter(resources: Resources) -> OperatorSubmitter:
     config = resources.config
     key = OperatorKey(
         keypair=config.operator,
@@ -175,12 +177,15 @@ def _operator(resources: Resources) -> OperatorSubmitter:
     return OperatorSubmitter(
         key=key,
         rpc=resources.rpc,
+        fees=PriorityFees(resources.rpc, resources.metrics),
         programs=resources.programs,
         submit_wake=resources.submit_wake,
     )
 
 
-def _timelock_scheduler(resources: Resources, operator: OperatorSubmitter) -> TimelockScheduler:
+def build_timelock_scheduler(
+    resources: Resources, operator: OperatorSubmitter
+) -> TimelockScheduler:
     releases = TimelockReleaser(
         database=resources.database,
         rpc=resources.rpc,
@@ -199,7 +204,7 @@ def _timelock_scheduler(resources: Resources, operator: OperatorSubmitter) -> Ti
     )
 
 
-def _yield_rate_poller(resources: Resources) -> YieldRatePoller:
+def build_yield_rate_poller(resources: Resources) -> YieldRatePoller:
     return YieldRatePoller(
         database=resources.database,
         rpc=resources.rpc,
@@ -208,7 +213,7 @@ def _yield_rate_poller(resources: Resources) -> YieldRatePoller:
     )
 
 
-def _auto_compounder(resources: Resources, operator: OperatorSubmitter) -> AutoCompounder:
+def build_auto_compounder(resources: Resources, operator: OperatorSubmitter) -> AutoCompounder:
     return AutoCompounder(
         database=resources.database,
         rpc=resources.rpc,

@@ -15,17 +15,17 @@ from cvms.store.alerts.lifecycle import alert_webhook
 
 def replica_tasks(resources: Resources) -> list[tuple[str, TaskFunction]]:
     """Build the tasks that need the database schema, with the names that the status board shows."""
-    board, balance = resources.board, _operator_balance(resources)
+    board, balance = resources.board, build_operator_balance_monitor(resources)
     return [
-        ("broadcaster", _broadcaster(resources).run),
+        ("broadcaster", build_broadcaster(resources).run),
         periodic_task(board, "operator_balance", BALANCE_SECONDS, balance.run_once),
-        ("monitor", _monitor(resources).run),
+        ("monitor", build_alert_monitor(resources).run),
     ]
 
 
 def schemaless_tasks(resources: Resources) -> list[tuple[str, TaskFunction]]:
     """Build the tasks that run before the schema is applied too."""
-    probe, board = _readiness_probe(resources), resources.board
+    probe, board = build_readiness_probe(resources), resources.board
     return [
         periodic_task(board, "health", PROBE_SECONDS, probe.probe),
         ("accounts", _account_subscriptions(resources).run),
@@ -42,7 +42,7 @@ def _account_subscriptions(resources: Resources) -> AccountSubscriptions:
     )
 
 
-def _readiness_probe(resources: Resources) -> ReadinessProbe:
+def build_readiness_probe(resources: Resources) -> ReadinessProbe:
     return ReadinessProbe(
         database=resources.database,
         rpc=resources.rpc,
@@ -53,7 +53,7 @@ def _readiness_probe(resources: Resources) -> ReadinessProbe:
     )
 
 
-def _broadcaster(resources: Resources) -> Broadcaster:
+def build_broadcaster(resources: Resources) -> Broadcaster:
     return Broadcaster(
         database=resources.database,
         hub=resources.hub,
@@ -63,7 +63,7 @@ def _broadcaster(resources: Resources) -> Broadcaster:
     )
 
 
-def _operator_balance(resources: Resources) -> OperatorBalanceMonitor:
+def build_operator_balance_monitor(resources: Resources) -> OperatorBalanceMonitor:
     return OperatorBalanceMonitor(
         database=resources.database,
         rpc=resources.rpc,
@@ -73,7 +73,7 @@ def _operator_balance(resources: Resources) -> OperatorBalanceMonitor:
     )
 
 
-def _monitor(resources: Resources) -> AlertMonitor:
+def build_alert_monitor(resources: Resources) -> AlertMonitor:
     config = resources.config
     return AlertMonitor(
         database=resources.database,

@@ -26,6 +26,13 @@ ORDER BY created_at
 LIMIT %(limit)s
 """
 
+APPLIED = """
+SELECT signature, max(slot) AS slot, bool_and(commitment = 'finalized') AS final
+FROM chain_events
+WHERE signature = ANY(%(signatures)s)
+GROUP BY signature
+"""
+
 WIRES = """
 SELECT signature, wire
 FROM submissions
@@ -35,13 +42,13 @@ WHERE signature = ANY(%(signatures)s)
 # In one order for all callers that change several rows, so that no two can deadlock.
 CHANGE = """
 WITH given AS (
-    SELECT signature, was, was_slot, state, slot, error
+    SELECT signature, was, was_slot, state, slot, error, landed_signature
     FROM unnest(
         %(signature)s::TEXT[], %(was)s::TEXT[], %(was_slot)s::BIGINT[], %(state)s::TEXT[],
-        %(slot)s::BIGINT[], %(error)s::JSONB[]
-    ) AS given (signature, was, was_slot, state, slot, error)
+        %(slot)s::BIGINT[], %(error)s::JSONB[], %(landed_signature)s::TEXT[]
+    ) AS given (signature, was, was_slot, state, slot, error, landed_signature)
 ), locked AS (
-    SELECT submissions.signature, given.state, given.slot, given.error
+    SELECT submissions.signature, given.state, given.slot, given.error, given.landed_signature
     FROM submissions
     JOIN given ON given.signature = submissions.signature
     WHERE submissions.state = given.was
@@ -54,6 +61,7 @@ SET state = locked.state,
     slot = locked.slot,
     seen_slot = coalesce(locked.slot, submissions.seen_slot),
     error = locked.error,
+    landed_signature = locked.landed_signature,
     updated_at = now()
 FROM locked
 WHERE submissions.signature = locked.signature
@@ -101,12 +109,25 @@ class InFlight:
 
 @dataclass(frozen=True, slots=True)
 class StateChange:
-    """The new state of a submission that was read as `row`."""
+    """The new state of a submission that was read as `row`.
+
+    `landed_signature` is the one under which its message landed, if that is not its own.
+    """
 
     row: InFlight
     state: State
     slot: int | None = None
     error: dict[str, Any] | None = None
+    landed_signature: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """A transaction whose events are recorded; `final` once its block is."""
+
+    signature: str
+    slot: int
+    final: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +142,11 @@ class Count:
 async def read(conn: Connection, limit: int = 256) -> list[InFlight]:
     """Return up to `limit` signed submissions that are not final, oldest first."""
     return await fetch_all(conn, InFlight, IN_FLIGHT, {"limit": limit})
+
+
+async def applied(conn: Connection, signatures: Sequence[str]) -> list[Applied]:
+    """Return those transactions that the index has applied, and that have events."""
+    return await fetch_all(conn, Applied, APPLIED, {"signatures": list(signatures)})
 
 
 async def wires(conn: Connection, signatures: Sequence[str]) -> dict[str, bytes]:
@@ -146,6 +172,7 @@ async def apply_changes(conn: Connection, changes: Sequence[StateChange]) -> lis
         "state": [each.state.value for each in changes],
         "slot": [each.slot for each in changes],
         "error": errors,
+        "landed_signature": [each.landed_signature for each in changes],
     }
     made = set(await fetch_column(conn, CHANGE, params))
     return [each for each in changes if each.row.signature in made]

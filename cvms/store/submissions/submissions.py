@@ -36,7 +36,8 @@ class State(StrEnum):
 class Submission:
     """A transaction, keyed by the SHA-256 of its message; `wire` is the signed transaction.
 
-    `error` is the program's or the chain's, `slot` the block it is in.
+    `error` is the program's or the chain's, `slot` the block it is in. `landed_signature` is the
+    one under which the message landed if the fee payer has signed it twice.
     """
 
     message_hash: bytes
@@ -44,6 +45,7 @@ class Submission:
     owner: str
     state: State
     signature: str | None
+    landed_signature: str | None
     message: bytes
     wire: bytes | None
     last_valid_block_height: int

@@ -45,7 +45,7 @@ from cvms.errors import DecodeError, ProgramRefused
 from tests.chain.made_up import structures, to_json, unhurried
 from tests.chain.program.idl_borsh import idl, instruction_of, read_arguments, read_struct
 from tests.chain.test_on_the_local_chain import confirmed
-from tests.conftest import Localnet
+from tests.harness.localnet import Localnet
 
 IDL = idl("yield_pool")
 NAMES = [entry["name"] for entry in IDL["instructions"]]

@@ -11,6 +11,7 @@ from collections import Counter
 from functools import partial
 from typing import Any
 
+import pytest
 import trio
 import trio.testing
 from solders.pubkey import Pubkey
@@ -24,7 +25,7 @@ from cvms.chain.pubsub.account_subscription import (
 )
 from cvms.chain.pubsub.log_subscription import SUBSCRIBE_SECONDS
 from cvms.chain.types import Commitment
-from tests.chain.pubsub.test_log_subscription import Node, Session
+from tests.chain.pubsub.scripted_pubsub import Node, Session
 
 KEY, OTHER = Pubkey.new_unique(), Pubkey.new_unique()
 
@@ -71,7 +72,7 @@ class RecordingListener:
         return [which for each, which in self.notified if each == what][-1]
 
 
-def notification(number: int, *, data: bytes = b"", slot: Any = 7) -> str:
+def notification(number: Any, *, data: bytes = b"", slot: Any = 7) -> str:
     value = {
         "lamports": 5,
         "owner": str(OTHER),
@@ -218,29 +219,95 @@ async def test_a_refused_subscription_is_reported_and_requested_again_later(
     assert len(node.attempts) == 1
 
 
-async def test_a_node_that_is_silent_or_sends_garbage_is_disconnected(
+async def test_a_silent_node_is_disconnected(
     nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
 ) -> None:
     async def silent(websocket: WebSocketConnection) -> None:
         await trio.sleep_forever()
 
-    async def rubbish(websocket: WebSocketConnection, text: str) -> None:
-        await Script().take(websocket)
-        await websocket.send_message(text)
-        await trio.sleep_forever()
-
-    texts = (
-        "\0",
-        "[" * 100_000,
-        '{"params": {}}',
-        notification(0, slot="soon"),
-        notification(0).replace('["", "base64"]', '["!", "base64"]'),
-    )
     listener, script = RecordingListener(KEY), Script()
-    sessions = [partial(rubbish, text=text) for text in texts]
-    node = follow(nursery, listener, silent, *sessions, script.serve)
+    node = follow(nursery, listener, silent, script.serve)
     began = trio.current_time()
     await listener.until("lost")
     assert SUBSCRIBE_SECONDS <= trio.current_time() - began < SUBSCRIBE_SECONDS + 10
-    await listener.until("subscribed", len(texts) + 1)
-    assert len(node.attempts) == len(texts) + 2
+    await listener.until("subscribed")
+    assert len(node.attempts) == 2
+
+
+async def test_what_a_gateway_adds_is_skipped_and_an_unreadable_change_is_fetched(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    unreadable = (
+        notification(0, slot="soon"),
+        notification(0).replace('["", "base64"]', '["!", "base64"]'),
+    )
+
+    async def session(websocket: WebSocketConnection) -> None:
+        await websocket.send_message(notification(0))  # before its subscription's answer
+        await script.take(websocket)
+        for text in ("\0", "[" * 100_000, '{"params": {}}', '{"error": "slow down"}', *unreadable):
+            await websocket.send_message(text)
+        await websocket.send_message(notification(0))
+        await script.serve(websocket)
+
+    listener, script = RecordingListener(KEY), Script()
+    node = follow(nursery, listener, session)
+    await listener.until("updated")
+    assert [what for what, _ in listener.notified] == ["subscribed"] * 3 + ["updated"]
+    listener.want(KEY, OTHER)
+    assert await listener.until("subscribed", 4) == OTHER
+    await trio.sleep(3600)
+    assert len(node.attempts) == 1
+
+
+@pytest.mark.parametrize("number", ["7", "0xabc", 7.5])
+async def test_a_subscription_may_have_any_id(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock, number: Any
+) -> None:
+    async def session(websocket: WebSocketConnection) -> None:
+        call = json.loads(await websocket.get_message())
+        await websocket.send_message(json.dumps({"id": call["id"], "result": number}))
+        await websocket.send_message(notification(number))
+        await script.serve(websocket)
+
+    listener, script = RecordingListener(KEY), Script()
+    node = follow(nursery, listener, session)
+    assert (await listener.until("updated")).key == KEY
+    listener.want(OTHER)
+    await listener.until("subscribed", 2)
+    assert ("accountUnsubscribe", [number]) in script.calls
+    assert len(node.attempts) == 1
+
+
+@pytest.mark.parametrize("name", [{}, {"id": None}])
+async def test_a_refusal_of_no_request_counts_for_the_one_without_an_answer(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock, name: dict[str, Any]
+) -> None:
+    async def session(websocket: WebSocketConnection) -> None:
+        await websocket.get_message()
+        await websocket.send_message(json.dumps({"error": {"code": -32005}, **name}))
+        await script.serve(websocket)
+
+    listener, script = RecordingListener(KEY), Script()
+    node = follow(nursery, listener, session)
+    listener.want(KEY, OTHER)
+    refused = await listener.until("subscription refused")
+    assert [which for what, which in listener.notified if what == "subscribed"] != [refused]
+    assert await listener.until("subscribed", 2) == refused
+    assert len(node.attempts) == 1
+
+
+async def test_two_accounts_with_one_subscription_are_never_mistaken_for_each_other(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    async def session(websocket: WebSocketConnection) -> None:
+        for _ in range(2):
+            call = json.loads(await websocket.get_message())
+            await websocket.send_message(json.dumps({"id": call["id"], "result": 0}))
+        await websocket.send_message(notification(0))
+        await trio.sleep_forever()
+
+    listener, script = RecordingListener(KEY, OTHER), Script()
+    follow(nursery, listener, session, script.serve)
+    await listener.until("subscribed", 3)
+    assert [what for what, _ in listener.notified] == ["subscribed", "lost", *["subscribed"] * 2]

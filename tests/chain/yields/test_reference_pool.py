@@ -20,7 +20,7 @@ from cvms.chain.yields.sources import YieldSource, read_rates
 from cvms.dev.chain_setup import land
 from tests.chain.yields import accounts
 from tests.chain.yields.accounts import MINT
-from tests.conftest import Localnet
+from tests.harness.localnet import Localnet
 
 P = ProtocolName.YIELD_POOL
 

@@ -17,7 +17,7 @@ from cvms.chain.yields.sources import YieldSource, parse_yield_sources, read_rat
 from cvms.errors import ChainUnavailable, ConfigurationError
 from tests.chain.rpc.scripted_node import Reply, ScriptedNode, result
 from tests.chain.yields.accounts import MARGINFI, PROGRAMS, SOLEND, bank, reserve
-from tests.conftest import Localnet
+from tests.harness.localnet import Localnet
 
 USDC = Pubkey.from_string("BgxfHJDzm44T7XG68MYKx7YisTjZu73tVovyZSjJMpmw")
 SOL = Pubkey.from_string("CCKtUs6Cgwo4aaQUmBPmyoApH2gUDErxNZCAntD6LYGh")

@@ -21,8 +21,8 @@ from cvms.http.admin import admin_routes, alert_routes, governance_routes
 from cvms.http.framework.admin_tokens import AUDIENCE, Role, mint
 from cvms.http.framework.routing import Auth, Route, action_of
 from cvms.http.vaults import withdrawal_policy_routes
-from tests.conftest import Localnet
-from tests.http.conftest import Json, Service, running
+from tests.harness.localnet import Localnet
+from tests.harness.service import Json, Service, running
 from tests.http.wallets import USDT, funded, landed, rows, sent, signed, with_vault
 
 SECRET = b"s" * 32
@@ -40,9 +40,7 @@ async def office(database_url: str, localnet: Localnet) -> AsyncIterator[Service
     """Run the front end alone, with a secret, on a real chain whose governance is the operator."""
     async with running(
         database_url,
-        rpc_url=localnet.rpc_url,
-        programs=localnet.programs,
-        operator=localnet.operator,
+        **localnet.settings,
         admin_jwt_secret=SECRET,
     ) as service:
         yield service
@@ -191,9 +189,7 @@ async def test_an_operator_that_is_not_governance_gets_unauthorized(
     other = Keypair()
     async with running(
         database_url,
-        rpc_url=localnet.rpc_url,
-        programs=localnet.programs,
-        operator=other,
+        **(localnet.settings | {"operator": other}),
         admin_jwt_secret=SECRET,
     ) as service:
         airdrop = await service.rpc.call("requestAirdrop", [str(other.pubkey()), 10**9])

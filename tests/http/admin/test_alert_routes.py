@@ -16,8 +16,8 @@ from cvms.store.alerts import alerts, lifecycle
 from cvms.store.alerts.alerts import Observation, Severity
 from cvms.store.alerts.lifecycle import AlertWebhook
 from cvms.store.messaging.outbox import OutboxMessage
+from tests.harness.service import Json, Service, event, frame, running, subscribe
 from tests.http.admin.test_admin_routes import SECRET, ask, token
-from tests.http.conftest import Json, Service, event, frame, running, subscribe
 from tests.http.wallets import rows
 from tests.websockets import opened
 

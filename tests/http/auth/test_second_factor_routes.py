@@ -21,16 +21,15 @@ from solders.keypair import Keypair
 from structlog.testing import capture_logs
 
 from cvms.cli import main
-from cvms.config.loader import load_programs
-from cvms.config.settings import Config
 from cvms.http.auth import second_factor_routes
 from cvms.http.auth.credential import SignedRequest
 from cvms.http.auth.second_factor import SecondFactor
 from cvms.http.vaults import command_routes
 from cvms.nursery.run import serve
 from cvms.store.security.encryption import SecretBox
-from tests.conftest import Localnet
-from tests.http.conftest import NOWHERE, Json, Service, running
+from tests.harness.localnet import Localnet
+from tests.harness.resources import config_for_tests
+from tests.harness.service import Json, Service, running
 from tests.http.wallets import USDT, rows, signed, with_vault
 
 FULL_WIDTH = "\uff11\uff12\uff13\uff14\uff15\uff16"  # digits, and yet none of ours
@@ -71,9 +70,7 @@ async def onchain(
     """Run the front end on a real chain."""
     async with running(
         database_url,
-        rpc_url=localnet.rpc_url,
-        programs=localnet.programs,
-        operator=localnet.operator,
+        **localnet.settings,
         **settings(clock),
     ) as service:
         yield service
@@ -763,15 +760,7 @@ async def test_the_encryption_key_can_be_rotated(
 async def test_startup_logs_that_second_factors_are_disabled(
     database_url: str, keys: tuple[bytes, ...]
 ) -> None:
-    config = Config(
-        operator=Keypair(),
-        database_url=database_url,
-        programs=load_programs({}),
-        port=0,
-        rpc_urls=(NOWHERE,),
-        ws_urls=(NOWHERE.replace("http", "ws"),),
-        data_encryption_keys=keys,
-    )
+    config = config_for_tests(database_url, data_encryption_keys=keys)
     shutdown = trio.Event()
     with capture_logs() as logs:
         async with trio.open_nursery() as nursery:

@@ -14,9 +14,9 @@ from solders.pubkey import Pubkey
 from cvms.errors import InvalidSignature
 from cvms.http.auth.siws import SKEW, check_message
 from cvms.http.auth.wallet_signature import verify
-from tests.conftest import Localnet
+from tests.harness.localnet import Localnet
+from tests.harness.service import Json, Service, running
 from tests.http.auth.sign_in import ALLOWED, message_of
-from tests.http.conftest import Json, Service, running
 from tests.http.wallets import USDT, rows, with_vault
 
 NOW = datetime(2027, 1, 31, 12, 0, tzinfo=UTC)
@@ -180,9 +180,7 @@ async def page(database_url: str, localnet: Localnet) -> AsyncIterator[Service]:
     """Run the front end on a real chain, for the pages of one domain."""
     async with running(
         database_url,
-        rpc_url=localnet.rpc_url,
-        programs=localnet.programs,
-        operator=localnet.operator,
+        **localnet.settings,
         sign_in=ALLOWED,
     ) as service:
         yield service

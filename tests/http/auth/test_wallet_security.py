@@ -19,9 +19,9 @@ from solders.pubkey import Pubkey
 
 from cvms.http.framework.edge import Edge
 from cvms.http.framework.routing import Auth, Route
-from tests.conftest import Localnet
+from tests.harness.localnet import Localnet
+from tests.harness.service import Json, Service, running
 from tests.http.auth.sign_in import ALLOWED, message_of
-from tests.http.conftest import Json, Service, running
 from tests.http.wallets import USDT, rows, with_vault
 
 KEY, OTHER_KEY = str(Pubkey([7] * 32)), str(Pubkey([8] * 32))
@@ -201,9 +201,7 @@ class Scene:
 async def scene(database_url: str, localnet: Localnet) -> AsyncIterator[Scene]:
     async with running(
         database_url,
-        rpc_url=localnet.rpc_url,
-        programs=localnet.programs,
-        operator=localnet.operator,
+        **localnet.settings,
         data_encryption_keys=(Fernet.generate_key(),),
         sign_in=ALLOWED,
     ) as front:

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from cvms.errors import ChainUnavailable, DatabaseUnavailable, NotFound
 from cvms.http.framework import edge
-from tests.http.conftest import Service, running
+from tests.harness.service import Service, running
 
 Logs = MutableSequence[structlog.typing.EventDict]
 

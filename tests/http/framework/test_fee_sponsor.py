@@ -23,10 +23,9 @@ from cvms.chain.transactions.versioned import (
     sign_as,
 )
 from cvms.config.settings import Sponsoring
-from cvms.nursery.channels.status_board import OperatorFunds
 from cvms.store.submissions import submissions
-from tests.conftest import Localnet
-from tests.http.conftest import Json, Service, running
+from tests.harness.localnet import Localnet
+from tests.harness.service import Json, Service, running
 from tests.http.multisig.signers import approve, propose, shared_vault
 from tests.http.wallets import (
     at_once,
@@ -55,15 +54,9 @@ def start(database_url: str, localnet: Localnet) -> Start:
     """Return a function that runs a front end with its own settings."""
 
     @asynccontextmanager
-    async def starting(funds: OperatorFunds | None = None, **limits: Any) -> AsyncIterator[Service]:
-        async with running(
-            database_url,
-            rpc_url=localnet.rpc_url,
-            programs=localnet.programs,
-            operator=localnet.operator,
-            funds=funds,
-            sponsoring=Sponsoring(**limits),
-        ) as service:
+    async def starting(**limits: Any) -> AsyncIterator[Service]:
+        sponsoring = Sponsoring(**limits)
+        async with running(database_url, sponsoring=sponsoring, **localnet.settings) as service:
             yield service
 
     return starting
@@ -154,8 +147,8 @@ async def test_the_same_transaction_is_charged_once(start: Start) -> None:
 
 
 async def test_with_too_little_sol_the_owner_pays_and_signs(start: Start) -> None:
-    funds = OperatorFunds(minimum=1000)
-    async with start(funds) as front:
+    async with start(operator_minimum=1000) as front:
+        funds = front.resources.operator_funds
         wallet = await with_vault(front, amount=10, delegate=True)
         before = await spent(front)
         early = await deposit(front, wallet, 1)
@@ -179,8 +172,8 @@ async def test_with_too_little_sol_the_owner_pays_and_signs(start: Start) -> Non
 async def test_with_too_little_sol_what_only_the_operator_can_pay_is_paused(
     start: Start,
 ) -> None:
-    funds = OperatorFunds(minimum=1000)
-    async with start(funds) as front:
+    async with start(operator_minimum=1000) as front:
+        funds = front.resources.operator_funds
         shared = await shared_vault(front, signers=2, threshold=2)
         proposal = await propose(front, shared)
         funds.lamports = 999

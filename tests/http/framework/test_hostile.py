@@ -5,11 +5,10 @@ from __future__ import annotations
 import itertools
 import random
 
-import httpx
 import trio
 from solders.keypair import Keypair
 
-from tests.http.conftest import Service
+from tests.harness.service import Service
 
 OWNER = str(Keypair().pubkey())
 GOOD = {"owner": OWNER, "amount": 1, "nonce": "n" * 32, "signature": "1" * 88}
@@ -109,13 +108,11 @@ async def test_a_body_that_is_too_large_is_a_413(service: Service) -> None:
             yield b" " * 4096
 
     for content in (b" " * 100_000, endless()):
-        # Each on its own connection: the service closes it, and httpx may learn that too late.
-        async with httpx.AsyncClient() as http:
-            reply = await http.post(
-                service.url + "/api/auth/nonce",
-                content=content,  # type: ignore[arg-type]
-                headers={"Content-Type": "application/json"},
-            )
+        reply = await service.http.post(
+            service.url + "/api/auth/nonce",
+            content=content,  # type: ignore[arg-type]
+            headers={"Content-Type": "application/json"},
+        )
         assert (reply.status_code, reply.json()["code"]) == (413, "body_too_large")
 
 

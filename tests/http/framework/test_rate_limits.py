@@ -12,8 +12,8 @@ from cvms.config.settings import Rates
 from cvms.http.framework.rate_limits import client_address
 from cvms.http.websocket.client_session import WebSocketLimits
 from cvms.store.redis.rate_limiter import Rate
-from tests.conftest import Localnet
-from tests.http.conftest import frame, handshake, running
+from tests.harness.localnet import Localnet
+from tests.harness.service import frame, handshake, running
 from tests.http.wallets import funded, signed, with_vault
 from tests.redis_server import RedisServer
 from tests.websockets import opened
@@ -56,9 +56,7 @@ async def test_only_the_owners_signature_uses_its_allowance(
 ) -> None:
     async with running(
         database_url,
-        rpc_url=localnet.rpc_url,
-        programs=localnet.programs,
-        operator=localnet.operator,
+        **localnet.settings,
         rates=Rates(owner=Rate(1, 3600)),
     ) as service:
         wallet = await funded(service)
@@ -76,9 +74,7 @@ async def test_resending_a_used_request_does_not_use_its_owners_allowance(
 ) -> None:
     async with running(
         database_url,
-        rpc_url=localnet.rpc_url,
-        programs=localnet.programs,
-        operator=localnet.operator,
+        **localnet.settings,
         rates=Rates(owner=Rate(4, 3600)),
     ) as service:
         wallet = await with_vault(service)

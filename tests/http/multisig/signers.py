@@ -18,8 +18,8 @@ from cvms.chain.transactions.versioned import (
     parse_base64,
     sign_as,
 )
-from tests.conftest import Localnet
-from tests.http.conftest import Json, Served, Service
+from tests.harness.localnet import Localnet
+from tests.harness.service import Json, Served, Service
 from tests.http.wallets import USDT, landed, rows, signed, with_vault
 
 PROPOSE = "/api/vault/propose-withdraw"

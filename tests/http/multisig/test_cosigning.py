@@ -10,8 +10,8 @@ from solders.keypair import Keypair
 from cvms.chain.transactions.vault_builders import fetch_vault
 from cvms.chain.transactions.versioned import parse_base64
 from cvms.chain.types import Commitment
-from tests.conftest import Localnet
-from tests.http.conftest import Json, Service
+from tests.harness.localnet import Localnet
+from tests.harness.service import Json, Service
 from tests.http.multisig.signers import (
     APPROVE,
     SUBMIT,

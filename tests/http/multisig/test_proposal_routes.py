@@ -11,7 +11,7 @@ from cvms.chain.program.addresses import token_account
 from cvms.chain.program.instructions import disable_vault_multisig
 from cvms.chain.transactions.vault_builders import fetch_vault
 from cvms.chain.transactions.versioned import parse_base64
-from tests.http.conftest import Json, Served, Service, running
+from tests.harness.service import Json, Served, Service, running
 from tests.http.multisig.signers import (
     APPROVE,
     PROPOSE,

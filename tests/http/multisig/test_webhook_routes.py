@@ -10,8 +10,8 @@ from cryptography.fernet import Fernet
 from solders.keypair import Keypair
 
 from cvms.store.security.encryption import SecretBox
-from tests.conftest import Localnet
-from tests.http.conftest import Json, Service, running
+from tests.harness.localnet import Localnet
+from tests.harness.service import Json, Service, running
 from tests.http.multisig.signers import (
     SUBMIT,
     approved,
@@ -30,9 +30,7 @@ async def sealing(database_url: str, localnet: Localnet) -> AsyncIterator[Servic
     """Run the front end on a real chain, with an encryption key."""
     async with running(
         database_url,
-        rpc_url=localnet.rpc_url,
-        programs=localnet.programs,
-        operator=localnet.operator,
+        **localnet.settings,
         data_encryption_keys=(Fernet.generate_key(),),
     ) as service:
         yield service

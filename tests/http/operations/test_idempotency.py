@@ -7,7 +7,7 @@ import pytest
 import trio
 from solders.keypair import Keypair
 
-from tests.http.conftest import Json, Service
+from tests.harness.service import Json, Service
 from tests.http.wallets import USDT, cosigned, funded, initialize, rows, signed, with_vault
 
 WITHDRAW = "/api/vault/withdraw"

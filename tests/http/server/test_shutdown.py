@@ -10,7 +10,7 @@ import trio_websocket
 
 from cvms.http.server import http_connection
 from cvms.store.messaging import outbox
-from tests.http.conftest import Service, event, frame, subscribe
+from tests.harness.service import Service, event, frame, subscribe
 from tests.http.websocket.test_endpoint import closing, until_closed
 
 BLOCK = b"x" * 65536

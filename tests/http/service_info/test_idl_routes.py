@@ -10,7 +10,7 @@ import pytest
 from solders.pubkey import Pubkey
 
 from cvms.config.loader import load_programs
-from tests.http.conftest import Service, running
+from tests.harness.service import Service, running
 
 FIELDS = {
     "collateral_vault": "vault",

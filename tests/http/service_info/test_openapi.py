@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from cvms.http.framework.problems import TITLES
-from tests.http.conftest import Service
+from tests.harness.service import Service
 
 # The verbs that summaries may begin with.
 VERBS = {

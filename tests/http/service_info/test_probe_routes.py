@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cvms.store.analytics import event_counters
-from tests.http.conftest import Service
+from tests.harness.service import Service
 
 
 async def test_the_service_is_alive_while_nothing_else_is_ready(service: Service) -> None:

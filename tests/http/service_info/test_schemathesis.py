@@ -22,8 +22,8 @@ from solders.pubkey import Pubkey
 from solders.signature import Signature
 
 from cvms.http.framework.admin_tokens import Role, mint
-from tests.conftest import Localnet
-from tests.http.conftest import running
+from tests.harness.localnet import Localnet
+from tests.harness.service import running
 from tests.http.wallets import USDT, with_vault
 
 pytestmark = pytest.mark.slow
@@ -139,9 +139,7 @@ async def test_every_route_behaves_as_the_document_says(
 ) -> None:
     async with running(
         database_url,
-        rpc_url=localnet.rpc_url,
-        programs=localnet.programs,
-        operator=localnet.operator,
+        **localnet.settings,
         admin_jwt_secret=SECRET,
         data_encryption_keys=(Fernet.generate_key(),),
     ) as front:

@@ -8,8 +8,8 @@ import pytest
 
 from cvms.chain.program import instructions
 from cvms.store.vaults import vaults
-from tests.conftest import Localnet
-from tests.http.conftest import Json, Served, Service
+from tests.harness.localnet import Localnet
+from tests.harness.service import Json, Served, Service
 from tests.http.vaults.test_query_routes import applied, ask, open_row, read, store
 from tests.nursery.indexing.test_every_instruction import compound, earn, lock, travel
 from tests.nursery.world import World
@@ -20,7 +20,7 @@ MOST = 2**63 - 1
 
 @pytest.fixture
 def world(front: Service, localnet: Localnet) -> World:
-    return World(localnet.running, front.rpc, localnet.programs, localnet.operator, front.database)
+    return World(localnet.running, front.resources)
 
 
 async def test_only_deposits_withdrawals_and_compounding_change_the_total(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from solders.keypair import Keypair
 
-from tests.http.conftest import running
+from tests.harness.service import running
 from tests.redis_server import RedisServer
 from tests.store.examples import store_vault, vault_row
 

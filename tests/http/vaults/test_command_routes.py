@@ -10,21 +10,23 @@ from solders.pubkey import Pubkey
 
 from cvms.chain.program.addresses import token_account
 from cvms.chain.transactions.versioned import parse_base64
-from tests.http.conftest import Json, Served, Service, running
+from tests.harness.localnet import Localnet
+from tests.harness.service import Json, Served, Service, running
 from tests.http.wallets import (
     USDT,
     at_once,
+    confirmed_submission,
     cosigned,
     deposit,
     funded,
     initialize,
     land,
     rows,
-    settled,
     signed,
     submit,
     with_vault,
 )
+from tests.nursery.world import held_clock
 
 WITHDRAW = "/api/vault/withdraw"
 
@@ -45,7 +47,7 @@ async def test_from_the_first_request_to_a_withdrawal_by_one_signed_message(syst
     body = await signed(system, wallet, "withdraw", ("amount", 400 * USDT))
     reply = await system.post(WITHDRAW, body)
     assert (reply.status_code, reply.json()["mode"]) == (202, "submitted")
-    landed = await settled(system, reply.json()["signature"])
+    landed = await confirmed_submission(system, reply.json()["signature"])
     assert (landed["kind"], landed["owner"], landed["amount"]) == ("withdraw", owner, 400 * USDT)
     await balance_of(system, owner, 600 * USDT)
 
@@ -285,6 +287,20 @@ async def test_an_expired_transaction_is_refused(front: Service) -> None:
         await conn.execute("UPDATE submissions SET last_valid_block_height = 0")
     reply = await front.post("/api/transactions", body)
     assert (reply.status_code, reply.json()["code"]) == (422, "transaction_expired")
+
+
+async def test_a_node_that_does_not_know_the_blockhash_yet_makes_nothing_expire(
+    front: Service, localnet: Localnet
+) -> None:
+    """A load balancer may ask one node for the blockhash and another, behind it, to simulate."""
+    wallet = await funded(front)
+    chain = localnet.running.chain
+    with held_clock(chain):
+        chain.advance(6)
+        body = cosigned(wallet, await initialize(front, wallet))
+        localnet.running.faults.lag = 4
+        reply = await front.post("/api/transactions", body)
+    assert reply.status_code == 202, reply.text
 
 
 async def test_an_invalid_transaction_is_a_400(front: Service) -> None:

@@ -10,8 +10,8 @@ from cvms.chain.program.instructions import set_withdraw_min_delay
 from cvms.chain.transactions.chain_clock import chain_time
 from cvms.chain.transactions.vault_builders import fetch_vault
 from cvms.chain.transactions.versioned import build_transaction, sign_as
-from tests.conftest import Localnet
-from tests.http.conftest import Service
+from tests.harness.localnet import Localnet
+from tests.harness.service import Service
 from tests.http.wallets import USDT, at_once, landed, rows, sent, signed, submit, with_vault
 
 SCHEDULE = "/api/vault/schedule-withdraw"

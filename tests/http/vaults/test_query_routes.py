@@ -19,8 +19,8 @@ from cvms.chain.types import Commitment
 from cvms.nursery.ledger.vault_rows import CLOSED
 from cvms.store.index import cursor as cursors
 from cvms.store.projection import vault_writer
-from tests.conftest import Localnet
-from tests.http.conftest import Json, Served, Service, running
+from tests.harness.localnet import Localnet
+from tests.harness.service import Json, Served, Service, running
 from tests.nursery.indexing.test_every_instruction import compound, earn, lock, travel, unlock
 from tests.nursery.world import World, address
 from tests.store.examples import vault_row
@@ -33,7 +33,7 @@ MOST = 2**63 - 1
 @pytest.fixture
 def world(front: Service, localnet: Localnet) -> World:
     """Return the chain of the front end, with an indexer that the test runs."""
-    return World(localnet.running, front.rpc, localnet.programs, localnet.operator, front.database)
+    return World(localnet.running, front.resources)
 
 
 # --- one vault ---------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from typing import Any
 
 import trio
 
-from tests.http.conftest import Json, Service
+from tests.harness.service import Json, Service
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 HANDSHAKE = (

@@ -15,8 +15,8 @@ from trio_websocket import WebSocketConnection
 
 from cvms.chain.pubsub.account_subscription import DATA_BYTES
 from cvms.http.websocket.client_session import WebSocketLimits
-from tests.conftest import Localnet
-from tests.http.conftest import Json, Served, frame, running, subscribe
+from tests.harness.localnet import Localnet
+from tests.harness.service import Json, Served, frame, running, subscribe
 from tests.websockets import opened as connected
 
 SYSTEM = "11111111111111111111111111111111"

@@ -16,15 +16,13 @@ from trio_websocket import ConnectionClosed
 
 from cvms.chain.program.events.events import Event
 from cvms.http.websocket.client_session import WebSocketLimits
-from cvms.nursery.channels.wakeups import OutboxWakeup
-from cvms.nursery.delivery.broadcaster import Broadcaster
 from cvms.nursery.ledger.entries import event_vaults, ledger_entries
+from cvms.nursery.wiring.replica_tasks import build_broadcaster
 from cvms.store.messaging import outbox
-from cvms.store.messaging.outbox_notifier import PostgresOutboxNotifier
 from cvms.store.messaging.topics import KINDS_OF, TOPIC_OF, Topic
 from cvms.store.projection import vault_writer
 from cvms.store.vaults import history, vaults
-from tests.http.conftest import Json, Service, event, frame, handshake, running, subscribe
+from tests.harness.service import Json, Service, event, frame, handshake, running, subscribe
 from tests.nursery.ledger.test_entries import made_up
 from tests.store.examples import history_row
 
@@ -204,13 +202,7 @@ async def test_a_slow_client_is_closed_and_others_get_everything(service: Servic
 async def test_a_burst_does_not_close_a_client_that_reads(service: Service) -> None:
     """For example after the indexer has filled a long gap."""
     total = 1_000
-    publisher = Broadcaster(
-        database=service.database,
-        hub=service.hub,
-        wake=OutboxWakeup(),
-        notifier=PostgresOutboxNotifier(service.database),
-        board=service.board,
-    )
+    publisher = build_broadcaster(service.resources)
     await publisher.run_once()
     async with opened(service) as socket, trio.open_nursery() as nursery:
         await subscribe(socket, TOPIC)

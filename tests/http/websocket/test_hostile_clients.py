@@ -15,7 +15,7 @@ from solders.keypair import Keypair
 
 from cvms.http.server import http_connection
 from cvms.http.websocket.client_session import ClientSession, WebSocketLimits
-from tests.http.conftest import Service, event, running
+from tests.harness.service import Service, event, running
 from tests.http.websocket.raw_websocket import (
     BINARY,
     CONTINUATION,

@@ -14,8 +14,8 @@ from cvms.http.framework.admin_tokens import Role
 from cvms.http.websocket import client_session
 from cvms.store.messaging import outbox
 from cvms.store.messaging.topics import Topic
+from tests.harness.service import Service, event, frame, running, subscribe
 from tests.http.admin.test_admin_routes import SECRET, token
-from tests.http.conftest import Service, event, frame, running, subscribe
 from tests.http.websocket.test_endpoint import ALICE, opened
 from tests.websockets import opened as connected
 

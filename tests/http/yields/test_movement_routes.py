@@ -20,25 +20,27 @@ from cvms.chain.program.addresses import vault_address
 from cvms.chain.program.instructions import yield_pool
 from cvms.chain.program.yield_pool_accounts import pool_address, position_address
 from cvms.chain.transactions.compute_budget import simulate_and_limit
+from cvms.chain.transactions.priority_fees import PriorityFees
 from cvms.chain.transactions.sponsorship_policy import FeeCaps
 from cvms.chain.transactions.vault_builders import fetch_vault
 from cvms.chain.transactions.versioned import parse_base64
 from cvms.chain.types import Commitment
 from cvms.chain.yields import marginfi
 from cvms.chain.yields.rate_cache import RateCache
-from cvms.config.settings import Config
 from cvms.dev.chain_setup import land as land_on_chain
 from cvms.dev.chain_setup import local_yield_sources
 from cvms.errors import ConfigurationError, ProgramRefused
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.operations import yield_plans
+from cvms.metrics import Metrics
 from cvms.nursery.ledger.vault_rows import vault_row
 from cvms.nursery.run import serve
 from cvms.operator_key import OperatorKey
 from cvms.store.submissions.fee_budget import FeeBudget
 from tests.chain.yields.accounts import bank, lent
-from tests.conftest import Localnet
-from tests.http.conftest import Json, Served, Service, running
+from tests.harness.localnet import Localnet
+from tests.harness.resources import config_for_tests
+from tests.harness.service import Json, Served, Service, running
 from tests.http.wallets import (
     USDT,
     at_once,
@@ -317,8 +319,7 @@ async def test_a_program_without_a_configured_pool_is_unsupported_and_changes_no
     for sources in ("", f"yield_pool:{Keypair().pubkey()}", f"yield_pool:{other}"):
         async with running(
             database_url,
-            rpc_url=localnet.rpc_url,
-            operator=localnet.operator,
+            **localnet.settings,
             yield_sources=sources,
         ) as without:
             reply = await move(without, wallet, DEPOSIT, 1 * USDT)
@@ -356,7 +357,9 @@ async def test_a_program_whitelisted_during_the_request_changes_nothing(
     )
     await by_governance(localnet, front, added)
     with pytest.raises(ProgramRefused, match="AccountNotEnoughKeys"):
-        await simulate_and_limit(front.rpc, programs, plan.built)
+        await simulate_and_limit(
+            front.rpc, programs, plan.built, fees=PriorityFees(front.rpc, Metrics())
+        )
 
 
 async def test_deposits_go_to_the_first_pool_and_withdrawals_to_the_one_that_has_enough(
@@ -372,8 +375,7 @@ async def test_deposits_go_to_the_first_pool_and_withdrawals_to_the_one_that_has
     old = local_yield_sources(programs, localnet.operator.pubkey())
     async with running(
         database_url,
-        rpc_url=localnet.rpc_url,
-        operator=localnet.operator,
+        **localnet.settings,
         yield_sources=f"yield_pool:{Keypair().pubkey()},{new},{old}",
     ) as moved:
         await sent(moved, wallet, await move(moved, wallet, DEPOSIT, 20 * USDT))
@@ -479,15 +481,7 @@ async def test_an_invalid_amount_or_program_is_refused(
 async def test_a_setting_with_an_unknown_protocol_fails_at_startup(
     database_url: str, localnet: Localnet
 ) -> None:
-    config = Config(
-        operator=localnet.operator,
-        database_url=database_url,
-        programs=localnet.programs,
-        port=0,
-        rpc_urls=(localnet.rpc_url,),
-        ws_urls=(localnet.ws_url,),
-        yield_sources="bank:x",
-    )
+    config = config_for_tests(database_url, yield_sources="bank:x", **localnet.settings)
     with pytest.raises(ConfigurationError, match=r"^YIELD_SOURCES holds 'bank:x'; expected"):
         await serve(config)
 
@@ -512,8 +506,7 @@ async def test_each_protocol_has_a_rate_or_a_reason_independently_of_the_others(
     )
     async with running(
         database_url,
-        rpc_url=localnet.rpc_url,
-        operator=localnet.operator,
+        **localnet.settings,
         yield_sources=sources,
     ) as front:
         now = int(localnet.running.chain.time.now())
@@ -562,8 +555,7 @@ async def test_times_and_numbers_out_of_range_break_nothing(
     hostile = Keypair().pubkey()
     async with running(
         database_url,
-        rpc_url=localnet.rpc_url,
-        operator=localnet.operator,
+        **localnet.settings,
         yield_sources=f"marginfi:{hostile}",
     ) as front:
         huge = 2**127 - 1

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from solders.keypair import Keypair
 
-from tests.http.conftest import Service, running
+from tests.harness.service import Service, running
 from tests.http.wallets import rows, signed
 from tests.store.examples import store_vault, vault_row
 

@@ -11,7 +11,7 @@ from solders.keypair import Keypair
 
 from cvms.store.vaults import yield_rates
 from cvms.store.vaults.yield_rates import StoredRate
-from tests.http.conftest import Service, running
+from tests.harness.service import Service, running
 from tests.store.examples import store_vault, vault_row
 
 POOL, RESERVE = (str(Keypair().pubkey()) for _ in range(2))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
+from solders.signature import Signature
 
 from cvms.errors import RpcError
 from cvms.localnet.node.log_limit import truncate_logs
@@ -40,9 +41,10 @@ async def test_a_pruned_node_does_not_know_earlier_slots(node: Node) -> None:
     node.running.faults.history.first_slot = slot + 1
 
     assert await listed(node, payee) == kept[::-1]
-    # An unknown `until` is ignored, an unknown `before` gives an empty list.
-    assert await listed(node, payee, until=forgotten) == kept[::-1]
-    assert await listed(node, payee, before=forgotten) == []
+    for cursor in ({"before": forgotten}, {"until": forgotten}):
+        with pytest.raises(RpcError, match=f"Transaction {forgotten} not found") as refused:
+            await listed(node, payee, **cursor)
+        assert refused.value.code == -32020
     assert await node.call("getTransaction", forgotten, VERSIONED) is None
     answer = await node.call("getSignatureStatuses", [forgotten, kept[0]], SEARCH)
     assert [status and status["slot"] for status in answer["value"]] == [None, slot + 1]
@@ -56,6 +58,26 @@ async def test_a_pruned_node_does_not_know_earlier_slots(node: Node) -> None:
 
     node.running.faults.clear()
     assert await listed(node, payee) == [*kept[::-1], forgotten]
+
+
+async def test_older_nodes_ignore_an_unknown_cursor_or_list_nothing(node: Node) -> None:
+    payer, payee, unknown = await node.wallet(), Keypair().pubkey(), str(Signature.default())
+    sent = await node.pay(payer, payee, SOL)
+    node.advance()
+    for cursor in ({"before": unknown}, {"until": unknown}):
+        node.running.faults.history.unknown_cursor = "newest"
+        assert await listed(node, payee, **cursor) == [sent]
+        node.running.faults.history.unknown_cursor = "empty"
+        assert await listed(node, payee, **cursor) == []
+
+
+async def test_a_cursor_above_the_commitment_is_unknown(node: Node) -> None:
+    payer, payee = await node.wallet(), Keypair().pubkey()
+    cursor = await node.pay(payer, payee, SOL)
+    node.advance()
+    assert await listed(node, payee, until=cursor) == []
+    with pytest.raises(RpcError, match="not found"):
+        await listed(node, payee, until=cursor, commitment="finalized")
 
 
 async def test_a_listed_transaction_is_not_found_for_a_while(node: Node) -> None:

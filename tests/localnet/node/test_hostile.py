@@ -16,7 +16,7 @@ from solders.transaction import VersionedTransaction
 from cvms.localnet.rpc.method_table import METHODS
 from tests.localnet.local_node import BASE64, SOL, Node, wire
 
-KNOWN = {-32002, -32003, -32004, -32007, -32009, -32015, -32016, -32600, -32602}
+KNOWN = {-32002, -32004, -32007, -32008, -32009, -32015, -32016, -32600, -32602}
 ROUNDS = 20
 SEEDS = (1, 2)
 

@@ -41,10 +41,11 @@ async def test_a_batch_is_answered_call_by_call_in_order(node: Node) -> None:
         (b"{", -32700),
         (b"\xff\xfe\x00", -32700),
         (b"[" * 100_000, -32700),
-        (b"[]", -32600),
-        (b"5", -32600),
+        (b"[1]", -32700),
+        (b"5", -32700),
         (b'{"id":1,"method":"getSlot"}', -32600),
-        (b'{"jsonrpc":"2.0","id":{},"method":"getSlot"}', -32600),
+        (b'{"jsonrpc":"2.0","id":1,"method":"getSlot","also":1}', -32600),
+        (b'{"jsonrpc":"2.0","id":{},"method":"getSlot"}', -32700),
         (b'{"jsonrpc":"2.0","id":1,"method":7}', -32600),
         (b'{"jsonrpc":"2.0","id":1,"method":"getSlot","params":{"a":1}}', -32602),
         (b'{"jsonrpc":"2.0","id":1,"method":"getSlots"}', -32601),
@@ -56,6 +57,11 @@ async def test_an_invalid_request_gets_its_json_rpc_error(
     reply = await post(node, body)
     assert isinstance(reply, dict)
     assert reply["error"]["code"] == code
+
+
+async def test_an_empty_batch_has_no_reply(node: Node) -> None:
+    response = await node.http.post(node.running.rpc_url, content=b"[]")
+    assert (response.status_code, response.content) == (200, b"")
 
 
 async def test_a_notification_has_no_reply(node: Node) -> None:

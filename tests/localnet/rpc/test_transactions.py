@@ -96,9 +96,9 @@ async def test_a_wrong_signature_changes_nothing(node: Node) -> None:
     forged = VersionedTransaction.populate(
         good.message, [Keypair().sign_message(to_bytes_versioned(good.message))]
     )
-    with pytest.raises(RpcError, match="signature verification failure") as refused:
+    with pytest.raises(RpcError, match="did not pass signature verification") as refused:
         await node.send(forged)
-    assert refused.value.code == -32003
+    assert refused.value.code == -32002
     await node.send(forged, skipPreflight=True)
     assert await node.balance(payee) == 0
 
@@ -110,7 +110,7 @@ async def test_a_wrong_signature_changes_nothing(node: Node) -> None:
         ("0OIl", "base58", "invalid base58 encoding"),
         (base64.b64encode(b"junk").decode(), "base64", "failed to deserialize"),
         ("A" * 1700, "base64", "too large: 1700 bytes"),
-        ("AAAA", "hex", "unsupported encoding"),
+        ("AAAA", "json", "unsupported encoding: json"),
     ],
 )
 async def test_invalid_transaction_bytes_are_refused(
@@ -162,8 +162,8 @@ async def test_simulation_can_replace_the_block_hash_and_check_signatures(node: 
     latest = await node.call("getLatestBlockhash")
     assert answer["value"]["replacementBlockhash"] == latest["value"]
     unsigned = VersionedTransaction.populate(stale.message, [Keypair().sign_message(b"")])
-    with pytest.raises(RpcError, match="signature verification failure"):
-        await node.call("simulateTransaction", wire(unsigned), BASE64 | {"sigVerify": True})
+    answer = await node.call("simulateTransaction", wire(unsigned), BASE64 | {"sigVerify": True})
+    assert answer["value"]["err"] == "SignatureFailure"
     with pytest.raises(RpcError, match="sigVerify may not be used"):
         await node.call("simulateTransaction", wire(stale), replaced | {"sigVerify": True})
 
@@ -188,9 +188,6 @@ async def test_signatures_come_newest_first_in_the_order_of_their_blocks(node: N
     assert await listed(before=newest_first[1]) == newest_first[2:]
     assert await listed(until=newest_first[3]) == newest_first[:3]
     assert await listed(before=newest_first[0], until=newest_first[3]) == newest_first[1:3]
-    unknown = str(Keypair().sign_message(b""))
-    assert await listed(until=unknown, limit=4) == newest_first[:4]
-    assert await listed(before=unknown) == []
     for limit in (0, 1001):
         with pytest.raises(RpcError, match="Invalid limit; max 1000"):
             await listed(limit=limit)

@@ -19,13 +19,12 @@ from cvms.nursery.channels.hub import Hub
 from cvms.nursery.channels.indexer_progress import IndexerProgress
 from cvms.nursery.channels.status_board import OperatorFunds, StatusBoard
 from cvms.nursery.channels.wakeups import OutboxWakeup
-from cvms.nursery.delivery.broadcaster import Broadcaster
+from cvms.nursery.wiring.replica_tasks import build_broadcaster
 from cvms.store.alerts import alerts, lifecycle
 from cvms.store.alerts.alerts import AlertRow
 from cvms.store.alerts.lifecycle import AlertWebhook
 from cvms.store.analytics import aggregates
 from cvms.store.messaging import outbox
-from cvms.store.messaging.outbox_notifier import PostgresOutboxNotifier
 from cvms.store.postgres.database import Database, open_database
 from cvms.store.projection import vault_writer
 from cvms.store.reconciliation import reconciliation_log
@@ -432,18 +431,12 @@ async def test_a_webhook_gets_only_what_is_severe_enough(database: Database) -> 
 async def test_a_withdrawal_on_chain_is_an_alert_at_once_without_a_timer(world: World) -> None:
     owner = await world.owner(10_000)
     await world.act(owner, world.deposit(owner, 9_000))
-    broadcaster = Broadcaster(
-        database=world.database,
-        hub=world.hub,
-        wake=world.outbox_wake,
-        notifier=PostgresOutboxNotifier(world.database),
-        board=world.board,
-    )
+    broadcaster = build_broadcaster(world.resources)
     changes: dict[str, Any] = {
         "operator": world.operator.pubkey(),
-        "hub": world.hub,
+        "hub": world.resources.hub,
         "progress": world.progress,
-        "outbox_wake": world.outbox_wake,
+        "outbox_wake": world.resources.outbox_wake,
         "board": world.board,
         "metrics": world.metrics,
         "poll_seconds": 3600,
@@ -460,4 +453,4 @@ async def test_a_withdrawal_on_chain_is_an_alert_at_once_without_a_timer(world: 
 
 
 async def _has_run(world: World) -> bool:
-    return "monitor" in world.board.tasks and world.hub.position is not None
+    return "monitor" in world.board.tasks and world.resources.hub.position is not None

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from cvms.nursery.alerts.operator_balance import BALANCE_SECONDS, OperatorBalanceMonitor
 from cvms.nursery.channels.status_board import OperatorFunds
 from cvms.nursery.supervision.supervisor import periodic_task
+from cvms.nursery.wiring.replica_tasks import build_operator_balance_monitor
 from tests.nursery.world import SOL, World, running, until
 
 
 def balance_monitor(world: World, funds: OperatorFunds) -> OperatorBalanceMonitor:
-    return OperatorBalanceMonitor(
-        database=world.database,
-        rpc=world.rpc,
-        operator=world.operator.pubkey(),
-        funds=funds,
-        metrics=world.metrics,
-    )
+    return build_operator_balance_monitor(replace(world.resources, operator_funds=funds))
 
 
 async def set_lamports(world: World, lamports: int) -> None:

@@ -149,6 +149,7 @@ async def test_replicas_notify_each_other_through_redis_and_without_it(
             database, Hub(), wake=wake, notifier=RedisOutboxNotifier(redis, database)
         )
         reader = broadcaster(database, hub, notifier=RedisOutboxNotifier(redis, database))
+        await reader.run_once()  # what is written before the first run is not published
         async with running(reader.run, writer.run):
             await until(partial(listeners, redis_server, 2))
             await append(database, 1)

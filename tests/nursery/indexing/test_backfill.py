@@ -75,7 +75,7 @@ async def test_killed_at_any_point_it_resumes(world: World, postgres_server: str
         if not await cancelled_after(step, narrow(world).catch_up):
             break
         listed = max(listed, (await left(world))[0])
-        world.reconciliations.take()
+        world.resources.reconcile_queue.take()
     assert listed > 8
     while not await narrow(world).catch_up():
         pass

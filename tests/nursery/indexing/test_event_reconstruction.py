@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from structlog.testing import capture_logs
@@ -14,7 +13,7 @@ from cvms.metrics import Metrics
 from cvms.store.vaults import vaults
 from tests.nursery.index_tables import empty_database, read_tables
 from tests.nursery.indexing.test_every_instruction import every_event, travel
-from tests.nursery.world import World, address, settled
+from tests.nursery.world import World, address, assert_books_match
 
 
 class TruncatingNode(RpcClient):
@@ -54,10 +53,10 @@ async def test_reconstructed_events_equal_those_of_complete_logs(
     world.chain.faults.history.log_bytes = 600  # truncated like Agave does, within a line
     for node.lines in (1, 4, 1_000):
         async with empty_database(postgres_server) as database:
-            cut = replace(world, database=database, metrics=Metrics())
+            cut = world.with_resources(database=database, metrics=Metrics())
             assert await cut.indexer(rpc=node).catch_up()
             rebuilt = await read_tables(database)
-            await settled(cut)
+            await assert_books_match(cut)
         assert cut.metrics.registry.get_sample_value("indexer_unread_logs_total") == 0
         assert (cut.metrics.registry.get_sample_value("indexer_rebuilt_logs_total") or 0) > 10
         for one, other in zip(events, rebuilt.pop("chain_events"), strict=True):
@@ -100,7 +99,7 @@ async def test_a_release_within_a_withdrawal_is_reconstructed_from_due_timelocks
         ("timelock_release", 400, None),
         ("withdraw", 900, 100),
     ]
-    await settled(world)
+    await assert_books_match(world)
 
 
 async def test_a_failed_reconstruction_is_logged_and_the_row_is_still_correct(world: World) -> None:

@@ -16,7 +16,7 @@ from cvms.chain.program.yield_pool_accounts import pool_address
 from cvms.store.vaults import history, vaults
 from cvms.store.vaults.history import HistoryRow
 from cvms.store.vaults.vaults import VaultRow
-from tests.nursery.world import World, address, settled
+from tests.nursery.world import World, address, assert_books_match
 
 YEAR = 365 * 24 * 60 * 60
 
@@ -46,7 +46,7 @@ async def test_locks_and_transfers_leave_the_total_and_compounding_adds_to_it(
     assert await total(world) == 1_011_000
     await world.act(alice, world.withdraw(alice, 1_000))
     assert await total(world) == 1_010_000
-    await settled(world)
+    await assert_books_match(world)
 
     assert await world.history(alice) == [
         ("deposit", 1_000_000, 1_000_000),
@@ -66,7 +66,7 @@ async def test_tokens_deposited_for_yield_return_to_the_unit(world: World) -> No
     alice = await world.owner(tokens=1_000_000)
     await world.act(alice, world.deposit(alice, 1_000_000))
     await earn(world, alice, 400_000)
-    await settled(world)
+    await assert_books_match(world)
     row = await row_of(world, alice)
     assert (row.available, row.yield_deposited, row.total) == (600_000, 400_000, 1_000_000)
     await compound(world, alice, 20_000)
@@ -81,7 +81,7 @@ async def test_tokens_deposited_for_yield_return_to_the_unit(world: World) -> No
     )
     await world.act(alice, back)
     await world.act(alice, world.withdraw(alice, 1_020_000))
-    await settled(world)
+    await assert_books_match(world)
     assert (await row_of(world, alice)).total == await total(world) == 0
     published = await messages(world, "yield_event")
     assert [(data["kind"], data["amount"], data["new_yield_balance"]) for data in published] == [
@@ -101,7 +101,7 @@ async def test_an_emergency_withdrawal_by_owner_or_governance_is_recorded(world:
             world.programs, authority=authority.pubkey(), owner=owner.pubkey(), amount=amount
         )
         await world.act(authority, emergency)
-    await settled(world)
+    await assert_books_match(world)
     assert (await world.history(alice))[-1] == ("emergency_withdraw", 300, 700)
     assert (await world.history(bob))[-1] == ("emergency_withdraw", 700, 300)
     row = await row_of(world, bob)
@@ -120,13 +120,13 @@ async def test_timelocked_tokens_are_shown_apart_until_they_are_released(world: 
         world.programs, authority=key, owner=key, amount=400, duration_seconds=YEAR
     )
     await world.act(alice, world.deposit(alice, 1_000), schedule)
-    await settled(world)
+    await assert_books_match(world)
     row = await row_of(world, alice)
     assert (row.available, row.timelocked, row.total) == (600, 400, 1_000)
     travel(world, YEAR)
     release = instructions.release_timelocks(world.programs, authority=anybody.pubkey(), owner=key)
     await world.act(anybody, release)
-    await settled(world)
+    await assert_books_match(world)
     row = await row_of(world, alice)
     assert (row.available, row.timelocked, row.total) == (1_000, 0, 1_000)
     assert [data["kind"] for data in await messages(world, "timelock_event")] == [
@@ -144,7 +144,7 @@ async def test_a_withdrawal_releases_what_is_due_and_the_row_shows_it(world: Wor
     await world.act(alice, world.deposit(alice, 1_000), schedule)
     travel(world, 60)
     await world.act(alice, world.withdraw(alice, 900))
-    await settled(world)
+    await assert_books_match(world)
     row = await row_of(world, alice)
     assert (row.available, row.timelocked, row.total) == (100, 0, 100)
 
@@ -167,7 +167,7 @@ async def test_policies_requests_and_signers_are_in_the_row(world: World) -> Non
         alice,
         instructions.set_vault_multisig(programs, owner=owner, signers=signers, threshold=2),
     )
-    await settled(world)
+    await assert_books_match(world)
     row = await row_of(world, alice)
     assert row.multisig_threshold == 2
     assert row.state["multisig_signers"] == [str(owner), str(bob.pubkey())]
@@ -181,7 +181,7 @@ async def test_every_event_is_recorded_and_those_that_move_tokens_are_published(
     world: World,
 ) -> None:
     alice = await every_event(world)
-    await settled(world)
+    await assert_books_match(world)
 
     async with world.database.connection() as conn:
         cursor = await conn.execute(b"SELECT DISTINCT name FROM chain_events")

@@ -10,7 +10,7 @@ async def test_events_and_history_become_final_with_their_transaction(world: Wor
     world.chain.chain.pause()
     await world.act(owner, world.deposit(owner, 500), wait=False)
     world.chain.chain.advance(1)
-    finalizer = world.settler()
+    finalizer = world.finalizer()
     await world.indexer().catch_up()
     await finalizer.run_once()
     assert await commitments(world) == {"confirmed"}

@@ -46,7 +46,7 @@ async def test_an_account_read_ahead_of_a_dropped_transaction_is_read_again(
     forking.fork(2)
     await forking.catch_up()
     chain.advance(6)
-    await world.settler().run_once()
+    await world.finalizer().run_once()
     assert await forking.differing() == {}
 
 
@@ -99,12 +99,12 @@ async def test_one_nodes_ledger_is_no_evidence_for_what_another_pruned(
     async with open_rpc([whole.rpc_url]) as other:
         nodes = (world.rpc, other) if forgetful == "for single calls" else (other, world.rpc)
         with suppress(GapNotClosed):
-            await world.settler(rpc=Mixed(*nodes)).run_once()
+            await world.finalizer(rpc=Mixed(*nodes)).run_once()
     published = [(kind, amount) for kind, _, amount in await forking.published()]
     assert published == [("event", 100), ("event", 20), ("event", 3)]
     world.chain.faults.clear()
     await forking.catch_up()
-    await world.settler().run_once()
+    await world.finalizer().run_once()
     assert await forking.differing() == {}
 
 
@@ -119,7 +119,7 @@ async def test_a_node_that_is_behind_causes_no_rollback(forking: Forking) -> Non
     assert refused.value.code in BEHIND
     with pytest.raises(GapNotClosed):
         await world.indexer().forks.roll_back(seen=Slot(world.chain.chain.tip.slot))
-    await world.settler().run_once()
+    await world.finalizer().run_once()
     assert await read_tables(world.database) == before
 
 
@@ -129,7 +129,7 @@ async def test_the_finalizer_rolls_back_what_the_indexer_did_not_see(forking: Fo
     await world.indexer().catch_up()
     forking.fork(2)
     world.chain.chain.advance(6)
-    await world.settler().run_once()
+    await world.finalizer().run_once()
     assert await world.history(owner) == []
     assert await forking.differing() == {}
     assert {row.type for row in await world.outbox("deposit_event")} == {"event", "retracted"}
@@ -176,7 +176,7 @@ async def test_a_fork_is_rolled_back_in_a_database_of_an_older_version(forking: 
     world, owner = forking.world, await opened(forking)
     await forking.act((owner, world.deposit(owner, 100)))
     await world.indexer().catch_up()
-    await world.settler().run_once()
+    await world.finalizer().run_once()
     await forking.act((owner, world.deposit(owner, 20)), (owner, world.withdraw(owner, 500)))
     await world.indexer().catch_up()
     section = next(each.sql for each in migrations() if each.version == 8)

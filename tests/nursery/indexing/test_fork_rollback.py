@@ -182,7 +182,7 @@ async def test_a_fork_deeper_than_a_batch_and_killed_at_any_point(forking: Forki
         finished = not await cancelled_after(step, world.indexer(batch_size=2).catch_up)
         await forking.catch_up(world.indexer(batch_size=2))
         assert await world.problems() == [], f"cancelled after step {step}"
-        world.reconciliations.take()
+        world.resources.reconcile_queue.take()
     assert step > 50
     assert await forking.differing() == {}
 

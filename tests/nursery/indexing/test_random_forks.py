@@ -42,12 +42,12 @@ async def test_after_random_steps_the_tables_equal_those_of_a_fresh_index(
             [10, 4, 4, 1, 1],
         )
         await act()
-        forking.world.reconciliations.take()
+        forking.world.resources.reconcile_queue.take()
         if step % 20 == 19:
             forking.world.chain.chain.advance(2)
             await forking.catch_up()
             forking.world.chain.chain.advance(6)
-            await forking.world.settler().run_once()
+            await forking.world.finalizer().run_once()
             await forking.catch_up()
             assert await forking.differing() == {}, f"seed {seed}, step {step}"
     assert await unpublished(forking.world) == Counter()
@@ -151,7 +151,7 @@ class RandomSteps:
         await cancelled_after(self._dice.randint(1, 60), work)
 
     async def finalize(self) -> None:
-        await unless_behind(self._world.settler().run_once)
+        await unless_behind(self._world.finalizer().run_once)
 
 
 async def unless_behind(work: Callable[[], Awaitable[object]]) -> None:

@@ -17,7 +17,7 @@ from cvms.store.analytics import event_counters
 from cvms.store.reconciliation import reconciliation_log, vault_ledger
 from cvms.store.vaults import vaults
 from cvms.store.vaults.vaults import Tvl, VaultRow
-from tests.nursery.world import World, address, judged, settled
+from tests.nursery.world import World, address, assert_books_match, full_pass_resolved
 
 BATCHES = pytest.mark.parametrize("batch_size", [1, 2, 100])
 U64_MAX = 2**64 - 1
@@ -32,7 +32,7 @@ async def test_a_reopened_vault_reconciles(world: World, batch_size: int) -> Non
         await world.act(alice, instructions.initialize_vault(world.programs, alice.pubkey()))
     await world.act(alice, world.deposit(alice, 50))
     await world.indexer(batch_size=batch_size).catch_up()
-    await settled(world)
+    await assert_books_match(world)
     assert (await world.history(alice))[-3:] == [
         ("deposit", 200, 200),
         ("withdraw", 200, 0),
@@ -61,7 +61,7 @@ async def test_a_vault_opened_and_closed_in_one_transaction_reconciles(
         world.deposit(alice, 30),
     )
     await world.indexer(batch_size=batch_size).catch_up()
-    await settled(world)
+    await assert_books_match(world)
     assert await world.history(alice) == [
         ("deposit", 400, 400),
         ("withdraw", 400, 0),
@@ -75,7 +75,7 @@ async def test_a_closed_vault_has_no_balance_and_is_not_counted(world: World) ->
     alice = await world.owner(tokens=1_000)
     await world.act(alice, world.deposit(alice, 400))
     await world.act(alice, world.withdraw(alice, 400), close(world, alice))
-    await settled(world)
+    await assert_books_match(world)
     row = await row_of(world, alice)
     assert (row.total, row.state) == (0, {"closed": True})
     async with world.database.connection() as conn:
@@ -83,7 +83,7 @@ async def test_a_closed_vault_has_no_balance_and_is_not_counted(world: World) ->
         assert (sums.deposited, sums.withdrawn) == (0, 0)
         assert await vaults.tvl(conn) == Tvl(total=0, vaults=0, slot=row.slot)
     await world.act(alice, instructions.initialize_vault(world.programs, alice.pubkey()))
-    await settled(world)
+    await assert_books_match(world)
     async with world.database.connection() as conn:
         assert (await vaults.tvl(conn)).vaults == 1
 
@@ -100,7 +100,7 @@ async def test_a_missing_line_of_any_account_of_the_vault_is_found(
         instructions.initialize_vault(world.programs, alice.pubkey()),
         world.deposit(alice, 30),
     )
-    await settled(world)
+    await assert_books_match(world)
     lost = {"closed": 400, "present": 30}[account]
     await world.execute("DELETE FROM transactions WHERE kind = 'deposit' AND amount = %s", lost)
     assert await healed_deposits(world) == [("history_deposited", 30, 30 - lost)]
@@ -110,7 +110,7 @@ async def test_a_missing_line_of_a_closed_vault_is_found(world: World) -> None:
     alice = await world.owner(tokens=1_000)
     await world.act(alice, world.deposit(alice, 400))
     await world.act(alice, world.withdraw(alice, 400), close(world, alice))
-    await settled(world)
+    await assert_books_match(world)
     await world.execute("DELETE FROM transactions WHERE kind = 'deposit'")
     assert await healed_deposits(world) == [("history_deposited", 0, -400)]
 
@@ -123,7 +123,7 @@ async def test_applying_everything_again_changes_no_offset(world: World) -> None
     await world.act(alice, world.deposit(alice, 30))
     await world.indexer().catch_up()
     await world.execute("DELETE FROM indexer_cursor")
-    await settled(world)
+    await assert_books_match(world)
 
 
 @BATCHES
@@ -138,7 +138,7 @@ async def test_a_vault_of_another_mint_is_not_counted_until_it_is_ours_again(
     await world.act(alice, deposit(other, alice, 700))
     indexer = world.indexer(batch_size=batch_size)
     await indexer.catch_up()
-    await settled(world)
+    await assert_books_match(world)
     row = await row_of(world, alice)
     assert (row.total, row.mint) == (0, str(other.mint))
     async with world.database.connection() as conn:
@@ -148,7 +148,7 @@ async def test_a_vault_of_another_mint_is_not_counted_until_it_is_ours_again(
     await change_mint(world, alice, world.programs.mint)
     await world.act(alice, world.deposit(alice, 50))
     await indexer.catch_up()
-    await settled(world)
+    await assert_books_match(world)
     assert await world.history(alice) == [
         ("deposit", 600, 600),
         ("withdraw", 600, 0),
@@ -180,7 +180,7 @@ async def test_worthless_tokens_of_a_vault_that_becomes_ours_are_never_counted(
     await change_mint(world, forger, world.programs.mint)
     await world.act(forger, world.deposit(forger, 40))
     assert await world.indexer(batch_size=batch_size).catch_up()
-    await settled(world)
+    await assert_books_match(world)
     assert await world.history(forger) == [("deposit", 40, 40)]
     row = await row_of(world, forger)
     assert (row.total, row.total_deposited) == (40, 2**63 - 1)
@@ -202,7 +202,7 @@ async def test_a_vault_that_became_ours_and_was_closed_between_two_runs_keeps_it
     await world.act(alice, world.deposit(alice, 90))
     await world.act(alice, world.withdraw(alice, 90), close(world, alice))
     await world.indexer(batch_size=batch_size).catch_up()
-    await settled(world)
+    await assert_books_match(world)
     assert await world.history(alice) == [("deposit", 90, 90), ("withdraw", 90, 0)]
 
 
@@ -221,7 +221,7 @@ async def test_a_vault_reopened_with_a_worthless_token_keeps_its_history(
         deposit(other, alice, 700),
     )
     await world.indexer(batch_size=batch_size).catch_up()
-    await settled(world)
+    await assert_books_match(world)
     assert await world.history(alice) == [("deposit", 90, 90), ("withdraw", 90, 0)]
     async with world.database.connection() as conn:
         assert (await vaults.tvl(conn)).total == 0
@@ -281,12 +281,12 @@ async def row_of(world: World, owner: Keypair) -> VaultRow:
 async def healed_deposits(world: World) -> list[tuple[str, int | None, int | None]]:
     """Return the differences of `history_deposited` that the reconciler finds and heals."""
     reconciler = world.reconciler()
-    await judged(world, reconciler)
+    await full_pass_resolved(world, reconciler)
     async with world.database.connection() as conn:
         entries = await reconciliation_log.recent(conn)
     assert all(each.healed for each in entries)
     assert not reconciler._pending
-    await judged(world, reconciler)
+    await full_pass_resolved(world, reconciler)
     assert await world.recorded_differences() == len(entries)
     return [
         (each.field, each.expected, each.actual)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cvms.localnet import Timing
-from tests.conftest import FAST
+from tests.harness.localnet import FAST
 from tests.nursery.world import World
 
 REAL = Timing(slot_seconds=0.4, confirmed_lag=1, finalized_lag=31)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
 
 import pytest
 import trio
 from solders.keypair import Keypair
 
-from cvms.chain.rpc.rpc_client import RpcClient
+from cvms.chain.rpc.rpc_client import open_rpc
 from cvms.store.messaging import outbox
 from tests.nursery.reconciliation.test_reconciler import DAMAGE, stored, two_vaults
-from tests.nursery.world import World, address, finalize, held_clock, judged
+from tests.nursery.world import World, address, finalize, full_pass_resolved, held_clock
+from tests.provider_proxy import provider
+from tests.provider_proxy.history_faults import MissingEntries
 
 GHOST_EVENT = """
 INSERT INTO chain_events
@@ -31,18 +32,6 @@ WHERE amount = 20
 Told = list[tuple[str, str, int]]
 
 
-class Omitting(RpcClient):
-    """A node whose list of transactions lacks some."""
-
-    def __init__(self, rpc: RpcClient, *missing: str) -> None:
-        super().__init__(rpc._transport)
-        self._missing = missing
-
-    async def get_signatures_for_address(self, *args: Any, **options: Any) -> Any:
-        found = await super().get_signatures_for_address(*args, **options)
-        return [info for info in found if info.signature not in self._missing]
-
-
 async def told(world: World, after: int = 0) -> Told:
     """Return type, signature and amount of the messages about events."""
     rows = (await world.outbox())[after:]
@@ -59,8 +48,12 @@ async def indexed_with_a_hole(world: World, *, hidden: int) -> tuple[Keypair, li
     signatures = [await world.act(owner, world.deposit(owner, amount)) for amount in (5, 6)]
     signatures.append(await world.act(owner, world.withdraw(owner, 2)))
     await world.act(other, world.deposit(other, 1))
-    node = Omitting(world.rpc, *signatures[3 - hidden :])
-    await world.indexer(rpc=node).catch_up()
+    fault = MissingEntries(share=0, signatures=signatures[3 - hidden :])
+    async with (
+        provider(world.chain.rpc_url, world.chain.ws_url, fault) as node,
+        open_rpc([node.url]) as rpc,
+    ):
+        await world.indexer(rpc=rpc).catch_up()
     finalize(world)
     return owner, signatures
 
@@ -70,7 +63,7 @@ async def test_events_found_late_are_told_once_and_in_order(world: World, hidden
     owner, signatures = await indexed_with_a_hole(world, hidden=hidden)
     before = len(await world.outbox())
     for _ in range(2):
-        await judged(world, world.reconciler())
+        await full_pass_resolved(world, world.reconciler())
     events = list(zip(["event"] * 3, signatures, [5, 6, 2], strict=True))
     assert await told(world, before) == events[3 - hidden :]
     assert await world.problems() == []
@@ -100,11 +93,11 @@ async def test_two_replicas_that_heal_at_once_tell_once(world: World) -> None:
 
 async def test_what_was_told_late_is_not_told_again_after_it_was_lost(world: World) -> None:
     await indexed_with_a_hole(world, hidden=2)
-    await judged(world, world.reconciler())
+    await full_pass_resolved(world, world.reconciler())
     before, all_told = await stored(world), await told(world)
     await world.execute("DELETE FROM transactions")
     await world.execute("DELETE FROM chain_events WHERE name IN ('DepositEvent', 'WithdrawEvent')")
-    await judged(world, world.reconciler())
+    await full_pass_resolved(world, world.reconciler())
     assert await stored(world) == before
     assert await told(world) == all_told
 
@@ -115,7 +108,7 @@ async def test_an_event_of_before_the_retention_is_not_told(
     await indexed_with_a_hole(world, hidden=2)
     all_told = await told(world)
     monkeypatch.setattr(outbox, "RETENTION", timedelta(0))
-    await judged(world, world.reconciler())
+    await full_pass_resolved(world, world.reconciler())
     assert await told(world) == all_told
 
 
@@ -143,7 +136,7 @@ async def test_what_was_told_and_is_in_no_transaction_is_retracted(world: World)
         )
     known, reconciler = len(await world.outbox()), world.reconciler()
     for _ in range(2):  # sums follow
-        await judged(world, reconciler)
+        await full_pass_resolved(world, reconciler)
     assert await stored(world) == before
     assert await told(world, known) == [("retracted", ghost, 20)]
     [message] = [row for row in (await world.outbox())[known:] if row.type == "retracted"]
@@ -155,5 +148,5 @@ async def test_an_altered_line_is_told_again_by_nobody(world: World) -> None:
     await two_vaults(world)
     all_told = await told(world)
     await world.execute(DAMAGE["a line is altered"])
-    await judged(world, world.reconciler())
+    await full_pass_resolved(world, world.reconciler())
     assert await told(world) == all_told

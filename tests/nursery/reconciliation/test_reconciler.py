@@ -24,7 +24,15 @@ from cvms.store.security import audit_log
 from cvms.store.vaults import history, vaults
 from tests.nursery.indexing.test_every_instruction import every_event, lock
 from tests.nursery.indexing.test_indexer import cancelled_after
-from tests.nursery.world import World, address, finalize, held_clock, judged, running, until
+from tests.nursery.world import (
+    World,
+    address,
+    finalize,
+    full_pass_resolved,
+    held_clock,
+    running,
+    until,
+)
 
 
 async def entries(world: World) -> list[ReconciliationRow]:
@@ -161,7 +169,7 @@ async def test_any_damage_is_logged_and_repaired(world: World, damage: str) -> N
     assert await stored(world) != before
     reconciler = world.reconciler()
     for _ in range(2):  # a missing row hides what differs besides
-        await judged(world, reconciler)
+        await full_pass_resolved(world, reconciler)
     assert await stored(world) == before
     found = await entries(world)
     assert found
@@ -169,7 +177,7 @@ async def test_any_damage_is_logged_and_repaired(world: World, damage: str) -> N
     assert all(counted(world, each.field, healed=True) for each in found)
     assert not reconciler._pending
     assert {row.topic for row in (await world.outbox())[published:]} <= {"vault_balance_update"}
-    await judged(world, reconciler)
+    await full_pass_resolved(world, reconciler)
     assert len(await entries(world)) == len(found)
 
 
@@ -183,7 +191,7 @@ async def test_every_kind_of_history_line_is_restored_to_the_unit(world: World) 
     await world.act(bob, emergency)
     await world.indexer(batch_size=5).catch_up()
     before, reconciler = await stored(world), world.reconciler()
-    await judged(world, reconciler)
+    await full_pass_resolved(world, reconciler)
     assert await entries(world) == []
     owners = [address(alice), address(bob)]
     lost = "DELETE FROM transactions WHERE kind <> 'deposit' AND owner = ANY(%s)"
@@ -191,7 +199,7 @@ async def test_every_kind_of_history_line_is_restored_to_the_unit(world: World) 
     lost = "DELETE FROM chain_events USING vaults WHERE vaults.vault = chain_events.vault "
     await world.execute(lost + "AND vaults.owner = ANY(%s) AND name <> 'DepositEvent'", owners)
     for _ in range(2):
-        await judged(world, reconciler)
+        await full_pass_resolved(world, reconciler)
     assert await stored(world) == before
     assert {each.owner for each in await entries(world)} >= {address(alice), address(bob)}
     assert not reconciler._pending
@@ -201,7 +209,7 @@ async def test_a_correction_names_the_difference_and_its_transaction(world: Worl
     alice, _ = await two_vaults(world)
     await world.execute(DAMAGE["events were never recorded"])
     with capture_logs() as logs:
-        await judged(world, world.reconciler())
+        await full_pass_resolved(world, world.reconciler())
     lost = {each.field: each for each in await entries(world)}
     assert (lost["history_line"].expected, lost["history_line"].actual) == (20, None)
     assert lost["event"].cause.startswith("DepositEvent missing from the database: signature ")
@@ -224,7 +232,7 @@ async def test_pages_of_the_history_continue_past_a_restored_line(world: World) 
         whole = await history.page(conn, address(alice), limit=100)
         await world.execute("DELETE FROM transactions WHERE amount = 20")
         first = await history.page(conn, address(alice), limit=1)
-        await judged(world, world.reconciler())
+        await full_pass_resolved(world, world.reconciler())
         rest = await history.page(conn, address(alice), limit=100, before_id=first[-1].id)
         of_kind = await history.page(conn, address(alice), limit=2, kind="deposit")
     amounts = [line.amount for line in whole]
@@ -256,7 +264,7 @@ async def test_truncated_logs_prove_nothing_and_are_logged_once_a_pass(world: Wo
     await world.execute(DAMAGE["a line is missing"])
     damaged = await stored(world)
     reconciler = world.reconciler(rpc=Truncating(world.rpc))
-    await judged(world, reconciler)
+    await full_pass_resolved(world, reconciler)
     once = await entries(world)
     assert {each.field for each in once} == {
         "history_deposited",
@@ -273,9 +281,9 @@ async def test_truncated_logs_prove_nothing_and_are_logged_once_a_pass(world: Wo
         await reconciler.resolve_pending()
     assert len(await entries(world)) == len(once)
     assert await stored(world) == damaged
-    await judged(world, reconciler)
+    await full_pass_resolved(world, reconciler)
     assert len(await entries(world)) == 2 * len(once)
-    await judged(world, world.reconciler())
+    await full_pass_resolved(world, world.reconciler())
     assert (await stored(world)) != damaged
     assert all(each.healed for each in (await entries(world))[:3])
 
@@ -283,12 +291,13 @@ async def test_truncated_logs_prove_nothing_and_are_logged_once_a_pass(world: Wo
 async def test_a_node_without_the_opening_removes_no_line(world: World) -> None:
     class Forgetful(RpcClient):
         async def get_signatures_for_address(self, *args: Any, **options: Any) -> Any:
-            return (await super().get_signatures_for_address(*args, **options))[:2]
+            found = await super().get_signatures_for_address(*args, **options)
+            return [] if options.get("before") else found[:2]
 
     await two_vaults(world)
     await world.execute(DAMAGE["a line is missing"])
     damaged = await stored(world)
-    await judged(world, world.reconciler(rpc=Forgetful(world.rpc._transport)))
+    await full_pass_resolved(world, world.reconciler(rpc=Forgetful(world.rpc._transport)))
     assert await stored(world) == damaged
     assert all("has no beginning" in each.cause for each in await entries(world))
 
@@ -304,7 +313,7 @@ async def test_a_node_that_omits_a_transaction_removes_no_line(world: World) -> 
         left_out = (await history.page(conn, address(alice), limit=1))[0].signature
     await world.execute(DAMAGE["a line is missing"])
     damaged = await stored(world)
-    await judged(world, world.reconciler(rpc=Omitting(world.rpc._transport)))
+    await full_pass_resolved(world, world.reconciler(rpc=Omitting(world.rpc._transport)))
     assert await stored(world) == damaged
     assert all(
         "do not add up to the vault's account" in each.cause for each in await entries(world)
@@ -323,7 +332,7 @@ async def test_two_replicas_heal_a_difference_once(world: World) -> None:
     async with trio.open_nursery() as nursery:
         for each in replicas:
             nursery.start_soon(each.resolve_pending)
-    await judged(world, replicas[0])
+    await full_pass_resolved(world, replicas[0])
     assert await stored(world) == before
     found = [each for each in await entries(world) if each.field in ("event", "history_line")]
     assert len(found) == 2
@@ -393,7 +402,7 @@ async def test_a_corrupted_row_is_logged_and_healed(world: World) -> None:
     await world.indexer().catch_up()
     await world.execute("UPDATE vaults SET total = total + 3, available = available + 3")
     with capture_logs() as logs:
-        await judged(world, world.reconciler())
+        await full_pass_resolved(world, world.reconciler())
     differences = {
         (row.field, row.expected, row.actual, row.difference) for row in await entries(world)
     }
@@ -416,7 +425,7 @@ async def test_a_lost_delegate_is_healed_although_no_amount_differs(world: World
     await world.act(owner, add)
     await world.indexer().catch_up()
     await world.execute("UPDATE vaults SET delegates = '{}'")
-    await judged(world, world.reconciler())
+    await full_pass_resolved(world, world.reconciler())
     assert [(row.field, row.healed) for row in await entries(world)] == [("state", True)]
     assert await world.problems() == []
 
@@ -464,9 +473,9 @@ async def test_differences_within_the_threshold_are_ignored(world: World) -> Non
     await world.act(owner, world.deposit(owner, 500))
     await world.indexer().catch_up()
     await world.execute("UPDATE vaults SET total = total + 3, available = available + 3")
-    await judged(world, world.reconciler(threshold=3))
+    await full_pass_resolved(world, world.reconciler(threshold=3))
     assert await entries(world) == []
-    await judged(world, world.reconciler(threshold=2))
+    await full_pass_resolved(world, world.reconciler(threshold=2))
     assert len(await entries(world)) == 2
 
 
@@ -480,6 +489,6 @@ async def test_a_token_account_that_does_not_cover_the_vault_is_logged(world: Wo
     params = [row.vault, str(world.programs.mint), {"amount": 499}]
     await world.rpc.call("surfnet_setTokenAccount", params)
     world.chain.chain.advance(2)
-    await judged(world, world.reconciler())
+    await full_pass_resolved(world, world.reconciler())
     [entry] = await entries(world)
     assert (entry.field, entry.expected, entry.actual) == ("token_account", 500, 499)

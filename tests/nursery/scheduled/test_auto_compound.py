@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,14 +12,13 @@ from solders.keypair import Keypair
 from cvms.chain.program import instructions
 from cvms.chain.rpc.responses import Simulation
 from cvms.chain.rpc.rpc_client import RpcClient
-from cvms.chain.transactions.sponsorship_policy import FeeCaps
+from cvms.chain.yields.rates import ProtocolName
+from cvms.chain.yields.sources import parse_yield_sources
 from cvms.errors import ChainTimeout, ProgramRefused
 from cvms.nursery.scheduled.auto_compound import AutoCompounder
-from cvms.nursery.submission.operator_submissions import OperatorSubmitter
-from cvms.operator_key import OperatorKey
+from cvms.nursery.wiring.leader_tasks import build_auto_compounder, build_operator_submitter
 from cvms.store.security import audit_log
 from cvms.store.submissions import submissions
-from cvms.store.submissions.fee_budget import FeeBudget
 from cvms.store.submissions.submissions import Submission
 from cvms.store.vaults import vaults, yield_policies
 from tests.nursery.indexing.test_every_instruction import YEAR, earn, pool_of
@@ -38,26 +38,19 @@ def compounder(
     key: Keypair | None = None,
 ) -> AutoCompounder:
     """Return a freshly started compounder."""
-    return AutoCompounder(
-        database=world.database,
-        rpc=rpc or world.rpc,
-        programs=world.programs,
-        operator=OperatorSubmitter(
-            key=OperatorKey(
-                keypair=key or world.operator,
-                programs=world.programs,
-                caps=FeeCaps(lamports=25_000),
-                budget=FeeBudget(owner=None, everybody=None),
-            ),
-            rpc=rpc or world.rpc,
-            programs=world.programs,
-            submit_wake=world.submit_wake,
-        ),
-        pools=[pool_of(world)],
-        min_amount=min_amount,
-        interval=60.0,
-        board=world.board,
+    config = replace(
+        world.resources.config,
+        operator=key or world.operator,
+        yield_sources=f"{ProtocolName.YIELD_POOL}:{pool_of(world)}",
+        yield_compound_min_amount=min_amount,
     )
+    resources = replace(
+        world.resources,
+        config=config,
+        rpc=rpc or world.rpc,
+        yield_sources=parse_yield_sources(config.yield_sources),
+    )
+    return build_auto_compounder(resources, build_operator_submitter(resources))
 
 
 async def test_a_years_interest_is_compounded_once(world: World) -> None:

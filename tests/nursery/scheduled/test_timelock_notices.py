@@ -17,15 +17,11 @@ from cvms.chain.rpc.responses import Simulation
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.transactions.chain_clock import chain_now
 from cvms.chain.transactions.release_builder import VAULTS_PER_TRANSACTION
-from cvms.chain.transactions.sponsorship_policy import FeeCaps
 from cvms.errors import ChainTimeout, ProgramRefused
 from cvms.nursery.scheduled.timelock_notices import TimelockScheduler
-from cvms.nursery.scheduled.timelock_releases import TimelockReleaser
-from cvms.nursery.submission.operator_submissions import OperatorSubmitter
-from cvms.operator_key import OperatorKey
+from cvms.nursery.wiring.leader_tasks import build_operator_submitter, build_timelock_scheduler
 from cvms.store.security import audit_log
 from cvms.store.submissions import submissions
-from cvms.store.submissions.fee_budget import FeeBudget
 from cvms.store.submissions.submissions import Submission
 from cvms.store.vaults import vaults
 from tests.nursery.world import World, address, running, until
@@ -41,32 +37,14 @@ def scheduler(
     operator: Keypair | None = None,
 ) -> TimelockScheduler:
     """Return a freshly started scheduler with a notice period of an hour."""
-    releases = TimelockReleaser(
-        database=world.database,
-        rpc=rpc or world.rpc,
-        programs=world.programs,
-        operator=OperatorSubmitter(
-            key=OperatorKey(
-                keypair=operator or world.operator,
-                programs=world.programs,
-                caps=FeeCaps(lamports=25_000),
-                budget=FeeBudget(owner=None, everybody=None),
-            ),
-            rpc=rpc or world.rpc,
-            programs=world.programs,
-            submit_wake=world.submit_wake,
-        ),
+    config = replace(
+        world.resources.config,
+        operator=operator or world.operator,
+        timelock_notice_seconds=HOUR,
+        timelock_release=release,
     )
-    return TimelockScheduler(
-        database=world.database,
-        rpc=rpc or world.rpc,
-        progress=world.progress,
-        notice_seconds=HOUR,
-        releases=releases if release else None,
-        wake=world.timelock_wake,
-        outbox_wake=world.outbox_wake,
-        board=world.board,
-    )
+    resources = replace(world.resources, config=config, rpc=rpc or world.rpc)
+    return build_timelock_scheduler(resources, build_operator_submitter(resources))
 
 
 async def test_an_owner_is_notified_an_hour_before_and_at_maturity_and_the_timelock_is_released(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import msgspec
@@ -9,6 +10,7 @@ import trio
 
 from cvms.nursery.scheduled.retention import Retention
 from cvms.nursery.scheduled.totals_publisher import TotalsPublisher
+from cvms.nursery.wiring.leader_tasks import build_totals_publisher
 from cvms.store.analytics import overview
 from cvms.store.postgres.database import Database, open_database
 from tests.nursery.world import World
@@ -17,14 +19,9 @@ from tests.nursery.world import World
 def publisher(
     world: World, database: Database | None = None, *, min_interval: float = 0.0
 ) -> TotalsPublisher:
-    return TotalsPublisher(
+    return replace(
+        build_totals_publisher(world.resources),
         database=database or world.database,
-        program=str(world.programs.vault),
-        wake=world.tvl_wake,
-        outbox_wake=world.outbox_wake,
-        interval=60,
-        board=world.board,
-        metrics=world.metrics,
         analytics_min_interval=timedelta(seconds=min_interval),
     )
 

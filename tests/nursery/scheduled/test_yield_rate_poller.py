@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -11,6 +12,7 @@ from cvms.chain.yields.rates import ProtocolName
 from cvms.chain.yields.sources import YieldSource
 from cvms.nursery.scheduled.yield_rate_poller import YieldRatePoller
 from cvms.nursery.supervision.supervisor import periodic_task
+from cvms.nursery.wiring.leader_tasks import build_yield_rate_poller
 from cvms.store.vaults import yield_rates
 from cvms.store.vaults.yield_rates import StoredRate
 from tests.nursery.indexing.test_every_instruction import pool_of
@@ -25,12 +27,8 @@ def sources(world: World) -> list[YieldSource]:
 
 
 def poller(world: World) -> YieldRatePoller:
-    return YieldRatePoller(
-        database=world.database,
-        rpc=world.rpc,
-        programs=world.programs,
-        sources=sources(world),
-    )
+    resources = replace(world.resources, yield_sources=tuple(sources(world)))
+    return build_yield_rate_poller(resources)
 
 
 async def newest(world: World) -> list[StoredRate]:

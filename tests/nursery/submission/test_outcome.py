@@ -11,7 +11,7 @@ from cvms.nursery.submission.outcome import (
     QUARANTINE_AFTER_BLOCKS,
     Transition,
     next_transition,
-    resolve_disputed,
+    unproven,
 )
 from cvms.store.submissions.in_flight import InFlight
 from cvms.store.submissions.submissions import State
@@ -24,9 +24,8 @@ def tip(height: int) -> Tip:
     return Tip(Slot(height + SKIPPED), BlockHeight(height))
 
 
-def tips(*, finalized: int = 100, first_block: int | None = 0) -> Tips:
-    first = None if first_block is None else Slot(first_block)
-    return Tips(tip(finalized + 10), tip(finalized), first)
+def tips(*, finalized: int = 100) -> Tips:
+    return Tips(tip(finalized + 10), tip(finalized))
 
 
 TIPS = tips()
@@ -59,17 +58,17 @@ PROCESSED, CONFIRMED, FINALIZED = Commitment
 @pytest.mark.parametrize(
     ("before", "seen", "expected"),
     [
-        # Absent: sent while it may land, expired once every block that could contain it is final.
+        # Not found: sent while it may land, absent once every block that could contain it is final.
         (row(State.PENDING, 110), None, Transition(may_land=True)),
         (row(State.SUBMITTED, 109), None, Transition()),
         (row(State.SUBMITTED, 100), None, Transition()),
-        (row(State.SUBMITTED, 99), None, Transition(State.EXPIRED)),
+        (row(State.SUBMITTED, 99), None, Transition(absent=True)),
         # Seen before and absent now: back to submitted, and sent again.
         (row(State.CONFIRMED, 110, slot=7), None, Transition(State.SUBMITTED, may_land=True)),
         (row(State.CONFIRMED, 109, slot=7), None, Transition(State.SUBMITTED)),
         (row(State.SUBMITTED, 110, slot=7), None, Transition(State.SUBMITTED, may_land=True)),
-        (row(State.CONFIRMED, 99, slot=7), None, Transition(State.EXPIRED, disputed=True)),
-        (row(State.SUBMITTED, 99, seen=7), None, Transition(State.EXPIRED, disputed=True)),
+        (row(State.CONFIRMED, 99, slot=7), None, Transition(absent=True)),
+        (row(State.SUBMITTED, 99, seen=7), None, Transition(absent=True)),
         # Processed on a fork that may lose: it has not landed, and is sent again.
         (row(State.SUBMITTED, 110), status(PROCESSED), Transition(may_land=True)),
         (row(State.SUBMITTED, 110), status(PROCESSED, "boom"), Transition(may_land=True)),
@@ -125,29 +124,10 @@ def test_a_node_that_is_behind_proves_nothing() -> None:
     assert behind(confirmed, status(FINALIZED)).state is State.FINALIZED
 
 
-@pytest.mark.parametrize("first_block", [99 - 150 + 2 * SKIPPED + 1, None])
-def test_without_the_blocks_nothing_expires_and_in_the_end_it_is_quarantined(
-    first_block: int | None,
-) -> None:
-    before, last = row(State.SUBMITTED, 99), 99 + QUARANTINE_AFTER_BLOCKS
-    for finalized, expected in (
-        (100, Transition()),
-        (last, Transition()),
-        (last + 1, Transition(State.QUARANTINED)),
-    ):
-        forgetful = tips(finalized=finalized, first_block=first_block)
-        assert next_transition(before, None, up_to_date=True, tips=forgetful) == expected
-        knowing = tips(finalized=finalized)
-        assert next_transition(before, None, up_to_date=True, tips=knowing) == Transition(
-            State.EXPIRED
-        )
-
-
-def test_a_seen_transaction_expires_only_if_its_block_does_not_contain_it() -> None:
-    before = row(State.CONFIRMED, 99, slot=7)
-    assert resolve_disputed(before, TIPS, in_block=False) == Transition(State.EXPIRED)
-    for in_block in (True, None):
-        assert resolve_disputed(before, TIPS, in_block=in_block) == Transition()
-        late = tips(finalized=99 + QUARANTINE_AFTER_BLOCKS + 1)
-        expected = resolve_disputed(before, late, in_block=in_block)
-        assert expected == Transition(State.QUARANTINED, slot=7)
+def test_what_cannot_be_proven_waits_and_is_quarantined_in_the_end() -> None:
+    last = 99 + QUARANTINE_AFTER_BLOCKS
+    for before in (row(State.SUBMITTED, 99), row(State.CONFIRMED, 99, slot=7)):
+        assert unproven(before, tips(finalized=100)) == Transition()
+        assert unproven(before, tips(finalized=last)) == Transition()
+        late = unproven(before, tips(finalized=last + 1))
+        assert late == Transition(State.QUARANTINED, slot=before.slot)

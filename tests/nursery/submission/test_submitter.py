@@ -112,7 +112,7 @@ async def test_a_restart_resumes_from_the_table(world: World) -> None:
 async def test_two_submitters_at_once_have_one_effect_and_publish_it_once(world: World) -> None:
     owner = await world.owner()
     signatures = [await accept(world, owner, world.deposit(owner, n)) for n in (1, 2, 3)]
-    world.submit_wake.wake()
+    world.resources.submit_wake.wake()
 
     async def finalized() -> bool:
         states = [(await submission(world, each)).state for each in signatures]

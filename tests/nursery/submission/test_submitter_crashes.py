@@ -17,6 +17,7 @@ from solders.transaction import VersionedTransaction
 
 from cvms.chain.rpc.responses import StatusesAt
 from cvms.chain.rpc.rpc_client import RpcClient
+from cvms.chain.rpc.transport.call_state import Call
 from cvms.chain.transactions.versioned import message_hash, message_of, signature_of
 from cvms.chain.types import Commitment, Slot
 from cvms.errors import ChainUnavailable, RpcError
@@ -79,7 +80,7 @@ class FusedRpc(RpcClient):
         super().__init__(rpc._transport)
         self._fuse = fuse
 
-    async def batch(self, calls: Sequence[tuple[str, Sequence[Any]]]) -> list[Any | RpcError]:
+    async def batch(self, calls: Sequence[Call]) -> list[Any | RpcError]:
         self._fuse.step()
         answers = await super().batch(calls)
         self._fuse.step()

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 from cvms.chain.rpc.rpc_client import open_rpc
 from cvms.chain.types import Slot
 from cvms.nursery.supervision.readiness_probe import ReadinessProbe
-from cvms.store.postgres.database import Database, open_database
+from cvms.nursery.wiring.replica_tasks import build_readiness_probe
+from cvms.store.postgres.database import open_database
 from tests.nursery.world import World
 
 NOBODY = "http://127.0.0.1:1"
 
 
-def probe_of(
-    world: World, database: Database | None = None, *, max_lag: int = 1_000
-) -> ReadinessProbe:
-    return ReadinessProbe(
-        database=database or world.database,
-        rpc=world.rpc,
-        progress=world.progress,
-        max_lag_slots=max_lag,
-        board=world.board,
-        metrics=world.metrics,
-    )
+def probe_of(world: World, *, max_lag: int = 1_000, **changes: Any) -> ReadinessProbe:
+    resources = replace(world.resources, **changes)
+    return replace(build_readiness_probe(resources), max_lag_slots=max_lag)
 
 
 def failed_components(world: World) -> set[str]:
@@ -49,8 +45,8 @@ async def test_a_lag_beyond_the_bound_is_not_ready_and_is_measured(world: World)
 
 async def test_an_unavailable_node_is_named(world: World) -> None:
     await world.indexer().catch_up()
-    async with open_rpc([NOBODY]) as world.rpc:
-        await probe_of(world).probe()
+    async with open_rpc([NOBODY]) as rpc:
+        await probe_of(world, rpc=rpc).probe()
     assert failed_components(world) == {"rpc", "indexer"}
     assert world.board.components["database"].ok
 
@@ -58,9 +54,9 @@ async def test_an_unavailable_node_is_named(world: World) -> None:
 async def test_it_is_ready_with_one_endpoint_of_two_and_names_both(world: World) -> None:
     await world.indexer().catch_up()
     real = world.chain.rpc_url
-    async with open_rpc([f"{NOBODY}/secret", real]) as world.rpc:
+    async with open_rpc([f"{NOBODY}/secret", real]) as rpc:
         for _ in range(3):
-            await probe_of(world).probe()
+            await probe_of(world, rpc=rpc).probe()
     assert world.board.ready
     detail = world.board.components["rpc"].detail
     assert "127.0.0.1:1 is down" in detail
@@ -71,12 +67,12 @@ async def test_it_is_ready_with_one_endpoint_of_two_and_names_both(world: World)
 async def test_an_unavailable_or_empty_database_is_named(world: World, database_url: str) -> None:
     await world.indexer().catch_up()
     async with open_database("postgresql://nobody@127.0.0.1:1/nothing") as away:
-        await probe_of(world, away).probe()
+        await probe_of(world, database=away).probe()
     assert failed_components(world) == {"database"}
     async with open_database(database_url) as bare:
-        await probe_of(world, bare).probe()
+        await probe_of(world, database=bare).probe()
         assert failed_components(world) == {"database"}
         assert "schema" in world.board.components["database"].detail
         await bare.prepare()
-        await probe_of(world, bare).probe()
+        await probe_of(world, database=bare).probe()
     assert world.board.ready

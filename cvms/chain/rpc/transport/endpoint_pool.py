@@ -11,10 +11,11 @@ to count. No endpoint that responds is excluded for good.
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from cvms.chain.rpc.transport.adaptive_rate import AdaptiveRateLimiter
 from cvms.errors import ConfigurationError
@@ -30,6 +31,22 @@ MAX_SLOT = 2**53  # no chain has a later one
 WEIGHT = 0.2  # of the newest attempt in the moving averages
 UNRELIABLE, RELIABLE = 0.3, 0.1  # share of failed attempts
 MAX_BATCH = 100
+FIRST_REFUSAL_SECONDS = 1.0  # for which a method or a batch is not tried first, doubled each time
+MAX_REFUSAL_SECONDS = 300.0
+FIRST_BATCH_REFUSAL_SECONDS = 30.0
+BATCH_THROTTLES = 4  # consecutive batches throttled before none is sent any more
+LIVENESS_METHOD = "getSlot"
+"""Every node serves it: one that refuses it is not well."""
+_SECRET_LENGTH = 6  # shorter parts of a URL are words such as `v2`, not keys
+
+
+@dataclass(slots=True)
+class Refusal:
+    """Why a method is not served, how often in a row, and until when another endpoint is better."""
+
+    problem: str
+    count: int
+    until: float
 
 
 @dataclass(slots=True, eq=False)
@@ -57,12 +74,32 @@ class Endpoint:
     """Moving average of the share of attempts that fail."""
     unreliable: bool = False
     batch_limit: int = MAX_BATCH
+    batch_refusals: int = 0
+    batch_limited_until: float = 0.0
+    batch_throttles: int = 0
+    """Consecutive batches that were throttled."""
+    refusals: dict[str, Refusal] = field(default_factory=dict)
+    """The methods that it did not serve when last asked."""
     refused: str | None = None
     """Why it is never used: it is on another chain."""
     checked: bool = False
     """True once it was asked for its chain since it was last down."""
     disagrees: bool = False
     """Its blocks differ from those of the others: it is used only when no other is left."""
+
+    def redact(self, text: str) -> str:
+        """Return a provider's words without what may be the key in this endpoint's URL."""
+        parts = urlsplit(self.url)
+        pieces = [
+            parts.username,
+            parts.password,
+            *re.split(r"[/&=?;]", f"{parts.path}?{parts.query}"),
+        ]
+        for piece in filter(None, pieces):
+            for secret in {piece, unquote(piece)}:
+                if len(secret) >= _SECRET_LENGTH:
+                    text = text.replace(secret, "…")
+        return text
 
     def answered(self, seconds: float) -> None:
         """Add the response time of an attempt to the average."""
@@ -116,12 +153,21 @@ class EndpointPool:
         """Return every endpoint, in the order of configuration."""
         return list(self._endpoints)
 
-    def candidates(self, *, at_slot: int = 0, without: Collection[Endpoint] = ()) -> list[Endpoint]:
-        """Return the endpoints that may be used, best first; those at `at_slot` are preferred."""
+    def candidates(
+        self,
+        *,
+        at_slot: int = 0,
+        methods: Collection[str] = (),
+        without: Collection[Endpoint] = (),
+    ) -> list[Endpoint]:
+        """Return the endpoints that may be used, best first.
+
+        Those that serve `methods`, and those known to be at `at_slot`, are preferred.
+        """
         now = self._clock()
         up = [each for each in self._endpoints if self.is_up(each, now) and each not in without]
         if len(up) > 1:
-            up.sort(key=lambda each: self._rank(each, at_slot, now))
+            up.sort(key=lambda each: self._rank(each, at_slot, methods, now))
         return up
 
     def is_up(self, endpoint: Endpoint, now: float | None = None) -> bool:
@@ -174,6 +220,34 @@ class EndpointPool:
         endpoint.down_until = now + pause
         endpoint.checked = False
 
+    def served(self, endpoint: Endpoint, methods: Collection[str]) -> None:
+        """Record that the endpoint serves these methods."""
+        for method in methods:
+            endpoint.refusals.pop(method, None)
+
+    def method_failed(self, endpoint: Endpoint, method: str, problem: str) -> None:
+        """Record that the endpoint does not serve a method, for a while that grows each time."""
+        before = endpoint.refusals.get(method)
+        count = before.count + 1 if before else 1
+        pause = min(MAX_REFUSAL_SECONDS, FIRST_REFUSAL_SECONDS * 2 ** min(count - 1, 16))
+        pause *= 0.5 + self._jitter() / 2
+        endpoint.refusals[method] = Refusal(problem, count, self._clock() + pause)
+        if method == LIVENESS_METHOD:
+            self.failed(endpoint, problem)
+
+    def limit_batch(self, endpoint: Endpoint, size: int) -> None:
+        """Send at most `size` calls in one request, for a while that grows each time."""
+        endpoint.batch_refusals += 1
+        endpoint.batch_limit = max(1, size)
+        doubled = FIRST_BATCH_REFUSAL_SECONDS * 2 ** min(endpoint.batch_refusals - 1, 16)
+        endpoint.batch_limited_until = self._clock() + min(MAX_REFUSAL_SECONDS, doubled)
+
+    def batch_limit(self, endpoint: Endpoint) -> int:
+        """Return how many calls a request to the endpoint may hold now."""
+        if self._clock() >= endpoint.batch_limited_until:
+            endpoint.batch_limit = MAX_BATCH
+        return int(min(endpoint.batch_limit, endpoint.rate_limiter.burst))
+
     def saw(self, endpoint: Endpoint, slot: int, *, newest: bool) -> None:
         """Record a slot that the endpoint has shown.
 
@@ -205,10 +279,14 @@ class EndpointPool:
         bound = RELIABLE if endpoint.unreliable else UNRELIABLE
         endpoint.unreliable = endpoint.errors > bound
 
-    def _rank(self, endpoint: Endpoint, at_slot: int, now: float) -> tuple[float, ...]:
+    def _rank(
+        self, endpoint: Endpoint, at_slot: int, methods: Collection[str], now: float
+    ) -> tuple[float, ...]:
         forgotten = now - FORGET_SECONDS
+        refusals = endpoint.refusals
         return (
             endpoint.disagrees,
+            any(each in refusals and now < refusals[each].until for each in methods),
             endpoint.rate_limiter.wait(),
             endpoint.failures > 0 and endpoint.failed_at > forgotten,
             not endpoint.checked,

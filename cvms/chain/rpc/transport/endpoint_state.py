@@ -62,6 +62,11 @@ def _detail(pool: EndpointPool, endpoint: Endpoint) -> str:
         return "is asked too often"
     if endpoint.disagrees:
         return "has other blocks than the others"
-    if endpoint.lagging:
-        return f"is behind, at slot {endpoint.slot}"
-    return f"answers, at slot {endpoint.slot}" if endpoint.slot else "is not asked yet"
+    if not endpoint.slot:
+        return "is not asked yet"
+    lag = "is behind" if endpoint.lagging else "answers"
+    refused = "".join(
+        f"; does not serve {method}: {refusal.problem}"
+        for method, refusal in sorted(endpoint.refusals.items())
+    )
+    return f"{lag}, at slot {endpoint.slot}{refused}"

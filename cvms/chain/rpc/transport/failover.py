@@ -7,14 +7,17 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import httpx
 import trio
 
 from cvms.chain.rpc.transport import jsonrpc
+from cvms.chain.rpc.transport.call_state import MAX_TRIES, Call, FailoverState, unchecked
 from cvms.chain.rpc.transport.endpoint_pool import MAX_BATCH, Endpoint, EndpointPool, host_of
 from cvms.chain.rpc.transport.endpoint_state import show_endpoints
+from cvms.chain.rpc.transport.error_kinds import is_throttled
 from cvms.chain.rpc.transport.http_post import build_request, open_http
 from cvms.chain.rpc.transport.request_sender import (
     Answers,
@@ -23,17 +26,21 @@ from cvms.chain.rpc.transport.request_sender import (
     RequestSender,
     RpcRequest,
     Throttled,
-    retry_elsewhere,
     throttled,
 )
-from cvms.chain.rpc.transport.throttle_errors import is_throttled
-from cvms.errors import ChainTimeout, ChainUnavailable, ConfigurationError, RpcError
+from cvms.errors import (
+    ChainTimeout,
+    ChainUnavailable,
+    ConfigurationError,
+    MethodRefused,
+    RpcError,
+    leaves,
+)
 from cvms.metrics import Metrics
 
-MAX_TRIES = 3  # endpoints that one call tries; each has its share of the timeout
 BATCH_TIMEOUTS = 30  # for every MAX_BATCH calls in all, in case the endpoints throttle
 
-Call = tuple[str, Sequence[Any]]
+CONCURRENT_CALLS = 8  # to an endpoint that takes no batches
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,45 +55,12 @@ class EndpointReply:
         """True if the endpoint returned a result."""
         return not isinstance(self.answer, RpcError | ChainUnavailable)
 
-
-class _FailoverState:
-    """State of one request: the endpoints that need not be tried again, and the outcome so far."""
-
-    def __init__(self, *, repeatable: bool) -> None:
-        self._repeatable = repeatable
-        self._answers: Answers | None = None
-        self._failure: AttemptFailed | None = None
-        self._done = False
-        self.tried: list[Endpoint] = []
-
     @property
-    def over(self) -> bool:
-        return self._done or len(self.tried) >= MAX_TRIES
-
-    def answered(self, endpoint: Endpoint, answers: Answers) -> None:
-        """Record responses. Those of a node that is behind count only if no other has better."""
-        self._answers = answers
-        self._done = not self._repeatable or not retry_elsewhere(answers)
-        self.tried.append(endpoint)
-
-    def failed(self, endpoint: Endpoint, failure: AttemptFailed, *, last: bool) -> None:
-        """Record a failure. `last` says that there is no other endpoint to try."""
-        may_retry = last and failure.broken and self._failure is None
-        self._failure = failure
-        if isinstance(failure, Throttled):
-            self._done = failure.hopeless  # the endpoint's rate limiter delays the next try
-            return
-        self._done = not (self._repeatable or failure.unsent)
-        if not may_retry:
-            self.tried.append(endpoint)
-
-    def outcome(self, *, none: Callable[[], ChainUnavailable]) -> Answers:
-        """Return the responses, or raise the last failure; `none()` when nothing was tried."""
-        if self._answers is not None:
-            return self._answers
-        if self._failure is not None:
-            raise self._failure.outcome from self._failure.__cause__
-        raise none()
+    def replied(self) -> bool:
+        """True if the endpoint returned anything, if only to refuse the method."""
+        return not isinstance(self.answer, ChainUnavailable) or isinstance(
+            self.answer, MethodRefused
+        )
 
 
 class FailoverTransport:
@@ -99,10 +73,13 @@ class FailoverTransport:
         *,
         timeout: float,
         metrics: Metrics | None,
+        only: Endpoint | None = None,
     ) -> None:
         self.pool = pool
+        self._http = http
         self._attempts = RequestSender(pool, http, metrics)
         self._timeout = timeout
+        self._only = only
         self.metrics = metrics
         self._ids = itertools.count(1)
 
@@ -111,23 +88,34 @@ class FailoverTransport:
         """False while every endpoint is marked down, so that calls fail at once."""
         return self.pool.available
 
+    def each_endpoint(self) -> list[FailoverTransport]:
+        """Return a transport for each healthy endpoint, which asks no other."""
+        return [
+            FailoverTransport(
+                self.pool, self._http, timeout=self._timeout, metrics=self.metrics, only=each
+            )
+            for each in self.pool.candidates()
+        ]
+
     async def call(
         self,
         method: str,
         params: Sequence[Any],
         *,
+        parse: Callable[[Any], Any] = unchecked,
+        may_lack: bool = False,
         repeatable: bool = True,
         at_slot: int = 0,
     ) -> Any:
         """Make one call and return its result, within the timeout, all tries and waits included.
 
-        Unless the call is `repeatable`, another endpoint is tried only when one cannot have
-        received it, or throttles. An endpoint known to have reached `at_slot` (or minContextSlot
-        of the params) is preferred. Raises RpcError, ChainTimeout or ChainUnavailable.
+        Another endpoint is tried unless the response is final; see Call and ErrorKind. Unless the
+        call is `repeatable`, one is tried only when the first cannot have received it, or
+        throttles. An endpoint known to have reached `at_slot` (or minContextSlot of the params) is
+        preferred. Raises RpcError, ChainTimeout or ChainUnavailable.
         """
-        [answer] = await self._exchange(
-            self._single(method, params, at_slot), repeatable=repeatable
-        )
+        call = Call(method, params, parse, may_lack)
+        [answer] = await self._exchange([call], repeatable=repeatable, at_slot=at_slot)
         if isinstance(answer, RpcError):
             raise answer
         return answer
@@ -140,6 +128,7 @@ class FailoverTransport:
         ChainUnavailable when one fails.
         """
         answers: dict[int, Any | RpcError] = {}
+        calls = [Call(*call) for call in calls]
         left = deque(range(len(calls)))
         batches = max(1.0, len(calls) / MAX_BATCH)
         end = trio.current_time() + self._timeout * BATCH_TIMEOUTS * batches
@@ -147,11 +136,15 @@ class FailoverTransport:
         while left:
             if trio.current_time() > end:
                 raise ChainTimeout("the calls of a batch are answered too slowly")
-            size = min(size, self._batch_size(at_slot))
-            indexes = [left.popleft() for _ in range(min(size, len(left)))]
-            request = self._several([calls[index] for index in indexes], at_slot)
+            size = min(size, self._batch_size(calls, at_slot))
+            width = CONCURRENT_CALLS if size == 1 else size
+            indexes = [left.popleft() for _ in range(min(width, len(left)))]
+            some = [calls[index] for index in indexes]
             try:
-                results = await self._exchange(request, repeatable=True)
+                if size == 1:
+                    results = await self._one_by_one(some, at_slot)
+                else:
+                    results = await self._exchange(some, repeatable=True, at_slot=at_slot)
             except BatchRefused as refused:
                 left.extendleft(reversed(indexes))
                 size = max(1, min(refused.max_calls, len(indexes) // 2))
@@ -162,6 +155,21 @@ class FailoverTransport:
             # If all were throttled, that would have been an exception, so every request progresses.
             left.extendleft(i for i in reversed(indexes) if is_throttled(answered[i]))
         return [answers[index] for index in range(len(calls))]
+
+    async def _one_by_one(self, calls: Sequence[Call], at_slot: int) -> Answers:
+        """Make the calls in a request each, all at the same time."""
+        answers: dict[int, Any | RpcError] = {}
+
+        async def make(place: int, call: Call) -> None:
+            [answers[place]] = await self._exchange([call], repeatable=True, at_slot=at_slot)
+
+        try:
+            async with trio.open_nursery() as nursery:
+                for place, call in enumerate(calls):
+                    nursery.start_soon(make, place, call)
+        except BaseExceptionGroup as group:
+            raise next(leaves(group)) from None
+        return [answers[place] for place in range(len(calls))]
 
     async def everywhere(
         self,
@@ -203,7 +211,7 @@ class FailoverTransport:
 
         With `grace`, the others have that many seconds after the first success.
         """
-        request = self._single(method, params, 0)
+        request = self._request([Call(method, params)], 0)
         answers: dict[int, Any] = {}
         deadline = trio.current_time() + (self._timeout if seconds is None else seconds)
         with trio.CancelScope() as scope:
@@ -230,25 +238,30 @@ class FailoverTransport:
             return failure.outcome
         return answer
 
-    async def _exchange(self, request: RpcRequest, *, repeatable: bool) -> Answers:
+    async def _exchange(self, calls: Sequence[Call], *, repeatable: bool, at_slot: int) -> Answers:
+        methods = [call.method for call in calls]
         try:
-            answers = await self._try_in_wait_for_turn(request, repeatable=repeatable)
+            answers = await self._try_in_turn(calls, repeatable=repeatable, at_slot=at_slot)
         except ChainUnavailable as outcome:
             timed_out = isinstance(outcome, ChainTimeout)
-            self._count(request.methods, "timeout" if timed_out else "unavailable")
+            self._count(methods, "timeout" if timed_out else "unavailable")
             raise
-        for method, answer in zip(request.methods, answers, strict=True):
+        for method, answer in zip(methods, answers, strict=True):
             self._count([method], "error" if isinstance(answer, RpcError) else "ok")
         return answers
 
-    async def _try_in_wait_for_turn(self, request: RpcRequest, *, repeatable: bool) -> Answers:
+    async def _try_in_turn(
+        self, calls: Sequence[Call], *, repeatable: bool, at_slot: int
+    ) -> Answers:
         deadline = trio.current_time() + self._timeout
-        tries = _FailoverState(repeatable=repeatable)
+        tries = FailoverState(calls, repeatable=repeatable)
         while not tries.over:
-            order = self.pool.candidates(at_slot=request.at_slot, without=tries.tried)
+            request = self._request([calls[place] for place in tries.unresolved], at_slot)
+            order = self._candidates(request.at_slot, set(request.methods), without=tries.tried)
             if not order:
                 break
-            if len(request.methods) > (limit := _batch_limit(order[0])):
+            limit = self.pool.batch_limit(order[0])
+            if len(request.methods) > limit:
                 raise BatchRefused(limit)
             share = min(len(order), MAX_TRIES - len(tries.tried))
             try:
@@ -284,38 +297,36 @@ class FailoverTransport:
             return False
         return True
 
-    def _batch_size(self, at_slot: int) -> int:
-        order = self.pool.candidates(at_slot=at_slot)
-        return _batch_limit(order[0]) if order else MAX_BATCH
+    def _batch_size(self, calls: Sequence[Call], at_slot: int) -> int:
+        methods = {call.method for call in calls}
+        order = self._candidates(at_slot, methods)
+        return self.pool.batch_limit(order[0]) if order else MAX_BATCH
+
+    def _candidates(
+        self, at_slot: int, methods: Collection[str], *, without: Collection[Endpoint] = ()
+    ) -> list[Endpoint]:
+        order = self.pool.candidates(at_slot=at_slot, methods=methods, without=without)
+        return order if self._only is None else [each for each in order if each is self._only]
 
     def _all_unavailable(self) -> ChainUnavailable:
         return all_unavailable(self.pool.all())
 
-    def _single(self, method: str, params: Sequence[Any], at_slot: int) -> RpcRequest:
-        call_id = next(self._ids)
-        last = params[-1] if params else None
-        options = last if isinstance(last, dict) else {}
-        return RpcRequest(
-            methods=[method],
-            body=jsonrpc.encode_body(jsonrpc.encode_call(call_id, method, params)),
-            read=lambda content: [jsonrpc.decode_response(content, call_id)],
-            at_slot=max(at_slot, options.get("minContextSlot") or 0),
-            newest=options.get("commitment") in ("processed", "confirmed"),
-        )
-
-    def _several(self, calls: Sequence[Call], at_slot: int) -> RpcRequest:
-        if len(calls) == 1:  # some endpoints accept no batches
-            return self._single(*calls[0], at_slot)
+    def _request(self, calls: Sequence[Call], at_slot: int) -> RpcRequest:
         ids = [next(self._ids) for _ in calls]
         requests = [
-            jsonrpc.encode_call(call_id, method, params)
-            for call_id, (method, params) in zip(ids, calls, strict=True)
+            jsonrpc.encode_call(call_id, call.method, call.params)
+            for call_id, call in zip(ids, calls, strict=True)
         ]
+        single = len(calls) == 1  # some endpoints accept no batches
+        last = calls[0].params[-1] if single and calls[0].params else None
+        options = last if isinstance(last, dict) else {}
         return RpcRequest(
-            methods=[method for method, _ in calls],
-            body=jsonrpc.encode_body(requests),
-            read=lambda content: jsonrpc.decode_batch(content, ids),
-            at_slot=at_slot,
+            methods=[call.method for call in calls],
+            body=jsonrpc.encode_body(requests[0] if single else requests),
+            read=partial(_read_single if single else jsonrpc.decode_batch, call_ids=ids),
+            parse=lambda place, answer: calls[place].parse(answer),
+            at_slot=max(at_slot, options.get("minContextSlot") or 0),
+            newest=options.get("commitment") in ("processed", "confirmed"),
         )
 
     def _count(self, methods: Collection[str], outcome: str) -> None:
@@ -324,9 +335,8 @@ class FailoverTransport:
                 self.metrics.rpc_requests.labels(method, outcome).inc()
 
 
-def _batch_limit(endpoint: Endpoint) -> int:
-    """Return how many calls a request to the endpoint may hold now."""
-    return int(min(endpoint.batch_limit, endpoint.rate_limiter.burst))
+def _read_single(content: bytes, *, call_ids: Sequence[int]) -> Answers:
+    return [jsonrpc.decode_response(content, call_ids[0])]
 
 
 @asynccontextmanager

@@ -7,27 +7,40 @@ hold an API key, and follows redirects and proxies.
 from __future__ import annotations
 
 import base64
+import re
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
 from urllib.parse import unquote
 
 import httpx
+import msgspec
 import trio
 
 from cvms.chain.rpc.transport.jsonrpc import MalformedResponse
-from cvms.chain.rpc.transport.throttle_errors import retry_after
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
 MAX_CONNECTIONS = 32
+MAX_ERROR_BYTES = 4096
+MAX_WORDS = 200
+
+_SECONDS = re.compile(r"\d{1,9}(\.\d{1,9})?")
+_TAGS = re.compile(r"<(script|style)\b.*?(</\1>|$)|<[^>]*>?", re.DOTALL | re.IGNORECASE)
 
 
 class BadStatus(Exception):
-    """The response has another status than 200. `retry_after` is in seconds."""
+    """The response has another status than 200.
 
-    def __init__(self, status: int, retry_after: float) -> None:
-        super().__init__(f"HTTP {status}")
+    `words` is what the body says, shortened; it may quote the URL. `retry_after` is in seconds.
+    """
+
+    def __init__(self, status: int, words: str, retry_after: float) -> None:
+        super().__init__(f"HTTP {status}: {words}" if words else f"HTTP {status}")
         self.status = status
+        self.words = words
         self.retry_after = retry_after
 
 
@@ -53,7 +66,7 @@ async def post(http: httpx.AsyncHTTPTransport, url: str, body: bytes, *, seconds
     try:
         if response.status_code != httpx.codes.OK:
             after = retry_after(response.headers.get("retry-after", ""))
-            raise BadStatus(response.status_code, after)
+            raise BadStatus(response.status_code, await _words(response), after)
         return await _bounded_body(response)
     finally:
         await response.aclose()
@@ -91,16 +104,46 @@ class _Body(httpx.AsyncByteStream):
 
 
 async def _bounded_body(response: httpx.Response) -> bytes:
+    content = await _read(response, MAX_BODY_BYTES)
+    return _decoded(content, response.headers.get("content-encoding", "identity"))
+
+
+async def _read(response: httpx.Response, limit: int) -> bytes:
     content = bytearray()
     with trio.CancelScope() as too_long:
         async for chunk in response.aiter_raw():
             content += chunk
-            if len(content) > MAX_BODY_BYTES:
+            if len(content) > limit:
                 # Unwinds httpx's nested async generators, which a break would abandon.
                 too_long.cancel()
-    if len(content) > MAX_BODY_BYTES:
-        raise MalformedResponse(f"a body of more than {MAX_BODY_BYTES} bytes")
-    return _decoded(bytes(content), response.headers.get("content-encoding", "identity"))
+    if len(content) > limit:
+        raise MalformedResponse(f"a body of more than {limit} bytes")
+    return bytes(content)
+
+
+async def _words(response: httpx.Response) -> str:
+    """Return what the body of an error says, in one line; nothing if it cannot be read."""
+    try:
+        content = await _read(response, MAX_ERROR_BYTES)
+        content = _decoded(content, response.headers.get("content-encoding", "identity"))
+    except (MalformedResponse, httpx.RequestError):
+        return ""
+    try:
+        text = _message(msgspec.json.decode(content))
+    except (msgspec.DecodeError, RecursionError):
+        text = _TAGS.sub(" ", content.decode(errors="replace"))
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:MAX_WORDS]
+
+
+def _message(body: Any) -> str:
+    """Return the message in the JSON of an error, wherever providers put it."""
+    if isinstance(body, list) and body:
+        return _message(body[0])
+    if isinstance(body, dict):
+        for name in ("error", "message", "detail", "reason"):
+            if body.get(name):
+                return _message(body[name])
+    return body if isinstance(body, str) else ""
 
 
 def _decoded(content: bytes, encoding: str) -> bytes:
@@ -118,3 +161,16 @@ def _decoded(content: bytes, encoding: str) -> bytes:
     if not stream.eof:
         raise MalformedResponse("a body cut short")
     return decoded
+
+
+def retry_after(value: str, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> float:
+    """Return the seconds of a Retry-After header, which holds seconds or a date; 0 for neither."""
+    if _SECONDS.fullmatch(value) and value.isascii():
+        return float(value)
+    try:
+        date = parsedate_to_datetime(value)
+    except (ValueError, OverflowError):
+        return 0.0
+    if date.tzinfo is None:  # "-0000": UTC, in an unknown time zone
+        date = date.replace(tzinfo=UTC)
+    return max(0.0, (date - now()).total_seconds())

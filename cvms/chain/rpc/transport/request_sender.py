@@ -7,30 +7,47 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
+import structlog
 import trio
 
-from cvms.chain.rpc.error_codes import MIN_CONTEXT_SLOT_NOT_REACHED, NODE_UNHEALTHY
+from cvms.chain.rpc.error_codes import NODE_UNHEALTHY
 from cvms.chain.rpc.transport import jsonrpc
-from cvms.chain.rpc.transport.endpoint_pool import Endpoint, EndpointPool
+from cvms.chain.rpc.transport.endpoint_pool import BATCH_THROTTLES, Endpoint, EndpointPool
+from cvms.chain.rpc.transport.error_kinds import (
+    ErrorKind,
+    is_batch_refused,
+    is_throttled,
+    kind_of,
+    normalized,
+)
 from cvms.chain.rpc.transport.http_post import BadStatus, post
-from cvms.chain.rpc.transport.throttle_errors import is_batch_refused, is_throttled
-from cvms.errors import ChainTimeout, ChainUnavailable, RpcError
+from cvms.errors import ChainTimeout, ChainUnavailable, MethodRefused, RpcError
 from cvms.metrics import Metrics
 
+_log = structlog.get_logger(__name__)
+
 Answers = list[Any | RpcError]
+
+TOO_LARGE = httpx.codes.REQUEST_ENTITY_TOO_LARGE
+REFUSES_BATCHES = frozenset({400, 403, 405, 422, 500, 501})
+"""Statuses with which a gateway refuses a batch, and other requests too."""
+REFUSES_METHOD = frozenset({400, 401, 403, 404, 405, 410, 413, 422, 451, 501})
+"""Statuses that say that this request is not served, whereas others may be."""
 
 
 @dataclass(frozen=True, slots=True)
 class RpcRequest:
     """The body of one or more calls, and `read`, which decodes the responses in the calls' order.
 
-    `at_slot` is the slot that a node must have reached. `newest` says that the responses hold for
-    the newest slot of the node, which finalized ones do not.
+    `parse` checks one response, by its place: it returns the value, or raises RpcError for another
+    shape. `at_slot` is the slot that a node must have reached. `newest` says that the responses
+    hold for the newest slot of the node, which finalized ones do not.
     """
 
     methods: Sequence[str]
     body: bytes
     read: Callable[[bytes], Answers]
+    parse: Callable[[int, Any], Any]
     at_slot: int = 0
     newest: bool = False
 
@@ -98,6 +115,7 @@ class RequestSender:
             except BadStatus as error:
                 raise self._refused(endpoint, error, request, began) from error
         self._saw_slots(endpoint, request, answers)
+        answers = [_checked(endpoint, request, *each) for each in enumerate(answers)]
         self._judge(endpoint, request, answers, began)
         return answers
 
@@ -114,42 +132,78 @@ class RequestSender:
     def _refused(
         self, endpoint: Endpoint, error: BadStatus, request: RpcRequest, began: float
     ) -> AttemptFailed | BatchRefused:
+        problem = endpoint.redact(str(error))
+        calls = len(request.methods)
         if error.status == httpx.codes.TOO_MANY_REQUESTS:
-            return self._throttled(endpoint, began, error.retry_after)
-        if error.status == httpx.codes.REQUEST_ENTITY_TOO_LARGE and len(request.methods) > 1:
-            return self._too_large(endpoint, request)
-        outcome = ChainUnavailable(f"{endpoint.host}: {error}")
-        self._pool.failed(endpoint, str(outcome), retry_after=error.retry_after)
+            return self._throttled(endpoint, problem, calls, began, error.retry_after)
+        if calls > 1 and error.status == TOO_LARGE:
+            return self._batch_refused(endpoint, calls // 2, problem)
+        if calls > 1 and error.status in REFUSES_BATCHES:
+            return self._batch_refused(endpoint, 1, problem)
         self._count(endpoint, "unavailable")
+        if error.status in REFUSES_METHOD:
+            for method in set(request.methods):
+                self._pool.method_failed(endpoint, method, problem)
+            return AttemptFailed(MethodRefused(f"{endpoint.host}: {problem}"), unsent=True)
+        outcome = ChainUnavailable(f"{endpoint.host}: {problem}")
+        self._pool.failed(endpoint, str(outcome), retry_after=error.retry_after)
         return AttemptFailed(outcome)
 
     def _judge(
         self, endpoint: Endpoint, request: RpcRequest, answers: Answers, began: float
     ) -> None:
-        if len(answers) > 1 and all(is_batch_refused(each) for each in answers):
-            raise self._too_large(endpoint, request)
-        if any(is_throttled(each) for each in answers):
-            failure = self._throttled(endpoint, began, 0.0)
-            if all(is_throttled(each) for each in answers):
+        errors = [each for each in answers if isinstance(each, RpcError)]
+        kinds = {kind_of(each) for each in errors}
+        if len(answers) > 1:
+            if len(errors) == len(answers) and all(map(is_batch_refused, errors)):
+                size = len(answers) // 2 if _is_about_size(errors[0].message) else 1
+                raise self._batch_refused(endpoint, size, errors[0].message)
+            endpoint.batch_throttles = 0
+        if ErrorKind.THROTTLED in kinds:
+            failure = self._throttled(endpoint, errors[0].message, len(answers), began, 0.0)
+            if all(map(is_throttled, answers)):
                 raise failure
             return  # the caller repeats the throttled calls
-        if any(is_behind(each) for each in answers):
+        if any(each.code == NODE_UNHEALTHY for each in errors):
             self._pool.failed(endpoint, f"{endpoint.host} is behind")
             self._count(endpoint, "error")
             return
-        self._pool.succeeded(endpoint, trio.current_time() - began)
-        failed = any(isinstance(each, RpcError) for each in answers)
-        self._count(endpoint, "error" if failed else "ok")
+        self._judge_methods(endpoint, request, answers)
+        if ErrorKind.FAULT not in kinds:
+            self._pool.succeeded(endpoint, trio.current_time() - began)
+        self._count(endpoint, "error" if errors else "ok")
 
-    def _throttled(self, endpoint: Endpoint, began: float, retry_after: float) -> Throttled:
+    def _judge_methods(self, endpoint: Endpoint, request: RpcRequest, answers: Answers) -> None:
+        faults: dict[str, RpcError] = {}
+        served: set[str] = set()
+        for method, answer in zip(request.methods, answers, strict=True):
+            if not isinstance(answer, RpcError):
+                served.add(method)
+            elif kind_of(answer) is ErrorKind.FAULT:
+                faults[method] = answer
+        self._pool.served(endpoint, served)
+        for method, error in faults.items():
+            if method not in served:
+                self._pool.method_failed(endpoint, method, str(error))
+
+    def _throttled(
+        self, endpoint: Endpoint, problem: str, calls: int, began: float, retry_after: float
+    ) -> Throttled | BatchRefused:
+        if calls > 1:
+            endpoint.batch_throttles += 1
+            if "batch" in problem.lower() or endpoint.batch_throttles >= BATCH_THROTTLES:
+                return self._batch_refused(endpoint, 1, problem)
         endpoint.rate_limiter.refused(began=began, retry_after=retry_after)
         self._count(endpoint, "throttled")
         return Throttled(throttled(endpoint))
 
-    def _too_large(self, endpoint: Endpoint, request: RpcRequest) -> BatchRefused:
-        self._pool.succeeded(endpoint)
-        endpoint.batch_limit = max(1, min(endpoint.batch_limit, len(request.methods) // 2))
+    def _batch_refused(self, endpoint: Endpoint, size: int, problem: str) -> BatchRefused:
+        endpoint.batch_throttles = 0
+        self._pool.limit_batch(endpoint, size)
         self._count(endpoint, "error")
+        _log.info(
+            "rpc_batch_refused", endpoint=endpoint.host, reason=problem, limit=endpoint.batch_limit
+        )
         return BatchRefused(endpoint.batch_limit)
 
     def _saw_slots(self, endpoint: Endpoint, request: RpcRequest, answers: Answers) -> None:
@@ -168,20 +222,19 @@ def throttled(endpoint: Endpoint) -> ChainUnavailable:
     return ChainUnavailable(f"{endpoint.host} is asked too often")
 
 
-def is_behind(answer: Any | RpcError) -> bool:
-    """Return whether the node says that it is behind the cluster."""
-    return (
-        isinstance(answer, RpcError) and answer.code == NODE_UNHEALTHY and not is_throttled(answer)
-    )
+def _checked(endpoint: Endpoint, request: RpcRequest, place: int, answer: Any | RpcError) -> Any:
+    """Return the parsed value, or an error as a value: the node's, or for an unexpected shape."""
+    if isinstance(answer, RpcError):
+        error = RpcError(answer.code, endpoint.redact(answer.message), answer.data)
+        return normalized(error)
+    try:
+        return request.parse(place, answer)
+    except RpcError as error:
+        return error
 
 
-def retry_elsewhere(answers: Answers) -> bool:
-    """Return whether another node may have seen what this one has not."""
-    return any(
-        is_behind(each)
-        or (isinstance(each, RpcError) and each.code == MIN_CONTEXT_SLOT_NOT_REACHED)
-        for each in answers
-    )
+def _is_about_size(message: str) -> bool:
+    return any(word in message.lower() for word in ("size", "large", "limit", "max", "exceed"))
 
 
 def _failure_of(host: str, error: Exception, seconds: float) -> AttemptFailed:

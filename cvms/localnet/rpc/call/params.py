@@ -1,7 +1,8 @@
-"""Parsing of a call's positional parameters. Errors have the texts of an Agave node."""
+"""A call's positional parameters: checked against the method's types, then read by the method."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -10,12 +11,12 @@ from solders.hash import Hash, ParseHashError
 from solders.pubkey import Pubkey
 from solders.signature import Signature
 
-from cvms.localnet.rpc.call.rpc_errors import invalid_params
+from cvms.errors import RpcError
+from cvms.localnet.rpc.call.rpc_errors import INVALID_PARAMS, invalid_params
+from cvms.localnet.rpc.call.serde import Kind, NotOfType, Optional, describe
 from cvms.localnet.types import Commitment, Json
 
 KeyLike = TypeVar("KeyLike", Pubkey, Hash, Signature)
-
-MAX_U64 = 2**64 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,32 +25,29 @@ class CallOptions:
 
     fields: dict[str, Json]
 
-    def commitment(self, default: Commitment = Commitment.FINALIZED) -> Commitment:
-        return read_commitment(self.fields.get("commitment"), default)
-
-    def slot(self, name: str) -> int | None:
+    def commitment(self, name: str = "commitment") -> Commitment:
         value = self.fields.get(name)
-        return None if value is None else read_int(value, name)
+        return Commitment.FINALIZED if value is None else Commitment(value)
 
-    def flag(self, name: str) -> bool:
-        value = self.fields.get(name)
-        if value is not None and not isinstance(value, bool):
-            raise invalid_params(f"Invalid params: invalid type for {name}, expected a boolean.")
-        return bool(value)
+    def number(self, name: str) -> int | None:
+        value: int | None = self.fields.get(name)
+        return value
+
+    def flag(self, name: str, *, on: bool = False) -> bool:
+        """Return an option, or `on` if it is absent."""
+        value: bool | None = self.fields.get(name)
+        return on if value is None else value
 
     def text(self, name: str, default: str) -> str:
-        value = self.fields.get(name)
-        if value is not None and not isinstance(value, str):
-            raise invalid_params(f"Invalid params: invalid type for {name}, expected a string.")
+        value: str | None = self.fields.get(name)
         return default if value is None else value
 
     def object(self, name: str) -> CallOptions | None:
         value = self.fields.get(name)
-        return None if value is None else read_options(value)
+        return None if value is None else CallOptions(value)
 
     def items(self, name: str) -> list[Json]:
-        value = self.fields.get(name)
-        return [] if value is None else read_list(value)
+        return self.fields.get(name) or []
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,86 +60,85 @@ class Params:
         """Return a parameter, or None if the client omitted it."""
         return self.items[index] if index < len(self.items) else None
 
-    def required(self, index: int) -> Json:
-        if (value := self.at(index)) is None:
-            expected = index + 1
-            raise invalid_params(
-                f"Invalid params: invalid length {len(self.items)}, "
-                f"expected at least {expected} elements."
-            )
+    def text(self, index: int) -> str:
+        value: str = self.items[index]
         return value
 
-    def text(self, index: int) -> str:
-        return read_text(self.required(index))
-
     def integer(self, index: int) -> int:
-        return read_int(self.required(index), "parameter")
+        value: int = self.items[index]
+        return value
 
     def list(self, index: int) -> list[Json]:
-        return read_list(self.required(index))
+        return self.at(index) or []
 
     def pubkey(self, index: int) -> Pubkey:
-        return read_pubkey(self.required(index))
+        return read_pubkey(self.text(index))
 
     def options(self, index: int) -> CallOptions:
-        value = self.at(index)
-        return CallOptions({}) if value is None else read_options(value)
+        return CallOptions(self.at(index) or {})
 
 
-def read_options(value: Json) -> CallOptions:
-    if isinstance(value, str):  # old clients send the commitment alone
-        return CallOptions({"commitment": value})
-    if not isinstance(value, dict):
-        raise invalid_params("Invalid params: invalid type, expected an object.")
-    return CallOptions(value)
+def check_params(given: Json, kinds: Sequence[Kind]) -> Params:
+    """Read `params` (None, a list or an object) as a method with these types does.
 
-
-def read_commitment(value: Json, default: Commitment) -> Commitment:
-    if value is None:
-        return default
+    The last `Optional` ones may be omitted (`jsonrpc-derive`, `to_delegate.rs`). Raises RpcError.
+    """
+    if not kinds:
+        if given:
+            raise _details("No parameters were expected", _debug(given))
+        return Params([])
+    trailing = 0
+    while trailing < len(kinds) and isinstance(kinds[-1 - trailing], Optional):
+        trailing += 1
     try:
-        return Commitment(value)
-    except ValueError:
-        raise invalid_params(
-            f"Invalid params: unknown variant `{value}`, expected one of "
-            "`processed`, `confirmed`, `finalized`."
-        ) from None
+        if not trailing:
+            return Params(_read_tuple(given, kinds))
+        if isinstance(given, dict):
+            raise invalid_params("`params` should be an array")
+        values, required = given or [], len(kinds) - trailing
+        if len(values) < required:
+            raise invalid_params(f"`params` should have at least {required} argument(s)")
+        if len(values) > len(kinds):
+            expected = f"Expected from {required} to {len(kinds)} parameters."
+            raise _details(expected, f'"Got: {len(values)}"')
+        return Params([kind.read(value) for kind, value in zip(kinds, values, strict=False)])
+    except NotOfType as error:
+        raise invalid_params(f"Invalid params: {error}.") from None
 
 
-def read_text(value: Json) -> str:
-    if not isinstance(value, str):
-        raise invalid_params("Invalid params: invalid type, expected a string.")
-    return value
+def _read_tuple(given: Json, kinds: Sequence[Kind]) -> list[Json]:
+    expected = f"a tuple of size {len(kinds)}"
+    if not isinstance(given, list):
+        raise NotOfType(f"invalid type: {describe(given)}, expected {expected}")
+    found = [kind.read(value) for kind, value in zip(kinds, given, strict=False)]
+    if len(given) != len(kinds):
+        more = len(given) > len(kinds)
+        wanted = "fewer elements in array" if more else expected
+        raise NotOfType(f"invalid length {len(given)}, expected {wanted}")
+    return found
 
 
-def read_list(value: Json) -> list[Json]:
-    if not isinstance(value, list):
-        raise invalid_params("Invalid params: invalid type, expected a sequence.")
-    return value
+def _details(message: str, data: str) -> RpcError:
+    return RpcError(INVALID_PARAMS, f"Invalid parameters: {message}", data)
 
 
-def read_int(value: Json, name: str) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_U64:
-        raise invalid_params(f"Invalid params: invalid value for {name}, expected u64.")
-    return value
+def _debug(params: Json) -> str:
+    """Return parameters in Rust's notation for debugging, as far as it is told from JSON."""
+    return f"{'Map' if isinstance(params, dict) else 'Array'}({json.dumps(params)})"
 
 
-def read_pubkey(value: Json) -> Pubkey:
-    return _read_key(Pubkey, value)
+def read_pubkey(text: str) -> Pubkey:
+    return read_key(Pubkey, text)
 
 
-def read_hash(value: Json) -> Hash:
-    return _read_key(Hash, value)
+def read_signature(text: str) -> Signature:
+    return read_key(Signature, text)
 
 
-def read_signature(value: Json) -> Signature:
-    return _read_key(Signature, value)
-
-
-def _read_key(kind: type[KeyLike], value: Json) -> KeyLike:
-    text = read_text(value)
+def read_key(kind: type[KeyLike], text: str, *, error: str = "Invalid param: {}") -> KeyLike:
+    """Parse a base58 key. Raises RpcError with `error` and the reason."""
     try:
         return kind.from_string(text)
-    except (ValueError, ParseHashError) as error:
-        reason = "WrongSize" if "size" in str(error).lower() else "Invalid"
-        raise invalid_params(f"Invalid param: {reason}") from None
+    except (ValueError, ParseHashError) as failure:
+        reason = "WrongSize" if "size" in str(failure).lower() else "Invalid"
+        raise invalid_params(error.format(reason)) from None

@@ -13,13 +13,15 @@ INTERNAL_ERROR = -32603
 
 BLOCK_CLEANED_UP = -32001
 PREFLIGHT_FAILURE = -32002
-SIGNATURE_VERIFICATION_FAILURE = -32003
 BLOCK_NOT_AVAILABLE = -32004
 NODE_UNHEALTHY = -32005
 SLOT_SKIPPED = -32007
+NO_SNAPSHOT = -32008
 LONG_TERM_STORAGE_SLOT_SKIPPED = -32009
 UNSUPPORTED_TRANSACTION_VERSION = -32015
 MIN_CONTEXT_SLOT_NOT_REACHED = -32016
+SLOT_NOT_EPOCH_BOUNDARY = -32018
+FILTER_TRANSACTION_NOT_FOUND = -32020
 
 
 def invalid_params(message: str) -> RpcError:
@@ -54,6 +56,15 @@ def slot_skipped(slot: int) -> RpcError:
     )
 
 
+def slot_not_epoch_boundary(slot: int) -> RpcError:
+    return RpcError(
+        SLOT_NOT_EPOCH_BOUNDARY,
+        f"Rewards cannot be found because slot {slot} is not the epoch boundary. This may be due "
+        "to gap in the queried node's local ledger or long-term storage",
+        {"slot": slot},
+    )
+
+
 def unsupported_version(version: int) -> RpcError:
     return RpcError(
         UNSUPPORTED_TRANSACTION_VERSION,
@@ -63,9 +74,9 @@ def unsupported_version(version: int) -> RpcError:
     )
 
 
+def filter_transaction_not_found(signature: str) -> RpcError:
+    return RpcError(FILTER_TRANSACTION_NOT_FOUND, f"Transaction {signature} not found")
+
+
 def preflight_failure(message: str, result: Json) -> RpcError:
     return RpcError(PREFLIGHT_FAILURE, f"Transaction simulation failed: {message}", result)
-
-
-def signature_verification_failure() -> RpcError:
-    return RpcError(SIGNATURE_VERIFICATION_FAILURE, "Transaction signature verification failure")

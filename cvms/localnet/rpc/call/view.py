@@ -11,9 +11,9 @@ from cvms.localnet.ledger.chain import LocalnetChain
 from cvms.localnet.node.node import Node
 from cvms.localnet.rpc.call.params import CallOptions
 from cvms.localnet.rpc.call.rpc_errors import min_context_slot_not_reached
-from cvms.localnet.types import Block, Commitment, Json
+from cvms.localnet.types import Block, Json
 
-API_VERSION = "3.1.0"
+API_VERSION = "4.2.2"
 """The Agave release whose replies are reproduced."""
 
 
@@ -36,12 +36,10 @@ class View:
         return {"context": {"slot": self.block.slot, "apiVersion": API_VERSION}, "value": value}
 
 
-def open_view(
-    node: Node, config: CallOptions, *, default: Commitment = Commitment.FINALIZED
-) -> View:
+def open_view(node: Node, config: CallOptions) -> View:
     """Open the view at a call's `commitment`. Raises RpcError if it is below `minContextSlot`."""
-    block = node.bank(config.commitment(default))
-    minimum = config.slot("minContextSlot")
+    block = node.bank(config.commitment())
+    minimum = config.number("minContextSlot")
     if minimum is not None and block.slot < minimum:
         raise min_context_slot_not_reached(block.slot)
     return View(node, block)

@@ -8,17 +8,16 @@ from dataclasses import dataclass
 import zstandard
 from based58 import b58encode
 from solders.account import Account
+from solders.pubkey import Pubkey
 
 from cvms.errors import RpcError
-from cvms.localnet.rpc.call.params import CallOptions, read_int
-from cvms.localnet.rpc.call.rpc_errors import INVALID_REQUEST, invalid_params
+from cvms.localnet.rpc.call.params import CallOptions
+from cvms.localnet.rpc.call.rpc_errors import INVALID_REQUEST
 from cvms.localnet.rpc.call.view import View
 from cvms.localnet.rpc.encoding.parsed_accounts import parse_account
 from cvms.localnet.types import Json
 
 MAX_BASE58_BYTES = 128
-
-ENCODINGS = ("binary", "base58", "base64", "base64+zstd", "jsonParsed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,18 +33,18 @@ class AccountFormat:
     encoding: str
     slice: DataSlice | None
 
-    def render(self, view: View, account: Account) -> Json:
+    def render(self, view: View, key: Pubkey, account: Account) -> Json:
         return {
             "lamports": account.lamports,
-            "data": self._data(view, account),
+            "data": self._data(view, key, account),
             "owner": str(account.owner),
             "executable": account.executable,
             "rentEpoch": account.rent_epoch,
             "space": len(account.data),
         }
 
-    def _data(self, view: View, account: Account) -> Json:
-        if self.encoding == "jsonParsed" and (parsed := parse_account(view, account)):
+    def _data(self, view: View, key: Pubkey, account: Account) -> Json:
+        if self.encoding == "jsonParsed" and (parsed := parse_account(view, key, account)):
             return parsed
         data = bytes(account.data)
         if self.slice is not None:
@@ -54,15 +53,8 @@ class AccountFormat:
 
 
 def read_format(config: CallOptions, *, default: str = "binary") -> AccountFormat:
-    encoding = config.text("encoding", default)
-    if encoding not in ENCODINGS:
-        raise invalid_params(f"Invalid params: unknown variant `{encoding}`.")
-    data_slice = config.object("dataSlice")
-    if data_slice is None:
-        return AccountFormat(encoding, None)
-    offset = read_int(data_slice.fields.get("offset"), "offset")
-    length = read_int(data_slice.fields.get("length"), "length")
-    return AccountFormat(encoding, DataSlice(offset, length))
+    encoding, data_slice = config.text("encoding", default), config.fields.get("dataSlice")
+    return AccountFormat(encoding, None if data_slice is None else DataSlice(**data_slice))
 
 
 def encode_data(data: bytes, encoding: str) -> Json:

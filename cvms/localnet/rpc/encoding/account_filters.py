@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from dataclasses import dataclass
 
-from based58 import b58decode
 from solders.account import Account
+from solders.pubkey import Pubkey
 
-from cvms.localnet.rpc.call.params import CallOptions, read_int, read_options, read_text
+from cvms.localnet.rpc.call.params import CallOptions
 from cvms.localnet.rpc.call.rpc_errors import invalid_params
+from cvms.localnet.rpc.encoding.binary_text import NotDecodable, decode_base58, decode_base64
 from cvms.localnet.types import Json
 from cvms.localnet.vm.token_layouts import token_account
 
 MAX_FILTERS = 4
 MAX_MEMCMP_BYTES = 128
+MAX_BASE58_LENGTH, MAX_BASE64_LENGTH = 175, 172
+"""The longest texts that can encode so many bytes."""
+
+MINT_OFFSET, OWNER_OFFSET = 0, 32
+"""Where a token account has its mint and its owner."""
+
+TOO_LARGE = "Invalid param: DataTooLarge"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,54 +49,48 @@ class AccountFilters:
             and (not self.token_accounts_only or token_account(account) is not None)
         )
 
+    def require_whole_keys(self) -> None:
+        """Refuse to compare a part of a token account's owner or mint. Raises RpcError."""
+        for name, offset in (("owner", OWNER_OFFSET), ("mint", MINT_OFFSET)):
+            for content in self.contents:
+                length = len(content.expected)
+                if content.offset == offset and length != Pubkey.LENGTH:
+                    raise invalid_params(
+                        f"Incorrect byte length {length} for SPL token {name} filter, "
+                        f"expected {Pubkey.LENGTH}"
+                    )
+
 
 def read_filters(config: CallOptions) -> AccountFilters:
+    """Read filters whose types have been checked. Raises RpcError."""
     filters = config.items("filters")
     if len(filters) > MAX_FILTERS:
         raise invalid_params(f"Too many filters provided; max {MAX_FILTERS}")
-    sizes: list[int] = []
-    contents: list[Memcmp] = []
-    token_accounts_only = False
-    for given in filters:
-        if given == "tokenAccountState":
-            token_accounts_only = True
-            continue
-        fields = read_options(given).fields
-        if "dataSize" in fields:
-            sizes.append(read_int(fields["dataSize"], "dataSize"))
-        elif "memcmp" in fields:
-            contents.append(_read_memcmp(read_options(fields["memcmp"])))
-        else:
-            raise invalid_params("Invalid params: unknown filter.")
-    return AccountFilters(tuple(sizes), tuple(contents), token_accounts_only)
+    named = [each for each in filters if isinstance(each, dict)]
+    return AccountFilters(
+        sizes=tuple(each["dataSize"] for each in named if "dataSize" in each),
+        contents=tuple(_read_memcmp(each["memcmp"]) for each in named if "memcmp" in each),
+        token_accounts_only="tokenAccountState" in filters,
+    )
 
 
-def _read_memcmp(config: CallOptions) -> Memcmp:
-    offset = read_int(config.fields.get("offset"), "offset")
-    given = config.fields.get("bytes")
+def _read_memcmp(fields: dict[str, Json]) -> Memcmp:
+    given = fields["bytes"]
     if isinstance(given, list):
-        expected = _read_octets(given)
+        expected = bytes(given)
     else:
-        expected = _decode(read_text(given), config.text("encoding", "base58"))
+        base64_given = fields["encoding"] == "base64"
+        if len(given) > (MAX_BASE64_LENGTH if base64_given else MAX_BASE58_LENGTH):
+            raise invalid_params(TOO_LARGE)
+        expected = _decode(given, base64_given=base64_given)
     if len(expected) > MAX_MEMCMP_BYTES:
-        raise invalid_params("Invalid param: WrongSize")
-    return Memcmp(offset, expected)
+        raise invalid_params(TOO_LARGE)
+    return Memcmp(fields["offset"], expected)
 
 
-def _decode(text: str, encoding: str) -> bytes:
+def _decode(text: str, *, base64_given: bool) -> bytes:
     try:
-        match encoding:
-            case "base58" | "binary":
-                return b58decode(text.encode())
-            case "base64":
-                return base64.b64decode(text, validate=True)
-    except (ValueError, binascii.Error):
-        raise invalid_params(f"Invalid params: the filter's bytes are not {encoding}") from None
-    raise invalid_params(f"Invalid params: unknown variant `{encoding}`.")
-
-
-def _read_octets(given: list[Json]) -> bytes:
-    try:
-        return bytes(given)
-    except (ValueError, TypeError):
-        raise invalid_params("Invalid params: the filter's bytes are not octets") from None
+        return decode_base64(text) if base64_given else decode_base58(text)
+    except NotDecodable as error:
+        kind = "Base64DecodeError" if base64_given else "Base58DecodeError"
+        raise invalid_params(f"Invalid param: {kind}({error})") from None

@@ -1,4 +1,4 @@
-"""`jsonParsed` accounts: token accounts and mints. Other data is returned as bytes."""
+"""`jsonParsed` accounts. Those that cannot be parsed are returned as bytes."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from solders.token.state import Mint, TokenAccount, TokenAccountState
 from spl.token.constants import TOKEN_PROGRAM_ID
 
 from cvms.localnet.rpc.call.view import View
+from cvms.localnet.rpc.encoding.parsed_native import parse_native
 from cvms.localnet.types import Json
 from cvms.localnet.vm.token_layouts import token_account, token_mint, ui_amount
 
 
-def parse_account(view: View, account: Account) -> Json:
-    """Return the parsed form of a token account or mint, or None."""
+def parse_account(view: View, key: Pubkey, account: Account) -> Json:
+    """Return the parsed form of an account, or None."""
     if (token := token_account(account)) is not None:
         if (mint := token_mint(view.account(token.mint))) is None:
             return None
@@ -21,7 +22,7 @@ def parse_account(view: View, account: Account) -> Json:
     elif (mint := token_mint(account)) is not None:
         parsed = {"type": "mint", "info": _mint_info(mint)}
     else:
-        return None
+        return parse_native(key, account)
     program = "spl-token" if account.owner == TOKEN_PROGRAM_ID else "spl-token-2022"
     return {"program": program, "parsed": parsed, "space": len(account.data)}
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from based58 import b58decode, b58encode
 from solders.message import MessageV0
+from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
+from spl.memo.constants import MEMO_PROGRAM_ID
 
 from cvms.localnet.rpc.call.params import CallOptions
-from cvms.localnet.rpc.call.rpc_errors import invalid_params, unsupported_version
+from cvms.localnet.rpc.call.rpc_errors import unsupported_version
 from cvms.localnet.rpc.encoding.account_encoding import encode_data
 from cvms.localnet.rpc.encoding.parsed_instructions import parse_instruction
 from cvms.localnet.types import Entry, Json
@@ -25,7 +28,12 @@ BALANCE_NAMES = (
     "postTokenBalances",
 )
 
-ENCODINGS = ("json", "jsonParsed", "base58", "base64", "binary")
+MEMO_PROGRAMS = frozenset(
+    {
+        Pubkey.from_string("Memo1UhkJRfHyvLMcVucJwxXeuD728EqVDDwQDxFMNo"),
+        MEMO_PROGRAM_ID,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +42,7 @@ class TransactionFormat:
 
     encoding: str
     max_version: int | None
+    show_rewards: bool = True
 
     def render(self, entry: Entry) -> dict[str, Json]:
         """Return `transaction`, `meta` and, if the call has a `max_version`, `version`."""
@@ -49,6 +58,8 @@ class TransactionFormat:
             "accountKeys": _parsed_keys(entry, transaction),
         }
         meta = {name: entry.meta[name] for name in BALANCE_NAMES}
+        if self.show_rewards:
+            meta["rewards"] = []
         return {"transaction": shown, "meta": meta, **self._version(transaction)}
 
     def _version(self, transaction: VersionedTransaction) -> dict[str, Json]:
@@ -72,26 +83,35 @@ class TransactionFormat:
     def _meta(self, entry: Entry) -> Json:
         if self.encoding != "jsonParsed":
             return entry.meta
-        groups = [
-            {
-                "index": group["index"],
-                "instructions": [
-                    _parsed_inner(entry, instruction) for instruction in group["instructions"]
-                ],
-            }
-            for group in entry.meta["innerInstructions"] or ()
-        ]
+        groups = parse_inner_instructions(entry.keys, entry.meta["innerInstructions"] or ())
         recorded = entry.meta["innerInstructions"] is not None
         meta = {**entry.meta, "innerInstructions": groups if recorded else None}
         del meta["loadedAddresses"]  # the parsed keys include them
+        if not self.show_rewards:
+            meta["rewards"] = None
         return meta
 
 
-def read_transaction_format(config: CallOptions) -> TransactionFormat:
-    encoding = config.text("encoding", "json")
-    if encoding not in ENCODINGS:
-        raise invalid_params(f"Invalid params: unknown variant `{encoding}`.")
-    return TransactionFormat(encoding, config.slot("maxSupportedTransactionVersion"))
+def read_transaction_format(config: CallOptions, *, show_rewards: bool = True) -> TransactionFormat:
+    version = config.number("maxSupportedTransactionVersion")
+    return TransactionFormat(config.text("encoding", "json"), version, show_rewards)
+
+
+def memo(entry: Entry) -> str | None:
+    """Return the memos of a transaction, each after its length in bytes."""
+    found = []
+    for instruction in VersionedTransaction.from_bytes(entry.wire).message.instructions:
+        if entry.keys[instruction.program_id_index] in MEMO_PROGRAMS:
+            data = bytes(instruction.data)
+            found.append(f"[{len(data)}] {_memo_text(data)}")
+    return "; ".join(found) or None
+
+
+def _memo_text(data: bytes) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return "(unparseable)"
 
 
 def _binary(wire: bytes, encoding: str) -> Json:
@@ -144,7 +164,7 @@ def _lookups(transaction: VersionedTransaction) -> dict[str, Json]:
 
 
 def _parsed_message(entry: Entry, transaction: VersionedTransaction) -> dict[str, Json]:
-    instructions = [_parsed_inner(entry, compiled) for compiled in _compiled(transaction)]
+    instructions = [_parsed(entry.keys, compiled) for compiled in _compiled(transaction)]
     shown: dict[str, Json] = {
         "accountKeys": _parsed_keys(entry, transaction),
         "recentBlockhash": str(transaction.message.recent_blockhash),
@@ -172,9 +192,20 @@ def _parsed_keys(entry: Entry, transaction: VersionedTransaction) -> list[dict[s
     ]
 
 
-def _parsed_inner(entry: Entry, compiled: dict[str, Json]) -> dict[str, Json]:
-    program = entry.keys[compiled["programIdIndex"]]
-    accounts = [str(entry.keys[index]) for index in compiled["accounts"]]
+def parse_inner_instructions(keys: Sequence[Pubkey], groups: Iterable[Json]) -> Json:
+    """Parse the inner instructions of a transaction with these keys."""
+    return [
+        {
+            "index": group["index"],
+            "instructions": [_parsed(keys, each) for each in group["instructions"]],
+        }
+        for group in groups
+    ]
+
+
+def _parsed(keys: Sequence[Pubkey], compiled: dict[str, Json]) -> dict[str, Json]:
+    program = keys[compiled["programIdIndex"]]
+    accounts = [str(keys[index]) for index in compiled["accounts"]]
     data = compiled["data"]
     height = compiled["stackHeight"]
     if (parsed := parse_instruction(program, accounts, b58decode(data.encode()))) is not None:

@@ -3,35 +3,35 @@
 from __future__ import annotations
 
 from cvms.localnet.node.node import Node
-from cvms.localnet.rpc.call.params import CallOptions, Params
+from cvms.localnet.rpc.call.params import Params
 from cvms.localnet.rpc.call.rpc_errors import (
     block_cleaned_up,
     block_not_available,
     invalid_params,
     slot_skipped,
 )
+from cvms.localnet.rpc.call.view import open_view
 from cvms.localnet.rpc.encoding.transaction_encoding import (
     TransactionFormat,
     read_transaction_format,
 )
-from cvms.localnet.rpc.methods.transaction_history import confirmed_view
-from cvms.localnet.types import Block, Entry, Json
+from cvms.localnet.rpc.methods.transaction_history import confirmed_view, require_confirmed
+from cvms.localnet.rpc.methods.validators import block_rewards
+from cvms.localnet.types import Block, Commitment, Entry, Json
 
 MAX_BLOCK_RANGE = 500_000
 
-DETAILS = ("full", "accounts", "signatures", "none")
-
 
 def get_block(node: Node, params: Params) -> Json:
-    slot, given = params.integer(0), params.at(1)
-    config = CallOptions({"encoding": given}) if isinstance(given, str) else params.options(1)
+    slot, config = params.integer(0), params.options(1)
     view = confirmed_view(node, config)
-    detail = config.text("transactionDetails", "full")
-    if detail not in DETAILS:
-        raise invalid_params(f"Invalid params: unknown variant `{detail}`.")
-    shape = read_transaction_format(config)
+    detail, show_rewards = (
+        config.text("transactionDetails", "full"),
+        config.flag("rewards", on=True),
+    )
+    shape = read_transaction_format(config, show_rewards=show_rewards)
     block = _find(node, slot, newest=view.block)
-    parent = node.block(block.parent_slot) or block
+    parent, entries = node.block(block.parent_slot) or block, node.entries_in(slot)
     shown: dict[str, Json] = {
         "previousBlockhash": str(parent.blockhash),
         "blockhash": str(block.blockhash),
@@ -39,9 +39,9 @@ def get_block(node: Node, params: Params) -> Json:
         "blockTime": block.time,
         "blockHeight": block.height,
     }
-    if config.fields.get("rewards") is not False:
-        shown["rewards"] = []
-    return shown | _detail(node.entries_in(slot), detail, shape)
+    if show_rewards:
+        shown["rewards"] = block_rewards(node, entries)
+    return shown | _detail(entries, detail, shape)
 
 
 def _find(node: Node, slot: int, *, newest: Block) -> Block:
@@ -49,10 +49,11 @@ def _find(node: Node, slot: int, *, newest: Block) -> Block:
         raise block_not_available(slot)
     if slot < node.first_slot:
         raise block_cleaned_up(slot, first=node.first_slot)
-    block = node.block(slot)
-    if block is None:
-        raise slot_skipped(slot)
-    return block
+    if (block := node.block(slot)) is not None:
+        return block
+    # A node knows only of finalized slots that they were skipped.
+    final = slot <= node.bank(Commitment.FINALIZED).slot
+    raise slot_skipped(slot) if final else block_not_available(slot)
 
 
 def _detail(entries: list[Entry], detail: str, shape: TransactionFormat) -> dict[str, Json]:
@@ -68,11 +69,12 @@ def _detail(entries: list[Entry], detail: str, shape: TransactionFormat) -> dict
 
 
 def get_blocks(node: Node, params: Params) -> Json:
-    """Return the slots of `[start, end?, config?]`, both ends included."""
-    first = params.integer(0)
-    has_end = isinstance(params.at(1), int)
-    view = confirmed_view(node, params.options(2 if has_end or params.at(2) else 1))
-    last = min(params.integer(1), view.block.slot) if has_end else view.block.slot
+    """Return the slots of `[start, end | config?, config?]`, both ends included."""
+    first, wrapped = params.integer(0), params.options(1)
+    config = params.options(2) if params.at(2) is not None else wrapped
+    view = confirmed_view(node, config)
+    end = wrapped.number("endSlot")
+    last = min(first + MAX_BLOCK_RANGE if end is None else end, view.block.slot)
     if last - first > MAX_BLOCK_RANGE:
         raise invalid_params(f"Slot range too large; max {MAX_BLOCK_RANGE}")
     first = max(first, node.first_slot)
@@ -80,10 +82,11 @@ def get_blocks(node: Node, params: Params) -> Json:
 
 
 def get_blocks_with_limit(node: Node, params: Params) -> Json:
-    first, limit = params.integer(0), params.integer(1)
-    view = confirmed_view(node, params.options(2))
+    first, limit, config = params.integer(0), params.integer(1), params.options(2)
+    require_confirmed(config)
     if limit > MAX_BLOCK_RANGE:
         raise invalid_params(f"Limit too large; max {MAX_BLOCK_RANGE}")
+    view = open_view(node, config)
     first = max(first, node.first_slot)
     return node.chain.ledger.block_slots(first, view.block.slot, limit)
 

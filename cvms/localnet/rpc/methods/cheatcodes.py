@@ -14,9 +14,10 @@ from spl.token.constants import ACCOUNT_LEN, TOKEN_PROGRAM_ID, WRAPPED_SOL_MINT
 
 from cvms.localnet.ledger.program_deployment import deploy, deployed_code
 from cvms.localnet.node.node import Node
-from cvms.localnet.rpc.call.params import CallOptions, Params, read_int, read_pubkey, read_text
+from cvms.localnet.rpc.call.params import CallOptions, Params, read_pubkey
 from cvms.localnet.rpc.call.rpc_errors import invalid_params
 from cvms.localnet.rpc.call.view import View
+from cvms.localnet.rpc.methods.accounts import MAX_DATA_BYTES
 from cvms.localnet.rpc.methods.node_info import epoch_info
 from cvms.localnet.types import Commitment, Json
 from cvms.localnet.vm.machine import ProgramNotLoadable
@@ -26,9 +27,6 @@ from cvms.localnet.vm.token_layouts import (
 )
 
 log = structlog.get_logger(__name__)
-
-MAX_DATA_BYTES = 10 * 1024 * 1024
-"""The size limit of an account's data on Solana."""
 
 FARTHEST_SLOT = 2**48
 FARTHEST_TIME_MS = 2**50
@@ -52,11 +50,11 @@ def set_account(node: Node, params: Params) -> Json:
     rent_epoch = _given(update, "rentEpoch", "rent_epoch")
     owner, executable = update.get("owner"), update.get("executable")
     account = Account(
-        lamports=old.lamports if lamports is None else read_int(lamports, "lamports"),
+        lamports=old.lamports if lamports is None else lamports,
         data=bytes(old.data) if update.get("data") is None else _hex(update["data"]),
         owner=old.owner if owner is None else read_pubkey(owner),
-        executable=old.executable if executable is None else bool(executable),
-        rent_epoch=old.rent_epoch if rent_epoch is None else read_int(rent_epoch, "rentEpoch"),
+        executable=old.executable if executable is None else executable,
+        rent_epoch=old.rent_epoch if rent_epoch is None else rent_epoch,
     )
     try:
         node.chain.overwrite(key, account if account.lamports else None)
@@ -109,7 +107,7 @@ def _updated(token: TokenAccount, update: CallOptions) -> TokenAccount:
     state = update.text("state", "")
     if state and state not in STATES:
         raise invalid_params(f"Invalid token account state: {state}")
-    amount, delegated = update.slot("amount"), update.slot("delegatedAmount")
+    amount, delegated = update.number("amount"), update.number("delegatedAmount")
     return TokenAccount(
         mint=token.mint,
         owner=token.owner,
@@ -133,7 +131,7 @@ def write_program(node: Node, params: Params) -> Json:
 
     The program can run once its code is complete.
     """
-    program_id, data, offset = params.pubkey(0), _hex(params.required(1)), params.integer(2)
+    program_id, data, offset = params.pubkey(0), _hex(params.text(1)), params.integer(2)
     authority = None if params.at(3) is None else params.pubkey(3)
     if offset + len(data) > MAX_DATA_BYTES:
         raise invalid_params("the program would be longer than an account can be")
@@ -149,8 +147,8 @@ def write_program(node: Node, params: Params) -> Json:
 def time_travel(node: Node, params: Params) -> Json:
     """Move forward to `[{absoluteTimestamp (ms) | absoluteSlot | absoluteEpoch}]`."""
     config = params.options(0)
-    timestamp, slot = config.slot("absoluteTimestamp"), config.slot("absoluteSlot")
-    epoch = config.slot("absoluteEpoch")
+    timestamp, slot = config.number("absoluteTimestamp"), config.number("absoluteSlot")
+    epoch = config.number("absoluteEpoch")
     if timestamp is not None:
         if timestamp > FARTHEST_TIME_MS:
             raise invalid_params("Cannot travel that far")
@@ -185,9 +183,9 @@ def _given(update: dict[str, Json], *names: str) -> Json:
     return next((update[name] for name in names if update.get(name) is not None), None)
 
 
-def _hex(value: Json) -> bytes:
+def _hex(text: str) -> bytes:
     try:
-        data = bytes.fromhex(read_text(value))
+        data = bytes.fromhex(text)
     except ValueError as error:
         raise invalid_params(f"Invalid hex data provided: {error}") from None
     if len(data) > MAX_DATA_BYTES:

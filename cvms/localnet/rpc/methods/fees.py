@@ -7,7 +7,7 @@ from solders.transaction import VersionedTransaction
 
 from cvms.localnet.ledger.recent_blocks import MAX_HASH_AGE
 from cvms.localnet.node.node import Node
-from cvms.localnet.rpc.call.params import Params, read_list, read_pubkey
+from cvms.localnet.rpc.call.params import Params, read_pubkey
 from cvms.localnet.rpc.call.rpc_errors import invalid_params
 from cvms.localnet.types import Entry, Json
 from cvms.localnet.vm.message import compute_unit_price, is_static_writable
@@ -16,22 +16,19 @@ MAX_ADDRESSES = 128
 
 
 def get_recent_prioritization_fees(node: Node, params: Params) -> Json:
-    """Return the lowest price of a transaction in each recent block.
+    """Return the lowest price of a transaction in each recent block that has one.
 
     With addresses, only transactions that wrote all of them count.
     """
-    given = params.at(0)
-    texts = [] if given is None else read_list(given)
+    texts = params.list(0)
     if len(texts) > MAX_ADDRESSES:
         raise invalid_params(f"Too many inputs provided; max {MAX_ADDRESSES}")
     addresses = frozenset(read_pubkey(text) for text in texts)
     tip = node.tip
     return [
-        {
-            "slot": block.slot,
-            "prioritizationFee": _lowest(node.entries_in(block.slot), addresses),
-        }
+        {"slot": block.slot, "prioritizationFee": _lowest(entries, addresses)}
         for block in node.chain.blocks.after(tip.height - MAX_HASH_AGE, tip.height)
+        if (entries := node.entries_in(block.slot))
     ]
 
 

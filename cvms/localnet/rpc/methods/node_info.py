@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
+from solders.hash import Hash
 
-from solders.pubkey import Pubkey
-
+from cvms.errors import RpcError
 from cvms.localnet.ledger.chain import LocalnetChain
-from cvms.localnet.ledger.genesis import faucet_keypair
 from cvms.localnet.node.node import Node
-from cvms.localnet.rpc.call.params import Params, read_hash
-from cvms.localnet.rpc.call.rpc_errors import node_behind
+from cvms.localnet.rpc.call.params import Params, read_key
+from cvms.localnet.rpc.call.rpc_errors import NO_SNAPSHOT, node_behind
 from cvms.localnet.rpc.call.view import API_VERSION, open_view
 from cvms.localnet.rpc.methods.simulate_transaction import latest_blockhash
 from cvms.localnet.types import Block, Json
@@ -18,8 +16,8 @@ from cvms.localnet.types import Block, Json
 HEALTHY_LAG = 128
 """Slots by which a healthy node may be behind (`--health-check-slot-distance`)."""
 
-FEATURE_SET = 3640012085
-"""Clients expect a number here, and do not compare it."""
+FEATURE_SET = 565236538
+"""That of Agave 4.2.2. Clients expect a number here, and do not compare it."""
 
 
 def get_health(node: Node, params: Params) -> Json:
@@ -29,29 +27,23 @@ def get_health(node: Node, params: Params) -> Json:
 
 
 def get_version(node: Node, params: Params) -> Json:
-    return {
-        "solana-core": API_VERSION,
-        "feature-set": FEATURE_SET,
-        "cvms-localnet": version("cvms"),
-    }
+    return {"solana-core": API_VERSION, "feature-set": FEATURE_SET}
 
 
 def get_genesis_hash(node: Node, params: Params) -> Json:
     return str(node.chain.genesis_hash)
 
 
-def get_identity(node: Node, params: Params) -> Json:
-    return {"identity": str(_identity(node.chain))}
+def get_highest_snapshot_slot(node: Node, params: Params) -> Json:
+    raise RpcError(NO_SNAPSHOT, "No snapshot")
 
 
-def get_slot_leader(node: Node, params: Params) -> Json:
-    open_view(node, params.options(0))
-    return str(_identity(node.chain))
+def get_max_retransmit_slot(node: Node, params: Params) -> Json:
+    return 0  # a single validator has nobody to retransmit to
 
 
-def _identity(chain: LocalnetChain) -> Pubkey:
-    """Return the identity of the only validator: the ledger's only keypair."""
-    return faucet_keypair(chain.ledger).pubkey()
+def get_max_shred_insert_slot(node: Node, params: Params) -> Json:
+    return node.tip.slot
 
 
 def get_slot(node: Node, params: Params) -> Json:
@@ -105,6 +97,6 @@ def get_latest_blockhash(node: Node, params: Params) -> Json:
 
 
 def is_blockhash_valid(node: Node, params: Params) -> Json:
-    blockhash = read_hash(params.required(0))
+    blockhash = read_key(Hash, params.text(0), error="{}")
     view = open_view(node, params.options(1))
     return view.with_context(node.chain.blocks.accepts(blockhash, bank=view.block))

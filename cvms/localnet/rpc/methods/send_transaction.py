@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 from solders.compute_budget import set_compute_unit_limit
+from solders.hash import Hash
 from solders.instruction import Instruction
 from solders.message import Message
 from solders.pubkey import Pubkey
@@ -17,15 +18,16 @@ from cvms.localnet.ledger.chain import TransactionRefused
 from cvms.localnet.ledger.genesis import faucet_keypair
 from cvms.localnet.node.faults import ConnectionCut
 from cvms.localnet.node.node import Node
-from cvms.localnet.rpc.call.params import Params
-from cvms.localnet.rpc.call.rpc_errors import (
-    INVALID_REQUEST,
-    preflight_failure,
-    signature_verification_failure,
-)
+from cvms.localnet.rpc.call.params import CallOptions, Params, read_key
+from cvms.localnet.rpc.call.rpc_errors import INTERNAL_ERROR, preflight_failure
 from cvms.localnet.rpc.call.view import View, open_view
 from cvms.localnet.rpc.encoding.wire import read_message, read_transaction
-from cvms.localnet.rpc.methods.simulate_transaction import outcome_result, refused_result
+from cvms.localnet.rpc.methods.node_info import get_health
+from cvms.localnet.rpc.methods.simulate_transaction import (
+    Simulation,
+    load_sanitized_keys,
+    simulate,
+)
 from cvms.localnet.types import Commitment, Json
 from cvms.localnet.vm.message import is_signed
 from cvms.localnet.vm.transaction_errors import error_text
@@ -37,13 +39,14 @@ def send_transaction(node: Node, params: Params) -> Json:
     As on a validator, an invalid transaction that was sent with `skipPreflight` is dropped
     without an error.
     """
-    text, config = params.text(0), params.options(1)
-    transaction = read_transaction(text, config.text("encoding", "base58"))
-    if not config.flag("skipPreflight"):
-        if not is_signed(transaction):
-            raise signature_verification_failure()
-        level = Params([{**config.fields, "commitment": config.fields.get("preflightCommitment")}])
-        _preflight(open_view(node, level.options(0)), transaction)
+    config = params.options(1)
+    transaction = read_transaction(params.text(0), config.text("encoding", "base58"))
+    skips = config.flag("skipPreflight")
+    level = "processed" if skips else config.fields.get("preflightCommitment")
+    view = open_view(node, CallOptions({**config.fields, "commitment": level}))
+    load_sanitized_keys(view, transaction)
+    if not skips:
+        _preflight(view, transaction)
     return submit(node, transaction)
 
 
@@ -53,8 +56,6 @@ def submit(node: Node, transaction: VersionedTransaction) -> str:
     Raises ConnectionCut if a fault loses the reply.
     """
     signature = str(transaction.signatures[0])
-    for observer in node.chain.observers:
-        observer.received(signature)
     faults, sends = node.faults, node.faults.sends
     if not faults.happens(sends.drop):
         if faults.happens(sends.late):
@@ -68,18 +69,21 @@ def submit(node: Node, transaction: VersionedTransaction) -> str:
 
 
 def _preflight(view: View, transaction: VersionedTransaction) -> None:
-    try:
-        view.chain.check(transaction, bank=view.block, tip=view.node.tip)
-        outcome = view.chain.simulate(transaction, at=view.block)
-    except TransactionRefused as refused:
-        raise preflight_failure(error_text(refused.err), refused_result(refused)) from None
-    if outcome.err is not None:
-        raise preflight_failure(error_text(outcome.err), outcome_result(view.node, outcome))
+    """Raise RpcError if a transaction is not signed, the node is late, or its simulation fails."""
+    if is_signed(transaction):
+        get_health(view.node, Params([]))
+        simulation = simulate(view, transaction)
+    else:
+        simulation = Simulation("SignatureFailure")
+    if simulation.err is not None:
+        raise preflight_failure(error_text(simulation.err), simulation.as_json(view.node))
 
 
 def request_airdrop(node: Node, params: Params) -> Json:
     """Transfer lamports from the faucet. Each request makes another transaction."""
     recipient, lamports = params.pubkey(0), params.integer(1)
+    if (blockhash := params.options(2).fields.get("recentBlockhash")) is not None:
+        read_key(Hash, blockhash)
     chain = node.chain
     block = chain.bank(Commitment.PROCESSED)
     faucet = faucet_keypair(chain.ledger)
@@ -96,7 +100,7 @@ def request_airdrop(node: Node, params: Params) -> Json:
             if entry.err is None:
                 return entry.signature
             break
-    raise RpcError(INVALID_REQUEST, "airdrop request failed")
+    raise RpcError(INTERNAL_ERROR, "Internal error")
 
 
 def _airdrop(faucet: Pubkey, recipient: Pubkey, lamports: int, repeat: int) -> list[Instruction]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from solders.account import Account
 from solders.pubkey import Pubkey
-from solders.token.state import Mint, TokenAccount
+from solders.token.state import TokenAccount
 
 from cvms.localnet.node.node import Node
 from cvms.localnet.rpc.call.params import Params, read_pubkey
@@ -25,20 +25,24 @@ def get_token_account_balance(node: Node, params: Params) -> Json:
     token = token_account(_existing(view, key))
     if token is None:
         raise invalid_params("Invalid param: not a Token account")
-    return view.with_context(ui_amount(token.amount, _mint(view, token.mint).decimals))
+    return view.with_context(ui_amount(token.amount, _mint(view, token.mint)[1]))
 
 
 def get_token_supply(node: Node, params: Params) -> Json:
     key = params.pubkey(0)
     view = open_view(node, params.options(1))
-    mint = _mint(view, key)
+    account = _existing(view, key)
+    if account.owner not in TOKEN_PROGRAMS:
+        raise invalid_params("Invalid param: not a Token mint")
+    if (mint := token_mint(account)) is None:
+        raise invalid_params("Invalid param: mint could not be unpacked")
     return view.with_context(ui_amount(mint.supply, mint.decimals))
 
 
 def get_token_largest_accounts(node: Node, params: Params) -> Json:
     key = params.pubkey(0)
     view = open_view(node, params.options(1))
-    decimals = _mint(view, key).decimals
+    _, decimals = _mint(view, key)
     holders = [(address, token.amount) for address, _, token in _all(view) if token.mint == key]
     holders.sort(key=lambda item: item[1], reverse=True)
     return view.with_context(
@@ -61,24 +65,22 @@ def get_token_accounts_by_delegate(node: Node, params: Params) -> Json:
 
 def _find(node: Node, params: Params, wanted: Callable[[TokenAccount], bool]) -> Json:
     """Return the accepted token accounts of `[key, {mint} | {programId}, config?]`."""
-    scope, config = params.options(1).fields, params.options(2)
+    [(scope, text)] = params.at(1).items()
+    given, config = read_pubkey(text), params.options(2)
     view = open_view(node, config)
     shape = read_format(config)
-    mint, program = scope.get("mint"), scope.get("programId")
-    if mint is not None:
-        only_mint = read_pubkey(mint)
-        _mint(view, only_mint)
-        found = [item for item in _all(view) if item[2].mint == only_mint]
-    elif program is not None:
-        only_program = read_pubkey(program)
-        if only_program not in TOKEN_PROGRAMS:
-            raise invalid_params("Invalid param: unrecognized Token program id")
-        found = [item for item in _all(view) if item[1].owner == only_program]
+    if scope == "mint":
+        program, _ = _mint(view, given)
+        if program not in TOKEN_PROGRAMS:
+            raise invalid_params("Invalid param: not a Token mint")
+        found = [item for item in _all(view) if item[2].mint == given]
+    elif given in TOKEN_PROGRAMS:
+        found = [item for item in _all(view) if item[1].owner == given]
     else:
-        raise invalid_params("Invalid params: expected `mint` or `programId`.")
+        raise invalid_params("Invalid param: unrecognized Token program id")
     return view.with_context(
         [
-            {"pubkey": str(address), "account": shape.render(view, account)}
+            {"pubkey": str(address), "account": shape.render(view, address, account)}
             for address, account, token in found
             if wanted(token)
         ]
@@ -99,11 +101,11 @@ def _existing(view: View, key: Pubkey) -> Account:
     return account
 
 
-def _mint(view: View, key: Pubkey) -> Mint:
+def _mint(view: View, key: Pubkey) -> tuple[Pubkey, int]:
+    """Return the token program of a mint, and its decimals."""
     account = view.account(key)
     if account is None:
         raise invalid_params("Invalid param: could not find mint")
-    mint = token_mint(account)
-    if mint is None:
-        raise invalid_params("Invalid param: not a Token mint")
-    return mint
+    if (mint := token_mint(account)) is None:
+        raise invalid_params("Invalid param: Token mint could not be unpacked")
+    return account.owner, mint.decimals

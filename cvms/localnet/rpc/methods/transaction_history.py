@@ -6,9 +6,13 @@ from cvms.errors import RpcError
 from cvms.localnet.ledger.recent_blocks import STATUS_AGE
 from cvms.localnet.node.node import Node
 from cvms.localnet.rpc.call.params import CallOptions, Params, read_signature
-from cvms.localnet.rpc.call.rpc_errors import INVALID_PARAMS, invalid_params
+from cvms.localnet.rpc.call.rpc_errors import (
+    INVALID_PARAMS,
+    filter_transaction_not_found,
+    invalid_params,
+)
 from cvms.localnet.rpc.call.view import View, open_view
-from cvms.localnet.rpc.encoding.transaction_encoding import read_transaction_format
+from cvms.localnet.rpc.encoding.transaction_encoding import memo, read_transaction_format
 from cvms.localnet.types import Commitment, Entry, Json
 
 MAX_STATUSES = 256
@@ -17,22 +21,27 @@ MAX_SIGNATURES = 1000
 
 def confirmed_view(node: Node, config: CallOptions) -> View:
     """Open a view for history, which needs at least `confirmed`. Raises RpcError below."""
-    view = open_view(node, config)
+    require_confirmed(config)
+    return open_view(node, config)
+
+
+def require_confirmed(config: CallOptions) -> None:
     if config.commitment() is Commitment.PROCESSED:
         raise RpcError(INVALID_PARAMS, "Method does not support commitment below `confirmed`")
-    return view
 
 
 def get_transaction(node: Node, params: Params) -> Json:
-    signature, given = str(read_signature(params.required(0))), params.at(1)
-    # Old clients send the encoding alone.
-    config = CallOptions({"encoding": given}) if isinstance(given, str) else params.options(1)
+    signature, config = str(read_signature(params.text(0))), params.options(1)
     view = confirmed_view(node, config)
-    shape = read_transaction_format(config)
     entry = node.entry(signature)
     if entry is None or entry.slot > view.block.slot or node.fails_to_find(entry):
         return None
-    return {"slot": entry.slot, "blockTime": _block_time(node, entry.slot)} | shape.render(entry)
+    return {
+        "slot": entry.slot,
+        "transactionIndex": entry.index,
+        "blockTime": _block_time(node, entry.slot),
+        **read_transaction_format(config).render(entry),
+    }
 
 
 def _block_time(node: Node, slot: int) -> int | None:
@@ -70,25 +79,28 @@ def _status(node: Node, signature: str, *, search: bool) -> Json:
 
 
 def get_signatures_for_address(node: Node, params: Params) -> Json:
-    """Return signatures, newest first.
-
-    An unknown `before` gives an empty list. An unknown `until` is ignored.
-    """
+    """Return signatures, newest first. Raises RpcError for an unknown `before` or `until`."""
     address, config = params.pubkey(0), params.options(1)
-    limit = config.slot("limit")
+    cursors = [
+        (name, str(read_signature(given)))
+        for name in ("before", "until")
+        if (given := config.fields.get(name)) is not None
+    ]
+    limit = config.number("limit")
     limit = MAX_SIGNATURES if limit is None else limit
     if not 1 <= limit <= MAX_SIGNATURES:
         raise invalid_params(f"Invalid limit; max {MAX_SIGNATURES}")
     view = confirmed_view(node, config)
-    below = (view.block.slot + 1, 0)
-    if (before := config.fields.get("before")) is not None:
-        position = node.position(str(read_signature(before)))
-        if position is None:
+    known: dict[str, tuple[int, int]] = {}
+    for name, signature in cursors:
+        position = node.position(signature)
+        if position is not None and position[0] <= view.block.slot:
+            known[name] = position
+        elif node.faults.history.unknown_cursor == "error":
+            raise filter_transaction_not_found(signature)
+        elif node.faults.history.unknown_cursor == "empty":
             return []
-        below = min(below, position)
-    above = (-1, 0)
-    if (until := config.fields.get("until")) is not None:
-        above = node.position(str(read_signature(until))) or above
+    below, above = known.get("before", (view.block.slot + 1, 0)), known.get("until", (-1, 0))
     found = node.mentioning(address, below=below, above=above, limit=limit)
     return [_signature_info(node, entry) for entry in found]
 
@@ -100,7 +112,8 @@ def _signature_info(node: Node, entry: Entry) -> Json:
         "signature": entry.signature,
         "slot": entry.slot,
         "err": entry.err,
-        "memo": None,
+        "memo": memo(entry),
         "blockTime": block.time,
         "confirmationStatus": node.reached(block),
+        "transactionIndex": entry.index,
     }

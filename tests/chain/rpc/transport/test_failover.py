@@ -309,14 +309,21 @@ async def test_each_nodes_own_answer_can_be_seen() -> None:
     assert [each.ok for each in replies] == [True, False, False]
 
 
-async def test_transactions_are_asked_of_an_endpoint_known_to_be_at_their_slot() -> None:
+async def test_transactions_are_asked_first_of_an_endpoint_known_to_be_at_their_slot() -> None:
     async def knows_nothing(request: Any) -> Reply:
+        order.append("ahead")
         if request["method"] == "getSlot":
             return result(request, 2000)
         return result(request, None)
 
-    async with asked(FakeChain(slot=1995), knows_nothing) as (rpc, [node, _]):
+    async def behind(request: Any) -> Reply:
+        order.append("behind")
+        return await FakeChain(slot=1995)(request)
+
+    order: list[str] = []
+    async with asked(behind, knows_nothing) as (rpc, _):
         await rpc.probe()
+        order.clear()
         found = await rpc.get_transactions(["s"], commitment=CONFIRMED, at_slot=Slot(1999))
         assert found == [None]
-        assert "getTransaction" not in methods(node)
+        assert order[0] == "ahead"

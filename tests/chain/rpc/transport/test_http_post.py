@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -14,6 +14,7 @@ import trio
 
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.rpc.transport import http_post as post_module
+from cvms.chain.rpc.transport.call_state import Call
 from cvms.chain.rpc.transport.endpoint_pool import FAILURES_BEFORE_DOWN
 from cvms.chain.rpc.transport.failover import FailoverTransport, open_transport
 from cvms.errors import ChainTimeout, ChainUnavailable, ConfigurationError, RpcError
@@ -189,7 +190,7 @@ async def test_a_batch_is_sent_in_chunks_and_matched_in_any_order() -> None:
         return Reply(json.dumps(answers[::-1]).encode())
 
     async with nodes(backwards) as [node], transport(node) as rpc:
-        calls: list[tuple[str, Sequence[Any]]] = [("get", [number]) for number in range(250)]
+        calls = [Call("get", [number]) for number in range(250)]
         assert await rpc.batch(calls) == list(range(250))
         assert [len(request) for request in node.requests] == [100, 100, 50]
         assert await rpc.batch([]) == []
@@ -202,7 +203,7 @@ async def test_one_failed_call_of_a_batch_is_a_value_in_its_place() -> None:
         return Reply(json.dumps([good, bad]).encode())
 
     async with nodes(script) as [node], transport(node) as rpc:
-        first, second = await rpc.batch([("a", []), ("b", [])])
+        first, second = await rpc.batch([Call("a", []), Call("b", [])])
         assert isinstance(first, RpcError)
         assert second == 2
 
@@ -215,7 +216,7 @@ async def test_a_batch_without_one_of_its_responses_goes_to_another_endpoint() -
         return Reply(json.dumps([{"id": requests[0]["id"], "result": 1}]).encode())
 
     async with nodes(forgetful, script) as given, transport(*given) as rpc:
-        assert await rpc.batch([("a", []), ("b", [])]) == [1, 1]
+        assert await rpc.batch([Call("a", []), Call("b", [])]) == [1, 1]
 
 
 async def test_a_body_beyond_the_limit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

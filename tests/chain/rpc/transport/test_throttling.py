@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -13,6 +13,7 @@ import trio.testing
 from trio.testing import MockClock
 
 from cvms.chain.rpc.transport.adaptive_rate import FIRST_PAUSE_SECONDS
+from cvms.chain.rpc.transport.call_state import Call
 from cvms.chain.rpc.transport.failover import FailoverTransport, open_transport
 from cvms.errors import ChainUnavailable, RpcError
 from cvms.metrics import Metrics
@@ -56,8 +57,8 @@ async def echo(request: Any) -> Reply:
     return result(request, request["params"][0])
 
 
-def numbered(count: int) -> list[tuple[str, Sequence[Any]]]:
-    return [("get", [number]) for number in range(count)]
+def numbered(count: int) -> list[Call]:
+    return [Call("get", [number]) for number in range(count)]
 
 
 class Meter:
@@ -224,10 +225,10 @@ async def test_a_batch_is_split_until_the_endpoint_accepts_it_and_the_size_is_re
 
 async def test_a_batch_for_another_endpoint_is_cut_to_what_that_one_takes() -> None:
     async with asked(echo, at_most(10)) as (rpc, [first, second]):
-        rpc.pool.all()[1].batch_limit = 10
+        rpc.pool.limit_batch(rpc.pool.all()[1], 10)
         first.script = replying(Reply(b"", status=500))
         assert await rpc.batch(numbered(100)) == list(range(100))
-        assert {len(each) for each in second.requests} == {10}
+        assert max(len(each) for each in second.requests if isinstance(each, list)) == 10
 
 
 async def test_a_single_call_that_is_too_large_is_no_reason_to_split() -> None:

@@ -7,7 +7,14 @@ from typing import Any
 
 import pytest
 
-from cvms.chain.rpc.transport.throttle_errors import is_batch_refused, is_throttled, retry_after
+from cvms.chain.rpc.transport.error_kinds import (
+    ErrorKind,
+    is_batch_refused,
+    is_throttled,
+    kind_of,
+    normalized,
+)
+from cvms.chain.rpc.transport.http_post import retry_after
 from cvms.errors import RpcError
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
@@ -25,6 +32,10 @@ NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
         (-32603, "upstream: HTTP 429"),
         (-32000, "status code: 429"),
         (-32029, "Too many requests, slow down"),
+        (-32005, "You have exceeded the RPS limit of your plan"),
+        (-32000, "capacity exceeded"),
+        (-32090, "no"),
+        (7429, "no"),
     ],
 )
 def test_throttling_is_recognized(code: int, message: str) -> None:
@@ -69,5 +80,36 @@ def test_retry_after_in_seconds_or_as_a_date(value: str, seconds: float) -> None
 
 def test_a_refusal_of_batches_is_recognized() -> None:
     assert is_batch_refused(RpcError(-32600, "Batch size exceeds the maximum of 10"))
+    assert is_batch_refused(RpcError(-32403, "Forbidden"))
+    assert is_batch_refused(RpcError(7701, "no"))
+    assert is_batch_refused(RpcError(-32000, "batch requests are not enabled for this key"))
     assert not is_batch_refused(RpcError(-32600, "Invalid request"))
     assert not is_batch_refused(RpcError(-32602, "batch"))
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "kind"),
+    [
+        (-32602, "Invalid params", ErrorKind.ANSWER),
+        (-32002, "Transaction simulation failed: rate limit", ErrorKind.ANSWER),
+        (-32015, "Transaction version (1) is not supported", ErrorKind.ANSWER),
+        (-32007, "Slot 9 was skipped, or missing due to ledger jump", ErrorKind.NOT_KEPT),
+        (-32011, "Transaction history is not available from this node", ErrorKind.NOT_KEPT),
+        (-32020, "Transaction abc not found", ErrorKind.NOT_KEPT),
+        (-32016, "Minimum context slot has not been reached", ErrorKind.BEHIND),
+        (-32603, "Internal error: Minimum context slot has not been reached", ErrorKind.BEHIND),
+        (-32005, "Node is behind by 42 slots", ErrorKind.BEHIND),
+        (-32005, "exceeded the RPS limit", ErrorKind.THROTTLED),
+        (-32603, "Internal error", ErrorKind.FAULT),
+        (-32601, "Method not found", ErrorKind.FAULT),
+        (-32010, "excluded from account secondary indexes", ErrorKind.FAULT),
+        (-32012, "Scan aborted", ErrorKind.FAULT),
+        (-32019, "Failed to query long-term storage", ErrorKind.FAULT),
+        (-32000, "upstream unavailable", ErrorKind.FAULT),
+        (12345, "a code that nobody knows", ErrorKind.FAULT),
+    ],
+)
+def test_an_error_says_whether_another_endpoint_could_do_better(
+    code: int, message: str, kind: ErrorKind
+) -> None:
+    assert kind_of(normalized(RpcError(code, message))) is kind

@@ -1,6 +1,6 @@
 """Server forker: starts `cvms serve` fast, by forking a process that has imported everything.
 
-    python -m tests.scenario.server_forker
+    python -m tests.harness.server_forker
 
 It reads one JSON object {"environ", "folder"} for each start from standard input, and writes
 "started PID" and "ended PID STATUS" to standard output. The children are ordinary processes, which

@@ -1,0 +1,39 @@
+"""The settings and the resources of a service under test."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from solders.keypair import Keypair
+
+from cvms.config.loader import load_programs
+from cvms.config.settings import Config, Rates
+from cvms.nursery.channels.status_board import StatusBoard
+from cvms.nursery.wiring.resources import Resources, open_resources
+
+NOWHERE = "http://127.0.0.1:1"  # nothing listens on port 1: refused at once
+UNLIMITED = Rates(address=None, sensitive=None, owner=None, everybody=None)
+
+
+def config_for_tests(database_url: str, **settings: Any) -> Config:
+    """Return settings with any free port and no rate limits, and no chain unless one is given."""
+    defaults: dict[str, Any] = {
+        "operator": Keypair(),
+        "database_url": database_url,
+        "programs": load_programs({}),
+        "port": 0,
+        "rpc_urls": (NOWHERE,),
+        "ws_urls": (NOWHERE.replace("http", "ws"),),
+        "rates": UNLIMITED,
+    }
+    return Config(**(defaults | settings))
+
+
+@asynccontextmanager
+async def open_prepared_resources(config: Config) -> AsyncIterator[Resources]:
+    """Open the resources of a process, with the schema applied."""
+    async with open_resources(config, board=StatusBoard()) as resources:
+        await resources.database.prepare()
+        yield resources

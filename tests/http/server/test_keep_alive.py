@@ -1,0 +1,99 @@
+"""A response says whether its connection stays open, and the service does what it says."""
+
+from __future__ import annotations
+
+import h11
+import pytest
+import trio
+import trio.testing
+
+from tests.harness.service import Service
+
+LARGE = 100_000  # above the limit of a body
+
+Reply = tuple[int, bool]
+"""The status, and whether the response says that it is the connection's last."""
+
+
+async def exchange(stream: trio.SocketStream, request: bytes) -> Reply:
+    """Send a request, and read the response to its end."""
+    await stream.send_all(request)
+    parser = h11.Connection(h11.CLIENT)
+    parser.send(h11.Request(method="POST", target="/", headers=[("Host", "localhost")]))
+    status, closes = 0, False
+    with trio.fail_after(10):
+        while not isinstance(event := parser.next_event(), h11.EndOfMessage):
+            if isinstance(event, h11.Response):
+                status, closes = event.status_code, (b"connection", b"close") in event.headers
+            elif event is h11.NEED_DATA:
+                parser.receive_data(await stream.receive_some())
+    return status, closes
+
+
+def post(path: str, body: bytes, *, length: int | None = None, content: str = "json") -> bytes:
+    """Return a request of which only `body` is sent, whatever length it announces."""
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/{content}\r\n"
+    announced = len(body) if length is None else length
+    return f"{head}Content-Length: {announced}\r\n\r\n".encode() + body
+
+
+async def is_closed(stream: trio.SocketStream) -> bool:
+    with trio.fail_after(10):
+        return await stream.receive_some() == b""
+
+
+UNREAD = {
+    "too large": (413, post("/api/auth/nonce", b"{", length=LARGE)),
+    "no JSON": (415, post("/api/auth/nonce", b"{", length=9, content="x-tar")),
+    "no route": (404, post("/api/nothing", b"{", length=9)),
+    "not its method": (405, post("/api/vault/tvl", b"{", length=9)),
+}
+
+
+@pytest.mark.parametrize("name", UNREAD)
+async def test_an_answer_before_the_end_of_the_body_is_the_last(
+    service: Service, name: str
+) -> None:
+    status, request = UNREAD[name]
+    async with await trio.open_tcp_stream("127.0.0.1", service.port) as stream:
+        assert await exchange(stream, request) == (status, True)
+        assert await is_closed(stream)
+
+
+async def test_after_any_other_answer_the_connection_stays_open(service: Service) -> None:
+    requests = {
+        b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n": 200,
+        b"GET /api/nothing HTTP/1.1\r\nHost: localhost\r\n\r\n": 404,
+        b"OPTIONS /api/vault/tvl HTTP/1.1\r\nHost: localhost\r\n\r\n": 200,
+        post("/api/nothing", b"{}"): 404,
+        post("/api/auth/nonce", b"{}"): 400,
+        post("/api/auth/nonce", b"{}", content="x-tar"): 415,
+    }
+    async with await trio.open_tcp_stream("127.0.0.1", service.port) as stream:
+        for request, status in [*requests.items()] * 3:
+            assert await exchange(stream, request) == (status, False), request
+
+
+async def test_the_last_answer_of_a_service_that_shuts_down_says_so(service: Service) -> None:
+    entered, release = trio.Event(), trio.Event()
+
+    async def hold() -> str:
+        entered.set()
+        await release.wait()
+        return "answered"
+
+    async def shut_down() -> None:
+        await entered.wait()
+        service.shutdown.set()
+        await trio.testing.wait_all_tasks_blocked()
+        release.set()
+
+    service.app.add_url_rule("/hold", "hold", hold)
+    async with (
+        await trio.open_tcp_stream("127.0.0.1", service.port) as stream,
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(shut_down)
+        request = b"GET /hold HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        assert await exchange(stream, request) == (200, True)
+        assert await is_closed(stream)
