@@ -34,7 +34,7 @@ from cvms.config.loader import load_programs
 from cvms.dev.chain_setup import bundled_programs
 from cvms.dev.localnet import prepare
 from cvms.dev.postgres import embedded_postgres
-from tests.acceptance.processes import cvms, free_port, until_ready
+from tests.harness.processes import cvms, free_port, until_ready
 from tests.scenario.wallets import Wallets
 
 OWNERS = 100

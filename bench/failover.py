@@ -23,7 +23,7 @@ import trio
 
 from cvms.dev.postgres import embedded_postgres
 from tests.acceptance.conftest import localnet_arguments
-from tests.acceptance.processes import Command, cvms, free_port, until_ready
+from tests.harness.processes import Command, cvms, free_port, until_ready
 
 WANTED_SECONDS = 5.0
 LEADING = """

@@ -9,17 +9,12 @@ import structlog
 import trio
 from solders.keypair import Keypair
 
-from cvms.chain.rpc.rpc_client import open_rpc
 from cvms.config.loader import load_programs
 from cvms.config.settings import Config, Rates
-from cvms.http import create_app, serve_http
-from cvms.metrics import Metrics
-from cvms.nursery.channels.hub import Hub
+from cvms.http import serve_http
 from cvms.nursery.channels.status_board import StatusBoard
-from cvms.nursery.channels.wakeups import SubmitWakeup
-from cvms.store.postgres.database import open_database
-from cvms.store.redis.balance_cache import balance_cache
-from cvms.store.redis.redis_client import open_redis
+from cvms.nursery.wiring.front_end import build_front_end
+from cvms.nursery.wiring.resources import open_resources
 
 SERVE = "from bench.serve import main; main()"
 NOWHERE = "http://127.0.0.1:1"
@@ -32,34 +27,22 @@ def main() -> None:
 
 async def serve(database_url: str, redis_url: str) -> None:
     """Serve until standard input ends."""
-    programs, operator, metrics, shutdown = load_programs({}), Keypair(), Metrics(), trio.Event()
     config = Config(
-        operator=operator,
+        operator=Keypair(),
         database_url=database_url,
-        programs=programs,
+        redis_url=redis_url or None,
+        programs=load_programs({}),
         port=0,
         rpc_urls=(NOWHERE,),
         rates=Rates(address=None, sensitive=None, owner=None, everybody=None),
     )
+    shutdown = trio.Event()
     async with (
-        open_database(database_url) as database,
-        open_rpc([NOWHERE]) as rpc,
-        open_redis(redis_url or None) as redis,
+        open_resources(config, board=StatusBoard()) as resources,
         trio.open_nursery() as nursery,
     ):
-        await database.prepare()
-        app = create_app(
-            config=config,
-            database=database,
-            rpc=rpc,
-            programs=programs,
-            operator=operator,
-            hub=Hub(),
-            submit_wake=SubmitWakeup(),
-            board=StatusBoard(),
-            cache=balance_cache(redis, ttl=config.cache_ttl),
-            metrics=metrics,
-        )
+        await resources.database.prepare()
+        app = build_front_end(resources)
 
         async def until_shut(task_status: trio.TaskStatus[str]) -> None:
             await serve_http(app, config=config, shutdown=shutdown, task_status=task_status)

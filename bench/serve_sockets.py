@@ -10,19 +10,14 @@ import trio
 from solders.keypair import Keypair
 
 from bench.serve import NOWHERE
-from cvms.chain.rpc.rpc_client import open_rpc
 from cvms.config.loader import load_programs
 from cvms.config.settings import Config, Rates
-from cvms.http import create_app, serve_http
-from cvms.http.websocket.endpoint import WebSocketLimits
-from cvms.metrics import Metrics
-from cvms.nursery.channels.hub import Hub
+from cvms.http import serve_http
+from cvms.http.websocket.client_session import WebSocketLimits
 from cvms.nursery.channels.status_board import StatusBoard
-from cvms.nursery.channels.wakeups import OutboxWakeup, SubmitWakeup
-from cvms.nursery.delivery.broadcaster import Broadcaster
-from cvms.store.messaging.outbox_notifier import PostgresOutboxNotifier
-from cvms.store.postgres.database import open_database
-from cvms.store.redis.balance_cache import NoCache
+from cvms.nursery.wiring.front_end import build_front_end
+from cvms.nursery.wiring.replica_tasks import build_broadcaster
+from cvms.nursery.wiring.resources import open_resources
 
 SERVE = "from bench.serve_sockets import main; main()"
 
@@ -42,34 +37,15 @@ async def serve(database_url: str) -> None:
         rpc_urls=(NOWHERE,),
         rates=Rates(address=None, sensitive=None, owner=None, everybody=None),
     )
-    hub, board, shutdown = Hub(), StatusBoard(), trio.Event()
+    shutdown = trio.Event()
     async with (
-        open_database(database_url) as database,
-        open_rpc([NOWHERE]) as rpc,
+        open_resources(config, board=StatusBoard()) as resources,
         trio.open_nursery() as nursery,
     ):
-        await database.prepare()
-        app = create_app(
-            config=config,
-            database=database,
-            rpc=rpc,
-            programs=config.programs,
-            operator=config.operator,
-            hub=hub,
-            submit_wake=SubmitWakeup(),
-            board=board,
-            cache=NoCache(),
-            metrics=Metrics(),
-            websocket_limits=WebSocketLimits(connections_per_ip=100_000),
-        )
-        broadcaster = Broadcaster(
-            database=database,
-            hub=hub,
-            wake=OutboxWakeup(),
-            notifier=PostgresOutboxNotifier(database),
-            board=board,
-        )
-        nursery.start_soon(broadcaster.run)
+        await resources.database.prepare()
+        limits = WebSocketLimits(connections_per_ip=100_000)
+        app = build_front_end(resources, websocket_limits=limits)
+        nursery.start_soon(build_broadcaster(resources).run)
 
         async def until_shut(task_status: trio.TaskStatus[str]) -> None:
             await serve_http(app, config=config, shutdown=shutdown, task_status=task_status)

@@ -16,6 +16,7 @@ from pathlib import Path
 import trio
 from solders.keypair import Keypair
 from solders.message import MessageV0
+from solders.pubkey import Pubkey
 from solders.system_program import TransferParams, transfer
 from solders.transaction import VersionedTransaction
 
@@ -58,6 +59,7 @@ async def measure(url: str, count: int) -> None:
                 database=database,
                 rpc=rpc,
                 programs=load_programs({}),
+                operator=Pubkey.default(),
                 wake=SubmitWakeup(),
                 outbox_wake=OutboxWakeup(),
                 board=StatusBoard(),

@@ -21,6 +21,7 @@ from tests.provider_proxy.fault import (
     CallFault,
     Fault,
     HttpReply,
+    PubSubFault,
     RequestFault,
     SomeFault,
     error_of,
@@ -49,10 +50,17 @@ class Provider:
         """Return how often faults of this kind have happened."""
         return sum(each.struck for each in self.faults if isinstance(each, kind))
 
+    def add(self, *faults: Fault) -> None:
+        """Begin faults. Those of PubSub begin with new connections."""
+        self.faults += faults
+        if any(isinstance(each, PubSubFault) for each in faults):
+            self.pubsub.cut()
+
     def clear(self) -> None:
         """End all faults, and the PubSub connections that had them."""
+        if any(isinstance(each, PubSubFault) for each in self.faults):
+            self.pubsub.cut()
         self.faults.clear()
-        self.pubsub.cut()
 
 
 async def serve_provider(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from tests.provider_proxy.fault import Call, Fault, HttpReply, RequestFault
 
@@ -74,7 +75,7 @@ class Slow(Fault):
     seconds: float = field(default=0.5)
 
 
-BATCH_REFUSALS = (
+BATCH_REFUSALS: tuple[dict[str, Any], ...] = (
     {"status": 403, "message": "Batch requests are not available on the free tier"},
     {"status": 400, "message": "Batch requests are not supported"},
     {"status": 413, "message": "Request entity too large"},

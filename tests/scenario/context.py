@@ -20,6 +20,7 @@ from cvms.dev.chain_setup import bundled_programs, local_yield_sources
 from cvms.dev.localnet import prepare
 from cvms.localnet.ledger.chain import LocalnetChain
 from tests.harness.processes import Server, ServerForker, free_port
+from tests.provider_proxy import Provider, serve_provider
 
 TIMING = localnet.Timing(slot_seconds=0.05, confirmed_lag=1, finalized_lag=8)
 
@@ -30,6 +31,8 @@ class ScenarioContext:
 
     nodes: tuple[localnet.Running, ...]
     """Nodes of one chain, all of which the service may ask."""
+    providers: tuple[Provider, ...]
+    """The proxies through which it asks them, if any."""
     programs: Programs
     operator: Keypair
     database_url: str
@@ -42,9 +45,18 @@ class ScenarioContext:
 
 @asynccontextmanager
 async def scenario_context(
-    forker: ServerForker, folder: Path, database_url: str, *, timing: localnet.Timing = TIMING
+    forker: ServerForker,
+    folder: Path,
+    database_url: str,
+    *,
+    timing: localnet.Timing = TIMING,
+    endpoints: int = 2,
+    providers: bool = False,
 ) -> AsyncIterator[ScenarioContext]:
-    """Start a chain with the programs deployed, and prepare a server without starting it."""
+    """Start a chain with the programs deployed, and prepare a server without starting it.
+
+    The server has so many endpoints, each a node of its own, with `providers` behind a proxy.
+    """
     programs, operator = load_programs({}), Keypair()
     keypair = folder / "operator.json"
     keypair.write_text(json.dumps(list(bytes(operator))))
@@ -59,12 +71,21 @@ async def scenario_context(
             )
         )
         await prepare(running, programs, operator)
-        other: localnet.Running = await nursery.start(localnet.serve_node, running.chain)
+        nodes = [running]
+        for _ in range(endpoints - 1):
+            nodes.append(await nursery.start(localnet.serve_node, running.chain))
+        proxies: list[Provider] = [
+            await nursery.start(serve_provider, node.rpc_url, node.ws_url)
+            for node in nodes
+            if providers
+        ]
         environ = {
             "PORT": str(free_port()),
             "DATABASE_URL": database_url,
-            "SOLANA_RPC_URL": f"{running.rpc_url},{other.rpc_url}",
-            "SOLANA_WS_URL": f"{running.ws_url},{other.ws_url}",
+            "SOLANA_RPC_URL": ",".join(
+                [each.url for each in proxies] or [each.rpc_url for each in nodes]
+            ),
+            "SOLANA_WS_URL": ",".join(each.ws_url for each in proxies or nodes),
             "DEPLOYER_KEYPAIR_PATH": str(keypair),
             "YIELD_SOURCES": local_yield_sources(programs, operator.pubkey()),
             "RECONCILIATION_INTERVAL_SECONDS": "1",
@@ -74,7 +95,9 @@ async def scenario_context(
         }
         server = Server(forker, folder, environ)
         try:
-            yield ScenarioContext((running, other), programs, operator, database_url, server)
+            yield ScenarioContext(
+                tuple(nodes), tuple(proxies), programs, operator, database_url, server
+            )
         finally:
             await server.close()
         nursery.cancel_scope.cancel()

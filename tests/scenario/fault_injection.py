@@ -16,6 +16,8 @@ from cvms.localnet import Running
 from cvms.localnet.ledger.chain import LocalnetChain
 from cvms.localnet.node.faults import Cut, Fail, Garble, Hang, Slow, TooManyRequests
 from cvms.localnet.types import Commitment, Entry
+from tests.provider_proxy import Provider
+from tests.provider_proxy.drawn_faults import DRAWS
 
 MAX_PAUSE_SECONDS = 0.2
 """Between two faults."""
@@ -34,7 +36,9 @@ class FaultInjector:
     database_url: str
     rng: random.Random
     kinds: Sequence[str] = ()
-    """Names in FAULTS. Empty for all of them."""
+    """Names in FAULTS, and with providers in DRAWS. Empty for all of FAULTS."""
+    providers: Sequence[Provider] = ()
+    longest: float = MAX_FAULT_SECONDS
     drop_rate: float = 0.0
     """Share of notifications that is lost throughout."""
     blackout_seconds: float = 0.0
@@ -59,9 +63,11 @@ class FaultInjector:
     async def inject(self, name: str) -> None:
         """Begin a fault, and end it after a random time."""
         self.injected[name] += 1
-        node = self.rng.choice(self.nodes)
-        FAULTS[name](self, node)
-        await trio.sleep(self.rng.random() * MAX_FAULT_SECONDS)
+        if name in DRAWS:
+            self.rng.choice(self.providers).add(*DRAWS[name](self.rng))
+        else:
+            FAULTS[name](self, self.rng.choice(self.nodes))
+        await trio.sleep(self.rng.random() * self.longest)
         self.reset()
 
     def reset(self) -> None:
@@ -74,6 +80,8 @@ class FaultInjector:
         """End all faults."""
         for node in self.nodes:
             node.faults.clear()
+        for provider in self.providers:
+            provider.clear()
         if self.injected["refuse_database"]:
             self._allow_connections(True)
 

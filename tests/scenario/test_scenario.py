@@ -13,6 +13,7 @@ import pytest
 
 from cvms.localnet import Timing
 from tests.harness.processes import ServerForker
+from tests.provider_proxy.drawn_faults import DRAWS
 from tests.scenario.clients import IGNORE_HTTPX_WARNING
 from tests.scenario.context import TIMING, scenario_context
 from tests.scenario.scenario_runner import Scenario, run_scenario
@@ -22,6 +23,8 @@ REAL_LAGS = Timing(slot_seconds=0.05, confirmed_lag=1, finalized_lag=31)
 """Those of a real chain: passes of the reconciler follow each other faster than finality."""
 REAL_LAGS_EVERY = 8
 """Seeds, of which one has the lags of a real chain."""
+PROVIDER_FAULT_SECONDS = 3.0
+"""Longest time of a provider's fault: rounds of the indexer and passes of the reconciler."""
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings(IGNORE_HTTPX_WARNING)]
 
@@ -41,3 +44,25 @@ async def test_the_database_matches_the_chain(
         outcome = await run_scenario(context, Scenario(seed=seed))
     command = f"make scenario SEEDS={seed}"
     assert not outcome.violations, "\n".join([command, *map(str, outcome.violations)])
+
+
+@pytest.mark.parametrize("seed", seeds(os.environ.get("SCENARIO_SEEDS", DEFAULT_SEEDS)))
+async def test_the_database_matches_the_chain_behind_providers_with_faults(
+    seed: int, forker: ServerForker, database_url: str, tmp_path: Path
+) -> None:
+    """Even seeds have one provider, odd ones two, of which one at a time has faults."""
+    scenario = Scenario(
+        seed=seed,
+        fault_kinds=(*DRAWS, "fork", "lost_sends"),
+        longest_fault=PROVIDER_FAULT_SECONDS,
+        kills=1,
+        heals=True,
+    )
+    timing = REAL_LAGS if seed // 2 % REAL_LAGS_EVERY == 0 else TIMING
+    async with scenario_context(
+        forker, tmp_path, database_url, timing=timing, endpoints=1 + seed % 2, providers=True
+    ) as context:
+        outcome = await run_scenario(context, scenario)
+    command = f"make scenario SEEDS={seed}"
+    faults = f"faults: {dict(outcome.injected)}"
+    assert not outcome.violations, "\n".join([command, faults, *map(str, outcome.violations)])

@@ -97,13 +97,15 @@ class RpcClient:
         return await self._probe.run_once()
 
     async def call(
-        self, method: str, params: Sequence[Any], *, parse: Callable[[Any], Any] = unchecked
+        self,
+        method: str,
+        params: Sequence[Any],
+        *,
+        parse: Callable[[Any], Any] = unchecked,
+        may_lack: bool = False,
     ) -> Any:
-        """Make a read that has no method of its own here, and return its result.
-
-        `parse` raises RpcError for a response of another shape; then other endpoints are asked.
-        """
-        return await self._transport.call(method, params, parse=parse)
+        """Make a read that has no method of its own here. `parse` and `may_lack`: see Call."""
+        return await self._transport.call(method, params, parse=parse, may_lack=may_lack)
 
     async def batch(self, calls: Sequence[Call]) -> list[Any | RpcError]:
         """Make reads in as few requests as possible.
@@ -244,12 +246,11 @@ class RpcClient:
         `before` raises RpcError with TRANSACTION_NOT_FOUND; an older one responds as if it were not
         given, or with an empty list.
         """
-        method = "getSignaturesForAddress"
         options = at(
             commitment, limit=limit, before=before, until=until, minContextSlot=min_context_slot
         )
-        listed: list[SignatureInfo] = await self._transport.call(
-            method,
+        listed: list[SignatureInfo] = await self.call(
+            "getSignaturesForAddress",
             [str(address), options],
             parse=responses.signature_infos,
             may_lack=True,

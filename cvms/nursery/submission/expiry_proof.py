@@ -49,10 +49,14 @@ class _Attempt:
 
 @dataclass(slots=True, eq=False)
 class ExpiryProof:
-    """Decides submissions that are absent. Attempts that prove nothing are repeated ever later."""
+    """Decides submissions that are absent. Attempts that prove nothing are repeated ever later.
+
+    `operator` signs a message always in the same way, so what it pays for lands only once.
+    """
 
     database: Database
     rpc: RpcClient
+    operator: Pubkey
     _attempts: dict[str, _Attempt] = field(default_factory=dict, init=False)
 
     async def resolve(self, rows: Sequence[InFlight], tips: Tips) -> dict[str, Transition]:
@@ -115,7 +119,10 @@ class ExpiryProof:
     async def _twin(self, row: InFlight, wire: bytes) -> Transition | None:
         """Return the transition of a submission whose message landed under another signature."""
         message = VersionedTransaction.from_bytes(wire).message
-        candidates = await self._signed_by(message.account_keys[0], row)
+        fee_payer = message.account_keys[0]
+        if fee_payer == self.operator:
+            return None
+        candidates = await self._signed_by(fee_payer, row)
         messages = await _read_messages(self.rpc, [each.signature for each in candidates])
         for info in candidates:
             if messages.get(info.signature) == bytes(message):

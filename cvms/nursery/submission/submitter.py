@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import structlog
+from solders.pubkey import Pubkey
 
 from cvms.chain.rpc.chain_tips import read_tips
 from cvms.chain.rpc.rpc_client import RpcClient
@@ -52,6 +53,7 @@ class Submitter:
     database: Database
     rpc: RpcClient
     programs: Programs
+    operator: Pubkey
     wake: SubmitWakeup
     outbox_wake: OutboxWakeup
     board: StatusBoard
@@ -64,7 +66,7 @@ class Submitter:
         self._rebroadcaster = Rebroadcaster(
             self.rpc, resend_seconds=self.resend_seconds, metrics=self.metrics
         )
-        self._expiry_proof = ExpiryProof(self.database, self.rpc)
+        self._expiry_proof = ExpiryProof(self.database, self.rpc, operator=self.operator)
 
     async def run(self) -> None:
         """Poll and send until cancelled."""

@@ -102,6 +102,7 @@ def build_submitter(resources: Resources) -> Submitter:
         database=resources.database,
         rpc=resources.rpc,
         programs=resources.programs,
+        operator=resources.config.operator.pubkey(),
         wake=resources.submit_wake,
         outbox_wake=resources.outbox_wake,
         board=resources.board,

@@ -1,0 +1,127 @@
+"""One provider, whose fault never ends: within a minute operators know that the books may be wrong.
+
+`/ready`, the alerts and the metrics say so, each of them by itself.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import trio
+from solders.keypair import Keypair
+
+from tests.harness.processes import COMPONENTS, ServerForker, until_ready
+from tests.provider_proxy.call_faults import ErrorAnswer
+from tests.provider_proxy.fault import Fault
+from tests.provider_proxy.history_faults import (
+    EmptyList,
+    Holes,
+    MissingEntries,
+    NewestMissing,
+    WithoutMeta,
+)
+from tests.provider_proxy.request_faults import HttpRefusal
+from tests.scenario.context import ScenarioContext, connect, scenario_context
+from tests.scenario.wallets import Wallets
+
+pytestmark = pytest.mark.slow
+
+MINUTE = 60.0
+POLL_SECONDS = 0.2
+LIST = "getSignaturesForAddress"
+FAULTS: dict[str, Fault] = {
+    "getProgramAccounts refused by 410": HttpRefusal(methods="getProgramAccounts", status=410),
+    "getProgramAccounts not found": ErrorAnswer(methods="getProgramAccounts"),
+    "getMultipleAccounts refused": HttpRefusal(methods="getMultipleAccounts", status=403),
+    "getTransaction refused": HttpRefusal(methods="getTransaction", status=403),
+    "no transaction in the ledger": Holes(share=1.0),
+    "a tenth of the ledger missing": Holes(share=0.1, seed=3),
+    "transactions without meta": WithoutMeta(),
+    "the list refused": ErrorAnswer(methods=LIST, code=-32601),
+    "the list empty": EmptyList(),
+    "the list without its newest entries": NewestMissing(entries=100),
+    "the list without half of its entries": MissingEntries(share=0.5, seed=5),
+}
+
+
+@pytest.fixture
+def database_url(empty_database_url: str) -> str:
+    """The server applies the schema."""
+    return empty_database_url
+
+
+@dataclass(slots=True)
+class Told:
+    """What operators are told. Empty where nothing is wrong."""
+
+    ready: Collection[str]
+    """Components that are not ok, with their details."""
+    alerts: Collection[str]
+    """Unresolved alerts about anything but the withdrawals themselves."""
+    metrics: Collection[str]
+    """Samples that say that something is wrong."""
+
+    @property
+    def complete(self) -> bool:
+        return bool(self.ready and self.alerts and self.metrics)
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
+async def test_operators_are_told_within_a_minute(
+    fault: Fault, forker: ServerForker, database_url: str, tmp_path: Path
+) -> None:
+    async with scenario_context(
+        forker, tmp_path, database_url, endpoints=1, providers=True
+    ) as context:
+        wallets = Wallets(context.chain, context.programs, context.operator, random.Random(1))
+        owners = [wallets.add_owner(Keypair()) for _ in range(4)]
+        await context.server.start()
+        await until_ready(context.server.url, context.server, components=COMPONENTS)
+        told = Told((), (), ())
+        async with httpx.AsyncClient(timeout=5) as http:
+            told = await _told(context, http)
+            assert not told.alerts
+            context.providers[0].add(fault)
+            for owner in owners:
+                wallets.send_or_fail(owner, wallets.deposit_step(owner, 1_000))
+            with trio.move_on_after(MINUTE):
+                while not told.complete:
+                    await trio.sleep(POLL_SECONDS)
+                    told = await _told(context, http)
+        assert fault.struck
+        assert told.complete, f"{told}\n{context.server.log()}"
+
+
+async def _told(context: ScenarioContext, http: httpx.AsyncClient) -> Told:
+    parts: dict[str, Any] = (await http.get(f"{context.server.url}/ready")).json()["parts"]
+    with connect(context.database_url) as connection:
+        alerts = connection.execute(
+            "SELECT kind || ': ' || summary FROM alerts WHERE resolved_at IS NULL"
+            " AND kind NOT LIKE '%withdrawal%' AND kind <> 'low_balance'"
+        ).fetchall()
+    return Told(
+        ready=[f"{name}: {part['detail']}" for name, part in parts.items() if not part["ok"]],
+        alerts=[str(row[0]) for row in alerts],
+        metrics=_bad_samples((await http.get(f"{context.server.url}/metrics")).text),
+    )
+
+
+BAD = re.compile(
+    r"^(alerts_open\{[^}]*\} [1-9]"
+    r"|reconciliation_differences_total\{[^}]*\} [1-9]"
+    r"|indexer_gap_signatures [1-9]"
+    r"|indexer_lag_slots (5[1-9]|[6-9]\d|\d{3,})"
+    r"|task_[a-z_]*(stalled|overdue)[a-z_]*\{[^}]*\} [1-9]).*",
+    re.MULTILINE,
+)
+
+
+def _bad_samples(exported: str) -> list[str]:
+    return [match[0] for match in BAD.finditer(exported) if "withdrawal" not in match[0]]
