@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from cvms.chain.rpc.chain_tips import first_block
+from cvms.chain.rpc.chain_tips import first_block, read_tips
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Commitment, Programs, Slot
 from cvms.nursery.reconciliation.comparison import differences
@@ -61,12 +61,12 @@ class CompletenessCheck:
 
     async def check(self, owners: RebuildOwners, cursor: Cursor) -> Completeness:
         """Check all vaults at the cursor. Those that changed after it have to be set aside."""
-        begins, final = await first_block(self.rpc), await self.rpc.get_slot(Commitment.FINALIZED)
+        tips, begins = await read_tips(self.rpc), await first_block(self.rpc)
         live, built = await owners.live(), await owners.built()
         problems = dict.fromkeys(live - built, "the rebuilt index does not know it")
         # Finalized accounts do not have the latest changes yet. Confirmed ones prove these.
-        latest = await owners.changed_after(final)
-        problems |= await self._differing(built - latest, Commitment.FINALIZED, final)
+        latest = await owners.changed_after(tips.finalized.slot)
+        problems |= await self._differing(built - latest, Commitment.FINALIZED, tips.finalized.slot)
         problems |= await self._differing(built & latest, Commitment.CONFIRMED, Slot(cursor.slot))
         for owner, problem in (await self._lost(owners, cursor, begins)).items():
             problems.setdefault(owner, problem)
@@ -105,7 +105,7 @@ class CompletenessCheck:
         return differing
 
     async def _lost(
-        self, owners: RebuildOwners, cursor: Cursor, begins: Slot | None
+        self, owners: RebuildOwners, cursor: Cursor, first_block: Slot | None
     ) -> dict[str, str]:
         """Return the owners of live events that are on the chain and were not rebuilt.
 
@@ -113,7 +113,7 @@ class CompletenessCheck:
         """
         lost: dict[str, str] = {}
         events = await owners.not_built(cursor.slot, limit=MAX_EVENTS)
-        asked = [each for each in events if begins is None or each.slot >= begins]
+        asked = [each for each in events if first_block is None or each.slot >= first_block]
         for each in events:
             if each not in asked:
                 lost[each.owner] = f"{each.signature} of slot {each.slot} is before the ledger"
