@@ -20,6 +20,7 @@ from cvms.nursery.ledger.entries import (
     LedgerEntry,
     RecordedEvent,
     counted_by_account,
+    event_vaults,
     history_row,
     ledger_entries,
 )
@@ -76,6 +77,31 @@ async def apply_batch(
         await cursors.saw(conn, to.program, _newest_time(batch))
         await outbox.append(conn, messages)
     return sorted({row.owner for _, row, _ in rows})
+
+
+async def apply_foreign_events(database: Database, batch: Batch) -> dict[str, str]:
+    """Record the events of a batch before the cursor that concern no vault of ours.
+
+    Return the other vaults, by owner: theirs have an effect, which depends on all of their history.
+    """
+    async with database.transaction() as conn:
+        await cursors.lock(conn)
+        stored = await vault_mints.read(conn, [str(each.address) for each in batch.vaults])
+        present = _mints_from_accounts(batch)
+        mints = MintTracker(batch.mint, stored, present)
+        ours = {each.vault: each.owner for each in [*present, *stored] if each.ours}
+        owned = _owned_events(batch, mints)
+        for _, owner_of in owned:
+            ours |= owner_of
+        foreign = [
+            (recorded, owner_of)
+            for recorded, owner_of in owned
+            if not ours.keys() & event_vaults(recorded.event)
+        ]
+        known = {each.vault for each in stored}
+        await vault_mints.put(conn, [each for each in present if each.vault not in known])
+        await _record_events(conn, foreign)
+    return {owner: vault for vault, owner in ours.items()}
 
 
 def _owned_events(

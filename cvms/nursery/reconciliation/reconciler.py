@@ -23,12 +23,19 @@ from psycopg import IsolationLevel
 from cvms.chain.rpc.error_codes import BEHIND
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Commitment, Programs, Slot
-from cvms.errors import ChainUnavailable, DecodeError, HistoryNotIndexed, RpcError
+from cvms.errors import (
+    ChainUnavailable,
+    DecodeError,
+    GapNotClosed,
+    HistoryNotIndexed,
+    RpcError,
+)
 from cvms.metrics import Metrics
 from cvms.nursery.channels.indexer_progress import IndexerProgress
 from cvms.nursery.channels.reconcile_requests import ReconcileQueue
 from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.channels.wakeups import OutboxWakeup
+from cvms.nursery.indexing.missed_transactions import MissedTransactions
 from cvms.nursery.reconciliation.aggregate_check import AggregateCheck
 from cvms.nursery.reconciliation.comparison import ExpectedState, FieldDifference, differences
 from cvms.nursery.reconciliation.healer import Healer, row_matches_history
@@ -57,9 +64,10 @@ SUMS_WAIT_SECONDS = 30.0
 """Longest wait for a moment without pending differences, before the sums are checked anyway."""
 LIST_SECONDS = 600.0
 """Interval of listing all vaults of the chain, whose response grows with their number."""
-CheckKind = Literal["listing", "pass", "changed_vaults", "differences", "sums"]
-"""`differences`: those that are pending are looked at again, logged and healed once final."""
-REFUSALS = (RpcError, ChainUnavailable, DecodeError)
+CheckKind = Literal["listing", "pass", "changed_vaults", "differences", "transactions", "sums"]
+"""`differences`: those that are pending are looked at again, logged and healed once final.
+`transactions`: those that were missing from the list when it was indexed."""
+REFUSALS = (RpcError, ChainUnavailable, DecodeError, GapNotClosed)
 """What a node, or the provider in front of it, may cause for one method and not for others."""
 T = TypeVar("T")
 
@@ -96,6 +104,7 @@ class Reconciler:
     metrics: Metrics
     _aggregate_check: AggregateCheck = field(init=False)
     _healer: Healer = field(init=False)
+    _missed: MissedTransactions = field(init=False)
     _pending: dict[str, PendingDifference] = field(default_factory=dict, init=False)
     _changed: dict[str, None] = field(default_factory=dict, init=False)
     _sums_due: float | None = field(default=None, init=False)
@@ -119,11 +128,15 @@ class Reconciler:
             threshold=self.threshold,
             metrics=self.metrics,
         )
+        self._missed = MissedTransactions(
+            database=self.database, rpc=self.rpc, programs=self.programs
+        )
         intervals: Mapping[str, float] = {
             "listing": max(self.interval, LIST_SECONDS),
             "pass": self.interval,
             "changed_vaults": RESOLVE_SECONDS,
             "differences": RESOLVE_SECONDS,
+            "transactions": self.interval,
             "sums": self.interval + SUMS_WAIT_SECONDS,
         }
         self.board.checks.expect(intervals)
@@ -188,6 +201,7 @@ class Reconciler:
         self._sums_due = self._sums_due or trio.current_time()
         if position.listed_ago >= LIST_SECONDS:
             await self._attempt("listing", self._check_listed)
+        await self._attempt("transactions", self._check_transactions)
         async with self.database.connection() as conn:
             await pass_position.finish(conn, after=after)
         self.board.checks.completed("pass")
@@ -202,6 +216,17 @@ class Reconciler:
             self._changed.update(dict.fromkeys(await vault_mints.owners_without_row(conn)))
         self._changed.update(dict.fromkeys(await self._aggregate_check.find_mismatched_owners()))
         self.board.checks.completed("listing")
+
+    async def _check_transactions(self) -> None:
+        """Index the vaults again of which a transaction was missing from the list."""
+        failures = [
+            error
+            for owner, vault in (await self._missed.find()).items()
+            if (error := await self._reindex(owner, vault))
+        ]
+        if failures:
+            raise failures[0]
+        self.board.checks.completed("transactions")
 
     async def _check_changed(self) -> None:
         """Check the vaults that changed. Those that cannot be read stay in line."""
@@ -320,14 +345,16 @@ class Reconciler:
 
         Return the error that prevented it.
         """
-        chain = self._pending.pop(owner).chain
+        return await self._reindex(owner, self._pending.pop(owner).chain.row.vault)
+
+    async def _reindex(self, owner: str, vault: str) -> Exception | None:
         try:
-            problem = await self._healer.reindex(owner, chain.row.vault)
+            problem = await self._healer.reindex(owner, vault)
         except HistoryNotIndexed:
             return None
         except REFUSALS as error:
             return error
-        log.info("busy_vault_reindexed", owner=owner, problem=problem)
+        log.info("vault_reindexed", owner=owner, problem=problem)
         return None
 
     async def _read_ledgers(self, owners: Sequence[str]) -> dict[str, VaultLedger]:

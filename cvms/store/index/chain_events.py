@@ -8,7 +8,14 @@ from datetime import datetime
 from typing import Any
 
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.postgres.row_mapping import by_column, columns, fetch_all, json_array, query_for
+from cvms.store.postgres.row_mapping import (
+    by_column,
+    columns,
+    fetch_all,
+    fetch_column,
+    json_array,
+    query_for,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +50,12 @@ RECORD = query_for(
     """,
 )
 
+RECORDED = """
+SELECT DISTINCT signature
+FROM chain_events
+WHERE signature = ANY(%(signatures)s)
+"""
+
 # A transfer names two vaults; `vault` is the paying one.
 OF_VAULT = query_for(
     EventRow,
@@ -63,6 +76,11 @@ WHERE event.signature = removed.signature
   AND event.instruction_index = removed.instruction_index
   AND event.ordinal = removed.ordinal
 """
+
+
+async def recorded(conn: Connection, signatures: Sequence[str]) -> set[str]:
+    """Return those transactions of which an event is recorded."""
+    return set(await fetch_column(conn, RECORDED, {"signatures": list(signatures)}))
 
 
 async def record(conn: Connection, rows: Sequence[EventRow]) -> list[EventRow]:

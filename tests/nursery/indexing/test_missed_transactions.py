@@ -1,0 +1,85 @@
+"""A list that lacked transactions when it was indexed, and has them later."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from cvms.chain.program import instructions
+from cvms.chain.rpc.responses import SignatureInfo
+from cvms.chain.rpc.rpc_client import RpcClient
+from tests.nursery.forking import Forking, opened
+from tests.nursery.world import World, assert_books_match, full_pass_resolved
+
+
+class LeavesOut(RpcClient):
+    """A node that does not list some of the transactions."""
+
+    left_out: frozenset[str] = frozenset()
+
+    async def get_signatures_for_address(self, *args: Any, **kwargs: Any) -> list[SignatureInfo]:
+        found = await super().get_signatures_for_address(*args, **kwargs)
+        return [info for info in found if info.signature not in self.left_out]
+
+
+async def index_without(forking: Forking, *left_out: str) -> None:
+    node = LeavesOut(forking.world.rpc._transport)
+    node.left_out = frozenset(left_out)
+    await forking.catch_up(forking.world.indexer(rpc=node))
+    forking.world.chain.chain.advance(8)
+    await forking.world.finalizer().run_once()
+
+
+async def events(world: World) -> list[tuple[str, str]]:
+    async with world.database.connection() as conn:
+        cursor = await conn.execute("SELECT signature, name FROM chain_events ORDER BY slot")
+        return await cursor.fetchall()
+
+
+async def test_a_deposit_that_the_list_lacked_is_indexed_and_told_once(forking: Forking) -> None:
+    world, owner = forking.world, await opened(forking)
+    [missed] = await forking.act((owner, world.deposit(owner, 100)))
+    await forking.act((owner, world.deposit(owner, 20)))
+    await index_without(forking, missed)
+    assert [amount for _, amount, _ in await world.history(owner)] == [20]
+    reconciler = world.reconciler()
+    for _ in range(2):
+        await full_pass_resolved(world, reconciler)
+    assert [amount for _, amount, _ in await world.history(owner)] == [100, 20]
+    published = [(kind, amount) for kind, _, amount in await forking.published()]
+    assert published == [("event", 20), ("event", 100)]
+    assert set(await forking.differing()) <= {"transactions"}, "which it compares by their ids"
+    assert world.board.checks.statuses()["transactions"].ok
+
+
+@pytest.mark.parametrize("whose", ["an owner's", "the governance's"])
+async def test_one_that_changes_no_balance_is_found_too(forking: Forking, whose: str) -> None:
+    world, owner = forking.world, await opened(forking)
+    programs, governance = world.programs, world.operator
+    [missed] = await forking.act(
+        (owner, instructions.set_withdraw_min_delay(programs, owner=owner.pubkey(), seconds=9))
+        if whose == "an owner's"
+        else (
+            governance,
+            instructions.set_freeze_flag(programs, governance=governance.pubkey(), freeze=False),
+        )
+    )
+    await forking.act((owner, world.deposit(owner, 20)))
+    await index_without(forking, missed)
+    assert missed not in dict(await events(world))
+    await full_pass_resolved(world, world.reconciler())
+    assert missed in dict(await events(world))
+    assert await forking.differing() == {}
+
+
+async def test_one_after_the_cursor_is_left_to_the_indexer(forking: Forking) -> None:
+    world, owner = forking.world, await opened(forking)
+    await forking.act((owner, world.deposit(owner, 100)))
+    await index_without(forking)
+    await forking.act((owner, world.deposit(owner, 20)))
+    world.chain.chain.advance(8)
+    await world.reconciler()._check_transactions()
+    assert [amount for _, amount, _ in await world.history(owner)] == [100]
+    await forking.catch_up()
+    await assert_books_match(world)
