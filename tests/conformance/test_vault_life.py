@@ -30,8 +30,8 @@ from cvms.chain.types import Commitment, Programs
 from cvms.client import Client, Wallet, open_client
 from cvms.config.loader import load_programs
 from cvms.dev.chain_setup import bundled_programs, land
-from tests.acceptance.processes import cvms, free_port, until_ready
 from tests.conformance import validator
+from tests.harness.processes import cvms, free_port, until_ready
 
 pytestmark = pytest.mark.slow
 
