@@ -20,7 +20,7 @@ SEED ?= 0
 WORKERS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo test fuzz scenario scenario-long lint types settings check program clippy lock clean
+.PHONY: help install dev demo test fuzz scenario scenario-long conformance lint types settings check program clippy lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1	/' | expand -t 23
@@ -54,6 +54,10 @@ scenario: $(INSTALLED) ## books against chain under faults and kills; SEEDS=7,20
 
 scenario-long: $(INSTALLED) ## the same once with 5,000 transactions, a minute without RPC, five kills
 	SCENARIO_SEEDS=$(SEED) $(BIN)/pytest -s tests/scenario/long_run.py
+
+conformance: $(INSTALLED) ## the local chain against a solana-test-validator on PATH, or its recording
+	$(BIN)/python -m tests.conformance.compare
+	$(BIN)/pytest tests/conformance
 
 lint: $(INSTALLED) ## style, formatting and the direction of imports
 	$(BIN)/ruff check .

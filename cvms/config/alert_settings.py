@@ -11,7 +11,7 @@ _NUMBER_OR_NEVER = "a whole number, 0 for never"
 
 @settings_class
 class AlertSettings:
-    """When operators are alerted, and the webhook that tells them. A threshold of 0 disables it."""
+    """Thresholds of alerts, of which 0 disables one, and the webhook that is notified of them."""
 
     large_withdrawal: int = setting(
         "LARGE_WITHDRAWAL_AMOUNT",

@@ -74,7 +74,7 @@ class Rates:
 
 @settings_class
 class SignIn:
-    """Which Sign-In-With-Solana messages are accepted."""
+    """Domains and chain of the Sign-In-With-Solana messages that are accepted."""
 
     domains: tuple[str, ...] = setting(
         "SIWS_DOMAINS",

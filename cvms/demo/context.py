@@ -1,4 +1,4 @@
-"""What the demo's steps share: two wallets, their clients, and checks of what is seen."""
+"""Context of the demo's steps: two wallets, their clients, and checks of what is seen."""
 
 from __future__ import annotations
 

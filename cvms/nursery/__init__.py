@@ -1,1 +1,1 @@
-"""Who runs and who talks to whom: composition root, supervision, channels, one module per task."""
+"""Tasks of the service: composition root, supervision, channels, and one module for each task."""

@@ -50,11 +50,22 @@ def _differences_of_arrays(expected: list[Json], actual: list[Json], path: str) 
     """Compare elements. Each must be like one of those expected: lengths differ in every run."""
     if bool(expected) != bool(actual):
         return [f"{path}: {len(actual)} elements, not {len(expected)}"]
-    for index, element in enumerate(actual):
-        each = [differences(other, element, f"{path}[{index}]") for other in expected]
-        if [] not in each:
-            return min(each, key=len)
+    shapes = {_shape(other): other for other in expected}
+    for shape, element in {_shape(element): element for element in actual}.items():
+        if shape not in shapes:
+            each = [differences(other, element, f"{path}[]") for other in shapes.values()]
+            if [] not in each:
+                return min(each, key=len)
     return []
+
+
+def _shape(value: Json) -> str:
+    """Return the kinds in a value, as a text: a list may be long and have few kinds."""
+    if isinstance(value, dict):
+        return f"{{{','.join(f'{key}:{_shape(value[key])}' for key in sorted(value))}}}"
+    if isinstance(value, list):
+        return f"[{','.join(sorted({_shape(each) for each in value}))}]"
+    return kind(value)
 
 
 def differences_of_replies(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from solders.pubkey import Pubkey
 from solders.system_program import TransferParams, transfer
 from solders.transaction import VersionedTransaction
 
-from tests.conformance.likeness import differences, differences_of_replies
+from tests.conformance.likeness import Json, differences, differences_of_replies
 from tests.conformance.recording import Cast, Exchange
 
 SOL = 1_000_000_000
@@ -79,19 +79,19 @@ class AskedNode:
             slot=status["slot"],
         )
 
-    async def differences(self, exchange: Exchange, cast: Cast) -> list[str]:
-        """Ask a recorded question, and return how the answer differs from the recorded one."""
+    async def ask(self, exchange: Exchange, cast: Cast) -> Json:
+        """Ask a recorded question in terms of this run. Return the reply, or a response's body."""
         if exchange.body is not None:
-            answered = await self.post(exchange.body)
-            return differences_of_bodies(exchange.reply, answered)
-        params = cast.params(exchange, await self.blockhash())
-        reply = await self.reply(exchange.method, *params)
+            return await self.post(exchange.body)
+        reply = await self.reply(exchange.method, *cast.params(exchange, await self.blockhash()))
         del reply["jsonrpc"], reply["id"]
-        return differences_of_replies(exchange.reply, reply, cast.recorded_names)
+        return reply
 
 
-def differences_of_bodies(expected: str, actual: str) -> list[str]:
-    """Compare the bodies of two responses: nothing, a reply, or a list of replies."""
+def differences_of_answers(expected: Json, actual: Json, words: Mapping[str, str]) -> list[str]:
+    """Compare replies, or the bodies of responses: nothing, a reply, or a list of replies."""
+    if not isinstance(expected, str):
+        return differences_of_replies(expected, actual, words)
     if not expected or not actual:
         return [] if expected == actual else [f"«{actual}», not «{expected}»"]
     one, other = json.loads(expected), json.loads(actual)

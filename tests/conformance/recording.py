@@ -110,6 +110,13 @@ class Cast:
     def recorded_names(self) -> dict[str, str]:
         return {ours: theirs for theirs, ours in self.names.items()}
 
+    def in_recorded_names(self, answer: Json) -> Json:
+        """Return an answer of this run with the recorded names and slot in its words."""
+        text = json.dumps(answer)
+        for ours, theirs in self.recorded_names.items():
+            text = text.replace(ours, theirs)
+        return json.loads(text)
+
     def params(self, exchange: Exchange, blockhash: Hash) -> list[Json]:
         """Return a question's parameters in this run. `blockhash` is recent and confirmed."""
         return [self._replaced(value, exchange, blockhash) for value in exchange.params]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -14,12 +15,16 @@ import httpx
 import psycopg
 import pytest
 import trio
+import trio.testing
 import trio_websocket
 
 from cvms.config.settings import Config
 from cvms.errors import ConfigurationError
 from cvms.http.framework.admin_tokens import Role, mint
+from cvms.nursery import run
 from cvms.nursery.run import serve
+from cvms.store.postgres.migrate import SCHEMA_LOCK
+from tests.harness.resources import config_for_tests
 from tests.nursery.world import World, until
 
 NOWHERE = "postgresql://nobody@127.0.0.1:1/nothing"  # nothing listens on port 1
@@ -145,4 +150,61 @@ async def test_every_task_survives_a_database_outage(
         errors = [each["last_error"] for each in found.values() if each["last_error"]]
         assert errors
         assert all(each.startswith("DatabaseUnavailable") for each in errors), errors
+        shutdown.set()
+
+
+# --- a worker, whose listener other processes share ----------------------------------------------
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener
+
+
+async def test_a_worker_accepts_no_connection_before_the_schema_is_applied(
+    database_url: str, listener: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another worker would answer what this one had to refuse."""
+    monkeypatch.setattr(run, "SCHEMA_SECONDS", 60.0)
+    shutdown, replies = trio.Event(), list[int]()
+
+    async def ask() -> None:
+        async with httpx.AsyncClient(timeout=60) as http:
+            port = listener.getsockname()[1]
+            replies.append((await http.get(f"http://127.0.0.1:{port}/health")).status_code)
+
+    async with trio.open_nursery() as nursery:
+        with psycopg.connect(database_url, autocommit=True) as other_process:
+            other_process.execute("SELECT pg_advisory_lock(%s)", [SCHEMA_LOCK])
+            config = config_for_tests(database_url)
+            nursery.start_soon(partial(serve, config, listener=listener, shutdown=shutdown))
+            nursery.start_soon(ask)
+            await until(partial(_waits_for_lock, other_process))
+            await trio.testing.wait_all_tasks_blocked()
+            assert replies == []
+        with trio.fail_after(30):
+            while not replies:  # noqa: ASYNC110
+                await trio.sleep(0.005)
+        shutdown.set()
+    assert replies == [200]
+
+
+async def _waits_for_lock(connection: psycopg.Connection[Any]) -> bool:
+    row = connection.execute(
+        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    ).fetchone()
+    return row == (1,)
+
+
+async def test_a_worker_without_a_database_accepts_connections_all_the_same(
+    listener: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "SCHEMA_SECONDS", 0.05)
+    shutdown = trio.Event()
+    async with trio.open_nursery() as nursery:
+        task = partial(serve, config_for_tests(NOWHERE), listener=listener, shutdown=shutdown)
+        with trio.fail_after(30):
+            url = await nursery.start(task)
+        assert (await components(url))[0] == 503
         shutdown.set()

@@ -36,7 +36,7 @@ class AuditQuery(Body, frozen=True):
 
 
 class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """Who did what. `hash`, in hexadecimal, covers the entry and the hash of the previous one."""
+    """One action. `hash`, in hexadecimal, covers the entry and the hash of the previous one."""
 
     id: int
     at: datetime

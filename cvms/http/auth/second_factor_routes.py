@@ -53,7 +53,7 @@ class Verify(Body, frozen=True):
 
 
 class TwoFactorSetup(msgspec.Struct, frozen=True):
-    """What an authenticator needs. `qr_code` encodes `otpauth_uri`: a PNG as a data URI."""
+    """Secret for an authenticator. `qr_code` encodes `otpauth_uri`: a PNG as a data URI."""
 
     secret: str
     otpauth_uri: str

@@ -1,1 +1,1 @@
-"""What every route uses: edge, routing, requests, responses, problems and limits."""
+"""Foundation of every route: edge, routing, requests, responses, problems and limits."""

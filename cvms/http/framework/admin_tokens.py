@@ -19,7 +19,7 @@ MAX_LENGTH = 4096
 
 
 class Role(IntEnum):
-    """What an administrator may do. Each role includes those before it."""
+    """Role of an administrator. Each one includes those before it."""
 
     VIEWER = 1  # read
     OPERATOR = 2  # correct the service's own data

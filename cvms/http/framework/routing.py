@@ -25,7 +25,7 @@ from cvms.store.security import audit_log
 
 
 class Auth(StrEnum):
-    """What a request must carry: nothing, a wallet's signature, an administrator token, or either
+    """Credential of a request: nothing, a wallet's signature, an administrator token, or either
     of the two.
     """
 
@@ -73,7 +73,7 @@ class Route:
 
 
 class Declaration(TypedDict, total=False):
-    """What a route declares beside its method, rule and handler: fields of `Route`."""
+    """Fields of `Route` beside its method, rule and handler."""
 
     replies: Mapping[int, Any]
     refusals: tuple[type[CvmsError], ...]

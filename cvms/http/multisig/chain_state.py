@@ -99,7 +99,7 @@ def to_sign(proposal: Proposal, approvers: Sequence[str]) -> list[str]:
 
 
 class Liveness(Enum):
-    """Whether a transaction can still land, or has landed."""
+    """State of a transaction on chain: it can still land, has landed, or neither."""
 
     VALID = auto()
     EXPIRING = auto()  # a block that contains it may still appear, on some fork

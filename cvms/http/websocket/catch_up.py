@@ -1,4 +1,4 @@
-"""What a new subscription starts with: a snapshot of the topic's state, or the missed events."""
+"""First frames of a new subscription: a snapshot of the topic's state, or the missed events."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class WebSocketLimits:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How the service closes a WebSocket."""
+    """Close code and reason with which the service closes a WebSocket."""
 
     code: int
     reason: str

@@ -40,7 +40,7 @@ ROUTES = RouteGroup("yield")
 
 
 class YieldRate(msgspec.Struct, frozen=True, kw_only=True):
-    """What a depositor earns: yearly rates as fractions of 1, amounts in units of the token `mint`.
+    """Yield of a deposit: yearly rates as fractions of 1, amounts in units of the token `mint`.
 
     `convention` says how the APY follows from the APR. `updated_…` is when the protocol last
     updated its account, as a slot or as a time, depending on the protocol.

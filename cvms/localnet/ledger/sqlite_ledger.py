@@ -147,6 +147,14 @@ class Ledger:
         rows = self._db.execute("SELECT * FROM entries WHERE slot = ? ORDER BY position", (slot,))
         return [_entry(row) for row in rows]
 
+    def slots_of_entries(self, last: int, limit: int) -> list[int]:
+        """Return the newest slots up to `last` that have transactions, oldest first."""
+        rows = self._db.execute(
+            "SELECT DISTINCT slot FROM entries WHERE slot <= ? ORDER BY slot DESC LIMIT ?",
+            (last, limit),
+        )
+        return [slot for (slot,) in rows][::-1]
+
     def entry_count(self, *, after: int = -1) -> int:
         """Return the number of transactions in slots after this one."""
         row = self._db.execute("SELECT count(*) FROM entries WHERE slot > ?", (after,)).fetchone()

@@ -35,12 +35,18 @@ class Call:
 def read_request(text: bytes | str) -> Call | list[Call]:
     """Return a call or a batch. Raises NotARequest."""
     try:
-        request = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        request = json.loads(text, parse_constant=_refuse_constant)
+        json.dumps(request, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:  # a lone surrogate cannot be encoded
         raise NotARequest(str(error)) from None
     if isinstance(request, list):
         return [_read_call(call) for call in request]
     return _read_call(request)
+
+
+def _refuse_constant(name: str) -> Json:
+    """Refuse NaN and infinities, which are not JSON."""
+    raise ValueError(name)
 
 
 def _read_call(call: Json) -> Call:

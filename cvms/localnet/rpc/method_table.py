@@ -46,6 +46,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
         "getSignatureStatuses": transaction_history.get_signature_statuses,
         "getSignaturesForAddress": transaction_history.get_signatures_for_address,
         "getTransaction": transaction_history.get_transaction,
+        "getAgGenesisCert": node_info.get_alpenglow_certificate,
         "getBlockHeight": node_info.get_block_height,
         "getEpochInfo": node_info.get_epoch_info,
         "getEpochSchedule": node_info.get_epoch_schedule,

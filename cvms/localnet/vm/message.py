@@ -17,6 +17,8 @@ from solders.transaction import VersionedTransaction
 from cvms.localnet.types import Json
 
 SET_COMPUTE_UNIT_PRICE = 3
+COMPUTE_BUDGET_VALUES = {1: 4, 2: 4, SET_COMPUTE_UNIT_PRICE: 8, 4: 4}
+"""The length of the value of each compute budget instruction."""
 
 AnyMessage: TypeAlias = Message | MessageV0 | MessageV1
 
@@ -86,6 +88,22 @@ def is_static_writable(message: AnyMessage, index: int) -> bool:
     if index < signers:
         return index < signers - header.num_readonly_signed_accounts
     return index < len(message.account_keys) - header.num_readonly_unsigned_accounts
+
+
+def compute_budget_error(message: AnyMessage) -> Json:
+    """Return the transaction error of a bad or repeated compute budget instruction, or None."""
+    seen = set()
+    for index, instruction in enumerate(message.instructions):
+        if message.account_keys[instruction.program_id_index] != COMPUTE_BUDGET:
+            continue
+        data = bytes(instruction.data)
+        kind = data[0] if data else 0
+        if len(data) <= COMPUTE_BUDGET_VALUES.get(kind, len(data)):
+            return {"InstructionError": [index, "InvalidInstructionData"]}
+        if kind in seen:
+            return {"DuplicateInstruction": index}
+        seen.add(kind)
+    return None
 
 
 def compute_unit_price(message: AnyMessage) -> int:

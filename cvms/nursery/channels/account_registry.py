@@ -75,7 +75,7 @@ class _WatchedAccount:
 
 
 class AccountRegistry:
-    """Which client watches which account. The slot of an account's state never decreases."""
+    """Clients by the accounts they watch. The slot of an account's state never decreases."""
 
     def __init__(self, *, limit: int = MAX_ACCOUNTS) -> None:
         self._limit = limit

@@ -6,7 +6,7 @@ from cvms.chain.types import Slot
 
 
 class IndexerProgress:
-    """How far the database is known to be complete. Written by the indexer."""
+    """Slot up to which the database is known to be complete. Written by the indexer."""
 
     def __init__(self) -> None:
         self.slot: Slot | None = None

@@ -53,7 +53,7 @@ def seconds_expected(name: str, config: Config) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class LivenessFault:
-    """What is wrong with a task."""
+    """Fault of a task."""
 
     kind: Literal["crash_loop", "stalled"]
     detail: str

@@ -44,8 +44,9 @@ async def supervise(
     `expected` is the number of seconds within which a run has to report a success to the board;
     after that the board shows the task as stalled.
 
-    An exception group is an outage only if every member is one. A group that holds a cancellation
-    or an interrupt propagates. So does a ConfigurationError, since no retry can cure it.
+    An exception group is an outage only if every member is one. A group that holds an interrupt
+    propagates, of one that holds a cancellation only that, since the task was to end anyway. A
+    ConfigurationError propagates too, since no retry can cure it.
     """
     backoff = backoff or Backoff(first=FIRST_DELAY, longest=LONGEST_DELAY)
     supervised = _Supervised(name, board, metrics, backoff)
@@ -65,6 +66,14 @@ async def supervise(
             if _is_all(error, ConfigurationError):
                 raise
             delay = supervised.failed(error, lasted=trio.current_time() - began)
+        except BaseExceptionGroup as group:
+            failures, cancelled = group.split(Exception)
+            if failures is None or cancelled is None:
+                raise
+            if _is_all(failures, ConfigurationError) or not _is_all(cancelled, trio.Cancelled):
+                raise
+            supervised.log(failures)
+            raise cancelled from None
         await trio.sleep(delay)
 
 
@@ -98,16 +107,20 @@ class _Supervised:
         if lasted >= STABLE_SECONDS:
             self.backoff.reset()
         delay = self.backoff.next(longest=LONGEST_OUTAGE_DELAY if outage else None)
-        if outage:
-            self._log_outage(error)
-        else:
-            self.outage = None
-            log.error("task_failed", task=self.name, retry_in=round(delay, 3), exc_info=error)
+        self.log(error, retry_in=round(delay, 3))
         self.metrics.task_restarts.labels(task=self.name).inc()
         self.board.set_task_state(
             self.name, "waiting" if outage else "backoff", error=summary(error)
         )
         return delay
+
+    def log(self, error: Exception, **details: float) -> None:
+        """Log an outage without, and any other failure with its traceback and the details."""
+        if _is_all(error, *OUTAGES):
+            self._log_outage(error)
+        else:
+            self.outage = None
+            log.error("task_failed", task=self.name, exc_info=error, **details)
 
     def _log_outage(self, error: Exception) -> None:
         """Log an outage once, however many runs it ends; a success in between ends the outage."""

@@ -26,7 +26,7 @@ State = Literal["open", "acknowledged", "resolved"]
 
 
 class Severity(StrEnum):
-    """How soon an operator should look: some day, today, now."""
+    """Urgency for an operator: some day, today, now."""
 
     INFO = "info"
     WARNING = "warning"

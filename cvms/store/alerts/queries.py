@@ -1,4 +1,4 @@
-"""What the monitor reads: rows that are new since it last looked, and conditions that hold now."""
+"""Queries of the alert monitor: rows added since its last run, and conditions that hold now."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ DAY = timedelta(hours=24)
 
 
 class FlowTotals(msgspec.Struct, frozen=True, kw_only=True):
-    """What moved: `inflow` is deposits, `outflow` all withdrawals, including emergency ones.
+    """Moved amounts: `inflow` is deposits, `outflow` all withdrawals, including emergency ones.
 
     `net` is the growth of the total value locked: inflow - outflow + compounded. Transfers between
     vaults, locks, timelocks and yield positions do not change it. `movements` counts the rows of

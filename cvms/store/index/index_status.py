@@ -37,7 +37,7 @@ ON CONFLICT (program) DO UPDATE SET
 
 @dataclass(frozen=True, slots=True)
 class IndexerProblem:
-    """What last ended a run of the indexer, and when."""
+    """Error that last ended a run of the indexer, and its time."""
 
     text: str
     at: datetime

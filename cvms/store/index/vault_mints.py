@@ -1,4 +1,4 @@
-"""Whether each vault held our mint as of the cursor."""
+"""Record of the vaults that held our mint as of the cursor."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ WHERE nspname = %(schema)s
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """How a table is compared and replaced: expressions over its rows, called `line`.
+    """Comparison and replacement of a table: expressions over its rows, called `line`.
 
     `columns` are copied, in the order `order`. `rows` is what is compared, by default the table of
     the schema {s}; it may depend on the slot %(slot)s. `unit` is by default `key`.

@@ -139,7 +139,7 @@ class Factor:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """When a second factor was enabled, and the number of unused recovery codes."""
+    """Time at which a second factor was enabled, and the number of unused recovery codes."""
 
     since: datetime
     recovery_codes_left: int

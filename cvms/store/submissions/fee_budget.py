@@ -90,7 +90,7 @@ UNBOUNDED = 2**62
 
 @dataclass(frozen=True, slots=True)
 class FeeBudget:
-    """What the operator pays in a day (UTC) for one owner and for all, in lamports.
+    """Limits in lamports of what the operator pays in a day (UTC), for one owner and for all.
 
     None means no limit.
     """

@@ -12,7 +12,7 @@ from cvms.store.postgres.row_mapping import by_column, columns, fetch_all, query
 
 
 class Kind(StrEnum):
-    """What a history row records. A CHECK of the table refuses other kinds."""
+    """Kind of a history row. A CHECK of the table refuses other kinds."""
 
     DEPOSIT = "deposit"
     WITHDRAW = "withdraw"

@@ -1,4 +1,4 @@
-"""Which owners' yield the service compounds by itself, and from which amount on."""
+"""Policies of owners whose yield the service compounds by itself, from an amount on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cvms.store.postgres.row_mapping import fetch_all, fetch_exactly_one, fetch_
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class YieldPolicy:
-    """Whether the yield of an owner's vault in a program is compounded from `min_amount` on."""
+    """Policy of an owner's vault in a program: if enabled, yield of `min_amount` is compounded."""
 
     owner: str
     yield_program: str

@@ -16,7 +16,7 @@ from solders.transaction import VersionedTransaction
 from cvms.localnet.rpc.method_table import METHODS
 from tests.localnet.local_node import BASE64, SOL, Node, wire
 
-KNOWN = {-32002, -32004, -32007, -32008, -32009, -32015, -32016, -32600, -32602}
+KNOWN = {-32700, -32002, -32004, -32007, -32008, -32009, -32015, -32016, -32600, -32602}
 ROUNDS = 20
 SEEDS = (1, 2)
 
@@ -114,7 +114,8 @@ async def test_odd_instructions_of_builtin_programs_never_stop_the_chain(
         reply = await node.reply(
             "sendTransaction", wire(transaction), BASE64 | {"skipPreflight": True}
         )
-        assert "result" in reply, reply
+        if "error" in reply:  # a compute budget that cannot be read, before anything runs
+            assert reply["error"]["message"].startswith("invalid transaction: Error processing")
         node.advance(dice.random() < 0.1)
     balance = await node.balance(payer.pubkey())
     assert balance == node.running.chain.vm.lamports(payer.pubkey())

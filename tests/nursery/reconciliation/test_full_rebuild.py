@@ -44,8 +44,22 @@ async def rebuilding(
 
 
 async def rebuild(world: World, url: str, *, replace: bool = False) -> RebuildOutcome:
+    await until_unlocked(world)
     async with rebuilding(world, url) as rebuild:
         return await rebuild.run(replace=replace)
+
+
+async def until_unlocked(world: World) -> None:
+    """Wait until the server has ended the session of the last rebuild, which had the lock."""
+
+    async def unlocked() -> bool:
+        async with world.database.connection() as conn:
+            cursor = await conn.execute(
+                "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND objid = %s", [REBUILD_LOCK]
+            )
+            return await cursor.fetchone() is None
+
+    await until(unlocked)
 
 
 async def schemas(world: World) -> set[str]:
@@ -124,19 +138,11 @@ async def test_cancelled_at_any_point_a_rebuild_resumes(world: World, database_u
     damaged = await stored(world)
     world.chain.chain.pause()
 
-    async def unlocked() -> bool:
-        async with world.database.connection() as conn:
-            cursor = await conn.execute(
-                "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND objid = %s", [REBUILD_LOCK]
-            )
-            return await cursor.fetchone() is None
-
     for step in range(10, 400, 35):
-        await until(unlocked)  # the server ends a cancelled session in its own time
+        await until_unlocked(world)
         async with rebuilding(world, database_url) as rebuild_:
             await cancelled_after(step, partial(rebuild_.run, replace=step > 200))
         assert await stored(world) in (before, damaged), f"cancelled after step {step}"
-    await until(unlocked)
     assert (await rebuild(world, database_url, replace=True)).replaced
     assert await stored(world) == before
 
@@ -183,10 +189,12 @@ async def test_one_rebuild_runs_at_a_time_and_replaces_no_foreign_schema(
     await two_vaults(world)
     async with rebuilding(world, database_url):
         with pytest.raises(RebuildNotPossible, match="is running"):
-            await rebuild(world, database_url)
+            async with rebuilding(world, database_url):
+                pass
     await world.execute("COMMENT ON SCHEMA cvms_rebuild IS 'mine'")
     with pytest.raises(RebuildNotPossible, match="is of something else"):
         await rebuild(world, database_url)
+    await until_unlocked(world)
     async with rebuilding(world, database_url, fresh=True) as again:
         assert (await again.run(replace=False)).equal
 

@@ -3,42 +3,40 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 from solders.keypair import Keypair
 
 from cvms.chain.program import instructions
-from cvms.chain.rpc.rpc_client import RpcClient
-from cvms.chain.rpc.transport.failover import FailoverTransport
+from cvms.chain.rpc.rpc_client import RpcClient, open_rpc
 from cvms.errors import RebuildIncomplete
 from cvms.nursery.reconciliation.full_rebuild import RebuildOutcome, open_rebuild
 from cvms.store.security import audit_log
 from cvms.store.vaults import history
-from tests.nursery.reconciliation.test_full_rebuild import command
+from tests.nursery.reconciliation.test_full_rebuild import command, until_unlocked
 from tests.nursery.reconciliation.test_reconciler import stored, two_vaults
 from tests.nursery.world import World, address, finalize
+from tests.provider_proxy import provider
+from tests.provider_proxy.history_faults import MissingEntries
 
 
-class Hole(FailoverTransport):
-    """A node whose list of transactions lacks one."""
-
-    def __init__(self, transport: FailoverTransport, missing: str) -> None:
-        self.__dict__.update(transport.__dict__)
-        self._whole = transport
-        self._missing = missing
-
-    async def call(self, method: str, params: Sequence[Any], **options: Any) -> Any:
-        answer = await self._whole.call(method, params, **options)
-        if method != "getSignaturesForAddress":
-            return answer
-        return [each for each in answer if each.signature != self._missing]
+@asynccontextmanager
+async def with_hole(world: World, missing: str) -> AsyncIterator[RpcClient]:
+    """Open a client of a node whose list of transactions lacks one."""
+    fault = MissingEntries(share=0, signatures=[missing])
+    async with (
+        provider(world.chain.rpc_url, world.chain.ws_url, fault) as node,
+        open_rpc([node.url]) as rpc,
+    ):
+        yield rpc
 
 
 async def rebuild(
     world: World, url: str, rpc: RpcClient, *, replace: bool = True, accept: bool = False
 ) -> RebuildOutcome:
+    await until_unlocked(world)
     async with open_rebuild(
         url,
         rpc=rpc,
@@ -110,9 +108,9 @@ async def test_a_hole_in_the_list_replaces_nothing(
     alice, bob = await two_vaults(world)
     owner, before = bob if amount == 90 else alice, await stored(world)
     missing = await signature_of(world, owner, amount)
-    node = RpcClient(Hole(world.rpc._transport, missing))
-    with pytest.raises(RebuildIncomplete, match=f"{address(owner)}: history_"):
-        await rebuild(world, database_url, node)
+    async with with_hole(world, missing) as rpc:
+        with pytest.raises(RebuildIncomplete, match=f"{address(owner)}: history_"):
+            await rebuild(world, database_url, rpc)
     assert await stored(world) == before
 
 
@@ -120,9 +118,9 @@ async def test_a_hole_that_cancels_out_replaces_nothing(world: World, database_u
     alice, _ = await two_vaults(world)
     before = await stored(world)
     missing = await signature_of(world, alice, 700)  # deposited, withdrawn, closed and reopened
-    node = RpcClient(Hole(world.rpc._transport, missing))
-    with pytest.raises(RebuildIncomplete, match=f"{address(alice)}: {missing} .* on the chain"):
-        await rebuild(world, database_url, node)
+    async with with_hole(world, missing) as rpc:
+        with pytest.raises(RebuildIncomplete, match=f"{address(alice)}: {missing} .* on the chain"):
+            await rebuild(world, database_url, rpc)
     assert await stored(world) == before
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
 
 import pytest
 import trio
 from solders.keypair import Keypair
 
-from cvms.chain.rpc.rpc_client import RpcClient
+from cvms.chain.rpc.rpc_client import open_rpc
 from cvms.store.messaging import outbox
 from tests.nursery.reconciliation.test_reconciler import DAMAGE, stored, two_vaults
 from tests.nursery.world import World, address, finalize, full_pass_resolved, held_clock
+from tests.provider_proxy import provider
+from tests.provider_proxy.history_faults import MissingEntries
 
 GHOST_EVENT = """
 INSERT INTO chain_events
@@ -31,18 +32,6 @@ WHERE amount = 20
 Told = list[tuple[str, str, int]]
 
 
-class Omitting(RpcClient):
-    """A node whose list of transactions lacks some."""
-
-    def __init__(self, rpc: RpcClient, *missing: str) -> None:
-        super().__init__(rpc._transport)
-        self._missing = missing
-
-    async def get_signatures_for_address(self, *args: Any, **options: Any) -> Any:
-        found = await super().get_signatures_for_address(*args, **options)
-        return [info for info in found if info.signature not in self._missing]
-
-
 async def told(world: World, after: int = 0) -> Told:
     """Return type, signature and amount of the messages about events."""
     rows = (await world.outbox())[after:]
@@ -59,8 +48,12 @@ async def indexed_with_a_hole(world: World, *, hidden: int) -> tuple[Keypair, li
     signatures = [await world.act(owner, world.deposit(owner, amount)) for amount in (5, 6)]
     signatures.append(await world.act(owner, world.withdraw(owner, 2)))
     await world.act(other, world.deposit(other, 1))
-    node = Omitting(world.rpc, *signatures[3 - hidden :])
-    await world.indexer(rpc=node).catch_up()
+    fault = MissingEntries(share=0, signatures=signatures[3 - hidden :])
+    async with (
+        provider(world.chain.rpc_url, world.chain.ws_url, fault) as node,
+        open_rpc([node.url]) as rpc,
+    ):
+        await world.indexer(rpc=rpc).catch_up()
     finalize(world)
     return owner, signatures
 

@@ -176,6 +176,23 @@ async def test_cancellation_ends_the_task(autojump_clock: MockClock) -> None:
     assert watched.restarts() is None
 
 
+async def test_a_task_that_fails_while_it_is_cancelled_ends_and_its_failure_is_logged() -> None:
+    async def run() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.sleep_forever)
+            await trio.lowlevel.checkpoint()
+            scope.cancel()
+            raise ChainUnavailable("late")
+
+    watched = Watched(run)
+    with capture_logs() as logs, trio.CancelScope() as scope:
+        await watched.supervise()
+    assert scope.cancelled_caught
+    assert [entry["reason"] for entry in logs] == ["ChainUnavailable: late"]
+    assert watched.restarts() is None
+    assert len(watched.starts) == 1
+
+
 async def test_an_endless_task_that_returns_is_a_failure(autojump_clock: MockClock) -> None:
     watched = Watched(returning)
     with capture_logs() as logs:

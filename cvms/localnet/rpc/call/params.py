@@ -84,7 +84,7 @@ def check_params(given: Json, kinds: Sequence[Kind]) -> Params:
     The last `Optional` ones may be omitted (`jsonrpc-derive`, `to_delegate.rs`). Raises RpcError.
     """
     if not kinds:
-        if given:
+        if given or isinstance(given, dict):
             raise _details("No parameters were expected", _debug(given))
         return Params([])
     trailing = 0

@@ -41,7 +41,7 @@ def describe(value: Json) -> str:
     if isinstance(value, int) and MIN_I64 <= value <= MAX_U64:
         return f"integer `{value}`"
     if isinstance(value, int | float):
-        return f"floating point `{repr(float(value)).replace('e+', 'e')}`"
+        return f"floating point `{float(value)!r}`"
     if isinstance(value, str):
         return f"string {json.dumps(value, ensure_ascii=False)}"
     return {type(None): "null", list: "sequence"}.get(type(value), "map")

@@ -177,6 +177,7 @@ UNSUBSCRIBE: tuple[Kind, ...] = (U64,)
 SIGNATURES: Mapping[str, tuple[Kind, ...]] = MappingProxyType(
     {
         "getAccountInfo": (TEXT, Optional(ACCOUNT)),
+        "getAgGenesisCert": NONE,
         "getBalance": (TEXT, Optional(CONTEXT)),
         "getBlock": (U64, Optional(encoding_or(BLOCK))),
         "getBlockCommitment": (U64,),

@@ -81,14 +81,13 @@ class TransactionFormat:
         return {"signatures": [str(s) for s in transaction.signatures], "message": message}
 
     def _meta(self, entry: Entry) -> Json:
+        rewards: Json = [] if self.show_rewards else None
         if self.encoding != "jsonParsed":
-            return entry.meta
-        groups = parse_inner_instructions(entry.keys, entry.meta["innerInstructions"] or ())
-        recorded = entry.meta["innerInstructions"] is not None
-        meta = {**entry.meta, "innerInstructions": groups if recorded else None}
+            return {**entry.meta, "rewards": rewards}
+        recorded = entry.meta["innerInstructions"]
+        inner = None if recorded is None else parse_inner_instructions(entry.keys, recorded)
+        meta = {**entry.meta, "innerInstructions": inner, "rewards": rewards}
         del meta["loadedAddresses"]  # the parsed keys include them
-        if not self.show_rewards:
-            meta["rewards"] = None
         return meta
 
 

@@ -27,16 +27,18 @@ MAX_TEXT = {"base58": 1683, "base64": 1644}
 MAX_V1_BYTES, MAX_V1_TEXT, V1_PREFIX = 4096, 5464, "gQ"
 """The limits of base64 that begins as a transaction of version 1 does."""
 
+VERSION_1_HEADER = 41
 VERSIONED, VERSION_1 = 0x80, b"\x81"
 
 
 def read_transaction(text: str, encoding: str) -> VersionedTransaction:
     """Return a transaction that can be run. Raises RpcError."""
     wire = _decode(text, encoding, TRANSACTION)
-    if wire[:1] == VERSION_1:
-        raise invalid_params(f"invalid transaction: {error_text('UnsupportedVersion')}")
     try:
         reader = WireReader(wire)
+        if wire[:1] == VERSION_1:
+            reader.version_1()
+            raise invalid_params(f"invalid transaction: {error_text('UnsupportedVersion')}")
         reader.transaction()
         transaction = VersionedTransaction.from_bytes(wire[: reader.position])
     except (BincodeError, NotDeserializable, ValueError) as error:
@@ -127,6 +129,11 @@ class WireReader:
                 break
         return value
 
+    def version_1(self) -> None:
+        """Read the beginning of a version that the chain does not support yet."""
+        self.take(len(VERSION_1))
+        self.take(VERSION_1_HEADER)
+
     def transaction(self) -> None:
         count = self.take(1)[0]
         if count & VERSIONED:
@@ -136,6 +143,9 @@ class WireReader:
 
     def message(self) -> None:
         first = self.take(1)[0]
+        if first == VERSION_1[0]:
+            self.position = 0
+            self.version_1()
         if first & VERSIONED and (version := first & ~VERSIONED):
             raise NotDeserializable(f"Invalid tag encoding: {version}")
         self.take(3 if first & VERSIONED else 2)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from solders.pubkey import Pubkey
 
-from cvms.localnet.ledger.genesis import faucet_keypair
 from cvms.localnet.node.node import Node
 from cvms.localnet.rpc.call.params import Params, read_pubkey
 from cvms.localnet.rpc.call.rpc_errors import (
@@ -21,25 +20,29 @@ from cvms.localnet.types import Json
 LARGEST_ACCOUNTS = 20
 MAX_SAMPLES = 720
 SAMPLE_SECONDS = 60
+NON_CIRCULATING = (
+    "5smrYwb1Hr2T8XMnvsqccTgXxuqQs14iuE8RbHFYf2Cf",
+    "5q54XjQ7vDx4y6KphPeE97LUNiYGtP55spjvXAWPGBuf",
+)
+"""Two of the accounts of mainnet that a validator lists on every cluster."""
+
 MINIMUM_DELEGATION = 1_000_000_000
 INITIAL, TERMINAL, TAPER, FOUNDATION, FOUNDATION_TERM = 0.08, 0.015, 0.15, 0.05, 7.0
 """The inflation of a cluster at its genesis."""
 
 
 def get_supply(node: Node, params: Params) -> Json:
-    """Return the supply. The faucet holds what does not circulate."""
+    """Return the supply. As on a test validator, no listed account exists, so all circulates."""
     config = params.options(0)
     view = open_view(node, config)
-    faucet = faucet_keypair(node.chain.ledger).pubkey()
-    balances = dict(_balances(view))
-    total, held = sum(balances.values()), balances.get(faucet, 0)
-    listed = [] if config.flag("excludeNonCirculatingAccountsList") else [str(faucet)]
+    total = sum(lamports for _, lamports in _balances(view))
+    hidden = config.flag("excludeNonCirculatingAccountsList")
     return view.with_context(
         {
             "total": total,
-            "circulating": total - held,
-            "nonCirculating": held,
-            "nonCirculatingAccounts": listed,
+            "circulating": total,
+            "nonCirculating": 0,
+            "nonCirculatingAccounts": [] if hidden else list(NON_CIRCULATING),
         }
     )
 
@@ -47,13 +50,9 @@ def get_supply(node: Node, params: Params) -> Json:
 def get_largest_accounts(node: Node, params: Params) -> Json:
     config = params.options(0)
     view = open_view(node, config)
-    faucet, which = faucet_keypair(node.chain.ledger).pubkey(), config.text("filter", "all")
-    shown = [
-        (lamports, str(key))
-        for key, lamports in _balances(view)
-        if which == "all" or (key == faucet) is (which == "nonCirculating")
-    ]
-    shown.sort(reverse=True)
+    if config.text("filter", "circulating") == "nonCirculating":
+        return view.with_context([])
+    shown = sorted(((lamports, str(key)) for key, lamports in _balances(view)), reverse=True)
     return view.with_context(
         [{"address": key, "lamports": lamports} for lamports, key in shown[:LARGEST_ACCOUNTS]]
     )

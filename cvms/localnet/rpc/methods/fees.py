@@ -5,7 +5,6 @@ from __future__ import annotations
 from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 
-from cvms.localnet.ledger.recent_blocks import MAX_HASH_AGE
 from cvms.localnet.node.node import Node
 from cvms.localnet.rpc.call.params import Params, read_pubkey
 from cvms.localnet.rpc.call.rpc_errors import invalid_params
@@ -13,10 +12,11 @@ from cvms.localnet.types import Entry, Json
 from cvms.localnet.vm.message import compute_unit_price, is_static_writable
 
 MAX_ADDRESSES = 128
+MAX_BLOCKS = 150
 
 
 def get_recent_prioritization_fees(node: Node, params: Params) -> Json:
-    """Return the lowest price of a transaction in each recent block that has one.
+    """Return the lowest price of a transaction in each of the newest blocks that have one.
 
     With addresses, only transactions that wrote all of them count.
     """
@@ -24,11 +24,9 @@ def get_recent_prioritization_fees(node: Node, params: Params) -> Json:
     if len(texts) > MAX_ADDRESSES:
         raise invalid_params(f"Too many inputs provided; max {MAX_ADDRESSES}")
     addresses = frozenset(read_pubkey(text) for text in texts)
-    tip = node.tip
     return [
-        {"slot": block.slot, "prioritizationFee": _lowest(entries, addresses)}
-        for block in node.chain.blocks.after(tip.height - MAX_HASH_AGE, tip.height)
-        if (entries := node.entries_in(block.slot))
+        {"slot": slot, "prioritizationFee": _lowest(node.entries_in(slot), addresses)}
+        for slot in node.chain.ledger.slots_of_entries(node.tip.slot, MAX_BLOCKS)
     ]
 
 

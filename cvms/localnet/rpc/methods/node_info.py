@@ -34,6 +34,10 @@ def get_genesis_hash(node: Node, params: Params) -> Json:
     return str(node.chain.genesis_hash)
 
 
+def get_alpenglow_certificate(node: Node, params: Params) -> Json:
+    return None  # the chain has not migrated to that consensus
+
+
 def get_highest_snapshot_slot(node: Node, params: Params) -> Json:
     raise RpcError(NO_SNAPSHOT, "No snapshot")
 

@@ -28,8 +28,10 @@ from cvms.localnet.rpc.encoding.transaction_encoding import parse_inner_instruct
 from cvms.localnet.rpc.encoding.wire import read_transaction
 from cvms.localnet.types import Block, Json
 from cvms.localnet.vm.machine import ExecutionResult
-from cvms.localnet.vm.message import LoadedKeys, is_signed, load_keys
+from cvms.localnet.vm.message import LoadedKeys, compute_budget_error, is_signed, load_keys
 from cvms.localnet.vm.transaction_errors import error_text
+
+SIGNATURE_FEE = 5_000
 
 FEES_ONLY = frozenset(
     {
@@ -48,6 +50,8 @@ class Simulation:
     err: Json
     outcome: ExecutionResult | None = None
     loaded_bytes: int = 0
+    refused_fee: int = 0
+    """The fee of a transaction whose accounts cannot be loaded."""
 
     def as_json(self, node: Node) -> dict[str, Json]:
         """Return the data of a preflight failure. `simulateTransaction` tells more."""
@@ -71,9 +75,9 @@ class Simulation:
 
     @property
     def fee(self) -> int | None:
-        if self.outcome is None or (isinstance(self.err, str) and self.err not in FEES_ONLY):
+        if isinstance(self.err, str) and self.err not in FEES_ONLY:
             return None
-        return self.outcome.meta.fee()
+        return self.refused_fee if self.outcome is None else self.outcome.meta.fee()
 
 
 def simulate(
@@ -84,7 +88,8 @@ def simulate(
             view.chain.check(transaction, bank=view.block, tip=view.node.tip)
         outcome = view.chain.simulate(transaction, at=view.block)
     except TransactionRefused as refused:
-        return Simulation(refused.err)
+        signers = transaction.message.header.num_required_signatures
+        return Simulation(refused.err, refused_fee=SIGNATURE_FEE * signers)
     keys = load_keys(transaction.message, view.account)
     return Simulation(outcome.err, outcome, read_balances(keys.all, view.account).loaded_bytes)
 
@@ -115,8 +120,10 @@ def simulate_transaction(node: Node, params: Params) -> Json:
 
 
 def load_sanitized_keys(view: View, transaction: VersionedTransaction) -> LoadedKeys:
-    """Resolve a transaction's table lookups. Raises RpcError if one of them fails."""
+    """Resolve a transaction's table lookups. Raises RpcError for a failed or a bad instruction."""
     message = transaction.message
+    if (budget_error := compute_budget_error(message)) is not None:
+        raise invalid_params(f"invalid transaction: {error_text(budget_error)}")
     for lookup in message.address_table_lookups if isinstance(message, MessageV0) else []:
         error = _lookup_error(
             view.account(lookup.account_key),

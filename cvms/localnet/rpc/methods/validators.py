@@ -8,13 +8,14 @@ from solders.pubkey import Pubkey
 
 from cvms.localnet.ledger.chain import LocalnetChain
 from cvms.localnet.ledger.genesis import faucet_keypair
+from cvms.localnet.ledger.recent_blocks import STATUS_AGE
 from cvms.localnet.node.node import Node
 from cvms.localnet.rpc.call.params import CallOptions, Params, read_pubkey
 from cvms.localnet.rpc.call.rpc_errors import invalid_params
 from cvms.localnet.rpc.call.serde import MAX_U64
 from cvms.localnet.rpc.call.view import API_VERSION, open_view
 from cvms.localnet.rpc.methods.node_info import FEATURE_SET
-from cvms.localnet.types import Commitment, Entry, Json
+from cvms.localnet.types import Entry, Json
 
 MAX_SLOT_LEADERS = 5_000
 SIGNATURE_FEE = 5_000
@@ -22,6 +23,7 @@ STAKE = 999_999_997_717_120
 """Lamports that a test validator stakes at genesis."""
 
 MAX_LOCKOUTS = 31
+DELINQUENT_SLOTS = 128
 
 
 def identity(chain: LocalnetChain) -> Pubkey:
@@ -68,7 +70,8 @@ def get_vote_accounts(node: Node, params: Params) -> Json:
         wanted = read_pubkey(wanted)
     if wanted is not None and wanted != vote_account(node.chain):
         return {"current": [], "delinquent": []}
-    block = node.bank(config.commitment())
+    block, distance = node.bank(config.commitment()), config.number("delinquentSlotDistance")
+    distance = DELINQUENT_SLOTS if distance is None else distance
     voter = {
         "votePubkey": str(vote_account(node.chain)),
         "nodePubkey": str(identity(node.chain)),
@@ -80,7 +83,8 @@ def get_vote_accounts(node: Node, params: Params) -> Json:
         "lastVote": block.parent_slot,
         "rootSlot": max(block.parent_slot - MAX_LOCKOUTS, 0),
     }
-    return {"current": [voter], "delinquent": []}
+    late = block.slot >= distance and block.parent_slot <= block.slot - distance
+    return {"current": [] if late else [voter], "delinquent": [voter] if late else []}
 
 
 # --- leaders -----------------------------------------------------------------------------------
@@ -160,11 +164,10 @@ def get_block_production(node: Node, params: Params) -> Json:
 
 def get_block_commitment(node: Node, params: Params) -> Json:
     """Return the stake that voted for a block at each depth, null unless it is a recent one."""
-    slot = params.integer(0)
-    oldest, tip = node.bank(Commitment.FINALIZED), node.tip
-    block = node.block(slot) if oldest.slot <= slot <= tip.slot else None
+    slot, tip = params.integer(0), node.tip
+    block = node.block(slot) if slot <= tip.slot else None
     stakes = None
-    if block is not None:
+    if block is not None and tip.height - block.height <= STATUS_AGE:
         stakes = [0] * (MAX_LOCKOUTS + 1)
         stakes[min(tip.height - block.height, MAX_LOCKOUTS)] = STAKE
     return {"commitment": stakes, "totalStake": STAKE}
