@@ -23,8 +23,7 @@ REAL_LAGS = Timing(slot_seconds=0.05, confirmed_lag=1, finalized_lag=31)
 """Those of a real chain: passes of the reconciler follow each other faster than finality."""
 REAL_LAGS_EVERY = 8
 """Seeds, of which one has the lags of a real chain."""
-PROVIDER_FAULTS = (*(name for name in DRAWS if name != "missing_entries"), "fork", "lost_sends")
-"""Without entries missing in the middle of a list: of these only what concerns vaults is found."""
+PROVIDER_FAULTS = (*DRAWS, "fork", "lost_sends")
 PROVIDER_FAULT_SECONDS = 3.0
 """Longest time of a provider's fault: rounds of the indexer and passes of the reconciler."""
 
