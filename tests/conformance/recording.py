@@ -76,6 +76,13 @@ def exchanges() -> tuple[Exchange, ...]:
 
 
 @cache
+def refusals() -> tuple[Exchange, ...]:
+    """Return questions that a validator refuses."""
+    recorded = json.loads((FOLDER / "agave-4.2.2-refusals.json").read_bytes())["exchanges"]
+    return tuple(Exchange(number, **each) for number, each in enumerate(recorded))
+
+
+@cache
 def pubsub_log() -> tuple[Json, ...]:
     """Return what was sent and heard, in order."""
     return tuple(json.loads((FOLDER / "agave-4.2.2-pubsub.json").read_bytes())["log"])

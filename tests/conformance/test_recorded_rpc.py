@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import httpx
+import pytest
 import trio
 from solders.keypair import Keypair
-from solders.token.state import Mint
 
 from cvms import localnet
 from cvms.config.loader import load_programs
 from cvms.dev.chain_setup import bundled_programs
 from cvms.localnet.types import Commitment
+from tests.conformance.compare import mint_account
 from tests.conformance.node import AskedNode, differences_of_answers
-from tests.conformance.recording import exchanges
-from tests.localnet.local_node import TOKEN_PROGRAM
-
-UNLIKE: frozenset[int] = frozenset()
-"""Questions that the local chain answers otherwise (docs/localnet.md says why)."""
+from tests.conformance.recording import Exchange, exchanges, refusals
 
 
-async def test_recorded_questions_are_answered_alike(nursery: trio.Nursery) -> None:
+@pytest.mark.parametrize(("recorded", "count"), [(exchanges, 121), (refusals, 661)])
+async def test_recorded_questions_are_answered_alike(
+    nursery: trio.Nursery, recorded: Callable[[], Sequence[Exchange]], count: int
+) -> None:
     programs = load_programs({})
     timing = localnet.Timing(slot_seconds=0.4, confirmed_lag=1, finalized_lag=31)
     serve = partial(
@@ -39,16 +40,13 @@ async def test_recorded_questions_are_answered_alike(nursery: trio.Nursery) -> N
     async with httpx.AsyncClient() as http:
         node = AskedNode(running.rpc_url, http, finalize)
         mint = Keypair().pubkey()
-        data = bytes(Mint(Keypair().pubkey(), 0, 6, is_initialized=True))
-        account = {"lamports": 1_461_600, "owner": TOKEN_PROGRAM, "data": data.hex()}
-        await node.call("surfnet_setAccount", str(mint), account)
+        running.chain.overwrite(mint, mint_account())
         cast = await node.prepare(mint=mint, program=programs.vault)
         found = {
             str(each): differences_of_answers(
                 each.reply, await node.ask(each, cast), cast.recorded_names
             )
-            for each in exchanges()
+            for each in recorded()
         }
-    unlike = {each: differing for each, differing in found.items() if differing}
-    expected = {str(each) for each in exchanges() if each.number in UNLIKE}
-    assert set(unlike) == expected, unlike
+    assert len(found) == count
+    assert {each: differing for each, differing in found.items() if differing} == {}

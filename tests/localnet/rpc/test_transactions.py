@@ -6,6 +6,7 @@ import base64
 
 import pytest
 from based58 import b58decode
+from solders.address_lookup_table_account import AddressLookupTableAccount
 from solders.compute_budget import set_compute_unit_limit, set_compute_unit_price
 from solders.hash import Hash
 from solders.instruction import Instruction
@@ -120,6 +121,27 @@ async def test_invalid_transaction_bytes_are_refused(
         with pytest.raises(RpcError, match=words) as refused:
             await node.call(method, text, {"encoding": encoding})
         assert refused.value.code == -32602
+
+
+async def test_what_cannot_be_sanitized_is_refused_before_it_runs(node: Node) -> None:
+    payer, payee, wallet = await node.wallet(), Keypair().pubkey(), Keypair().pubkey()
+    await node.pay(payer, wallet, SOL)
+    node.finalize()
+    pay = transfer(TransferParams(from_pubkey=payer.pubkey(), to_pubkey=payee, lamports=1))
+    budget = Pubkey.from_string("ComputeBudget111111111111111111111111111111")
+    refused = {
+        "invalid instruction data": await node.signed(payer, [Instruction(budget, b"\xff", [])]),
+        "duplicate instruction": await node.signed(payer, [set_compute_unit_limit(9)] * 2),
+    }
+    for table, words in ((Keypair().pubkey(), "doesn't exist"), (wallet, "invalid owner")):
+        lookup = AddressLookupTableAccount(table, [payee])
+        message = MessageV0.try_compile(payer.pubkey(), [pay], [lookup], await node.blockhash())
+        refused[words] = VersionedTransaction(message, [payer])
+    for words, transaction in refused.items():
+        for method in ("sendTransaction", "simulateTransaction"):
+            with pytest.raises(RpcError, match=f"invalid transaction: .*{words}") as failed:
+                await node.call(method, wire(transaction), BASE64)
+            assert failed.value.code == -32602
 
 
 async def test_simulation_has_no_effect(node: Node) -> None:
