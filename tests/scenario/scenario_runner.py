@@ -20,7 +20,7 @@ from tests.scenario.checks import Violation, same_list
 from tests.scenario.clients import Client, Intent
 from tests.scenario.context import ScenarioContext, connect
 from tests.scenario.fault_injection import MAX_FAULT_SECONDS, FaultInjector
-from tests.scenario.invariants import check_invariants
+from tests.scenario.invariants import check_invariants, missing_times_filled
 from tests.scenario.listeners import CONFLATED, Listener
 from tests.scenario.tables import read_tables
 from tests.scenario.truth import Truth, read_truth
@@ -251,7 +251,9 @@ FRAME_FIELDS = ("seq", "type", "slot", "signature", "data")
 def _violations(context: ScenarioContext, outcome: Outcome) -> Iterator[Violation]:
     with connect(context.database_url) as connection, connection.transaction():
         tables = read_tables(connection)
-    yield from check_invariants(outcome.truth, tables)
+    untimed = outcome.injected["block_times"] > 0
+    times = missing_times_filled(tables, outcome.truth) if untimed else tables
+    yield from check_invariants(outcome.truth, times)
     yield from _check_intents(outcome.truth, outcome.intents)
     for listener in outcome.listeners:
         for message in listener.violations:
