@@ -32,7 +32,10 @@ FINAL_SECONDS = 60.0
 
 
 async def main() -> int:
-    """Print the table, and return 1 if anything differs."""
+    """Print the table, and return 1 if the local chain differs.
+
+    That a validator differs from its recording is shown only: it does so with time.
+    """
     mint, program = Keypair().pubkey(), load_programs({}).vault
     async with AsyncExitStack() as stack:
         nodes = {"local chain": await stack.enter_async_context(_local_chain(mint))}
@@ -50,7 +53,7 @@ async def main() -> int:
         for exchange in exchanges():
             answers = {name: await nodes[name].ask(exchange, casts[name]) for name in nodes}
             differing = _differing(exchange, answers, casts)
-            unlike += bool(differing)
+            unlike += any(name.startswith("local chain") for name in differing)
             _show(exchange, differing)
     against = "the validator" if "validator" in nodes else "the recording: no validator is on PATH"
     _say(f"{len(exchanges()) - unlike} of {len(exchanges())} alike, compared with {against}")
@@ -74,7 +77,8 @@ def _differing(
 
 
 def _show(exchange: Exchange, differing: dict[str, list[str]]) -> None:
-    _say(f"{'differs' if differing else 'alike':8} {exchange}")
+    ours = any(name.startswith("local chain") for name in differing)
+    _say(f"{'differs' if ours else 'alike':8} {exchange}")
     for name, each in differing.items():
         for difference in each:
             _say(f"         {name}: {difference[:300]}")

@@ -49,7 +49,7 @@ async def validator(
     """Run the validator with these programs and accounts in its genesis, and end it on exit."""
     path, port = found(), free_port()
     assert path is not None
-    range_start = 10_000 + port % 50_000
+    range_start = 10_000 + port * (PORTS + 2) % 20_000  # below the ports that systems hand out
     command = [
         path,
         *("--ledger", str(folder / "ledger"), "--quiet", "--bind-address", "127.0.0.1"),
