@@ -43,9 +43,10 @@ class TextError(CallFault):
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Behind(CallFault):
-    """The node has seen `slots` slots less than the chain, and says so of every slot.
+    """Of a balanced provider's nodes, some are `slots` slots behind those that answer the rest.
 
-    Calls that need a later slot are refused by `code` and `message`.
+    `getSlot` and `getBlockHeight` reach such nodes, and calls that need a slot which these have not
+    seen are refused by `code` and `message`. What is answered is true as of its own slot.
     """
 
     slots: int = 5
@@ -62,7 +63,6 @@ class Behind(CallFault):
             answer["result"] = max(0, result - self.slots)
         elif isinstance(result, dict) and isinstance(result.get("context"), dict):
             self.newest = max(self.newest, result["context"]["slot"])
-            result["context"]["slot"] = max(0, result["context"]["slot"] - self.slots)
         needed = options_of(call).get("minContextSlot")
         if needed is not None and needed > self.newest - self.slots:
             return error_of(call, self.code, self.message, {"contextSlot": self.newest})
