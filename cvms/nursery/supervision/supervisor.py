@@ -9,7 +9,14 @@ import structlog
 import trio
 
 from cvms.chain.backoff import Backoff
-from cvms.errors import ChainUnavailable, ConfigurationError, DatabaseUnavailable, leaves
+from cvms.chain.rpc.transport.error_kinds import ErrorKind, kind_of
+from cvms.errors import (
+    ChainUnavailable,
+    ConfigurationError,
+    DatabaseUnavailable,
+    RpcError,
+    leaves,
+)
 from cvms.metrics import Metrics
 from cvms.nursery.channels.status_board import StatusBoard
 
@@ -44,7 +51,8 @@ async def supervise(
     `expected` is the number of seconds within which a run has to report a success to the board;
     after that the board shows the task as stalled.
 
-    An exception group is an outage only if every member is one. A group that holds an interrupt
+    A node's error is an outage too, unless every node would return it. An exception group is
+    one only if every member is. A group that holds an interrupt
     propagates, of one that holds a cancellation only that, since the task was to end anyway. A
     ConfigurationError propagates too, since no retry can cure it.
     """
@@ -103,7 +111,7 @@ class _Supervised:
 
     def failed(self, error: Exception, *, lasted: float) -> float:
         """Record a failure after `lasted` seconds of running; return the seconds to wait."""
-        outage = _is_all(error, *OUTAGES)
+        outage = _is_outage(error)
         if lasted >= STABLE_SECONDS:
             self.backoff.reset()
         delay = self.backoff.next(longest=LONGEST_OUTAGE_DELAY if outage else None)
@@ -116,7 +124,7 @@ class _Supervised:
 
     def log(self, error: Exception, **details: float) -> None:
         """Log an outage without, and any other failure with its traceback and the details."""
-        if _is_all(error, *OUTAGES):
+        if _is_outage(error):
             self._log_outage(error)
         else:
             self.outage = None
@@ -135,6 +143,15 @@ class _Supervised:
 def summary(error: BaseException) -> str:
     """Return an error as one line; a group as all of its members."""
     return "; ".join(f"{type(leaf).__name__}: {leaf}" for leaf in leaves(error))
+
+
+def _is_outage(error: BaseException) -> bool:
+    return all(
+        isinstance(leaf, OUTAGES)
+        # An answer to the question itself, such as bad parameters, is the task's own failure.
+        or (isinstance(leaf, RpcError) and kind_of(leaf) is not ErrorKind.ANSWER)
+        for leaf in leaves(error)
+    )
 
 
 def _is_all(error: BaseException, *kinds: type[BaseException]) -> bool:

@@ -15,7 +15,7 @@ from trio.testing import MockClock
 from cvms.chain.backoff import Backoff
 from cvms.config.loader import load_programs
 from cvms.config.settings import Config
-from cvms.errors import ChainUnavailable, ConfigurationError, DatabaseUnavailable
+from cvms.errors import ChainUnavailable, ConfigurationError, DatabaseUnavailable, RpcError
 from cvms.http.service_info.probe_routes import TaskGauges
 from cvms.metrics import Metrics
 from cvms.nursery.channels.status_board import StatusBoard
@@ -123,6 +123,18 @@ async def test_an_outage_is_one_warning_however_long_it_lasts(autojump_clock: Mo
     assert "refused" in logs[0]["reason"]
     assert "exc_info" not in logs[0]
     assert max(watched.delays) <= 1
+
+
+@pytest.mark.parametrize(
+    ("code", "level"), [(-32000, "warning"), (-32603, "warning"), (-32602, "error")]
+)
+async def test_an_error_of_a_node_is_an_outage_unless_the_question_was_wrong(
+    code: int, level: str, autojump_clock: MockClock
+) -> None:
+    with capture_logs() as logs:
+        await until_idle(Watched(failing(RpcError(code, "upstream error"))))
+    assert [entry["log_level"] for entry in logs] == [level]
+    assert ("exc_info" in logs[0]) == (level == "error")
 
 
 async def test_a_second_outage_after_a_success_is_logged_again(autojump_clock: MockClock) -> None:
