@@ -160,15 +160,15 @@ class BlockhashResponse(msgspec.Struct, frozen=True, rename="camel"):
 class SignatureResponse(msgspec.Struct, frozen=True, rename="camel"):
     signature: str
     slot: Count
-    err: Any = None
+    err: Any
     block_time: int | None = None
     confirmation_status: Commitment | None = None
 
 
 class StatusResponse(msgspec.Struct, frozen=True, rename="camel"):
     slot: Count
+    err: Any
     confirmations: Count | None = None
-    err: Any = None
     confirmation_status: Commitment | None = None
 
 

@@ -143,6 +143,22 @@ async def test_a_null_where_the_list_named_the_transaction_is_asked_of_another()
         assert await rpc.get_transactions(["s"], commitment=Commitment.CONFIRMED) == [None]
 
 
+async def test_a_failure_is_not_read_as_a_success_because_a_provider_leaves_it_out() -> None:
+    status = {"slot": 5, "confirmations": None, "confirmationStatus": "finalized"}
+    without = {"context": {"slot": 9}, "value": [status]}
+    failed = {"context": {"slot": 9}, "value": [status | {"err": "boom"}]}
+    async with asked(answering(without), answering(failed)) as (rpc, _):
+        [found] = await rpc.get_signature_statuses(["s"])
+        assert found is not None
+        assert found.err == "boom"
+    listed = {"signature": "s", "slot": 5, "blockTime": None}
+    async with asked(answering([listed]), answering([listed | {"err": "boom"}])) as (rpc, _):
+        [info] = await rpc.get_signatures_for_address(
+            ACCOUNT, commitment=Commitment.CONFIRMED, limit=10
+        )
+        assert info.err == "boom"
+
+
 async def test_only_what_is_missing_is_asked_of_the_next_endpoint() -> None:
     async def every_second(request: Any) -> Reply:
         answers = [
