@@ -199,9 +199,20 @@ async def _wait_until_healed(
             await trio.sleep(HEALING_POLL_SECONDS)
 
 
+HEALED = (
+    "in another order",  # what was found late was published late
+    "retracts another event than the last",  # one that a node told wrongly
+    "its previous signature is",  # a node lists the transactions of a slot in another order
+)
+
+
 def _comes_of_healing(violation: Violation) -> bool:
-    """Return whether it is a difference that was logged, or what was found late and so is later."""
-    return violation.table == "reconciliation_logs" or "in another order" in violation.message
+    """Return whether it is a difference that was logged, or remains of one that was healed.
+
+    `applied` ends with the transactions that were listed last.
+    """
+    logged = violation.table in ("reconciliation_logs", "applied")
+    return logged or any(words in violation.message for words in HEALED)
 
 
 def _pending_work(

@@ -77,10 +77,12 @@ def _cursor(truth: Truth, tables: Tables) -> Iterator[Violation]:
         if cursor is not None or last is not None:
             yield Violation("V4", "indexer_cursor", f"{cursor} instead of {last}")
         return
-    position = cursor["signature"], cursor["slot"], cursor["previous_signature"]
-    expected = last[0], last[1], before and before[0]
-    if position != expected:
-        yield Violation("V4", "indexer_cursor", f"it is at {position} instead of {expected}")
+    position, previous = (cursor["signature"], cursor["slot"]), cursor["previous_signature"]
+    if position != last:
+        yield Violation("V4", "indexer_cursor", f"it is at {position} instead of {last}")
+    if previous != (before and before[0]):
+        message = f"its previous signature is {previous} instead of {before}"
+        yield Violation("V4", "indexer_cursor", message)
     if not last[1] <= (cursor["through"] or -1) <= truth.tip:
         message = f"complete through {cursor['through']}, with the last transaction in {last[1]}"
         yield Violation("V4", "indexer_cursor", f"{message} and the chain in {truth.tip}")

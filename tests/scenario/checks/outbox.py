@@ -72,11 +72,14 @@ def _not_retracted(topic: str, rows: list[Row]) -> tuple[list[Row], list[Violati
             continue  # a timelock notice, which belongs to no transaction
         if row["type"] == "event":
             events.append(row)
-        elif events and _event(events[-1]) == _event(row):
-            events.pop()
-        else:
-            message = f"{topic} {row['seq']} retracts another event than the last: {_event(row)}"
+            continue
+        places = [at for at, event in enumerate(events) if _event(event) == _event(row)]
+        if places[-1:] != [len(events) - 1]:
+            which = "another event than the last" if places else "what was not published"
+            message = f"{topic} {row['seq']} retracts {which}: {_event(row)}"
             violations.append(Violation("V7", "outbox", message))
+        if places:
+            del events[places[-1]]
     return events, violations
 
 
