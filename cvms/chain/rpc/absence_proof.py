@@ -11,20 +11,24 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
 from cvms.chain.rpc.call_params import MAX_TRANSACTION_VERSION, STATUSES_PER_CALL
 from cvms.chain.rpc.chain_tips import Tip
-from cvms.chain.rpc.responses import Count, read
+from cvms.chain.rpc.responses import Count, read, unexpected
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.rpc.transport.call_state import Call
 from cvms.chain.rpc.transport.endpoint_pool import Endpoint
 from cvms.chain.types import BlockHeight, Commitment, Slot
-from cvms.errors import RpcError
+from cvms.errors import MethodRefused, RpcError
 
 BLOCKS_PER_CALL = 8
 """A block's signatures are about 150 kB on a busy chain."""
+MAX_SKIPPED = 512
+"""Slots after a skipped one in which the next block is looked for."""
+STANDARD_PORTS = {"http": 80, "https": 443}
 BLOCKHASH_BLOCKS = 150
 """Blocks for which a blockhash is valid."""
 MAX_SLOTS = 2000
@@ -65,7 +69,8 @@ async def lacks_transaction(
     [block] = await _read_blocks(rpc, [slot], commitment)
     if block is not None:
         return signature not in block.signatures
-    for later in await _slots(rpc, Slot(slot + 1), Slot(slot + BLOCKS_PER_CALL), commitment):
+    later_slots = await _slots(rpc, Slot(slot + 1), Slot(slot + MAX_SKIPPED), commitment)
+    for later in later_slots[:BLOCKS_PER_CALL]:
         [block] = await _read_blocks(rpc, [later], commitment)
         if block is not None:
             # Its ancestry has no block of this slot if its parent is of an earlier one.
@@ -79,19 +84,22 @@ async def proven_absent(
     *,
     after: Slot,
     through: BlockHeight,
+    oldest: BlockHeight | None = None,
     tip: Tip,
 ) -> frozenset[str]:
     """Return those signatures that are in no finalized block of those in question.
 
-    These are the blocks of slots after `after`, up to the height `through`, of which the oldest
-    are too old for a blockhash that is valid up to that height. `tip` is a finalized block beyond.
-    Raises RpcError and ChainUnavailable.
+    These are the blocks of slots after `after`, up to the height `through`, without those that are
+    too old for a blockhash that is valid up to `oldest`: the least of the transactions' last valid
+    heights, by default `through`. `tip` is a finalized block beyond. Raises RpcError and
+    ChainUnavailable.
     """
     absent = await _lacked_by_two(rpc, signatures, after=after, seen=tip.slot)
     rest = [each for each in signatures if each not in absent]
     if not rest:
         return absent
-    after = await _later_start(rpc, after, BlockHeight(through - BLOCKHASH_BLOCKS), tip)
+    valid = through if oldest is None else oldest
+    after = await _later_start(rpc, after, BlockHeight(valid - BLOCKHASH_BLOCKS), tip)
     return absent | await none_contains(rpc, rest, after=after, through=through)
 
 
@@ -136,7 +144,8 @@ async def _lacked_by_two(
 
 
 def _provider(endpoint: Endpoint) -> str:
-    return endpoint.host.partition("#")[0]  # two URLs of one host are one provider
+    parts = urlsplit(endpoint.url)  # two URLs of one host are one provider
+    return f"{parts.hostname}:{parts.port or STANDARD_PORTS.get(parts.scheme)}"
 
 
 async def none_contains(
@@ -195,7 +204,7 @@ async def _slots(rpc: RpcClient, first: Slot, last: Slot, commitment: Commitment
             [first, last, {"commitment": commitment}],
             parse=lambda answer: read(list[Count], answer, method),
         )
-    except RpcError:
+    except (RpcError, MethodRefused):
         return []
     return sorted(Slot(slot) for slot in listed if first <= slot <= last)
 
@@ -220,6 +229,8 @@ def _parser(slot: Slot) -> Any:
         if answer is None:
             return None
         got = read(_BlockResponse, answer, "getBlock")
+        if got.parent_slot >= slot > 0:
+            raise unexpected("getBlock", f"slot {got.parent_slot} as the parent of {slot}")
         return Block(
             slot=slot,
             height=BlockHeight(got.block_height),

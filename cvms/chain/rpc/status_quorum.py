@@ -21,13 +21,16 @@ def merge_statuses(
     A status that any node reports counts; of several the most advanced. A None means "not found up
     to `slot`": the lowest slot of the nodes at `min_context_slot` or later; if no node is there,
     the highest slot of all, which is earlier; and 0 if a node did not respond or has other blocks
-    than the rest, since it might know the signature.
+    than the rest, since it might know the signature. One that does not serve the method is no
+    witness.
     Raises RpcError or ChainUnavailable when no node responds.
     """
     results = [found for each in replies if (found := statuses_from(each, count)) is not None]
     if not results:
         raise failure_of(replies)
-    certain = len(results) == len(replies) and not any(each.endpoint.disagrees for each in replies)
+    witnesses = [each for each in replies if not each.unserved]
+    certain = len(results) == len(witnesses)
+    certain = certain and not any(each.endpoint.disagrees for each in witnesses)
     return StatusesAt(
         _evidence_slot(results, min_context_slot) if certain else Slot(0),
         [_most_advanced([each.statuses[index] for each in results]) for index in range(count)],

@@ -1,8 +1,8 @@
 """Proof that a submission which no node knows has expired, and did not land after all.
 
-Absence is no proof. In turn: the index may have applied the transaction; the fee payer may have
-signed the same message a second time, so that it landed under another signature; and the blocks in
-question may not all be known. Only what is excluded by all of them has expired.
+Absence is no proof. In turn: the index may have applied the transaction; the blocks in question may
+not all be known; and the fee payer may have signed the same message a second time, so that it
+landed under another signature. Only what is excluded by all of them has expired.
 """
 
 from __future__ import annotations
@@ -18,14 +18,17 @@ import trio
 from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 
-from cvms.chain.rpc.absence_proof import proven_absent
-from cvms.chain.rpc.call_params import MAX_TRANSACTION_VERSION, SIGNATURES_PER_CALL
+from cvms.chain.rpc.absence_proof import MAX_SLOTS, proven_absent
+from cvms.chain.rpc.call_params import MAX_TRANSACTION_VERSION
 from cvms.chain.rpc.chain_tips import Tips
 from cvms.chain.rpc.responses import SignatureInfo, unexpected
 from cvms.chain.rpc.rpc_client import RpcClient
+from cvms.chain.rpc.signature_pages import SignaturePages
 from cvms.chain.rpc.transport.call_state import Call
 from cvms.chain.types import BlockHeight, Commitment, Slot
+from cvms.errors import ChainUnavailable, GapNotClosed, RpcError
 from cvms.nursery.submission.outcome import Transition, unproven
+from cvms.store.index import cursor as cursors
 from cvms.store.postgres.database import Database
 from cvms.store.submissions import in_flight
 from cvms.store.submissions.in_flight import InFlight
@@ -39,6 +42,12 @@ WINDOW_SLOTS = 300
 """Submissions that began within so many slots are proven with the same blocks."""
 MAX_TWINS = 200
 """Transactions of a fee payer that are compared with its submission."""
+MAX_PAGES = 10
+"""Pages of a fee payer's transactions that are listed, back to when the submission was built."""
+
+
+class _TwinPossible(Exception):
+    """Whether the message has landed under another signature cannot be known."""
 
 
 @dataclass(slots=True)
@@ -56,100 +65,140 @@ class ExpiryProof:
 
     database: Database
     rpc: RpcClient
+    program: Pubkey
     operator: Pubkey
     _attempts: dict[str, _Attempt] = field(default_factory=dict, init=False)
 
     async def resolve(self, rows: Sequence[InFlight], tips: Tips) -> dict[str, Transition]:
         """Return the transitions of absent submissions, by signature.
 
-        Raises RpcError and ChainUnavailable.
+        What a node or provider refuses leaves it unproven. Raises DatabaseUnavailable.
         """
         signatures = {row.signature for row in rows}
         self._attempts = {key: each for key, each in self._attempts.items() if key in signatures}
         due = [row for row in rows if self._is_due(row.signature)]
-        if not due:
-            return {}
-        decided = await self._landed(due)
-        rest = [row for row in due if row.signature not in decided]
-        for window in _windows(rest):
-            absent = await proven_absent(
-                self.rpc,
-                [row.signature for row in window],
-                after=Slot(min(row.since_slot for row in window)),
-                through=BlockHeight(max(row.last_valid_block_height for row in window)),
-                tip=tips.finalized,
-            )
-            for row in window:
-                proven = row.signature in absent
+        decided = {row.signature: unproven(row, tips) for row in rows if row not in due}
+        if due:
+            decided |= await self._applied(due)
+        for window in _windows([row for row in due if row.signature not in decided]):
+            try:
+                decided |= await self._prove(window, tips)
+            except (RpcError, ChainUnavailable) as error:
+                undecided = [row for row in window if row.signature not in decided]
+                decided |= {row.signature: self._unproven(row, tips, error) for row in undecided}
+        return decided
+
+    async def _prove(self, window: Sequence[InFlight], tips: Tips) -> dict[str, Transition]:
+        absent = await proven_absent(
+            self.rpc,
+            [row.signature for row in window],
+            after=Slot(min(row.since_slot for row in window)),
+            through=BlockHeight(max(row.last_valid_block_height for row in window)),
+            oldest=BlockHeight(min(row.last_valid_block_height for row in window)),
+            tip=tips.finalized,
+        )
+        decided: dict[str, Transition] = {}
+        for row in window:
+            try:
                 decided[row.signature] = (
-                    Transition(State.EXPIRED) if proven else self._unproven(row, tips)
+                    await self._twin(row, tips) or Transition(State.EXPIRED)
+                    if row.signature in absent
+                    else self._unproven(row, tips)
                 )
+            except (RpcError, ChainUnavailable, _TwinPossible) as error:
+                decided[row.signature] = self._unproven(row, tips, error)
         return decided
 
     def _is_due(self, signature: str) -> bool:
         attempt = self._attempts.get(signature)
         return attempt is None or trio.current_time() >= attempt.due
 
-    def _unproven(self, row: InFlight, tips: Tips) -> Transition:
+    def _unproven(self, row: InFlight, tips: Tips, reason: Exception | None = None) -> Transition:
         before = self._attempts.get(row.signature)
         pause = min(MAX_PAUSE_SECONDS, before.pause * 2) if before else FIRST_PAUSE_SECONDS
         self._attempts[row.signature] = _Attempt(trio.current_time() + pause, pause)
         if before is None:
-            log.warning("expiry_unproven", signature=row.signature, since_slot=row.since_slot)
+            log.warning(
+                "expiry_unproven",
+                signature=row.signature,
+                since_slot=row.since_slot,
+                reason=str(reason or "the blocks are not all known"),
+            )
         return unproven(row, tips)
 
-    async def _landed(self, rows: Sequence[InFlight]) -> dict[str, Transition]:
-        """Return the transitions of those that landed, by signature."""
+    async def _applied(self, rows: Sequence[InFlight]) -> dict[str, Transition]:
+        """Return the transitions of those that the index has applied, by signature."""
         async with self.database.connection() as conn:
             applied = await in_flight.applied(conn, [row.signature for row in rows])
-            wires = await in_flight.wires(conn, [row.signature for row in rows])
-        landed = {
+        return {
             each.signature: Transition(State.FINALIZED, slot=each.slot)
             if each.final
             else Transition()
             for each in applied
         }
-        for row in rows:
-            if row.signature not in landed and row.signature in wires:
-                twin = await self._twin(row, wires[row.signature])
-                if twin is not None:
-                    landed[row.signature] = twin
-        return landed
 
-    async def _twin(self, row: InFlight, wire: bytes) -> Transition | None:
-        """Return the transition of a submission whose message landed under another signature."""
-        message = VersionedTransaction.from_bytes(wire).message
+    async def _twin(self, row: InFlight, tips: Tips) -> Transition | None:
+        """Return the transition of a submission whose message landed under another signature.
+
+        Return None if it did not. Raises _TwinPossible if that cannot be known.
+        """
+        async with self.database.connection() as conn:
+            wires = await in_flight.wires(conn, [row.signature])
+            recorded = await in_flight.foreign(
+                conn, owner=row.owner, after=row.since_slot, limit=MAX_TWINS
+            )
+            indexed = (await cursors.frontier(conn, str(self.program))).slot
+        message = VersionedTransaction.from_bytes(wires[row.signature]).message
         fee_payer = message.account_keys[0]
         if fee_payer == self.operator:
             return None
-        candidates = await self._signed_by(fee_payer, row)
-        messages = await _read_messages(self.rpc, [each.signature for each in candidates])
-        for info in candidates:
-            if messages.get(info.signature) == bytes(message):
+        listed, complete = await self._signed_by(fee_payer, row, tips)
+        if not complete and (indexed is None or indexed < tips.finalized.slot):
+            raise _TwinPossible("neither the index nor a list shows that there is no other")
+        candidates = [*listed, *(each for each in recorded if each not in listed)]
+        found = await _read_transactions(self.rpc, candidates)
+        for signature, (candidate, slot, err) in found.items():
+            if candidate == bytes(message):
                 return Transition(
-                    State.FINALIZED if info.err is None else State.FAILED,
-                    slot=info.slot,
-                    err=info.err,
-                    landed_signature=info.signature,
+                    State.FINALIZED if err is None else State.FAILED,
+                    slot=slot,
+                    err=err,
+                    landed_signature=signature,
                 )
+        unread = [each for each in candidates if each not in found]
+        if unread:
+            raise _TwinPossible(f"no node gives {unread[0]}, which may be of the same message")
         return None
 
-    async def _signed_by(self, fee_payer: Pubkey, row: InFlight) -> list[SignatureInfo]:
-        """Return the fee payer's finalized transactions since the submission was built."""
+    async def _signed_by(
+        self, fee_payer: Pubkey, row: InFlight, tips: Tips
+    ) -> tuple[list[str], bool]:
+        """Return the fee payer's finalized transactions in the time of the submission.
+
+        Also return whether the list reaches back to before it. Raises _TwinPossible if there are
+        too many.
+        """
         found: list[SignatureInfo] = []
-        before: str | None = None
-        while len(found) < MAX_TWINS:
-            page = await self.rpc.get_signatures_for_address(
-                fee_payer,
-                commitment=Commitment.FINALIZED,
-                limit=SIGNATURES_PER_CALL,
-                before=before,
-            )
-            found += [each for each in page if each.slot > row.since_slot]
-            if not page or page[-1].slot <= row.since_slot:
-                break
-            before = page[-1].signature
-        return [each for each in found if each.signature != row.signature][-MAX_TWINS:]
+        complete = False
+        get = partial(
+            self.rpc.get_signatures_for_address,
+            fee_payer,
+            commitment=Commitment.FINALIZED,
+            min_context_slot=tips.finalized.slot,
+        )
+        end, pages = row.since_slot + MAX_SLOTS, 0
+        try:
+            async for page in SignaturePages(get):
+                found += [each for each in page if row.since_slot < each.slot <= end]
+                pages += 1
+                if page[-1].slot <= row.since_slot:
+                    complete = True
+                    break
+                if len(found) > MAX_TWINS or pages == MAX_PAGES:
+                    raise _TwinPossible(f"{fee_payer} has too many transactions to compare")
+        except GapNotClosed as error:
+            raise _TwinPossible(str(error)) from error
+        return [each.signature for each in found if each.signature != row.signature], complete
 
 
 def _windows(rows: Collection[InFlight]) -> Iterator[list[InFlight]]:
@@ -164,8 +213,10 @@ def _windows(rows: Collection[InFlight]) -> Iterator[list[InFlight]]:
         yield window
 
 
-async def _read_messages(rpc: RpcClient, signatures: Sequence[str]) -> Mapping[str, bytes]:
-    """Return the messages of transactions by signature, as far as a node has them."""
+async def _read_transactions(
+    rpc: RpcClient, signatures: Sequence[str]
+) -> Mapping[str, tuple[bytes, int, Any]]:
+    """Return message, slot and error of transactions by signature, as far as a node has them."""
     options = {
         "commitment": Commitment.FINALIZED,
         "encoding": "base64",
@@ -173,22 +224,23 @@ async def _read_messages(rpc: RpcClient, signatures: Sequence[str]) -> Mapping[s
     }
     answers = await rpc.batch(
         [
-            Call("getTransaction", [each, options], partial(_message, each), may_lack=True)
+            Call("getTransaction", [each, options], _read_transaction, may_lack=True)
             for each in signatures
         ]
     )
     return {
         signature: answer
         for signature, answer in zip(signatures, answers, strict=True)
-        if isinstance(answer, bytes)
+        if isinstance(answer, tuple)
     }
 
 
-def _message(signature: str, answer: Any) -> bytes | None:
+def _read_transaction(answer: Any) -> tuple[bytes, int, Any] | None:
     if answer is None:
         return None
     try:
         text, _ = answer["transaction"]
-        return bytes(VersionedTransaction.from_bytes(base64.b64decode(text)).message)
+        message = VersionedTransaction.from_bytes(base64.b64decode(text)).message
+        return bytes(message), int(answer["slot"]), answer["meta"]["err"]
     except (LookupError, TypeError, ValueError) as error:
-        raise unexpected("getTransaction", f"{signature}: {error}") from None
+        raise unexpected("getTransaction", str(error)) from None

@@ -14,9 +14,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import structlog
+import trio
 from solders.pubkey import Pubkey
 
-from cvms.chain.rpc.chain_tips import read_tips
+from cvms.chain.rpc.chain_tips import Tips, read_tips
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Commitment, Programs
 from cvms.metrics import Metrics
@@ -61,29 +62,66 @@ class Submitter:
     resend_seconds: float = RESEND_SECONDS
     _rebroadcaster: Rebroadcaster = field(init=False)
     _expiry_proof: ExpiryProof = field(init=False)
+    _absent: list[InFlight] = field(default_factory=list, init=False)
+    _tips: Tips | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self._rebroadcaster = Rebroadcaster(
             self.rpc, resend_seconds=self.resend_seconds, metrics=self.metrics
         )
-        self._expiry_proof = ExpiryProof(self.database, self.rpc, operator=self.operator)
+        self._expiry_proof = ExpiryProof(
+            self.database, self.rpc, program=self.programs.vault, operator=self.operator
+        )
 
     async def run(self) -> None:
-        """Poll and send until cancelled."""
+        """Poll and send until cancelled; prove meanwhile which submissions have expired."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._prove_forever)
+            while True:
+                count = await self._send_round()
+                self.board.task_succeeded("submitter")
+                await self.wake.wait(BUSY_POLL_SECONDS if count else POLL_SECONDS)
+
+    async def _prove_forever(self) -> None:
+        # A proof reads many blocks, which must not delay what can still land.
         while True:
-            count = await self.run_once()
-            self.board.task_succeeded("submitter")
-            await self.wake.wait(BUSY_POLL_SECONDS if count else POLL_SECONDS)
+            await self._prove_round()
+            await trio.sleep(BUSY_POLL_SECONDS)
 
     async def run_once(self) -> int:
+        """Make one round of sending, and one of proofs; return how many were in flight."""
+        count = await self._send_round()
+        await self._prove_round()
+        return count
+
+    async def _send_round(self) -> int:
         """Poll and update all submissions in flight, send those that are due; return how many."""
         async with self.database.connection() as conn:
             rows = await in_flight.read(conn, IN_FLIGHT_LIMIT)
             self._set_gauges(await in_flight.count_by_state(conn))
         self._rebroadcaster.retain({row.signature for row in rows})
+        self._absent = []
         if not rows:
             return 0
-        pairs = await self._transitions(rows)
+        # Tips before statuses: only what is absent after its last valid block may have expired.
+        self._tips = await read_tips(self.rpc)
+        transitions = await poll_outcomes(self.rpc, rows, self._tips)
+        pairs = list(zip(rows, transitions, strict=True))
+        self._absent = [row for row, transition in pairs if transition.absent]
+        await self._change(pairs)
+        await self._send([row for row, transition in pairs if transition.may_land])
+        return len(rows)
+
+    async def _prove_round(self) -> None:
+        """Update the absent submissions of which the end can be proven."""
+        absent, tips = self._absent, self._tips
+        if absent and tips is not None:
+            resolved = await self._expiry_proof.resolve(absent, tips)
+            rows = [row for row in absent if row.signature in resolved]
+            await self._change([(row, resolved[row.signature]) for row in rows])
+
+    async def _change(self, pairs: Sequence[tuple[InFlight, Transition]]) -> None:
+        """Write the new states, with the reasons of failures."""
         failed = {
             transition.landed_signature or row.signature: transition.err
             for row, transition in pairs
@@ -103,17 +141,6 @@ class Submitter:
                 if transition.state is not None
             ]
         )
-        await self._send([row for row, transition in pairs if transition.may_land])
-        return len(rows)
-
-    async def _transitions(self, rows: Sequence[InFlight]) -> list[tuple[InFlight, Transition]]:
-        # Tips before statuses: only what is absent after its last valid block may have expired.
-        tips = await read_tips(self.rpc)
-        transitions = await poll_outcomes(self.rpc, rows, tips)
-        pairs = list(zip(rows, transitions, strict=True))
-        absent = [row for row, transition in pairs if transition.absent]
-        resolved = await self._expiry_proof.resolve(absent, tips)
-        return [(row, resolved.get(row.signature, transition)) for row, transition in pairs]
 
     async def _send(self, rows: Sequence[InFlight]) -> None:
         """Send the rows that are due, and mark those sent for the first time as submitted."""

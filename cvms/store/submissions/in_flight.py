@@ -33,6 +33,18 @@ WHERE signature = ANY(%(signatures)s)
 GROUP BY signature
 """
 
+# Of an owner, by other transactions than those that were submitted here.
+FOREIGN = """
+SELECT DISTINCT event.signature
+FROM transactions AS event
+LEFT JOIN submissions
+  ON submissions.signature = event.signature
+WHERE event.owner = %(owner)s
+  AND event.slot > %(after)s
+  AND submissions.signature IS NULL
+LIMIT %(limit)s
+"""
+
 WIRES = """
 SELECT signature, wire
 FROM submissions
@@ -147,6 +159,11 @@ async def read(conn: Connection, limit: int = 256) -> list[InFlight]:
 async def applied(conn: Connection, signatures: Sequence[str]) -> list[Applied]:
     """Return those transactions that the index has applied, and that have events."""
     return await fetch_all(conn, Applied, APPLIED, {"signatures": list(signatures)})
+
+
+async def foreign(conn: Connection, *, owner: str, after: int, limit: int) -> list[str]:
+    """Return the owner's recorded transactions after a slot that were not submitted here."""
+    return await fetch_column(conn, FOREIGN, {"owner": owner, "after": after, "limit": limit})
 
 
 async def wires(conn: Connection, signatures: Sequence[str]) -> dict[str, bytes]:

@@ -8,9 +8,15 @@ from typing import Any
 import pytest
 from solders.keypair import Keypair
 
-from cvms.chain.rpc.absence_proof import lacks_transaction, none_contains, proven_absent
+from cvms.chain.rpc.absence_proof import (
+    _provider,
+    lacks_transaction,
+    none_contains,
+    proven_absent,
+)
 from cvms.chain.rpc.chain_tips import Tip
 from cvms.chain.rpc.rpc_client import RpcClient, open_rpc
+from cvms.chain.rpc.transport.endpoint_pool import EndpointPool
 from cvms.chain.types import BlockHeight, Commitment, Slot
 from cvms.localnet.ledger.chain import LocalnetChain
 from tests.chain.rpc.scripted_node import Reply, Script, error, nodes, result
@@ -203,3 +209,99 @@ async def test_two_urls_of_one_provider_are_one_reading() -> None:
         tip = Tip(Slot(500), BlockHeight(500))
         through = BlockHeight(160)
         assert await proven_absent(rpc, ["x"], after=Slot(5), through=through, tip=tip) == set()
+
+
+class EveryBlock:
+    """A node with a block in each slot but some, as high as its slot, with one transaction."""
+
+    def __init__(self, *skipped: int) -> None:
+        self.skipped = skipped
+
+    async def __call__(self, request: Any) -> Reply:
+        if isinstance(request, list):
+            bodies = [(await self(each)).body for each in request]
+            return Reply(b"[" + b",".join(bodies) + b"]")
+        if request["method"] not in ("getBlock", "getBlocks"):
+            return error(request, -32601)
+        slot, *rest = request["params"]
+        if request["method"] == "getBlocks":
+            return result(request, [n for n in range(slot, rest[0] + 1) if n not in self.skipped])
+        if slot in self.skipped:
+            return error(request, -32007, "Slot was skipped, or missing")
+        parent = next(n for n in range(slot - 1, -1, -1) if n not in self.skipped)
+        block = {
+            "blockhash": f"b{slot}",
+            "previousBlockhash": f"b{parent}",
+            "parentSlot": parent,
+            "blockHeight": slot,
+            "signatures": [f"s{slot}"],
+        }
+        return result(request, block)
+
+
+async def test_the_blocks_of_the_older_of_two_transactions_are_read_too() -> None:
+    async with nodes(EveryBlock()) as [node], open_rpc([node.url]) as rpc:
+        found = await proven_absent(
+            rpc,
+            ["s1010", "x"],
+            after=Slot(1000),
+            through=BlockHeight(1440),
+            oldest=BlockHeight(1150),
+            tip=Tip(Slot(1445), BlockHeight(1445)),
+        )
+    assert found == {"x"}
+
+
+async def test_a_block_that_is_its_own_parent_proves_nothing() -> None:
+    async def script(request: Any) -> Reply:
+        if isinstance(request, list):
+            bodies = [(await script(each)).body for each in request]
+            return Reply(b"[" + b",".join(bodies) + b"]")
+        slot = request["params"][0]
+        if request["method"] == "getBlocks":
+            return result(request, [slot + 7])
+        block = {
+            "blockhash": "b",
+            "previousBlockhash": "b",
+            "parentSlot": slot,
+            "blockHeight": slot,
+        }
+        return result(request, block | {"signatures": []})
+
+    async with nodes(script) as [node], open_rpc([node.url]) as rpc:
+        found = await none_contains(rpc, ["x"], after=Slot(2), through=BlockHeight(19))
+        assert found == frozenset()
+        assert len(node.requests) < 10
+
+
+async def test_a_slot_among_many_skipped_ones_is_proven_by_the_next_block() -> None:
+    async with nodes(EveryBlock(*range(101, 160))) as [node], open_rpc([node.url]) as rpc:
+        assert await lacks_transaction(rpc, "x", Slot(101), commitment=CONFIRMED) is True
+
+
+async def test_a_provider_that_refuses_blocks_proves_nothing() -> None:
+    refusing = Node()
+
+    async def script(request: Any) -> Reply:
+        reply = await refusing(request) if isinstance(request, dict) else Reply(status=403)
+        return Reply(b"Forbidden", status=403) if b"-32601" in reply.body else reply
+
+    async with nodes(script) as [node], open_rpc([node.url]) as rpc:
+        tip, through = Tip(Slot(500), BlockHeight(500)), BlockHeight(160)
+        assert await proven_absent(rpc, ["x"], after=Slot(5), through=through, tip=tip) == set()
+
+
+async def test_a_standard_port_makes_no_other_provider() -> None:
+    urls = ["https://rpc.example/key1", "https://rpc.example:443/key2"]
+    pool = EndpointPool(urls, clock=lambda: 0.0)
+    assert len({_provider(each) for each in pool.all()}) == 1
+
+
+async def test_an_endpoint_that_serves_no_statuses_does_not_hide_the_others() -> None:
+    async def refuses(_: Any) -> Reply:
+        return Reply(b"not in your plan", status=403)
+
+    scripts = (Node(), Node(), refuses)
+    async with nodes(*scripts) as started, open_rpc([node.url for node in started]) as rpc:
+        seen = await rpc.statuses_everywhere(["x"], min_context_slot=Slot(400))
+        assert seen.slot == 500

@@ -36,13 +36,6 @@ class Forgetful(RpcClient):
         ]
 
 
-@pytest.fixture
-async def paused(world: World) -> World:
-    """A world in which blocks are produced only by the test."""
-    world.chain.chain.pause()
-    return world
-
-
 async def landed(world: World, owner: Keypair) -> str:
     """Return a submission that is finalized on the chain, of which the row says `submitted`."""
     height = await world.rpc.get_block_height(Commitment.CONFIRMED)

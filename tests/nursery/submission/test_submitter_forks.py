@@ -21,13 +21,6 @@ from tests.nursery.submission.signed_withdrawals import accept, published_states
 from tests.nursery.world import World, until
 
 
-@pytest.fixture
-async def paused(world: World) -> World:
-    """A world in which blocks are produced only by the test."""
-    world.chain.chain.pause()
-    return world
-
-
 async def step(world: World, blocks: int = 1, *, rpc: RpcClient | None = None) -> None:
     """Produce blocks, then run a freshly started submitter once."""
     world.chain.chain.advance(blocks)

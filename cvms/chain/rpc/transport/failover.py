@@ -17,7 +17,7 @@ from cvms.chain.rpc.transport import jsonrpc
 from cvms.chain.rpc.transport.call_state import MAX_TRIES, Call, FailoverState, unchecked
 from cvms.chain.rpc.transport.endpoint_pool import MAX_BATCH, Endpoint, EndpointPool, host_of
 from cvms.chain.rpc.transport.endpoint_state import show_endpoints
-from cvms.chain.rpc.transport.error_kinds import is_throttled
+from cvms.chain.rpc.transport.error_kinds import ErrorKind, is_throttled, kind_of
 from cvms.chain.rpc.transport.http_post import build_request, open_http
 from cvms.chain.rpc.transport.request_sender import (
     Answers,
@@ -54,6 +54,12 @@ class EndpointReply:
     def ok(self) -> bool:
         """True if the endpoint returned a result."""
         return not isinstance(self.answer, RpcError | ChainUnavailable)
+
+    @property
+    def unserved(self) -> bool:
+        """True if the endpoint does not serve the method, at least at present."""
+        fault = isinstance(self.answer, RpcError) and kind_of(self.answer) is ErrorKind.FAULT
+        return fault or isinstance(self.answer, MethodRefused)
 
     @property
     def replied(self) -> bool:
