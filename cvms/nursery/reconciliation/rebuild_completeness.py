@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from solders.pubkey import Pubkey
+
 from cvms.chain.rpc.chain_tips import first_block, read_tips
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Commitment, Programs, Slot
@@ -22,6 +24,7 @@ from cvms.store.index.cursor import Cursor
 from cvms.store.postgres.database import Database
 from cvms.store.projection.rebuild_owners import RebuildOwners
 from cvms.store.reconciliation import vault_ledger
+from cvms.store.vaults import vaults
 
 MAX_EVENTS = 1_000
 """Live events that were not rebuilt and that nodes are asked about."""
@@ -60,14 +63,20 @@ class CompletenessCheck:
     programs: Programs
 
     async def check(self, owners: RebuildOwners, cursor: Cursor) -> Completeness:
-        """Check all vaults at the cursor. Those that changed after it have to be set aside."""
+        """Check all vaults at the cursor.
+
+        The accounts of those that changed after it prove nothing. Of these, as of all others, each
+        live event has to be there again.
+        """
         tips, begins = await read_tips(self.rpc), await first_block(self.rpc)
         live, built = await owners.live(), await owners.built()
-        problems = dict.fromkeys(live - built, "the rebuilt index does not know it")
         # Finalized accounts do not have the latest changes yet. Confirmed ones prove these.
         latest = await owners.changed_after(tips.finalized.slot)
-        problems |= await self._differing(built - latest, Commitment.FINALIZED, tips.finalized.slot)
+        problems = await self._differing(built - latest, Commitment.FINALIZED, tips.finalized.slot)
         problems |= await self._differing(built & latest, Commitment.CONFIRMED, Slot(cursor.slot))
+        for owner in await moved_owners(self.scratch, self.rpc, sorted(problems), cursor):
+            del problems[owner]
+        problems |= dict.fromkeys(live - built, "the rebuilt index does not know it")
         for owner, problem in (await self._lost(owners, cursor, begins)).items():
             problems.setdefault(owner, problem)
         found = [IncompleteVault(owner, problems[owner]) for owner in sorted(problems)]
@@ -126,3 +135,20 @@ class CompletenessCheck:
                     each.owner, f"{each.signature} of slot {each.slot} is on the chain, not listed"
                 )
         return lost
+
+
+async def moved_owners(
+    scratch: Database, rpc: RpcClient, owners: Iterable[str], cursor: Cursor
+) -> list[str]:
+    """Return the owners whose vaults have transactions after the cursor."""
+    moved = []
+    async with scratch.connection() as conn:
+        for owner in owners:
+            if (row := await vaults.get(conn, owner)) is None:
+                continue
+            newest = await rpc.get_signatures_for_address(
+                Pubkey.from_string(row.vault), commitment=Commitment.CONFIRMED, limit=1
+            )
+            if newest and newest[0].slot > cursor.slot:
+                moved.append(owner)
+    return moved

@@ -165,3 +165,33 @@ async def test_an_event_that_is_on_no_chain_keeps_nothing_from_being_replaced(
     outcome = await rebuild(world, database_url, world.rpc)
     assert (outcome.replaced, outcome.completeness.vaults) == (True, [])
     assert await stored(world) == before
+
+
+@pytest.mark.parametrize("damage", [None, "DELETE FROM chain_events"])
+async def test_a_hole_in_a_vault_that_changed_since_replaces_nothing(
+    world: World, database_url: str, damage: str | None
+) -> None:
+    alice, _ = await two_vaults(world)
+    missing = await signature_of(world, alice, 20)
+    if damage:
+        await world.execute(damage)
+    await world.act(alice, world.deposit(alice, 1))  # after the live cursor
+    finalize(world)
+    before = await stored(world)
+    async with with_hole(world, missing) as rpc:
+        with pytest.raises(RebuildIncomplete, match=f"{address(alice)}: {missing} .* on the chain"):
+            await rebuild(world, database_url, rpc)
+    assert await stored(world) == before
+
+
+async def test_a_vault_that_changed_since_keeps_nothing_from_being_replaced(
+    world: World, database_url: str
+) -> None:
+    alice, _ = await two_vaults(world)
+    before = (await stored(world))["lines"]
+    await world.execute("DELETE FROM transactions WHERE amount = 20")
+    await world.act(alice, world.deposit(alice, 1))
+    finalize(world)
+    outcome = await rebuild(world, database_url, world.rpc)
+    assert (outcome.replaced, outcome.completeness.vaults) == (True, [])
+    assert (await stored(world))["lines"] == before
