@@ -1,20 +1,23 @@
 """History of one vault, read from its own list of finalized transactions.
 
 A node may have pruned old transactions or truncated logs. So a history is used only if it begins
-with the opening of the vault and adds up to the vault's account, to the unit.
+with the opening of the vault and adds up to the vault's account, to the unit. What cancels out does
+not show in that, so a stored transaction that a list lacks takes a proof of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
 from solders.pubkey import Pubkey
+from solders.signature import Signature
 
 from cvms.chain.program.accounts import Vault, read_vault
 from cvms.chain.program.events.events import VaultClosedEvent
 from cvms.chain.program.events.touched_vaults import OpenedVault
+from cvms.chain.rpc.absence_proof import lacks_transaction
 from cvms.chain.rpc.responses import SignatureInfo, TransactionRecord
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.rpc.signature_pages import SignaturePages
@@ -43,13 +46,16 @@ from cvms.store.vaults.vaults import VaultRow
 RECORDS_PER_CALL = 100
 MAX_TRANSACTIONS = 50_000
 """Transactions of one vault that are read at once, which takes about half a minute."""
+MAX_ABSENCE_PROOFS = 100
+"""Transactions whose absence is proven at once. Each proof reads a block."""
 
 
 @dataclass(slots=True)
 class VaultHistory:
     """The history up to the end of slot `through`; `vault` is the account then.
 
-    The offsets belong in `account_offsets`: the amounts by which the lines exceed the account.
+    `listed` has the signatures of all its transactions, of failed ones too. The offsets belong in
+    `account_offsets`: the amounts by which the lines exceed the account.
     """
 
     address: str
@@ -58,6 +64,7 @@ class VaultHistory:
     vault: Vault | None
     ours: bool = False
     opened: bool = False
+    listed: frozenset[str] = frozenset()
     events: list[EventRow] = field(default_factory=list)
     lines: list[HistoryRow] = field(default_factory=list)
     deposited_offset: int = 0
@@ -84,6 +91,7 @@ async def read_proven_history(
     history = VaultHistory(str(address), owner, read.slot, read_vault(read.accounts[0], programs))
     mints = MintTracker(str(programs.mint), [])
     infos = await _signatures(rpc, address, through=read.slot)
+    history.listed = frozenset(info.signature for info in infos)
     for start in range(0, len(infos), RECORDS_PER_CALL):
         for record in await _records(rpc, infos[start : start + RECORDS_PER_CALL]):
             _apply(history, mints, _executed(record, programs, address))
@@ -91,6 +99,56 @@ async def read_proven_history(
     history.ours = mint is not None and mint.ours
     _prove(history, address, programs)
     return history
+
+
+async def prove_absent(
+    rpc: RpcClient, programs: Programs, history: VaultHistory, unlisted: Mapping[str, Slot]
+) -> frozenset[str]:
+    """Return these signatures once none is of a finalized transaction with an event of the vault.
+
+    `unlisted` are the slots of stored transactions that the history does not list. Raises
+    HistoryNotProven, and whatever `rpc` raises.
+    """
+    if len(unlisted) > MAX_ABSENCE_PROOFS:
+        raise HistoryNotProven(
+            f"the node's list lacks {len(unlisted)} stored transactions of the vault, more than "
+            f"the {MAX_ABSENCE_PROOFS} whose absence is proven"
+        )
+    possible = [each for each in unlisted if _is_signature(each)]
+    found = await rpc.get_transactions(possible, commitment=Commitment.FINALIZED)
+    for signature, record in zip(possible, found, strict=True):
+        if record is not None:
+            present = record.err is None and _concerns(record, history, programs)
+        else:
+            present = not await _is_absent(rpc, signature, unlisted[signature], history.through)
+        if present:
+            raise HistoryNotProven(
+                f"the node does not list {signature} of slot {unlisted[signature]}, and nothing "
+                "proves that it is not on the chain"
+            )
+    return frozenset(unlisted)
+
+
+async def _is_absent(rpc: RpcClient, signature: str, slot: Slot, through: Slot) -> bool:
+    if slot > through:  # of a slot that was not indexed, so the indexer has not stored it
+        return True
+    lacked = await lacks_transaction(rpc, signature, slot, commitment=Commitment.FINALIZED)
+    return lacked is True
+
+
+def _concerns(record: TransactionRecord, history: VaultHistory, programs: Programs) -> bool:
+    """Return whether a transaction has, or may have, an event of the vault."""
+    logged = parse_logs(record, programs)
+    named = {vault for each in logged.events for vault in event_vaults(each.event)}
+    return logged.truncated or history.address in named
+
+
+def _is_signature(text: str) -> bool:
+    try:
+        Signature.from_string(text)
+    except ValueError:
+        return False
+    return True
 
 
 async def _signatures(rpc: RpcClient, address: Pubkey, *, through: Slot) -> list[SignatureInfo]:

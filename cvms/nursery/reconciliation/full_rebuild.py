@@ -12,7 +12,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import trio
-from solders.pubkey import Pubkey
 
 from cvms.chain.rpc.bounded_client import BoundedRpcClient
 from cvms.chain.rpc.rpc_client import RpcClient
@@ -30,6 +29,7 @@ from cvms.nursery.ledger.outbox_messages import balance_message
 from cvms.nursery.reconciliation.rebuild_completeness import (
     Completeness,
     CompletenessCheck,
+    moved_owners,
 )
 from cvms.nursery.reconciliation.vault_readings import (
     VAULTS_PER_CALL,
@@ -48,7 +48,6 @@ from cvms.store.projection.rebuild_schema import RowDifference, TableComparison
 from cvms.store.reconciliation import vault_ledger
 from cvms.store.redis.balance_cache import NoCache
 from cvms.store.security import audit_log
-from cvms.store.vaults import vaults
 
 COMPARE_SECONDS = 3600.0
 """Timeout of one statement over whole tables."""
@@ -72,9 +71,9 @@ class RebuildProgress:
 class RebuildOutcome:
     """Result of the comparison at `cursor`: the number of different rows by table, and the first.
 
-    `moved` vaults were left out, since their accounts changed after the cursor. If `replaced`, the
-    live tables now equal the rebuilt ones. Unless `complete` has no vaults, differences say nothing
-    about the live tables.
+    The rows of `moved` vaults were left out, since their accounts changed after the cursor. If
+    `replaced`, the live tables now equal the rebuilt ones. Unless `complete` has no vaults,
+    differences say nothing about the live tables.
     """
 
     cursor: Cursor
@@ -191,9 +190,11 @@ class FullRebuild:
         if differing := await comparison.keys("vaults", MAX_VAULTS):
             await self._read_again(differing)
             await comparison.compare()
-        moved = await self._moved(await comparison.keys("vaults", MAX_VAULTS), cursor)
+        differing = await comparison.keys("vaults", MAX_VAULTS)
+        moved = await moved_owners(self.scratch, self.rpc, differing, cursor)
         await comparison.set_aside("vaults", moved)
-        completeness = await self._completeness(conn, live, cursor)
+        check = CompletenessCheck(scratch=self.scratch, rpc=self.rpc, programs=self.programs)
+        completeness = await check.check(RebuildOwners(conn, live=live), cursor)
         if replace and completeness.vaults and not self.accept_incomplete:
             raise RebuildIncomplete(self._refusal(completeness))
         counts = await comparison.counts()
@@ -210,13 +211,6 @@ class FullRebuild:
         if replace:
             await self._replace(conn, comparison, outcome, moved)
         return outcome
-
-    async def _completeness(self, conn: Connection, live: str, cursor: Cursor) -> Completeness:
-        check = CompletenessCheck(scratch=self.scratch, rpc=self.rpc, programs=self.programs)
-        found = await check.check(RebuildOwners(conn, live=live), cursor)
-        moved = await self._moved([each.owner for each in found.vaults], cursor)
-        vaults_left = [each for each in found.vaults if each.owner not in moved]
-        return Completeness(vaults_left, found.ledger_begins)
 
     def _refusal(self, completeness: Completeness) -> str:
         shown = completeness.vaults[: self.max_shown]
@@ -237,20 +231,6 @@ class FullRebuild:
                 known = [each for each in readings if ledgers[each.owner].row is not None]
                 expected = expected_states(known, ledgers, mint=self.programs.mint)
                 await vault_writer.advance(conn, [e.row for e in expected], final=False)
-
-    async def _moved(self, owners: list[str], cursor: Cursor) -> list[str]:
-        """Return the owners whose vaults have transactions after the cursor."""
-        moved = []
-        async with self.scratch.connection() as conn:
-            for owner in owners:
-                if (row := await vaults.get(conn, owner)) is None:
-                    continue
-                newest = await self.rpc.get_signatures_for_address(
-                    Pubkey.from_string(row.vault), commitment=Commitment.CONFIRMED, limit=1
-                )
-                if newest and newest[0].slot > cursor.slot:
-                    moved.append(owner)
-        return moved
 
     async def _replace(
         self,

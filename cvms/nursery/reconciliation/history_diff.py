@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from cvms.chain.types import Slot
 from cvms.nursery.reconciliation.chain_history import VaultHistory
@@ -66,6 +66,12 @@ class HistoryDiff:
     lines: list[HistoryChange[HistoryRow]]
     remove_lines: list[HistoryRow]
     add_lines: list[HistoryRow]
+
+    def unlisted(self, listed: Container[str]) -> dict[str, Slot]:
+        """Return the slots of the stored transactions that are not listed, by signature."""
+        changes: list[HistoryChange[Any]] = [*self.events, *self.lines]
+        rows = [row for each in changes if each.chain is None and (row := each.stored)]
+        return {row.signature: Slot(row.slot) for row in rows if row.signature not in listed}
 
 
 def diff_history(

@@ -17,10 +17,12 @@ import structlog
 from cvms.nursery.ledger.outbox_messages import event_message
 from cvms.nursery.reconciliation.chain_history import VaultHistory
 from cvms.nursery.reconciliation.history_diff import HistoryDiff
+from cvms.store.index import chain_events
 from cvms.store.messaging import outbox
 from cvms.store.messaging.outbox import OutboxMessage
 from cvms.store.messaging.topics import KINDS_OF
 from cvms.store.postgres.driver.connection import Connection
+from cvms.store.vaults.history import HistoryRow
 
 log = structlog.get_logger(__name__)
 
@@ -44,9 +46,8 @@ async def append_late_messages(conn: Connection, proven: VaultHistory, diff: His
     lines = [line for line in proven.lines if line.signature in changed]
     wanted = [event_message(line, data[line.identity]) for line in lines]
     published = _not_retracted(rows)
-    kept_since = await outbox.kept_since(conn) + CLOCK_MARGIN
-    recent = {each.signature for each in lines if each.block_time and each.block_time >= kept_since}
     missing = _without(wanted, published)
+    recent = await _recent(conn, lines)
     late = [each for each in missing if each.signature in recent]
     retracted = [replace(each, type="retracted") for each in _without(published, wanted)[::-1]]
     if not missing and not retracted:
@@ -59,6 +60,21 @@ async def append_late_messages(conn: Connection, proven: VaultHistory, diff: His
         retracted=len(retracted),
         too_old=len(missing) - len(late),
     )
+
+
+async def _recent(conn: Connection, lines: Sequence[HistoryRow]) -> set[str]:
+    """Return the transactions that are certainly of the time for which the outbox is kept.
+
+    One whose block has no time is, if another one of that time is of the same or an earlier slot.
+    """
+    kept_since = await outbox.kept_since(conn) + CLOCK_MARGIN
+    recent = {each.signature for each in lines if each.block_time and each.block_time >= kept_since}
+    without_time = [each for each in lines if each.block_time is None]
+    if without_time:
+        first = await chain_events.first_published_slot(conn, since=kept_since, margin=CLOCK_MARGIN)
+        if first is not None:
+            recent |= {each.signature for each in without_time if each.slot >= first}
+    return recent
 
 
 def _not_retracted(messages: Iterable[OutboxMessage]) -> list[OutboxMessage]:

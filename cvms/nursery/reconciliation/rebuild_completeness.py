@@ -9,9 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from solders.pubkey import Pubkey
+
+from cvms.chain.rpc.absence_proof import lacks_transaction
 from cvms.chain.rpc.chain_tips import first_block, read_tips
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Commitment, Programs, Slot
+from cvms.nursery.reconciliation.chain_history import MAX_ABSENCE_PROOFS
 from cvms.nursery.reconciliation.comparison import differences
 from cvms.nursery.reconciliation.vault_readings import (
     VAULTS_PER_CALL,
@@ -20,8 +24,9 @@ from cvms.nursery.reconciliation.vault_readings import (
 )
 from cvms.store.index.cursor import Cursor
 from cvms.store.postgres.database import Database
-from cvms.store.projection.rebuild_owners import RebuildOwners
+from cvms.store.projection.rebuild_owners import EventNotBuilt, RebuildOwners
 from cvms.store.reconciliation import vault_ledger
+from cvms.store.vaults import vaults
 
 MAX_EVENTS = 1_000
 """Live events that were not rebuilt and that nodes are asked about."""
@@ -60,15 +65,22 @@ class CompletenessCheck:
     programs: Programs
 
     async def check(self, owners: RebuildOwners, cursor: Cursor) -> Completeness:
-        """Check all vaults at the cursor. Those that changed after it have to be set aside."""
+        """Check all vaults at the cursor.
+
+        The accounts of those that changed after it prove nothing. Of these, as of all others, each
+        live event has to be there again.
+        """
         tips, begins = await read_tips(self.rpc), await first_block(self.rpc)
         live, built = await owners.live(), await owners.built()
-        problems = dict.fromkeys(live - built, "the rebuilt index does not know it")
         # Finalized accounts do not have the latest changes yet. Confirmed ones prove these.
         latest = await owners.changed_after(tips.finalized.slot)
-        problems |= await self._differing(built - latest, Commitment.FINALIZED, tips.finalized.slot)
+        problems = await self._differing(built - latest, Commitment.FINALIZED, tips.finalized.slot)
         problems |= await self._differing(built & latest, Commitment.CONFIRMED, Slot(cursor.slot))
-        for owner, problem in (await self._lost(owners, cursor, begins)).items():
+        for owner in await moved_owners(self.scratch, self.rpc, sorted(problems), cursor):
+            del problems[owner]
+        problems |= dict.fromkeys(live - built, "the rebuilt index does not know it")
+        lost = await self._lost(owners, cursor, final=tips.finalized.slot, begins=begins)
+        for owner, problem in lost.items():
             problems.setdefault(owner, problem)
         found = [IncompleteVault(owner, problems[owner]) for owner in sorted(problems)]
         return Completeness(found, begins)
@@ -105,24 +117,55 @@ class CompletenessCheck:
         return differing
 
     async def _lost(
-        self, owners: RebuildOwners, cursor: Cursor, first_block: Slot | None
+        self, owners: RebuildOwners, cursor: Cursor, *, final: Slot, begins: Slot | None
     ) -> dict[str, str]:
-        """Return the owners of live events that are on the chain and were not rebuilt.
+        """Return the owners of live events that were not rebuilt and may be on the chain.
 
         These may cancel out in the sums, above all in those of a vault that was closed since.
         """
         lost: dict[str, str] = {}
         events = await owners.not_built(cursor.slot, limit=MAX_EVENTS)
-        asked = [each for each in events if first_block is None or each.slot >= first_block]
+        asked = [each for each in events if begins is None or each.slot >= begins]
         for each in events:
             if each not in asked:
                 lost[each.owner] = f"{each.signature} of slot {each.slot} is before the ledger"
         known = await self.rpc.statuses_everywhere(
             [each.signature for each in asked], min_context_slot=Slot(cursor.slot)
         )
+        proofs = 0
         for each, status in zip(asked, known.statuses, strict=True):
-            if status is not None:
-                lost.setdefault(
-                    each.owner, f"{each.signature} of slot {each.slot} is on the chain, not listed"
-                )
+            if each.owner in lost:
+                continue
+            found = "on the chain"
+            if status is None:
+                # Without a proof it is taken for one that the node does not show.
+                lacked, proofs = None, proofs + 1
+                if proofs <= MAX_ABSENCE_PROOFS:
+                    lacked = await self._lacks(each, final)
+                if lacked:
+                    continue
+                found = "not proven absent" if lacked is None else found
+            lost[each.owner] = f"{each.signature} of slot {each.slot} is {found}, not listed"
         return lost
+
+    async def _lacks(self, event: EventNotBuilt, final: Slot) -> bool | None:
+        commitment = Commitment.FINALIZED if event.slot <= final else Commitment.CONFIRMED
+        slot = Slot(event.slot)
+        return await lacks_transaction(self.rpc, event.signature, slot, commitment=commitment)
+
+
+async def moved_owners(
+    scratch: Database, rpc: RpcClient, owners: Iterable[str], cursor: Cursor
+) -> list[str]:
+    """Return the owners whose vaults have transactions after the cursor."""
+    moved = []
+    async with scratch.connection() as conn:
+        for owner in owners:
+            if (row := await vaults.get(conn, owner)) is None:
+                continue
+            newest = await rpc.get_signatures_for_address(
+                Pubkey.from_string(row.vault), commitment=Commitment.CONFIRMED, limit=1
+            )
+            if newest and newest[0].slot > cursor.slot:
+                moved.append(owner)
+    return moved

@@ -219,11 +219,14 @@ class Reconciler:
 
     async def _check_transactions(self) -> None:
         """Index the vaults again of which a transaction was missing from the list."""
+        found = await self._missed.find()
         failures = [
             error
-            for owner, vault in (await self._missed.find()).items()
+            for owner, vault in found.owners.items()
             if (error := await self._reindex(owner, vault))
         ]
+        if problem := found.problem:
+            failures.append(problem)
         if failures:
             raise failures[0]
         self.board.checks.completed("transactions")

@@ -1,7 +1,9 @@
 """Reindexer of one vault's history: each correction is logged, and the whole is audited.
 
 The indexer's cursor is locked meanwhile, so that nothing is applied between the comparison and the
-corrections, and the second of two replicas finds nothing left to do.
+corrections, and the second of two replicas finds nothing left to do. A node's list
+may have holes, so a stored transaction is removed only with proof that the chain lacks it; the
+blocks for that are read before the lock is taken.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import structlog
+from psycopg import IsolationLevel
 from solders.pubkey import Pubkey
 
 from cvms.chain.rpc.rpc_client import RpcClient
@@ -17,7 +20,11 @@ from cvms.chain.types import Programs, Slot
 from cvms.errors import HistoryNotIndexed
 from cvms.metrics import Metrics
 from cvms.nursery.ledger.running_balances import running_balances
-from cvms.nursery.reconciliation.chain_history import VaultHistory, read_proven_history
+from cvms.nursery.reconciliation.chain_history import (
+    VaultHistory,
+    prove_absent,
+    read_proven_history,
+)
 from cvms.nursery.reconciliation.history_diff import HistoryDiff, diff_history
 from cvms.nursery.reconciliation.late_messages import append_late_messages
 from cvms.store.analytics import aggregates, event_counters
@@ -38,6 +45,15 @@ OFFSET_EVENTS = frozenset({"VaultClosedEvent", "UpdateUsdtMintEvent"})
 """Events that change a vault's offsets: these are corrected only once such events are finalized."""
 
 
+@dataclass(frozen=True, slots=True)
+class StoredHistory:
+    """The stored events, the last indexed slot, and the difference from the chain's history."""
+
+    reached: Slot
+    events: list[EventRow]
+    diff: HistoryDiff
+
+
 @dataclass(slots=True, kw_only=True, eq=False)
 class Reindexer:
     """Corrects what is stored of a vault's history, from its finalized transactions.
@@ -53,20 +69,35 @@ class Reindexer:
     async def reindex(self, address: Pubkey, owner: str) -> int:
         """Correct the owner's history; return the number of corrections.
 
-        Raises HistoryNotProven if the node does not show the history, and HistoryNotIndexed if the
-        indexer is behind it. Nothing is changed then.
+        Raises HistoryNotProven if the node does not show the history or lacks a stored transaction
+        whose absence nothing proves, and HistoryNotIndexed if the indexer is behind it or applies
+        something meanwhile. Nothing is changed then.
         """
         proven = await read_proven_history(self.rpc, self.programs, address=address, owner=owner)
+        async with self.database.transaction(isolation=IsolationLevel.REPEATABLE_READ) as conn:
+            unlisted = (await self._compare(conn, proven)).diff.unlisted(proven.listed)
+        absent = await prove_absent(self.rpc, self.programs, proven, unlisted)
         async with self.database.transaction() as conn:
             await cursors.lock(conn)
-            reached = (await cursors.frontier(conn, str(self.programs.vault))).slot
-            if reached is None or reached < proven.through:
-                raise HistoryNotIndexed(f"slot {proven.through} is not indexed yet")
-            entries = await _correct(conn, proven, Slot(reached))
+            stored = await self._compare(conn, proven)
+            if any(each not in absent for each in stored.diff.unlisted(proven.listed)):
+                raise HistoryNotIndexed("the vault has changed while its history was read")
+            entries = await _correct(conn, proven, stored)
         for entry in entries:
             self.metrics.reconciliation_differences.labels(field=entry.field, healed="true").inc()
             log.error("history_corrected", owner=owner, field=entry.field, cause=entry.cause)
         return len(entries)
+
+    async def _compare(self, conn: Connection, proven: VaultHistory) -> StoredHistory:
+        """Return what is stored, and how it differs. Raises HistoryNotIndexed."""
+        reached = (await cursors.frontier(conn, str(self.programs.vault))).slot
+        if reached is None or reached < proven.through:
+            raise HistoryNotIndexed(f"slot {proven.through} is not indexed yet")
+        lines = await history.in_order(conn, proven.owner)
+        signatures = {row.signature for row in proven.events} | {line.signature for line in lines}
+        events = await chain_events.of_vault(conn, proven.address, sorted(signatures))
+        diff = diff_history(proven, events, lines, reached=Slot(reached))
+        return StoredHistory(Slot(reached), events, diff)
 
     async def rewrite_balances(self, owner: str) -> None:
         """Rewrite the owner's balance history from the history lines."""
@@ -76,16 +107,13 @@ class Reindexer:
 
 
 async def _correct(
-    conn: Connection, proven: VaultHistory, reached: Slot
+    conn: Connection, proven: VaultHistory, stored: StoredHistory
 ) -> list[ReconciliationEntry]:
-    lines = await history.in_order(conn, proven.owner)
-    signatures = {row.signature for row in proven.events} | {line.signature for line in lines}
-    events = await chain_events.of_vault(conn, proven.address, sorted(signatures))
-    diff = diff_history(proven, events, lines, reached=reached)
+    diff = stored.diff
     entries = [change.entry(proven) for change in diff.events]
     entries += [change.entry(proven) for change in diff.lines]
     await _apply_diff(conn, diff)
-    entries += await _correct_offsets(conn, proven, events, reached)
+    entries += await _correct_offsets(conn, proven, stored.events, stored.reached)
     await _store_mint(conn, proven)
     await _rewrite_balances(conn, proven.owner)
     for entry in entries:

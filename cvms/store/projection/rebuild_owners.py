@@ -33,26 +33,34 @@ FROM {built}.transactions
 WHERE slot > %(slot)s
 """
 
+# An event names the paying vault only; a line names any owner.
 NOT_BUILT = """
-SELECT live.signature, live.slot, mint.owner
-FROM {live}.chain_events AS live
-JOIN {live}.vault_mints AS mint
-  ON mint.vault = live.vault
- AND mint.ours
-WHERE live.slot <= %(slot)s
+WITH known AS (
+    SELECT event.signature, event.slot, mint.owner
+    FROM {live}.chain_events AS event
+    JOIN {live}.vault_mints AS mint
+      ON mint.vault = event.vault
+     AND mint.ours
+    UNION
+    SELECT signature, slot, owner
+    FROM {live}.transactions
+)
+SELECT signature, slot, owner
+FROM known
+WHERE slot <= %(slot)s
   AND NOT EXISTS (
     SELECT 1
     FROM {built}.chain_events AS built
-    WHERE built.signature = live.signature
+    WHERE built.signature = known.signature
   )
-ORDER BY live.slot
+ORDER BY slot
 LIMIT %(limit)s
 """
 
 
 @dataclass(frozen=True, slots=True)
 class EventNotBuilt:
-    """A transaction with an event of the owner's vault in the live tables, and none rebuilt."""
+    """A transaction with an event or a line of the owner in the live tables, and none rebuilt."""
 
     signature: str
     slot: int

@@ -8,9 +8,13 @@ import pytest
 
 from cvms.chain.program import instructions
 from cvms.chain.rpc.responses import SignatureInfo
-from cvms.chain.rpc.rpc_client import RpcClient
+from cvms.chain.rpc.rpc_client import RpcClient, open_rpc
+from cvms.nursery.indexing import missed_transactions
+from cvms.nursery.indexing.missed_transactions import MissedTransactions
 from tests.nursery.forking import Forking, opened
 from tests.nursery.world import World, assert_books_match, full_pass_resolved
+from tests.provider_proxy import provider
+from tests.provider_proxy.history_faults import Holes
 
 
 class LeavesOut(RpcClient):
@@ -83,3 +87,53 @@ async def test_one_after_the_cursor_is_left_to_the_indexer(forking: Forking) -> 
     assert [amount for _, amount, _ in await world.history(owner)] == [100]
     await forking.catch_up()
     await assert_books_match(world)
+
+
+async def test_an_unreadable_one_does_not_hide_the_others(
+    forking: Forking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, owner, other = forking.world, await opened(forking), await opened(forking)
+    governance, programs = world.operator, world.programs
+    freeze = instructions.set_freeze_flag(programs, governance=governance.pubkey(), freeze=False)
+    [unreadable] = await forking.act((owner, world.deposit(owner, 100)))
+    [of_authority] = await forking.act((governance, freeze))
+    [of_other] = await forking.act((other, world.deposit(other, 30)))
+    await forking.act((owner, world.deposit(owner, 20)))
+    await index_without(forking, unreadable, of_authority, of_other)
+    hole = Holes(methods=("getTransaction",), signatures=[unreadable])
+    async with (
+        provider(world.chain.rpc_url, world.chain.ws_url, hole) as node,
+        open_rpc([node.url]) as rpc,
+    ):
+        reconciler = world.reconciler(rpc=rpc)
+        await full_pass_resolved(world, reconciler)
+        assert {of_authority, of_other} <= dict(await events(world)).keys()
+        assert [amount for _, amount, _ in await world.history(other)] == [30]
+        check = world.board.checks.statuses()["transactions"]
+        assert not check.ok
+        assert f"no node has the transaction {unreadable}" in check.detail
+        monkeypatch.setattr(missed_transactions, "OVERLAP_SLOTS", 0)  # ten minutes later
+        node.faults.clear()
+        await full_pass_resolved(world, reconciler)
+    assert unreadable in dict(await events(world))
+    assert world.board.checks.statuses()["transactions"].ok
+
+
+async def test_the_unreadable_ones_of_a_run_are_bounded(
+    forking: Forking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, owner = forking.world, await opened(forking)
+    hidden = [(await forking.act((owner, world.deposit(owner, n))))[0] for n in range(1, 5)]
+    await forking.act((owner, world.deposit(owner, 20)))
+    await index_without(forking, *hidden)
+    monkeypatch.setattr(missed_transactions, "MAX_UNREADABLE", 1)
+    hole = Holes(methods=("getTransaction",), signatures=hidden)
+    async with (
+        provider(world.chain.rpc_url, world.chain.ws_url, hole) as node,
+        open_rpc([node.url]) as rpc,
+    ):
+        missed = MissedTransactions(database=world.database, rpc=rpc, programs=world.programs)
+        found = await missed.find()
+    assert [info.signature for info in found.unreadable] == hidden[:2]
+    assert found.owners == {}
+    assert str(found.problem).startswith(f"no node has the transaction {hidden[0]}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from solders.keypair import Keypair
@@ -12,6 +13,7 @@ from solders.keypair import Keypair
 from cvms.chain.program import instructions
 from cvms.chain.rpc.rpc_client import RpcClient, open_rpc
 from cvms.errors import RebuildIncomplete
+from cvms.nursery.reconciliation import rebuild_completeness
 from cvms.nursery.reconciliation.full_rebuild import RebuildOutcome, open_rebuild
 from cvms.store.security import audit_log
 from cvms.store.vaults import history
@@ -19,7 +21,7 @@ from tests.nursery.reconciliation.test_full_rebuild import command, until_unlock
 from tests.nursery.reconciliation.test_reconciler import stored, two_vaults
 from tests.nursery.world import World, address, finalize
 from tests.provider_proxy import provider
-from tests.provider_proxy.history_faults import MissingEntries
+from tests.provider_proxy.history_faults import Holes, MissingEntries
 
 
 @asynccontextmanager
@@ -53,6 +55,17 @@ async def signature_of(world: World, owner: Keypair, amount: int) -> str:
     async with world.database.connection() as conn:
         lines = await history.in_order(conn, address(owner))
     return next(line.signature for line in lines if line.amount == amount)
+
+
+async def insert_forged_event(world: World) -> dict[str, list[Any]]:
+    """Record an event of no transaction; return what is stored then."""
+    await world.execute(
+        "INSERT INTO chain_events SELECT (jsonb_populate_record(forged, jsonb_build_object("
+        "'signature', %s::TEXT))).* FROM chain_events AS forged "
+        "WHERE name = 'DepositEvent' LIMIT 1",
+        str(Keypair().sign_message(b"forged")),
+    )
+    return await stored(world)
 
 
 async def prune(world: World, *, keep: int) -> int:
@@ -124,6 +137,38 @@ async def test_a_hole_that_cancels_out_replaces_nothing(world: World, database_u
     assert await stored(world) == before
 
 
+@pytest.mark.parametrize("blocks", [True, False])
+async def test_a_status_that_is_lost_too_is_no_proof(
+    world: World, database_url: str, blocks: bool
+) -> None:
+    alice, _ = await two_vaults(world)
+    before, missing = await stored(world), await signature_of(world, alice, 700)
+    faults = [
+        MissingEntries(share=0, signatures=[missing]),
+        Holes(methods=("getSignatureStatuses",), signatures=[missing]),
+        Holes(methods=("getBlock",), share=0.0 if blocks else 1.0),
+    ]
+    found = "on the chain" if blocks else "not proven absent"
+    async with (
+        provider(world.chain.rpc_url, world.chain.ws_url, *faults) as node,
+        open_rpc([node.url]) as rpc,
+    ):
+        with pytest.raises(RebuildIncomplete, match=f"{address(alice)}: {missing} .* {found}"):
+            await rebuild(world, database_url, rpc)
+    assert await stored(world) == before
+
+
+async def test_what_exceeds_the_number_of_proofs_is_not_taken_for_absent(
+    world: World, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await two_vaults(world)
+    before = await insert_forged_event(world)
+    monkeypatch.setattr(rebuild_completeness, "MAX_ABSENCE_PROOFS", 0)
+    with pytest.raises(RebuildIncomplete, match="not proven absent"):
+        await rebuild(world, database_url, world.rpc)
+    assert await stored(world) == before
+
+
 async def test_a_closed_vault_before_the_ledger_begins_is_not_forgotten(
     world: World, database_url: str
 ) -> None:
@@ -156,12 +201,37 @@ async def test_an_event_that_is_on_no_chain_keeps_nothing_from_being_replaced(
 ) -> None:
     await two_vaults(world)
     before = await stored(world)
-    await world.execute(
-        "INSERT INTO chain_events SELECT (jsonb_populate_record(forged, jsonb_build_object("
-        "'signature', %s::TEXT))).* FROM chain_events AS forged "
-        "WHERE name = 'DepositEvent' LIMIT 1",
-        str(Keypair().sign_message(b"forged")),
-    )
+    await insert_forged_event(world)
     outcome = await rebuild(world, database_url, world.rpc)
     assert (outcome.replaced, outcome.completeness.vaults) == (True, [])
     assert await stored(world) == before
+
+
+@pytest.mark.parametrize("damage", [None, "DELETE FROM chain_events"])
+async def test_a_hole_in_a_vault_that_changed_since_replaces_nothing(
+    world: World, database_url: str, damage: str | None
+) -> None:
+    alice, _ = await two_vaults(world)
+    missing = await signature_of(world, alice, 20)
+    if damage:
+        await world.execute(damage)
+    await world.act(alice, world.deposit(alice, 1))  # after the live cursor
+    finalize(world)
+    before = await stored(world)
+    async with with_hole(world, missing) as rpc:
+        with pytest.raises(RebuildIncomplete, match=f"{address(alice)}: {missing} .* on the chain"):
+            await rebuild(world, database_url, rpc)
+    assert await stored(world) == before
+
+
+async def test_a_vault_that_changed_since_keeps_nothing_from_being_replaced(
+    world: World, database_url: str
+) -> None:
+    alice, _ = await two_vaults(world)
+    before = (await stored(world))["lines"]
+    await world.execute("DELETE FROM transactions WHERE amount = 20")
+    await world.act(alice, world.deposit(alice, 1))
+    finalize(world)
+    outcome = await rebuild(world, database_url, world.rpc)
+    assert (outcome.replaced, outcome.completeness.vaults) == (True, [])
+    assert (await stored(world))["lines"] == before

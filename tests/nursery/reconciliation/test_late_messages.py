@@ -13,7 +13,7 @@ from cvms.store.messaging import outbox
 from tests.nursery.reconciliation.test_reconciler import DAMAGE, stored, two_vaults
 from tests.nursery.world import World, address, finalize, full_pass_resolved, held_clock
 from tests.provider_proxy import provider
-from tests.provider_proxy.history_faults import MissingEntries
+from tests.provider_proxy.history_faults import BlockTimes, MissingEntries
 
 GHOST_EVENT = """
 INSERT INTO chain_events
@@ -110,6 +110,34 @@ async def test_an_event_of_before_the_retention_is_not_told(
     monkeypatch.setattr(outbox, "RETENTION", timedelta(0))
     await full_pass_resolved(world, world.reconciler())
     assert await told(world) == all_told
+
+
+@pytest.mark.parametrize("hidden", [1, 3])
+async def test_an_event_without_a_time_is_told_if_an_earlier_one_is_recent(
+    world: World, hidden: int
+) -> None:
+    _, signatures = await indexed_with_a_hole(world, hidden=hidden)
+    before = len(await world.outbox())
+    async with (
+        provider(world.chain.rpc_url, world.chain.ws_url, BlockTimes(time=None)) as node,
+        open_rpc([node.url]) as rpc,
+    ):
+        for _ in range(2):
+            await full_pass_resolved(world, world.reconciler(rpc=rpc))
+    late = [signature for _, signature, _ in await told(world, before)]
+    assert late == (signatures[-1:] if hidden == 1 else [])  # all others are of later slots
+
+
+async def test_a_time_in_the_future_makes_no_event_recent(world: World) -> None:
+    await indexed_with_a_hole(world, hidden=1)
+    before = len(await world.outbox())
+    await world.execute("UPDATE chain_events SET block_time = now() + interval '1000 years'")
+    async with (
+        provider(world.chain.rpc_url, world.chain.ws_url, BlockTimes(time=None)) as node,
+        open_rpc([node.url]) as rpc,
+    ):
+        await full_pass_resolved(world, world.reconciler(rpc=rpc))
+    assert await told(world, before) == []
 
 
 async def test_what_was_told_and_is_in_no_transaction_is_retracted(world: World) -> None:
