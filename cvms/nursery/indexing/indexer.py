@@ -231,6 +231,10 @@ class Indexer:
             self.progress.problem = str(error)  # shown by /ready
             self._stuck_rounds += 1
             raise
+        except (RpcError, ChainUnavailable):
+            if self._stuck_rounds >= STUCK_ROUNDS:  # of one endpoint, which may never list
+                self._stuck_rounds += 1
+            raise
         return result
 
     def _lister(self) -> RpcClient:
