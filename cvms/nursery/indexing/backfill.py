@@ -60,14 +60,15 @@ class Backfill:
         async with self.database.connection() as conn:
             await backfill_queue.begin(conn, cursor.signature if cursor else None)
 
-    async def list_missing(self, cursor: Cursor | None) -> bool:
+    async def list_missing(self, cursor: Cursor | None, lister: RpcClient) -> bool:
         """List the missing transactions, page by page, until the list reaches the cursor.
 
-        Return True. Raises CursorNotListed, and drops the backfill, if the list does not reach it.
+        `lister` is the client that lists them. Return True. Raises CursorNotListed, and drops the
+        backfill, if the list does not reach it.
         """
         final = await self.rpc.get_slot(Commitment.FINALIZED)
         while (state := await self.state()) is not None and not state.complete:
-            page = await self.rpc.get_signatures_for_address(
+            page = await lister.get_signatures_for_address(
                 self.program,
                 commitment=Commitment.FINALIZED,
                 limit=self.page_size,

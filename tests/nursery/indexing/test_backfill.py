@@ -5,16 +5,20 @@ from __future__ import annotations
 import pytest
 from structlog.testing import capture_logs
 
+from cvms.chain.rpc.rpc_client import RpcClient, open_rpc
+from cvms.chain.types import Commitment
 from cvms.errors import GapNotClosed
-from cvms.nursery.indexing.indexer import Indexer
+from cvms.nursery.indexing.indexer import STUCK_ROUNDS, Indexer
 from tests.nursery.index_tables import differing_tables
 from tests.nursery.indexing.test_indexer import cancelled_after
 from tests.nursery.world import World, until
+from tests.provider_proxy import provider
+from tests.provider_proxy.history_faults import DoubledEntries, Holes
 
 
-def narrow(world: World) -> Indexer:
+def narrow(world: World, *, rpc: RpcClient | None = None) -> Indexer:
     """Return an indexer for which more than five transactions are a long gap."""
-    indexer = world.indexer(batch_size=2)
+    indexer = world.indexer(rpc=rpc, batch_size=2)
     indexer.longest_gap = 5
     indexer.backfill.page_size = 3
     indexer.backfill.chunk = 4
@@ -101,6 +105,50 @@ async def test_a_backfill_that_does_not_reach_the_cursor_is_not_applied(world: W
         return await narrow(world).catch_up()
 
     await until(done)
+    assert await world.problems() == []
+
+
+async def test_a_list_that_has_a_transaction_twice_is_asked_of_another_endpoint(
+    world: World,
+) -> None:
+    await deposits(world, 8)
+    async with (
+        provider(world.chain.rpc_url, world.chain.ws_url, DoubledEntries(share=1.0)) as first,
+        open_rpc([first.url, world.chain.rpc_url]) as rpc,
+    ):
+        await rpc.probe()
+        indexer = narrow(world, rpc=rpc)
+        await indexer.backfill.begin(None)
+        for _ in range(2 * STUCK_ROUNDS):
+            with pytest.raises(GapNotClosed):
+                await indexer.catch_up()
+        assert "twice" in str(world.progress.problem)
+        assert not await indexer.catch_up()
+        assert await left(world) == (0, 0)
+        assert world.progress.problem is None
+    assert await world.problems() == []
+
+
+async def test_a_transaction_that_no_node_gives_is_named_as_the_reason(world: World) -> None:
+    await deposits(world, 8)
+    listed = await world.rpc.get_signatures_for_address(
+        world.programs.vault, commitment=Commitment.FINALIZED, limit=5
+    )
+    hole = Holes(methods=("getTransaction",), signatures=[listed[4].signature])
+    async with (
+        provider(world.chain.rpc_url, world.chain.ws_url, hole) as node,
+        open_rpc([node.url]) as rpc,
+    ):
+        indexer = narrow(world, rpc=rpc)
+        for _ in range(2 * STUCK_ROUNDS):
+            assert not await indexer.catch_up()
+        cursor = await world.cursor()
+        assert cursor is not None
+        assert cursor.signature in str(world.progress.problem)
+        node.faults.clear()
+        while not await indexer.catch_up():
+            pass
+    assert world.progress.problem is None
     assert await world.problems() == []
 
 
