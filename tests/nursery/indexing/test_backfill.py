@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import cycle
+from typing import Any
+
 import pytest
+import trio
 from structlog.testing import capture_logs
 
+from cvms.chain.rpc.responses import SignatureInfo
 from cvms.chain.rpc.rpc_client import RpcClient, open_rpc
 from cvms.chain.types import Commitment
 from cvms.errors import GapNotClosed
@@ -126,6 +133,34 @@ async def test_a_list_that_has_a_transaction_twice_is_asked_of_another_endpoint(
         assert not await indexer.catch_up()
         assert await left(world) == (0, 0)
         assert world.progress.problem is None
+    assert await world.problems() == []
+
+
+class RepeatsASlot(RpcClient):
+    """A node whose pages have one transaction each, those of one slot over and over."""
+
+    pages: Iterator[SignatureInfo]
+
+    async def get_signatures_for_address(self, *args: Any, **kwargs: Any) -> list[SignatureInfo]:
+        await trio.lowlevel.checkpoint()
+        return [next(self.pages)]
+
+
+async def test_pages_that_repeat_within_a_slot_are_not_listed_for_ever(world: World) -> None:
+    await deposits(world, 4)
+    listed = await world.rpc.get_signatures_for_address(
+        world.programs.vault, commitment=Commitment.FINALIZED, limit=3
+    )
+    node = RepeatsASlot(world.rpc._transport)
+    node.pages = cycle([replace(info, slot=listed[0].slot) for info in listed])
+    indexer = narrow(world)
+    await indexer.backfill.begin(None)
+    with trio.fail_after(10), pytest.raises(GapNotClosed, match="does not go on"):
+        await indexer.backfill.list_missing(None, node)
+    assert await left(world) == (3, 1)
+    await indexer.backfill.drop()  # its slots are made up
+    while not await indexer.catch_up():
+        pass
     assert await world.problems() == []
 
 
