@@ -19,7 +19,7 @@ from cvms.chain.rpc.absence_proof import lacks_transaction
 from cvms.chain.rpc.responses import SignatureStatus
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Commitment, Programs, Slot
-from cvms.errors import GapNotClosed
+from cvms.errors import ChainUnavailable, GapNotClosed
 from cvms.metrics import Metrics
 from cvms.nursery.channels.indexer_progress import IndexerProgress
 from cvms.nursery.channels.reconcile_requests import Owners
@@ -146,9 +146,14 @@ class ForkRollback:
         block contains it, or if no node shows which blocks the chain has there.
         """
         dropped = fork.dropped
-        lacks = await lacks_transaction(
-            self.rpc, dropped.signature, Slot(dropped.slot), commitment=Commitment.CONFIRMED
-        )
+        try:
+            lacks = await lacks_transaction(
+                self.rpc, dropped.signature, Slot(dropped.slot), commitment=Commitment.CONFIRMED
+            )
+        except ChainUnavailable as error:
+            raise GapNotClosed(
+                f"no node shows whether a fork has dropped {dropped.signature}: {error}"
+            ) from error
         if lacks is None:
             raise GapNotClosed(
                 f"no node has the blocks around slot {dropped.slot}, which would show whether a "

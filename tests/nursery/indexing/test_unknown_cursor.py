@@ -15,7 +15,7 @@ from cvms.chain.rpc.error_codes import (
     SLOT_SKIPPED,
     TRANSACTION_NOT_FOUND,
 )
-from cvms.chain.rpc.responses import SignatureInfo, StatusesAt
+from cvms.chain.rpc.responses import SignatureInfo, StatusesAt, TransactionRecord
 from cvms.chain.rpc.rpc_client import RpcClient, open_rpc
 from cvms.chain.rpc.transport.call_state import Call
 from cvms.chain.types import Slot
@@ -166,9 +166,15 @@ async def test_a_deposit_is_not_taken_back_because_a_node_does_not_list_it(
 
 
 class Hole(Forgetful):
-    """A node that also calls the transaction's slot skipped."""
+    """A node that lacks the transaction too, and calls its slot skipped."""
 
     slot: int
+
+    async def get_transactions(
+        self, signatures: Sequence[str], **kwargs: Any
+    ) -> list[TransactionRecord | None]:
+        found = await super().get_transactions(signatures, **kwargs)
+        return [None if each and each.signature == self.forgotten else each for each in found]
 
     async def call(self, method: str, params: Sequence[Any], **kwargs: Any) -> Any:
         answer = await super().call(method, params, **kwargs)
@@ -183,7 +189,7 @@ class Hole(Forgetful):
 
 
 async def test_a_hole_in_a_ledger_takes_nothing_back(forking: Forking) -> None:
-    """Neither the status nor the block is there, but the next block names it as its parent."""
+    """Neither the transaction nor the block is there, but the next block names it as its parent."""
     world, owner = forking.world, await opened(forking)
     hole = Hole(world.rpc._transport)
     hole.slot = world.chain.chain.tip.slot
