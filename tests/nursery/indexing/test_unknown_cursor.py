@@ -165,6 +165,35 @@ async def test_a_deposit_is_not_taken_back_because_a_node_does_not_list_it(
     assert rows == [("finalized",)], "the block itself says that it is final"
 
 
+@pytest.mark.parametrize("final", [True, False], ids=["final", "not final"])
+async def test_a_fork_after_a_transaction_without_a_status_is_rolled_back(
+    forking: Forking, final: bool
+) -> None:
+    world, owner = forking.world, await opened(forking)
+    forgetful = Forgetful(world.rpc._transport)
+    [forgetful.forgotten] = await forking.act((owner, world.deposit(owner, 100)))
+    await forking.catch_up()
+    if final:
+        world.chain.chain.advance(8)
+        await world.finalizer(rpc=forgetful).run_once()
+    await forking.act((owner, world.deposit(owner, 20)))
+    await forking.catch_up()
+    forking.fork(2)
+    await forking.act((owner, world.deposit(owner, 7)))
+    indexer = world.indexer(rpc=forgetful)
+    if not final:
+        with pytest.raises(GapNotClosed, match="contains"):
+            await indexer.catch_up()
+        world.chain.chain.advance(8)
+        await world.finalizer(rpc=forgetful).run_once()
+    await forking.catch_up(indexer)
+    assert [amount for _, amount, _ in await world.history(owner)] == [100, 7]
+    assert world.progress.problem is None
+    world.chain.chain.advance(8)
+    await world.finalizer().run_once()
+    assert await forking.differing() == {}
+
+
 class Hole(Forgetful):
     """A node that lacks the transaction too, and calls its slot skipped."""
 
