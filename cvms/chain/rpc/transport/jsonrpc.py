@@ -11,8 +11,6 @@ from cvms.errors import CvmsError, RpcError
 
 T = TypeVar("T")
 
-_MAX_MESSAGE_LENGTH = 500  # messages end up in logs and replies; a node's own are one sentence
-
 
 class MalformedResponse(CvmsError):
     """The body is not a response to the request: wrong JSON, id or shape."""
@@ -77,9 +75,7 @@ def _decode(body: bytes, kind: type[T]) -> T:
 
 def _value(answer: _Response) -> Any | RpcError:
     if answer.error is not None:
-        return RpcError(
-            answer.error.code, answer.error.message[:_MAX_MESSAGE_LENGTH], answer.error.data
-        )
+        return RpcError(answer.error.code, answer.error.message, answer.error.data)
     if answer.result is msgspec.UNSET:
         raise MalformedResponse("neither result nor error")
     return answer.result
