@@ -62,6 +62,8 @@ def test_a_batch_is_matched_by_id_in_any_order() -> None:
         b'[{"id":1,"result":1},{"id":3,"result":1}]',
         b'[{"id":1,"result":1},{"id":2,"result":1},{"id":2,"result":1}]',
         b'[{"id":1,"result":1},{"id":2}]',
+        b'[{"id":null,"result":1}]',
+        b'[{"id":1,"result":1},{"id":null,"error":{"code":1,"message":"m"}}]',
         b'{"id":1,"result":1}',
         b"[1, 2]",
         b"null",
@@ -73,8 +75,15 @@ def test_a_batch_with_missing_doubled_or_foreign_answers_is_refused(body: bytes)
         decode_batch(body, [1, 2])
 
 
-def test_one_error_for_a_whole_batch_is_each_calls_error() -> None:
-    got = decode_batch(b' {"id":null,"error":{"code":-32600,"message":"too many"}}', [1, 2])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b' {"id":null,"error":{"code":-32600,"message":"too many"}}',
+        b' [{"id":null,"error":{"code":-32600,"message":"too many"}}]',
+    ],
+)
+def test_one_error_for_a_whole_batch_is_each_calls_error(body: bytes) -> None:
+    got = decode_batch(body, [1, 2])
     assert [each.code for each in got if isinstance(each, RpcError)] == [-32600, -32600]
 
 
