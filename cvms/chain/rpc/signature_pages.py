@@ -16,7 +16,8 @@ class SignaturePages:
 
     A page that is not full is not the last: some providers cut theirs. The list ends with an empty
     one. Raises GapNotClosed for a page that does not go on from the one before, as when the node
-    does not know where that ended.
+    does not know where that ended, and for one that repeats a transaction of the slot it begins in:
+    slots that never increase and signatures that do not repeat make every list end.
 
     `get` is an RpcClient's `get_signatures_for_address` without `limit` and `before`. This is not
     an async generator, because a caller that stops early would have to close one.
@@ -30,19 +31,20 @@ class SignaturePages:
     ) -> None:
         self._get = get
         self._page_size = page_size
-        self._page: list[SignatureInfo] | None = None
+        self._last_slot: list[SignatureInfo] = []
+        """What is listed so far of the slot that the last page ended in."""
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> list[SignatureInfo]:
-        last = self._page[-1] if self._page else None
-        before = last.signature if last else None
+        before = self._last_slot[-1].signature if self._last_slot else None
         page = await self._get(limit=self._page_size, before=before)
-        check_order([last, *page] if last else page)
+        listed = [*self._last_slot, *page]
+        check_order(listed)
         if not page:
             raise StopAsyncIteration
-        self._page = page
+        self._last_slot = [info for info in listed if info.slot == page[-1].slot]
         return page
 
 

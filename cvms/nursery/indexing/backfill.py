@@ -26,6 +26,7 @@ from cvms.store.index import cursor as cursors
 from cvms.store.index.backfill_queue import BackfillState, Listed
 from cvms.store.index.cursor import Cursor
 from cvms.store.postgres.database import Database
+from cvms.store.postgres.driver.connection import Connection
 
 log = structlog.get_logger(__name__)
 
@@ -60,14 +61,15 @@ class Backfill:
         async with self.database.connection() as conn:
             await backfill_queue.begin(conn, cursor.signature if cursor else None)
 
-    async def list_missing(self, cursor: Cursor | None) -> bool:
+    async def list_missing(self, cursor: Cursor | None, lister: RpcClient) -> bool:
         """List the missing transactions, page by page, until the list reaches the cursor.
 
-        Return True. Raises CursorNotListed, and drops the backfill, if the list does not reach it.
+        `lister` is the client that lists them. Return True. Raises CursorNotListed, and drops the
+        backfill, if the list does not reach it.
         """
         final = await self.rpc.get_slot(Commitment.FINALIZED)
         while (state := await self.state()) is not None and not state.complete:
-            page = await self.rpc.get_signatures_for_address(
+            page = await lister.get_signatures_for_address(
                 self.program,
                 commitment=Commitment.FINALIZED,
                 limit=self.page_size,
@@ -85,32 +87,34 @@ class Backfill:
         self, cursor: Cursor | None, state: BackfillState, page: Sequence[SignatureInfo]
     ) -> None:
         check_order(page)
-        await self._check_follows(state, page)
-        after, complete = split_at_cursor(page, cursor)
-        rows = [
-            Listed(info.signature, info.slot, info.err is not None, info.block_time)
-            for info in after
-        ]
-        if not page:
-            if cursor is not None:
-                raise CursorNotListed(f"the node's history does not reach {describe(cursor)}")
-            complete = True
         async with self.database.transaction() as conn:
             await cursors.lock(conn)
-            if await backfill_queue.state(conn) == state:  # else another process has added them
-                await backfill_queue.add(conn, rows, complete=complete)
+            if await backfill_queue.state(conn) != state:
+                return  # another process has added them
+            await self._check_follows(conn, state, page)
+            after, complete = split_at_cursor(page, cursor)
+            if not page and cursor is not None:
+                raise CursorNotListed(f"the node's history does not reach {describe(cursor)}")
+            rows = [
+                Listed(info.signature, info.slot, info.err is not None, info.block_time)
+                for info in after
+            ]
+            await backfill_queue.add(conn, rows, complete=complete or not page)
         self._log_progress("backfill_listed", state.listed + len(rows), None)
 
-    async def _check_follows(self, state: BackfillState, page: Sequence[SignatureInfo]) -> None:
+    async def _check_follows(
+        self, conn: Connection, state: BackfillState, page: Sequence[SignatureInfo]
+    ) -> None:
         """Check that the page goes on from the list. Raises GapNotClosed.
 
-        A node that does not know where the list ended may begin again with the newest.
+        A node that does not know where the list ended may begin again with the newest, and one
+        whose pages repeat would be listed for ever.
         """
         if state.oldest is None or not page:
             return
-        async with self.database.connection() as conn:
-            [oldest] = await backfill_queue.oldest(conn, 1)
-        if page[0].slot > oldest.slot or page[0].signature == oldest.signature:
+        [oldest] = await backfill_queue.oldest(conn, 1)
+        again = await backfill_queue.listed_among(conn, [info.signature for info in page])
+        if page[0].slot > oldest.slot or again is not None:
             raise GapNotClosed(f"the node does not go on from {oldest.signature}")
 
     async def next_chunk(self, cursor: Cursor | None) -> list[SignatureInfo]:

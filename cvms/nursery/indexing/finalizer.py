@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import structlog
 
-from cvms.chain.rpc.absence_proof import lacks_transaction
 from cvms.chain.rpc.call_params import STATUSES_PER_CALL
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Commitment, Slot
+from cvms.errors import ChainUnavailable, CvmsError, GapNotClosed, RpcError
+from cvms.nursery.indexing.finalized_evidence import is_finalized
 from cvms.nursery.indexing.finalized_recheck import FinalizedRecheck
 from cvms.nursery.indexing.fork_rollback import ForkRollback
 from cvms.store.index import applied_transactions, finality
@@ -35,18 +36,30 @@ class Finalizer:
         """Mark what has become final, in all slots up to the finalized one.
 
         A transaction in no block up to that slot was dropped by a fork. Roll back from there on.
+        Rows are rechecked even if that cannot be known; then raises what the rollback raises.
         """
         slot = await self.rpc.get_slot(Commitment.FINALIZED)
         after = -1
+        unproven: CvmsError | None = None
         while page := await self._not_final(slot, after):
             reached, dropped = await self._finalize(page, slot)
             if dropped is not None:
                 if reached >= slot:  # a node that is behind is no evidence
-                    log.error("transaction_dropped", signature=dropped.signature, slot=dropped.slot)
-                    await self.forks.roll_back(seen=slot)
+                    unproven = await self._roll_back(dropped, slot)
                 break
             after = page[-1].place
         await self.recheck.run(slot)
+        if unproven is not None:
+            raise unproven
+
+    async def _roll_back(self, dropped: AppliedTransaction, slot: Slot) -> CvmsError | None:
+        """Roll back from the transaction on; return the error if nothing proves that it has to."""
+        try:
+            if await self.forks.roll_back(seen=slot):
+                log.error("transaction_dropped", signature=dropped.signature, slot=dropped.slot)
+        except (GapNotClosed, RpcError, ChainUnavailable) as error:
+            return error
+        return None
 
     async def _not_final(self, slot: Slot, after: int) -> list[AppliedTransaction]:
         async with self.database.connection() as conn:
@@ -68,8 +81,8 @@ class Finalizer:
         final: list[AppliedTransaction] = []
         dropped: AppliedTransaction | None = None
         for row, status in zip(page, seen.statuses, strict=True):
-            if status is None and seen.slot >= slot and await self._is_in_block(row):
-                final.append(row)  # the node has the block, but has lost the status
+            if status is None and seen.slot >= slot and await is_finalized(self.rpc, row):
+                final.append(row)  # the nodes have it, but have lost its status
             elif status is None or status.slot != row.slot:
                 dropped = row
                 break
@@ -78,9 +91,3 @@ class Finalizer:
         async with self.database.transaction() as conn:
             await finality.mark_final(conn, final)
         return seen.slot, dropped
-
-    async def _is_in_block(self, row: AppliedTransaction) -> bool:
-        lacks = await lacks_transaction(
-            self.rpc, row.signature, Slot(row.slot), commitment=Commitment.FINALIZED
-        )
-        return lacks is False

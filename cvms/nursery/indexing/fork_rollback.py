@@ -8,7 +8,7 @@ again as a new one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -19,11 +19,12 @@ from cvms.chain.rpc.absence_proof import lacks_transaction
 from cvms.chain.rpc.responses import SignatureStatus
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Commitment, Programs, Slot
-from cvms.errors import GapNotClosed
+from cvms.errors import ChainUnavailable, GapNotClosed
 from cvms.metrics import Metrics
 from cvms.nursery.channels.indexer_progress import IndexerProgress
 from cvms.nursery.channels.reconcile_requests import Owners
 from cvms.nursery.channels.wakeups import OutboxWakeup, TvlWakeup
+from cvms.nursery.indexing.finalized_evidence import is_finalized
 from cvms.nursery.ledger.outbox_messages import changed_balances, event_message
 from cvms.nursery.ledger.vault_fetch import FetchedVault, fetch_vaults
 from cvms.nursery.ledger.vault_rows import vault_row_at
@@ -72,13 +73,18 @@ class ForkPoint:
 
 
 def find_fork(
-    rows: Sequence[AppliedTransaction], statuses: Sequence[SignatureStatus | None]
+    rows: Sequence[AppliedTransaction],
+    statuses: Sequence[SignatureStatus | None],
+    finalized: Collection[AppliedTransaction] = (),
 ) -> ForkPoint | None:
     """Return where the chain has left `rows`, which were applied in this order; None if nowhere.
 
-    Raises GapNotClosed if a finalized one is unknown, since no fork drops it.
+    Those in `finalized` survive without a status. Raises GapNotClosed if another final one is
+    unknown, since no fork drops it.
     """
     for row, status in zip(rows, statuses, strict=True):
+        if row in finalized:
+            continue
         if status is None or status.slot != row.slot or status.commitment not in SURVIVING:
             if row.final:
                 raise GapNotClosed(f"the node does not know {row.signature}, which was final")
@@ -137,7 +143,12 @@ class ForkRollback:
         )
         if rows and found.slot < at_least:
             raise GapNotClosed(f"not every node has reached slot {at_least}, which is indexed")
-        return find_fork(rows, found.statuses)
+        finalized = [
+            row
+            for row, status in zip(rows, found.statuses, strict=True)
+            if row.final and status is None and await is_finalized(self.rpc, row)
+        ]
+        return find_fork(rows, found.statuses, finalized)
 
     async def _prove(self, fork: ForkPoint) -> None:
         """Check that the block of the dropped transaction is not on the chain any more.
@@ -146,9 +157,14 @@ class ForkRollback:
         block contains it, or if no node shows which blocks the chain has there.
         """
         dropped = fork.dropped
-        lacks = await lacks_transaction(
-            self.rpc, dropped.signature, Slot(dropped.slot), commitment=Commitment.CONFIRMED
-        )
+        try:
+            lacks = await lacks_transaction(
+                self.rpc, dropped.signature, Slot(dropped.slot), commitment=Commitment.CONFIRMED
+            )
+        except ChainUnavailable as error:
+            raise GapNotClosed(
+                f"no node shows whether a fork has dropped {dropped.signature}: {error}"
+            ) from error
         if lacks is None:
             raise GapNotClosed(
                 f"no node has the blocks around slot {dropped.slot}, which would show whether a "

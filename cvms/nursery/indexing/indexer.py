@@ -209,10 +209,14 @@ class Indexer:
 
     async def _run_backfill(self, cursor: Cursor | None, at_least: Slot) -> bool:
         """Apply the backfill and leave what is newer to the next run; return False."""
-        await self._read_or_roll_back(at_least, partial(self.backfill.list_missing, cursor))
+        read = partial(self.backfill.list_missing, cursor, self._lister())
+        await self._read_or_roll_back(at_least, read)
         while chunk := await self.backfill.next_chunk(cursor):
             if not await self._apply_all(cursor, chunk):
+                await self._note_lack(cursor)
                 break
+            self._stuck_rounds = 0
+            self.progress.problem = None
             cursor = _cursor_after(self._program, cursor, chunk)
         return False
 
@@ -230,6 +234,10 @@ class Indexer:
         except GapNotClosed as error:
             self.progress.problem = str(error)  # shown by /ready
             self._stuck_rounds += 1
+            raise
+        except (RpcError, ChainUnavailable):
+            if self._stuck_rounds >= STUCK_ROUNDS:  # of one endpoint, which may never list
+                self._stuck_rounds += 1
             raise
         return result
 

@@ -10,6 +10,7 @@ from cvms.store.postgres.row_mapping import (
     by_column,
     columns,
     fetch_all,
+    fetch_column,
     fetch_one,
     fetch_value,
     query_for,
@@ -76,6 +77,13 @@ OLDEST = query_for(
     """,
 )
 
+LISTED_AMONG = """
+SELECT signature
+FROM backlog
+WHERE signature = ANY(%(signatures)s)
+LIMIT 1
+"""
+
 DROP_APPLIED = """
 DELETE FROM backlog
 WHERE place >= (
@@ -113,6 +121,12 @@ async def add(conn: Connection, rows: Sequence[Listed], *, complete: bool) -> No
 async def oldest(conn: Connection, limit: int) -> list[Listed]:
     """Return up to `limit` of the oldest, oldest first."""
     return await fetch_all(conn, Listed, OLDEST, {"limit": limit})
+
+
+async def listed_among(conn: Connection, signatures: Sequence[str]) -> str | None:
+    """Return one of these transactions that is in the list; None if none is."""
+    found = await fetch_column(conn, LISTED_AMONG, {"signatures": list(signatures)})
+    return found[0] if found else None
 
 
 async def drop_applied(conn: Connection, signature: str) -> bool:

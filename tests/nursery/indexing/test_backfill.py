@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import cycle
+from typing import Any
+
 import pytest
+import trio
 from structlog.testing import capture_logs
 
+from cvms.chain.rpc.responses import SignatureInfo
+from cvms.chain.rpc.rpc_client import RpcClient, open_rpc
+from cvms.chain.types import Commitment
 from cvms.errors import GapNotClosed
-from cvms.nursery.indexing.indexer import Indexer
+from cvms.nursery.indexing.indexer import STUCK_ROUNDS, Indexer
 from tests.nursery.index_tables import differing_tables
 from tests.nursery.indexing.test_indexer import cancelled_after
 from tests.nursery.world import World, until
+from tests.provider_proxy import provider
+from tests.provider_proxy.history_faults import DoubledEntries, Holes
 
 
-def narrow(world: World) -> Indexer:
+def narrow(world: World, *, rpc: RpcClient | None = None) -> Indexer:
     """Return an indexer for which more than five transactions are a long gap."""
-    indexer = world.indexer(batch_size=2)
+    indexer = world.indexer(rpc=rpc, batch_size=2)
     indexer.longest_gap = 5
     indexer.backfill.page_size = 3
     indexer.backfill.chunk = 4
@@ -101,6 +112,78 @@ async def test_a_backfill_that_does_not_reach_the_cursor_is_not_applied(world: W
         return await narrow(world).catch_up()
 
     await until(done)
+    assert await world.problems() == []
+
+
+async def test_a_list_that_has_a_transaction_twice_is_asked_of_another_endpoint(
+    world: World,
+) -> None:
+    await deposits(world, 8)
+    async with (
+        provider(world.chain.rpc_url, world.chain.ws_url, DoubledEntries(share=1.0)) as first,
+        open_rpc([first.url, world.chain.rpc_url]) as rpc,
+    ):
+        await rpc.probe()
+        indexer = narrow(world, rpc=rpc)
+        await indexer.backfill.begin(None)
+        for _ in range(2 * STUCK_ROUNDS):
+            with pytest.raises(GapNotClosed):
+                await indexer.catch_up()
+        assert "twice" in str(world.progress.problem)
+        assert not await indexer.catch_up()
+        assert await left(world) == (0, 0)
+        assert world.progress.problem is None
+    assert await world.problems() == []
+
+
+class RepeatsASlot(RpcClient):
+    """A node whose pages have one transaction each, those of one slot over and over."""
+
+    pages: Iterator[SignatureInfo]
+
+    async def get_signatures_for_address(self, *args: Any, **kwargs: Any) -> list[SignatureInfo]:
+        await trio.lowlevel.checkpoint()
+        return [next(self.pages)]
+
+
+async def test_pages_that_repeat_within_a_slot_are_not_listed_for_ever(world: World) -> None:
+    await deposits(world, 4)
+    listed = await world.rpc.get_signatures_for_address(
+        world.programs.vault, commitment=Commitment.FINALIZED, limit=3
+    )
+    node = RepeatsASlot(world.rpc._transport)
+    node.pages = cycle([replace(info, slot=listed[0].slot) for info in listed])
+    indexer = narrow(world)
+    await indexer.backfill.begin(None)
+    with trio.fail_after(10), pytest.raises(GapNotClosed, match="does not go on"):
+        await indexer.backfill.list_missing(None, node)
+    assert await left(world) == (3, 1)
+    await indexer.backfill.drop()  # its slots are made up
+    while not await indexer.catch_up():
+        pass
+    assert await world.problems() == []
+
+
+async def test_a_transaction_that_no_node_gives_is_named_as_the_reason(world: World) -> None:
+    await deposits(world, 8)
+    listed = await world.rpc.get_signatures_for_address(
+        world.programs.vault, commitment=Commitment.FINALIZED, limit=5
+    )
+    hole = Holes(methods=("getTransaction",), signatures=[listed[4].signature])
+    async with (
+        provider(world.chain.rpc_url, world.chain.ws_url, hole) as node,
+        open_rpc([node.url]) as rpc,
+    ):
+        indexer = narrow(world, rpc=rpc)
+        for _ in range(2 * STUCK_ROUNDS):
+            assert not await indexer.catch_up()
+        cursor = await world.cursor()
+        assert cursor is not None
+        assert cursor.signature in str(world.progress.problem)
+        node.faults.clear()
+        while not await indexer.catch_up():
+            pass
+    assert world.progress.problem is None
     assert await world.problems() == []
 
 

@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Literal
 
 import httpx
 import pytest
 
-from cvms.chain.rpc.error_codes import SLOT_SKIPPED, TRANSACTION_NOT_FOUND
-from cvms.chain.rpc.responses import SignatureInfo, StatusesAt
+from cvms.chain.rpc.error_codes import (
+    MIN_CONTEXT_SLOT_NOT_REACHED,
+    SLOT_SKIPPED,
+    TRANSACTION_NOT_FOUND,
+)
+from cvms.chain.rpc.responses import SignatureInfo, StatusesAt, TransactionRecord
 from cvms.chain.rpc.rpc_client import RpcClient, open_rpc
 from cvms.chain.rpc.transport.call_state import Call
 from cvms.chain.types import Slot
-from cvms.errors import GapNotClosed, RpcError
+from cvms.errors import ChainUnavailable, CvmsError, GapNotClosed, RpcError
 from cvms.nursery.indexing.indexer import STUCK_ROUNDS
 from tests.chain.rpc.scripted_node import Reply, nodes
 from tests.nursery.forking import Forking, opened
+from tests.provider_proxy import provider
+from tests.provider_proxy.call_faults import ErrorAnswer
+from tests.provider_proxy.fault import Fault
+from tests.provider_proxy.history_faults import DoubledEntries
+from tests.provider_proxy.request_faults import HttpRefusal
 
 Answer = Literal["error", "newest", "empty"]
 ANSWERS: tuple[Answer, ...] = ("error", "newest", "empty")
@@ -155,10 +165,45 @@ async def test_a_deposit_is_not_taken_back_because_a_node_does_not_list_it(
     assert rows == [("finalized",)], "the block itself says that it is final"
 
 
+@pytest.mark.parametrize("final", [True, False], ids=["final", "not final"])
+async def test_a_fork_after_a_transaction_without_a_status_is_rolled_back(
+    forking: Forking, final: bool
+) -> None:
+    world, owner = forking.world, await opened(forking)
+    forgetful = Forgetful(world.rpc._transport)
+    [forgetful.forgotten] = await forking.act((owner, world.deposit(owner, 100)))
+    await forking.catch_up()
+    if final:
+        world.chain.chain.advance(8)
+        await world.finalizer(rpc=forgetful).run_once()
+    await forking.act((owner, world.deposit(owner, 20)))
+    await forking.catch_up()
+    forking.fork(2)
+    await forking.act((owner, world.deposit(owner, 7)))
+    indexer = world.indexer(rpc=forgetful)
+    if not final:
+        with pytest.raises(GapNotClosed, match="contains"):
+            await indexer.catch_up()
+        world.chain.chain.advance(8)
+        await world.finalizer(rpc=forgetful).run_once()
+    await forking.catch_up(indexer)
+    assert [amount for _, amount, _ in await world.history(owner)] == [100, 7]
+    assert world.progress.problem is None
+    world.chain.chain.advance(8)
+    await world.finalizer().run_once()
+    assert await forking.differing() == {}
+
+
 class Hole(Forgetful):
-    """A node that also calls the transaction's slot skipped."""
+    """A node that lacks the transaction too, and calls its slot skipped."""
 
     slot: int
+
+    async def get_transactions(
+        self, signatures: Sequence[str], **kwargs: Any
+    ) -> list[TransactionRecord | None]:
+        found = await super().get_transactions(signatures, **kwargs)
+        return [None if each and each.signature == self.forgotten else each for each in found]
 
     async def call(self, method: str, params: Sequence[Any], **kwargs: Any) -> Any:
         answer = await super().call(method, params, **kwargs)
@@ -173,7 +218,7 @@ class Hole(Forgetful):
 
 
 async def test_a_hole_in_a_ledger_takes_nothing_back(forking: Forking) -> None:
-    """Neither the status nor the block is there, but the next block names it as its parent."""
+    """Neither the transaction nor the block is there, but the next block names it as its parent."""
     world, owner = forking.world, await opened(forking)
     hole = Hole(world.rpc._transport)
     hole.slot = world.chain.chain.tip.slot
@@ -218,6 +263,39 @@ async def test_a_list_that_stays_out_of_order_is_asked_of_another_endpoint(
                 await forking.catch_up(indexer)
     assert world.progress.problem is None
     assert [amount for _, amount, _ in await world.history(owner)] == [100, 20, 3]
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        HttpRefusal(methods="getSignaturesForAddress", status=403),
+        ErrorAnswer(methods="getSignaturesForAddress", code=-32601),
+        ErrorAnswer(methods="getSignaturesForAddress", code=MIN_CONTEXT_SLOT_NOT_REACHED),
+    ],
+    ids=["HTTP 403", "method not found", "behind"],
+)
+async def test_after_an_endpoint_that_lists_nothing_the_first_is_asked_again(
+    forking: Forking, refusal: Fault
+) -> None:
+    world, owner = forking.world, await opened(forking)
+    await forking.act((owner, world.deposit(owner, 100)))
+    async with (
+        provider(world.chain.rpc_url, world.chain.ws_url, DoubledEntries(share=1.0)) as first,
+        provider(world.chain.rpc_url, world.chain.ws_url, refusal) as second,
+        open_rpc([first.url, second.url]) as rpc,
+    ):
+        await rpc.probe()
+        indexer = world.indexer(rpc=rpc)
+        for _ in range(2 * STUCK_ROUNDS + 2):
+            with pytest.raises((GapNotClosed, ChainUnavailable, RpcError)):
+                await indexer.catch_up()
+        first.faults.clear()
+        for _ in range(2 * STUCK_ROUNDS):
+            with suppress(CvmsError):
+                if await indexer.catch_up():
+                    break
+    assert [amount for _, amount, _ in await world.history(owner)] == [100]
+    assert world.progress.problem is None
 
 
 async def test_a_transaction_that_no_node_gives_is_named_as_the_reason(forking: Forking) -> None:

@@ -37,10 +37,14 @@ class ErrorKind(Enum):
     """It does not serve the method, or cannot at present."""
 
 
+_PER_TIME = r"(per|/) ?(s|sec|second|min|minute|hour|day|month)\b"
+_ALLOWANCE = r"\b(rps|cps|qps|requests|rate|quota|credits?|throughput)\b"
+"""What a plan limits. A "request" or a "capacity" may also be that of one call."""
 _THROTTLE_WORDS = re.compile(
     r"rate.?limit|too many requests|requests? limit|request rate|limit exceeded"
-    r"|\b(rps|cps|qps|requests?|rate|quota|credits?|capacity|throughput)\b.{0,30}\b(limit|exceeded)"
-    r"|exceed\w*\b.{0,30}\b(rps|cps|qps|requests?|rate|quota|credits?|capacity|throughput)\b"
+    rf"|{_ALLOWANCE}.{{0,30}}\b(limit|exceeded)|exceed\w*\b.{{0,30}}{_ALLOWANCE}"
+    rf"|exceed\w*\b.{{0,30}}{_PER_TIME}|{_PER_TIME}.{{0,30}}\b(limit|exceeded)"
+    r"|capacity exceeded|exceeded\b.{0,30}\bcapacity\b(?! of\b)"
     r"|(http|error|status|code)\W{1,3}429\b",
     re.IGNORECASE,
 )

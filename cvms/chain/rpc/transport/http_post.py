@@ -25,7 +25,6 @@ from cvms.chain.rpc.transport.jsonrpc import MalformedResponse
 MAX_BODY_BYTES = 64 * 1024 * 1024
 MAX_CONNECTIONS = 32
 MAX_ERROR_BYTES = 4096
-MAX_WORDS = 200
 
 _SECONDS = re.compile(r"\d{1,9}(\.\d{1,9})?")
 _TAGS = re.compile(r"<(script|style)\b.*?(</\1>|$)|<[^>]*>?", re.DOTALL | re.IGNORECASE)
@@ -34,11 +33,12 @@ _TAGS = re.compile(r"<(script|style)\b.*?(</\1>|$)|<[^>]*>?", re.DOTALL | re.IGN
 class BadStatus(Exception):
     """The response has another status than 200.
 
-    `words` is what the body says, shortened; it may quote the URL. `retry_after` is in seconds.
+    `words` is all that the body says; it may quote the URL, so it is not in the message.
+    `retry_after` is in seconds.
     """
 
     def __init__(self, status: int, words: str, retry_after: float) -> None:
-        super().__init__(f"HTTP {status}: {words}" if words else f"HTTP {status}")
+        super().__init__(f"HTTP {status}")
         self.status = status
         self.words = words
         self.retry_after = retry_after
@@ -132,7 +132,7 @@ async def _words(response: httpx.Response) -> str:
         text = _message(msgspec.json.decode(content))
     except (msgspec.DecodeError, RecursionError):
         text = _TAGS.sub(" ", content.decode(errors="replace"))
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:MAX_WORDS]
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def _message(body: Any) -> str:

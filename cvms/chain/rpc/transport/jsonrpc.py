@@ -11,8 +11,6 @@ from cvms.errors import CvmsError, RpcError
 
 T = TypeVar("T")
 
-_MAX_MESSAGE_LENGTH = 500  # messages end up in logs and replies; a node's own are one sentence
-
 
 class MalformedResponse(CvmsError):
     """The body is not a response to the request: wrong JSON, id or shape."""
@@ -41,7 +39,7 @@ def encode_body(request: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> byt
 
 
 def decode_response(body: bytes, call_id: int) -> Any | RpcError:
-    """Return the result, or the node's error as a value. Raises MalformedAnswer."""
+    """Return the result, or the node's error as a value. Raises MalformedResponse."""
     answer = _decode(body, _Response)
     if answer.error is not None and answer.id is None:
         return _value(answer)  # a node that cannot parse the request does not know its id
@@ -53,8 +51,8 @@ def decode_response(body: bytes, call_id: int) -> Any | RpcError:
 def decode_batch(body: bytes, call_ids: Sequence[int]) -> list[Any | RpcError]:
     """Return the results in the order of `call_ids`, a node's error as a value.
 
-    A node may reject a whole batch with one error, which then stands for each call. Raises
-    MalformedAnswer.
+    A node may reject a whole batch with one error, alone or in a list, which then stands for each
+    call. Raises MalformedResponse.
     """
     if body.lstrip()[:1] == b"{":
         answer = _decode(body, _Response)
@@ -62,6 +60,8 @@ def decode_batch(body: bytes, call_ids: Sequence[int]) -> list[Any | RpcError]:
             raise MalformedResponse("one answer to a batch")
         return [_value(answer)] * len(call_ids)
     received = _decode(body, list[_Response])
+    if len(received) == 1 and received[0].error is not None and received[0].id is None:
+        return [_value(received[0])] * len(call_ids)
     answers = {answer.id: answer for answer in received}
     if answers.keys() != set(call_ids) or len(received) != len(call_ids):
         raise MalformedResponse("the answers' ids are not the requests'")
@@ -77,9 +77,7 @@ def _decode(body: bytes, kind: type[T]) -> T:
 
 def _value(answer: _Response) -> Any | RpcError:
     if answer.error is not None:
-        return RpcError(
-            answer.error.code, answer.error.message[:_MAX_MESSAGE_LENGTH], answer.error.data
-        )
+        return RpcError(answer.error.code, answer.error.message, answer.error.data)
     if answer.result is msgspec.UNSET:
         raise MalformedResponse("neither result nor error")
     return answer.result

@@ -28,6 +28,10 @@ _log = structlog.get_logger(__name__)
 
 Answers = list[Any | RpcError]
 
+MAX_WORDS = 200
+"""Characters shown of the body of a refusal."""
+MAX_MESSAGE_LENGTH = 500
+"""Characters kept of an error's message, for logs and replies; a node's own are one sentence."""
 TOO_LARGE = httpx.codes.REQUEST_ENTITY_TOO_LARGE
 REFUSES_BATCHES = frozenset({400, 403, 405, 422, 500, 501})
 """Statuses with which a gateway refuses a batch, and other requests too."""
@@ -132,7 +136,8 @@ class RequestSender:
     def _refused(
         self, endpoint: Endpoint, error: BadStatus, request: RpcRequest, began: float
     ) -> AttemptFailed | BatchRefused:
-        problem = endpoint.redact(str(error))
+        words = _shown(endpoint, error.words, MAX_WORDS)
+        problem = f"{error}: {words}" if words else str(error)
         calls = len(request.methods)
         if error.status == httpx.codes.TOO_MANY_REQUESTS:
             return self._throttled(endpoint, problem, calls, began, error.retry_after)
@@ -225,12 +230,17 @@ def throttled(endpoint: Endpoint) -> ChainUnavailable:
 def _checked(endpoint: Endpoint, request: RpcRequest, place: int, answer: Any | RpcError) -> Any:
     """Return the parsed value, or an error as a value: the node's, or for an unexpected shape."""
     if isinstance(answer, RpcError):
-        error = RpcError(answer.code, endpoint.redact(answer.message), answer.data)
-        return normalized(error)
+        message = _shown(endpoint, answer.message, MAX_MESSAGE_LENGTH)
+        return normalized(RpcError(answer.code, message, answer.data))
     try:
         return request.parse(place, answer)
     except RpcError as error:
         return error
+
+
+def _shown(endpoint: Endpoint, words: str, length: int) -> str:
+    """Return a provider's words without the URL's key, then shortened: a cut key is not found."""
+    return endpoint.redact(words)[:length]
 
 
 def _is_about_size(message: str) -> bool:

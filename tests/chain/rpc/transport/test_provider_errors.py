@@ -13,6 +13,7 @@ from solders.pubkey import Pubkey
 from cvms.chain.rpc.rpc_client import RpcClient, open_rpc
 from cvms.chain.rpc.transport.call_state import Call
 from cvms.chain.rpc.transport.endpoint_state import summary
+from cvms.chain.rpc.transport.request_sender import MAX_MESSAGE_LENGTH, MAX_WORDS
 from cvms.chain.types import Commitment
 from cvms.errors import ChainUnavailable, RpcError
 from tests.chain.rpc.scripted_node import (
@@ -270,6 +271,22 @@ async def test_the_key_in_a_url_is_not_in_the_providers_words() -> None:
             assert KEY not in str(caught.value)
             assert "…" in str(caught.value)
             assert KEY not in summary(rpc.endpoints)
+
+
+@pytest.mark.parametrize("length", [MAX_WORDS, MAX_MESSAGE_LENGTH])
+@pytest.mark.parametrize("kept", [2, 12, len(KEY) - 1])
+async def test_a_key_that_shortening_would_cut_is_not_shown_in_part(length: int, kept: int) -> None:
+    words = f"{'x' * (length - kept - 1)} {KEY} is not allowed"
+    for script in (
+        replying(Reply(words.encode(), status=403)),
+        lambda request: _error(request, words),
+    ):
+        async with asked(script) as (rpc, _):
+            with pytest.raises((ChainUnavailable, RpcError)) as caught:
+                await rpc.call("getThing", [])
+            assert f" {KEY[0]}" not in str(caught.value)
+            assert KEY[:6] not in summary(rpc.endpoints)
+            assert len(str(caught.value)) < MAX_MESSAGE_LENGTH + 50, "it is still shortened"
 
 
 async def _error(request: Any, message: str) -> Reply:
