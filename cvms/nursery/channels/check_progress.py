@@ -60,15 +60,15 @@ class CheckProgress:
         now = trio.current_time()
         self._checks[name] = replace(self._checks[name], progressed=now, problem=None)
 
-    def completed(self, name: str) -> None:
-        """Record that a check of this kind is done."""
+    def completed(self, name: str, *, finding: str | None = None) -> None:
+        """Record that a check of this kind is done; `finding` is what it cannot put right."""
         now = trio.current_time()
         self._checks[name] = replace(
             self._checks[name],
             progressed=now,
             completed=now,
             completed_at=datetime.now(UTC),
-            problem=None,
+            problem=finding,
         )
 
     def failed(self, name: str, problem: str) -> bool:

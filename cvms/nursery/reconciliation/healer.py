@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from solders.pubkey import Pubkey
 
@@ -37,6 +37,18 @@ class Healer:
     cache: BalanceCache
     threshold: int
     metrics: Metrics
+    unhealed: dict[str, list[str]] = field(default_factory=dict, init=False)
+    """The fields of vaults, by owner, that could not be put right."""
+
+    def finding(self) -> str | None:
+        """Return what could not be put right, for /ready; None if all is."""
+        if not self.unhealed:
+            return None
+        fields = sorted({each for fields in self.unhealed.values() for each in fields})
+        count = len(self.unhealed)
+        return (
+            f"{count} vaults differ from the chain and could not be corrected: {', '.join(fields)}"
+        )
 
     async def log_and_heal(self, chain: ExpectedState, found: Sequence[FieldDifference]) -> bool:
         """Log these differences from the finalized state `chain`, and heal what can be healed.
@@ -96,6 +108,10 @@ class Healer:
         await self._heal_row(conn, chain, found)
         now = (await vault_ledger.read(conn, [owner]))[owner]
         left = {each.field for each in differences(chain, now, threshold=self.threshold)}
+        if left:
+            self.unhealed[owner] = sorted(left)
+        else:
+            self.unhealed.pop(owner, None)
         entries = []
         for each in found:
             entry = each.entry(chain, before, healed=each.field not in left, problem=problem)

@@ -282,7 +282,7 @@ class Reconciler:
             failures += await self._resolve(due, indexed or Slot(0))
         if failures:
             raise failures[0]
-        self.board.checks.completed("differences")
+        self.board.checks.completed("differences", finding=self._healer.finding())
 
     async def _check_sums(self) -> None:
         """Check the sums after a pass, once no difference is pending: sums follow the rows."""
@@ -375,4 +375,5 @@ class Reconciler:
 
     def _drop_pending(self, owner: str) -> None:
         self._pending.pop(owner, None)
+        self._healer.unhealed.pop(owner, None)
         self.metrics.reconciliation_checks.labels(outcome="equal").inc()

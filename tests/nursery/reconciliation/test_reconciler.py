@@ -299,7 +299,13 @@ async def test_a_node_without_the_opening_removes_no_line(world: World) -> None:
     damaged = await stored(world)
     await full_pass_resolved(world, world.reconciler(rpc=Forgetful(world.rpc._transport)))
     assert await stored(world) == damaged
+    shown = world.board.checks.statuses()["differences"]
+    assert not shown.ok
+    assert shown.detail.startswith("1 vaults differ from the chain and could not be corrected")
     assert all("has no beginning" in each.cause for each in await entries(world))
+    await full_pass_resolved(world, reconciler := world.reconciler())
+    await full_pass_resolved(world, reconciler)
+    assert world.board.checks.statuses()["differences"].ok
 
 
 async def test_a_node_that_omits_a_transaction_removes_no_line(world: World) -> None:
