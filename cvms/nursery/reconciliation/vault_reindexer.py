@@ -65,6 +65,8 @@ class Reindexer:
     rpc: RpcClient
     programs: Programs
     metrics: Metrics
+    sums_uncertain: bool = False
+    """True after a line was added whose event was recorded before: it may not have been counted."""
 
     async def reindex(self, address: Pubkey, owner: str) -> int:
         """Correct the owner's history; return the number of corrections.
@@ -83,6 +85,7 @@ class Reindexer:
             if any(each not in absent for each in stored.diff.unlisted(proven.listed)):
                 raise HistoryNotIndexed("the vault has changed while its history was read")
             entries = await _correct(conn, proven, stored)
+        self.sums_uncertain |= _has_uncounted_lines(stored.diff)
         for entry in entries:
             self.metrics.reconciliation_differences.labels(field=entry.field, healed="true").inc()
             log.error("history_corrected", owner=owner, field=entry.field, cause=entry.cause)
@@ -134,6 +137,15 @@ async def _correct(
         )
     await append_late_messages(conn, proven, diff)
     return entries
+
+
+def _has_uncounted_lines(diff: HistoryDiff) -> bool:
+    """Return whether a line is added or removed without its event.
+
+    The event of a transfer comes with the first of its two vaults that is corrected.
+    """
+    changed = {row.identity for each in diff.events if (row := each.chain or each.stored)}
+    return any(line.identity not in changed for line in (*diff.add_lines, *diff.remove_lines))
 
 
 async def _apply_diff(conn: Connection, diff: HistoryDiff) -> None:
