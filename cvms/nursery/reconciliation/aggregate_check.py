@@ -38,23 +38,13 @@ class AggregateCheck:
     threshold: int
     metrics: Metrics
 
-    async def check_sums(self, *, recount: bool = False) -> None:
-        """Compare the stored sums with rows and history, and recount those that differ.
-
-        With `recount`, the flows are counted again in any case.
-        """
+    async def check_sums(self) -> None:
+        """Compare the stored sums with rows and history, and recount those that differ."""
         async with self.database.connection() as conn:
             found = await aggregate_check.check(conn)
         if not found.sizes_right(self.threshold) and (entry := await self._recount_sizes(found)):
             report_difference(entry, self.metrics)
-        if recount and found.flows_right(self.threshold):
-            async with (
-                self.database.dedicated(query_timeout=RECOUNT_SECONDS) as conn,
-                conn.transaction(),
-            ):
-                await cursors.lock(conn)
-                await aggregate_check.count_flows(conn)
-        elif not found.flows_right(self.threshold) and (entry := await self._recount_flows(found)):
+        if not found.flows_right(self.threshold) and (entry := await self._recount_flows(found)):
             report_difference(entry, self.metrics)
 
     async def find_mismatched_owners(self) -> list[str]:

@@ -290,8 +290,7 @@ class Reconciler:
         if due is None or (self._pending and trio.current_time() < due + SUMS_WAIT_SECONDS):
             return
         self._sums_due = None
-        await self._aggregate_check.check_sums(recount=self._healer.reindexer.sums_uncertain)
-        self._healer.reindexer.sums_uncertain = False
+        await self._aggregate_check.check_sums()
         self.board.checks.completed("sums")
 
     async def _still_differing(self, owners: Sequence[str]) -> list[str]:

@@ -20,6 +20,7 @@ from cvms.chain.types import Programs, Slot
 from cvms.errors import HistoryNotIndexed
 from cvms.metrics import Metrics
 from cvms.nursery.ledger.running_balances import running_balances
+from cvms.nursery.reconciliation.aggregate_check import RECOUNT_SECONDS
 from cvms.nursery.reconciliation.chain_history import (
     VaultHistory,
     prove_absent,
@@ -27,7 +28,7 @@ from cvms.nursery.reconciliation.chain_history import (
 )
 from cvms.nursery.reconciliation.history_diff import HistoryDiff, diff_history
 from cvms.nursery.reconciliation.late_messages import append_late_messages
-from cvms.store.analytics import aggregates, event_counters
+from cvms.store.analytics import aggregate_check, aggregates, event_counters
 from cvms.store.index import chain_events, vault_mints
 from cvms.store.index import cursor as cursors
 from cvms.store.index.chain_events import EventRow
@@ -65,8 +66,6 @@ class Reindexer:
     rpc: RpcClient
     programs: Programs
     metrics: Metrics
-    sums_uncertain: bool = False
-    """True after a line was added whose event was recorded before: it may not have been counted."""
 
     async def reindex(self, address: Pubkey, owner: str) -> int:
         """Correct the owner's history; return the number of corrections.
@@ -79,13 +78,15 @@ class Reindexer:
         async with self.database.transaction(isolation=IsolationLevel.REPEATABLE_READ) as conn:
             unlisted = (await self._compare(conn, proven)).diff.unlisted(proven.listed)
         absent = await prove_absent(self.rpc, self.programs, proven, unlisted)
-        async with self.database.transaction() as conn:
+        async with (
+            self.database.dedicated(query_timeout=RECOUNT_SECONDS) as conn,
+            conn.transaction(),
+        ):
             await cursors.lock(conn)
             stored = await self._compare(conn, proven)
             if any(each not in absent for each in stored.diff.unlisted(proven.listed)):
                 raise HistoryNotIndexed("the vault has changed while its history was read")
             entries = await _correct(conn, proven, stored)
-        self.sums_uncertain |= _has_uncounted_lines(stored.diff)
         for entry in entries:
             self.metrics.reconciliation_differences.labels(field=entry.field, healed="true").inc()
             log.error("history_corrected", owner=owner, field=entry.field, cause=entry.cause)
@@ -139,23 +140,14 @@ async def _correct(
     return entries
 
 
-def _has_uncounted_lines(diff: HistoryDiff) -> bool:
-    """Return whether a line is added or removed without its event.
-
-    The event of a transfer comes with the first of its two vaults that is corrected.
-    """
-    changed = {row.identity for each in diff.events if (row := each.chain or each.stored)}
-    return any(line.identity not in changed for line in (*diff.add_lines, *diff.remove_lines))
-
-
 async def _apply_diff(conn: Connection, diff: HistoryDiff) -> None:
     """Remove and add events and lines, and update the aggregates."""
     remove_events = [each.stored for each in diff.events if each.stored]
     add_events = [each.chain for each in diff.events if each.chain]
     await chain_events.remove(conn, remove_events)
     await chain_events.record(conn, add_events)
-    # A line is counted together with its event. A line that alone was lost or inserted had its
-    # event counted before; should that be wrong, the check of aggregates recounts everything.
+    # A line is counted together with its event. A line that changes alone may have been counted
+    # before: the event of a transfer comes with the first of its two vaults that is corrected.
     with_event = {row.identity for row in (*remove_events, *add_events)}
     changed = [(each.stored, each.chain) for each in diff.lines]
     removed = [line for line, _ in changed if line and line.identity in with_event]
@@ -168,6 +160,8 @@ async def _apply_diff(conn: Connection, diff: HistoryDiff) -> None:
         await event_counters.subtract(conn, line.kind, 1, line.amount)
     for line in added:
         await event_counters.add(conn, line.kind, 1, line.amount)
+    if any(row.identity not in with_event for pair in changed for row in pair if row):
+        await aggregate_check.count_flows(conn)
 
 
 async def _correct_offsets(

@@ -11,6 +11,7 @@ from cvms.chain.rpc.responses import SignatureInfo
 from cvms.chain.rpc.rpc_client import RpcClient, open_rpc
 from cvms.nursery.indexing import missed_transactions
 from cvms.nursery.indexing.missed_transactions import MissedTransactions
+from cvms.store.analytics import event_counters
 from tests.nursery.forking import Forking, opened
 from tests.nursery.world import World, assert_books_match, full_pass_resolved
 from tests.provider_proxy import provider
@@ -55,6 +56,30 @@ async def test_a_deposit_that_the_list_lacked_is_indexed_and_told_once(forking: 
     assert published == [("event", 20), ("event", 100)]
     assert set(await forking.differing()) <= {"transactions"}, "which it compares by their ids"
     assert world.board.checks.statuses()["transactions"].ok
+
+
+async def test_both_sides_of_a_transfer_that_the_list_lacked_are_counted(
+    forking: Forking,
+) -> None:
+    world, alice, bob = forking.world, await opened(forking), await opened(forking)
+    await forking.act((alice, world.deposit(alice, 500)))
+    missed = []
+    for payer, payee in ((alice, bob), (bob, alice)):  # so that the total shows nothing
+        transfer = instructions.rebalance_collateral(
+            world.programs,
+            authority=world.operator.pubkey(),
+            from_owner=payer.pubkey(),
+            to_owner=payee.pubkey(),
+            amount=50,
+        )
+        missed += await forking.act((world.operator, transfer))
+    await forking.act((alice, world.deposit(alice, 1)), (bob, world.deposit(bob, 2)))
+    await index_without(forking, *missed)
+    await full_pass_resolved(world, world.reconciler())
+    async with world.database.connection() as conn:
+        counted = await event_counters.read(conn)
+    assert [counted[kind] for kind in ("transfer_out", "transfer_in")] == [(2, 100), (2, 100)]
+    assert set(await forking.differing()) <= {"transactions"}, "which it compares by their ids"
 
 
 @pytest.mark.parametrize("whose", ["an owner's", "the governance's"])
