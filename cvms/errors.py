@@ -233,7 +233,7 @@ class RebuildNotPossible(CvmsError):
 
 
 class RebuildIncomplete(RebuildNotPossible):
-    """What was rebuilt does not add up to the vaults' accounts: the node has less. No change."""
+    """The rebuilt index does not add up to the accounts: the node has less. Nothing is changed."""
 
 
 class GapTooLong(GapNotClosed):

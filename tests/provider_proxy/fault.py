@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -52,7 +53,7 @@ class Fault:
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class RequestFault(Fault):
+class RequestFault(Fault, ABC):
     """A fault of a whole HTTP request."""
 
     forwards: bool = False
@@ -62,9 +63,9 @@ class RequestFault(Fault):
         """Return whether the fault can happen to these calls."""
         return True
 
+    @abstractmethod
     def reply(self, answered: bytes) -> HttpReply:
         """Return the reply; `answered` is the node's body if the calls were forwarded."""
-        raise NotImplementedError
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

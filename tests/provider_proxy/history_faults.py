@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from abc import ABC, abstractmethod
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
@@ -62,7 +63,7 @@ class Holes(CallFault):
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class ListFault(CallFault):
+class ListFault(CallFault, ABC):
     """A fault of the list of an address's transactions."""
 
     methods: Collection[str] = LIST
@@ -72,8 +73,9 @@ class ListFault(CallFault):
             answer["result"] = self.listed(answer["result"])
         return answer
 
+    @abstractmethod
     def listed(self, entries: list[Any]) -> list[Any]:
-        raise NotImplementedError
+        """Return the entries that the provider lists."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

@@ -32,7 +32,7 @@ class SignaturePages:
         self._get = get
         self._page_size = page_size
         self._last_slot: list[SignatureInfo] = []
-        """What is listed so far of the slot that the last page ended in."""
+        """The entries listed so far of the slot that the last page ended in."""
 
     def __aiter__(self) -> Self:
         return self

@@ -126,7 +126,7 @@ class HistoryFaults:
     first_slot: int = 0
     """Earlier blocks and transactions are unknown, as to a node that prunes its ledger."""
     unknown_cursor: Literal["error", "newest", "empty"] = "error"
-    """What `getSignaturesForAddress` answers to an unknown `before` or `until`: an error, as Agave
+    """Answer of `getSignaturesForAddress` to an unknown `before` or `until`: an error, as Agave
     since 4.2; the newest signatures, as if the cursor were not given; or no signature."""
     missing: float = 0.0
     """Probability that `getTransaction` returns null for a transaction of the newest blocks."""

@@ -68,7 +68,7 @@ CheckKind = Literal["listing", "pass", "changed_vaults", "differences", "transac
 """`differences`: those that are pending are looked at again, logged and healed once final.
 `transactions`: those that were missing from the list when it was indexed."""
 REFUSALS = (RpcError, ChainUnavailable, DecodeError, GapNotClosed)
-"""What a node, or the provider in front of it, may cause for one method and not for others."""
+"""Errors that a node or provider may cause for one method and not for others."""
 T = TypeVar("T")
 
 

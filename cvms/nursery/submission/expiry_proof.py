@@ -47,7 +47,7 @@ MAX_PAGES = 10
 
 
 class _TwinPossible(Exception):
-    """Whether the message has landed under another signature cannot be known."""
+    """The message may have landed under another signature."""
 
 
 @dataclass(slots=True)

@@ -24,7 +24,7 @@ from cvms.errors import RpcError
 
 
 class ErrorKind(Enum):
-    """What an error says about the endpoint that returned it."""
+    """Kinds of errors, by what they say about the endpoint that returned them."""
 
     ANSWER = "answer"
     """Nothing: the question is refused, and every node would refuse it."""
@@ -39,7 +39,7 @@ class ErrorKind(Enum):
 
 _PER_TIME = r"(per|/) ?(s|sec|second|min|minute|hour|day|month)\b"
 _ALLOWANCE = r"\b(rps|cps|qps|requests|rate|quota|credits?|throughput)\b"
-"""What a plan limits. A "request" or a "capacity" may also be that of one call."""
+"""Units that a plan limits. A "request" or a "capacity" may also be that of one call."""
 _THROTTLE_WORDS = re.compile(
     r"rate.?limit|too many requests|requests? limit|request rate|limit exceeded"
     rf"|{_ALLOWANCE}.{{0,30}}\b(limit|exceeded)|exceed\w*\b.{{0,30}}{_ALLOWANCE}"

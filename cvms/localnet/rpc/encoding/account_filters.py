@@ -19,7 +19,7 @@ MAX_BASE58_LENGTH, MAX_BASE64_LENGTH = 175, 172
 """The longest texts that can encode so many bytes."""
 
 MINT_OFFSET, OWNER_OFFSET = 0, 32
-"""Where a token account has its mint and its owner."""
+"""Offsets of the mint and of the owner in a token account."""
 
 TOO_LARGE = "Invalid param: DataTooLarge"
 
