@@ -145,13 +145,19 @@ class ExpiryProof:
         async with self.database.connection() as conn:
             wires = await in_flight.wires(conn, [row.signature])
             recorded = await in_flight.foreign(
-                conn, owner=row.owner, after=row.since_slot, limit=MAX_TWINS
+                conn,
+                owner=row.owner,
+                after=row.since_slot,
+                through=row.since_slot + MAX_SLOTS,
+                limit=MAX_TWINS + 1,
             )
             indexed = (await cursors.frontier(conn, str(self.program))).slot
         message = VersionedTransaction.from_bytes(wires[row.signature]).message
         fee_payer = message.account_keys[0]
         if fee_payer == self.operator:
             return None
+        if len(recorded) > MAX_TWINS:
+            raise _TwinPossible(f"{row.owner} has too many transactions to compare")
         listed, complete = await self._signed_by(fee_payer, row, tips)
         if not complete and (indexed is None or indexed < tips.finalized.slot):
             raise _TwinPossible("neither the index nor a list shows that there is no other")

@@ -41,6 +41,7 @@ LEFT JOIN submissions
   ON submissions.signature = event.signature
 WHERE event.owner = %(owner)s
   AND event.slot > %(after)s
+  AND event.slot <= %(through)s
   AND submissions.signature IS NULL
 LIMIT %(limit)s
 """
@@ -161,9 +162,15 @@ async def applied(conn: Connection, signatures: Sequence[str]) -> list[Applied]:
     return await fetch_all(conn, Applied, APPLIED, {"signatures": list(signatures)})
 
 
-async def foreign(conn: Connection, *, owner: str, after: int, limit: int) -> list[str]:
-    """Return the owner's recorded transactions after a slot that were not submitted here."""
-    return await fetch_column(conn, FOREIGN, {"owner": owner, "after": after, "limit": limit})
+async def foreign(
+    conn: Connection, *, owner: str, after: int, through: int, limit: int
+) -> list[str]:
+    """Return up to `limit` of the owner's recorded transactions that were not submitted here.
+
+    They are of slots after `after`, up to `through`.
+    """
+    params = {"owner": owner, "after": after, "through": through, "limit": limit}
+    return await fetch_column(conn, FOREIGN, params)
 
 
 async def wires(conn: Connection, signatures: Sequence[str]) -> dict[str, bytes]:

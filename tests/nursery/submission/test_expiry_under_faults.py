@@ -104,6 +104,22 @@ async def test_a_twin_that_our_tables_hold(paused: World) -> None:
     assert (await submission(paused, signature)).state is not State.EXPIRED
 
 
+async def test_a_twin_among_more_than_are_compared_in_our_tables(
+    paused: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(expiry_proof, "MAX_TWINS", 3)
+    owner = await opened(paused)
+    signature, _ = await twin_of(paused, owner)
+    for amount in range(10, 20):
+        await paused.act(owner, paused.deposit(owner, amount), wait=False)
+        paused.chain.chain.advance(1)
+    paused.chain.chain.advance(20)
+    await paused.indexer().catch_up()
+    async with behind(paused, EmptyList()) as rpc:
+        await paused.submitter(rpc=rpc).run_once()
+    assert (await submission(paused, signature)).state is State.PENDING
+
+
 async def test_a_twin_before_many_others(paused: World, monkeypatch: Any) -> None:
     monkeypatch.setattr(expiry_proof, "MAX_TWINS", 3)
     owner = await opened(paused)
