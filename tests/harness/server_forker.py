@@ -13,6 +13,7 @@ import json
 import os
 import signal
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,8 @@ def run_server(folder: Path, environ: dict[str, str]) -> None:
         os.dup2(log, 1)
         os.dup2(log, 2)
         status = cli.main(["serve"])
+    except BaseException:
+        traceback.print_exc()
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

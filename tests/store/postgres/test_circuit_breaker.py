@@ -12,6 +12,7 @@ from psycopg.errors import DivisionByZero, UndefinedTable, UniqueViolation
 
 from cvms.errors import DatabaseUnavailable
 from cvms.store.postgres.database import Database, open_database
+from tests.nursery.database_proxy import database_proxy
 from tests.store.own_server import OwnServer, execute
 
 QUERY_TIMEOUT = 1.0
@@ -225,3 +226,19 @@ async def test_a_replica_frozen_in_a_transaction_loses_its_locks(
             await trio.to_thread.run_sync(other.execute, lock)
             other.rollback()
         frozen.finish()
+
+
+async def test_an_answer_that_cannot_be_read_raises_unavailable_and_ends_its_connection(
+    database_url: str,
+) -> None:
+    """It has no SQLSTATE: libpq refuses it, and keeps the connection."""
+    value, cut_short = b"\0\1\0\0\0\0017", b"\0\1\0\0\0\0057"
+    async with database_proxy(database_url) as proxy, open_database(proxy.uri) as database:
+        await database.prepare()
+        with pytest.raises(DatabaseUnavailable):
+            async with database.connection() as conn:
+                proxy.tcp.corrupt = lambda data: data.replace(value, cut_short)
+                await conn.execute("SELECT 7")
+        assert conn.closed
+        proxy.tcp.heal()
+        await comes_back(database)
