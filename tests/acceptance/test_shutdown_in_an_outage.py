@@ -16,8 +16,9 @@ from tests.acceptance.conftest import System
 from tests.harness.processes import COMPONENTS, HANG_SECONDS, Server, until_ready
 from tests.harness.tcp_proxy import TcpProxy, tcp_proxy
 from tests.nursery.database_proxy import database_proxy
+from tests.scenario.clients import IGNORE_HTTPX_WARNING
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings(IGNORE_HTTPX_WARNING)]
 
 CLIENTS = 3
 ROUNDS = 3

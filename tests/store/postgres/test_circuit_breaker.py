@@ -44,6 +44,11 @@ async def sleep_a_little(database: Database) -> None:
         await conn.execute("SELECT pg_sleep(0.02)")
 
 
+async def select_seven(database: Database) -> None:
+    async with database.connection() as conn:
+        await conn.execute("SELECT 7")
+
+
 async def comes_back(database: Database) -> None:
     """Probe until the database answers, for at most a few seconds."""
     with trio.fail_after(10):
@@ -235,10 +240,12 @@ async def test_an_answer_that_cannot_be_read_raises_unavailable_and_ends_its_con
     value, cut_short = b"\0\1\0\0\0\0017", b"\0\1\0\0\0\0057"
     async with database_proxy(database_url) as proxy, open_database(proxy.uri) as database:
         await database.prepare()
+        proxy.tcp.corrupt = lambda data: data.replace(value, cut_short)
         with pytest.raises(DatabaseUnavailable):
-            async with database.connection() as conn:
-                proxy.tcp.corrupt = lambda data: data.replace(value, cut_short)
+            await select_seven(database)
+        async with database.dedicated() as conn:
+            with pytest.raises(psycopg.OperationalError):
                 await conn.execute("SELECT 7")
-        assert conn.closed
+            assert conn.closed
         proxy.tcp.heal()
         await comes_back(database)
