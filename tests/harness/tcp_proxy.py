@@ -90,12 +90,20 @@ def _reset(client: trio.SocketStream) -> None:
     client.socket.close()
 
 
-@asynccontextmanager
-async def tcp_proxy(connect: Connect) -> AsyncIterator[TcpProxy]:
-    """Serve a proxy before what `connect` leads to, for the block."""
+async def serve_proxy(
+    connect: Connect, *, task_status: trio.TaskStatus[TcpProxy] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Serve a proxy before what `connect` leads to, until cancelled."""
     proxy = TcpProxy(connect)
     async with trio.open_nursery() as nursery:
         [listener] = await nursery.start(partial(trio.serve_tcp, proxy.serve, 0, host="127.0.0.1"))
         proxy.port = listener.socket.getsockname()[1]
-        yield proxy
+        task_status.started(proxy)
+
+
+@asynccontextmanager
+async def tcp_proxy(connect: Connect) -> AsyncIterator[TcpProxy]:
+    """Serve a proxy before what `connect` leads to, for the block."""
+    async with trio.open_nursery() as nursery:
+        yield await nursery.start(serve_proxy, connect)
         nursery.cancel_scope.cancel()
