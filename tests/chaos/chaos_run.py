@@ -10,6 +10,8 @@ import os
 import random
 import sys
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import httpx
@@ -18,7 +20,7 @@ import trio
 
 from tests.chaos.dependencies import Chaos, Replica
 from tests.chaos.faults import FaultPlan
-from tests.chaos.load import Load
+from tests.chaos.load import REPLY_SECONDS, Load
 from tests.harness.processes import HANG_SECONDS, until_ready
 from tests.scenario.checks import Violation
 from tests.scenario.scenario_runner import (
@@ -60,42 +62,61 @@ async def run_chaos(
 ) -> Report:
     """Run faults for `seconds` between two times of `calm` seconds, and check everything."""
     rng = random.Random(seed)
+    plan = FaultPlan(chaos, rng, fault_seconds)
+    async with start_load(chaos, seed=seed) as load:
+        report = Report(faults=plan.happened, replies=load.replies)
+        await trio.sleep(calm)
+        before = _megabytes(chaos.replicas[0])
+        await _make_faults(chaos, plan, rng, report, seconds)
+        await trio.sleep(calm)
+        report.megabytes = (before, _megabytes(chaos.replicas[0]))
+    report.violations = await check_all(chaos, load)
+    report.requests = Counter(each.outcome for each in load.intents)
+    return report
+
+
+@asynccontextmanager
+async def start_load(chaos: Chaos, *, seed: int) -> AsyncIterator[Load]:
+    """Start both replicas, and load them for the block, at whose start both are ready.
+
+    Afterwards each client has its last reply. Then both replicas end in order, once all is done.
+    """
+    rng = random.Random(seed)
     wallets = open_vaults(chaos.context, rng, owners=OWNERS)
-    load = Load(chaos, wallets, random.Random(rng.random()))
-    plan = FaultPlan(chaos, random.Random(rng.random()), fault_seconds)
-    report = Report(faults=plan.happened, replies=load.replies)
+    load = Load(chaos, wallets, rng)
     for replica in chaos.replicas:
         await replica.server.start()
+    limits = httpx.Limits(max_keepalive_connections=0)
     async with (
-        httpx.AsyncClient(timeout=8, limits=httpx.Limits(max_keepalive_connections=0)) as http,
+        httpx.AsyncClient(timeout=REPLY_SECONDS, limits=limits) as http,
         trio.open_nursery() as listening,
     ):
         listening.start_soon(load.listen)
         async with trio.open_nursery() as loading:
             loading.start_soon(load.run, http)
             await _until_all_ready(chaos)
-            await trio.sleep(calm)
-            before = _megabytes(chaos.replicas[0])
-            await _make_faults(chaos, plan, rng, report, seconds)
-            await trio.sleep(calm)
-            report.megabytes = (before, _megabytes(chaos.replicas[0]))
+            yield load
             load.ending.set()
-        statuses = [await _stop_second(chaos, load)]
-        statuses += [await stop_when_idle(chaos.context, load.listeners[:1], timeout=IDLE_SECONDS)]
+        load.statuses["two"] = await _stop_second(chaos, load)
+        first = load.listeners[:1]
+        load.statuses["one"] = await stop_when_idle(chaos.context, first, timeout=IDLE_SECONDS)
         listening.cancel_scope.cancel()
-    intents = [intent for writer in load.writers for intent in writer.intents]
-    report.requests = Counter(each.outcome for each in intents)
+
+
+async def check_all(chaos: Chaos, load: Load) -> list[Violation]:
+    """Return what is wrong with answers, books, requests, processes and the index."""
     truth = read_truth(chaos.context.chain, chaos.context.programs)
-    outcome = Outcome(truth, intents, load.listeners, Counter())
-    report.violations = list(find_violations(chaos.context, outcome))
-    for text in load.failures:
-        report.violations.append(Violation("V8", "http", text))
-    for status, replica in zip(statuses, reversed(chaos.replicas), strict=True):
-        if status != 0:
-            report.violations.append(Violation("V8", "process", f"{status} {replica.server.log()}"))
+    outcome = Outcome(truth, load.intents, load.listeners, Counter())
+    violations = list(find_violations(chaos.context, outcome))
+    violations += [Violation("V8", "http", text) for text in load.failures]
+    violations += [
+        Violation("V8", "process", f"replica {name} ended with {status}")
+        for name, status in load.statuses.items()
+        if status != 0
+    ]
     if problem := await _rebuild_index(chaos):
-        report.violations.append(Violation("V1", "index rebuild", problem))
-    return report
+        violations.append(Violation("V1", "index rebuild", problem))
+    return violations
 
 
 async def _stop_second(chaos: Chaos, load: Load) -> int:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import trio
 
+from cvms.localnet import Timing
 from tests.harness.processes import Server, ServerForker, free_port
 from tests.harness.tcp_proxy import TcpProxy, serve_proxy
 from tests.harness.wall_clock import VARIABLE, WallClock
@@ -21,6 +22,8 @@ from tests.provider_proxy import Provider
 from tests.redis_server import RedisServer
 from tests.scenario.context import ScenarioContext, scenario_context
 
+TIMING = Timing(slot_seconds=0.2, confirmed_lag=1, finalized_lag=8)
+"""Half of a real slot: the lag that /ready tolerates is in slots."""
 HEAD_END = b"\r\n\r\n"
 ACCEPTED = b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n"
 
@@ -52,7 +55,7 @@ async def chaos(
 ) -> AsyncIterator[Chaos]:
     """Start everything but the replicas, which are prepared."""
     async with (
-        scenario_context(forker, folder, database_url, providers=True) as context,
+        scenario_context(forker, folder, database_url, timing=TIMING, providers=True) as context,
         database_proxy(database_url) as database,
         trio.open_nursery() as nursery,
     ):

@@ -11,15 +11,15 @@ import httpx
 import trio
 
 from tests.chaos.dependencies import Chaos
-from tests.scenario.clients import Client
+from tests.scenario.clients import Client, Intent
 from tests.scenario.listeners import Listener
 from tests.scenario.wallets import MAX_AMOUNT, Wallets
 
 WRITERS = 2
 READERS = 2
 """Of each replica."""
-ACTION_SECONDS = 0.2
-PAUSE_SECONDS = 0.5
+ACTION_SECONDS = 0.5
+PAUSE_SECONDS = 1.0
 REPLY_SECONDS = 8.0
 """After which a client tries again: a stopped replica does not answer."""
 PATIENCE = 600.0
@@ -38,7 +38,13 @@ class Load:
     writers: list[Client] = field(default_factory=list)
     replies: Counter[int] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
+    statuses: dict[str, int] = field(default_factory=dict)
+    """With which the replicas have ended."""
     ending: trio.Event = field(default_factory=trio.Event)
+
+    @property
+    def intents(self) -> list[Intent]:
+        return [intent for writer in self.writers for intent in writer.intents]
 
     async def run(self, http: httpx.AsyncClient) -> None:
         """Run until `ending` is set, and then until each client has its last reply."""
