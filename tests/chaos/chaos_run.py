@@ -10,7 +10,7 @@ import os
 import random
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -114,6 +114,7 @@ async def check_all(chaos: Chaos, load: Load) -> list[Violation]:
         for name, status in load.statuses.items()
         if status != 0
     ]
+    violations += [Violation("V8", "log", line) for line in _failures_in_logs(chaos)]
     if problem := await _rebuild_index(chaos):
         violations.append(Violation("V1", "index rebuild", problem))
     return violations
@@ -123,6 +124,14 @@ async def _stop_second(chaos: Chaos, load: Load) -> int:
     """Stop the second replica once its listener has every event; return its exit status."""
     await wait_until_idle(chaos.context, load.listeners, timeout=IDLE_SECONDS)
     return await chaos.replicas[1].server.stop(within=HANG_SECONDS)
+
+
+def _failures_in_logs(chaos: Chaos) -> Iterator[str]:
+    """Yield what no outage explains: a task's own failure, and a traceback that ends a process."""
+    for replica in chaos.replicas:
+        for line in (replica.server.folder / "server.log").read_text().splitlines():
+            if '"event": "task_failed"' in line or line.startswith("Traceback"):
+                yield line
 
 
 async def _rebuild_index(chaos: Chaos) -> str:
