@@ -85,8 +85,13 @@ def cmd_demo(options: argparse.Namespace) -> int:
 
 def cmd_token(options: argparse.Namespace) -> int:
     from cvms.dev.secrets import with_secrets  # noqa: PLC0415
-    from cvms.http.framework.admin_tokens import Role, mint  # noqa: PLC0415
+    from cvms.http.framework.admin_tokens import Role, check_subject, mint  # noqa: PLC0415
 
+    try:
+        check_subject(options.subject)
+    except ValueError as error:
+        print(f"cvms: {error}", file=sys.stderr)
+        return 2
     secret = load_admin_secret(with_secrets(environment(), options.data_dir))
     seconds = round(options.hours * 3600)
     print(mint(secret, subject=options.subject, role=Role.named(options.role), seconds=seconds))

@@ -106,6 +106,13 @@ def test_a_token_is_minted_for_the_service_that_has_the_secret(
     assert (administrator.subject, administrator.role) == ("carol", Role.OPERATOR)
 
 
+def test_a_name_that_the_audit_trail_cannot_store_gets_no_token(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["token", "car\udcffol"]) == 2
+    assert capsys.readouterr().err == "cvms: a subject has 1 to 200 printable characters\n"
+
+
 def test_without_a_secret_no_token_is_minted(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
