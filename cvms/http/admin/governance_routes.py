@@ -37,9 +37,7 @@ RiskLevel = Annotated[int, msgspec.Meta(ge=0, le=255)]
 # Without control characters except tabs and line breaks: SQL cannot read NUL in JSON.
 Reason = Annotated[
     str,
-    msgspec.Meta(
-        min_length=1, max_length=500, pattern=r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]+\Z"
-    ),
+    msgspec.Meta(min_length=1, max_length=500, pattern=r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]+\Z"),
 ]
 
 ROUTES = RouteGroup(

@@ -71,7 +71,7 @@ LEFT JOIN multisig_transactions t ON t.message_hash = p.message_hash
 LEFT JOIN submissions s ON s.message_hash = p.message_hash
 LEFT JOIN vaults v ON v.owner = p.owner
 WHERE p.id = %(id)s
-"""
+"""  # noqa: S608 - constants
 
 BY_MESSAGE = """
 SELECT proposal
@@ -90,7 +90,7 @@ WHERE p.owner = %(owner)s
   AND s.state IS DISTINCT FROM 'confirmed'
   AND s.state IS DISTINCT FROM 'finalized'
   AND NOT ({CANCELLED})
-"""
+"""  # noqa: S608 - constants
 
 # The row lock serializes changes to the same proposal.
 LOCK = """

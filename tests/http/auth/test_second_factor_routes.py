@@ -705,7 +705,7 @@ async def test_only_the_owner_sets_up_or_disables(
 
 @pytest.mark.parametrize(
     "code",
-    ["", "12345", "1234567", "123 4567", " " * 33 + "123456", "12345a", "\uff11\uff12\uff13\uff14\uff15\uff16", "123456\n", 123456],
+    ["", "12345", "1234567", "123 4567", " " * 33 + "123456", "12345a", FULL_WIDTH, "123456\n", 1],
 )
 async def test_a_first_code_is_six_digits(offchain: Service, code: object) -> None:
     body = {"owner": str(Keypair().pubkey()), "code": code}
