@@ -1,8 +1,8 @@
 """`Idempotency-Key`: a repeated request gets the reply of the first one and has no further effect.
 
-A key belongs to whoever proves to make the request: the owner, or the administrators. Where no proof
-is asked for, it belongs to that exact request. It is stored in the database transaction that writes
-the request's effect, after the credential has been checked. So nobody can claim a key of another.
+A key belongs to whoever proves to make the request: the owner, or the administrators. Where nobody
+has to, it belongs to that exact request. It is stored in the database transaction that writes the
+request's effect, after the credential has been checked. So nobody can claim a key of another.
 """
 
 from __future__ import annotations
@@ -80,8 +80,9 @@ async def replay_or_run(
 ) -> Reply | Response:
     """Return the stored reply of an earlier request with the holder's key, else run the operation.
 
-    `holder` is whoever proves to make the request, None if nobody has to. The operation gets the key of the present request, None without one, and stores its reply under
-    the key in the transaction of its effect. Raises InvalidRequest for a malformed key.
+    `holder` is whoever proves to make the request, None if nobody has to. The operation gets the
+    key of the present request, None without one, and stores its reply under the key in the
+    transaction of its effect. Raises InvalidRequest for a malformed key.
     """
     key = await _key_of_request(holder)
     if key is None:
