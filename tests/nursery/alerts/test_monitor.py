@@ -102,6 +102,16 @@ async def age_alerts(database: Database, seconds: float) -> None:
         )
 
 
+async def test_an_error_that_postgresql_cannot_store_stops_no_rule(database: Database) -> None:
+    board = StatusBoard(())
+    board.warnings["audit_trail"] = "a node said \0 and \ud800"
+    async with monitoring(database, board=board) as monitor:
+        await monitor.run_once()
+    [alert] = await stored(database, "audit_trail")
+    assert alert.details == {"detail": "a node said \ufffd and \ufffd"}
+    assert alert.summary == "audit_trail: a node said \ufffd and \ufffd"
+
+
 # --- the webhook ---------------------------------------------------------------------------------
 
 
