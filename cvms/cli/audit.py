@@ -52,6 +52,8 @@ def cmd_audit_key(_: argparse.Namespace) -> int:
 
 
 def cmd_audit_verify(options: argparse.Namespace) -> int:
+    from psycopg.errors import UndefinedTable  # noqa: PLC0415
+
     from cvms.store.postgres.database import open_database  # noqa: PLC0415
     from cvms.store.security.audit_verification import verify  # noqa: PLC0415
 
@@ -73,6 +75,13 @@ def cmd_audit_verify(options: argparse.Namespace) -> int:
     except DatabaseUnavailable as error:
         reason, *_ = str(error).splitlines()
         print(f"cvms: {reason}", file=sys.stderr)
+        return UNKNOWN
+    except UndefinedTable:
+        print(
+            "cvms: the database has no audit trail of this release; start the service once, which "
+            "applies its schema",
+            file=sys.stderr,
+        )
         return UNKNOWN
     signed = [*logged, *([verdict.stored] if verdict.stored and keys else [])]
     fault = _fault(verdict, signed, keys)
