@@ -106,7 +106,9 @@ def parse_head(text: str) -> Head:
     from cvms.store.security.audit_heads import Head  # noqa: PLC0415
 
     number, _, digest = text.partition(":")
-    return Head(id=int(number), hash=_bytes(digest))
+    if (entry := int(number)) < 1:
+        raise ValueError("expected an id of an entry")
+    return Head(id=entry, hash=_bytes(digest))
 
 
 def parse_key(text: str) -> bytes:

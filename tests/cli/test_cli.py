@@ -254,7 +254,13 @@ def test_a_file_without_heads_is_an_error_of_one_line(
 
 
 @pytest.mark.parametrize(
-    ("flag", "value"), [("--key", "12"), ("--expected", "3"), ("--expected", "x:" + "00" * 32)]
+    ("flag", "value"),
+    [
+        ("--key", "12"),
+        ("--expected", "3"),
+        ("--expected", "x:" + "00" * 32),
+        ("--expected", "0:" + "00" * 32),
+    ],
 )
 def test_a_bad_key_or_head_is_refused(flag: str, value: str) -> None:
     with pytest.raises(SystemExit) as ended:

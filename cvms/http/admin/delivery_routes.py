@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Literal
 from uuid import UUID
 
 import msgspec
@@ -13,7 +13,7 @@ from solders.pubkey import Pubkey
 from cvms.errors import Conflict, NotFound
 from cvms.http.framework.admin_tokens import Administrator, Role
 from cvms.http.framework.dependencies import Dependencies
-from cvms.http.framework.request import Body, Limit
+from cvms.http.framework.request import Body, Limit, Uuid
 from cvms.http.framework.response import Reply
 from cvms.http.framework.routing import Auth, RouteGroup
 from cvms.store.messaging import webhook_deliveries
@@ -21,11 +21,9 @@ from cvms.store.messaging.webhook_deliveries import DeliveryRow
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.security import audit_log
 
-UUID_PATTERN = r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z"
 TEST_EVENT = "test"
 
 State = Literal["pending", "delivered", "given_up"]
-DeliveryId = Annotated[str, msgspec.Meta(pattern=UUID_PATTERN)]
 
 ROUTES = RouteGroup("administration", auth=Auth.ADMIN)
 
@@ -34,7 +32,7 @@ class DeliveriesQuery(Body, frozen=True):
     state: State | None = None
     recipient: Literal["operators"] | None = None
     signer: Pubkey | None = None
-    cursor: DeliveryId | None = None
+    cursor: Uuid | None = None
     limit: Limit = 50
 
 
@@ -156,7 +154,7 @@ async def _record(
 def _id_in_path(text: str) -> UUID:
     """Return the id of a delivery in a path. Raises NotFound if it is not an id."""
     try:
-        return UUID(msgspec.convert(text, DeliveryId))
+        return UUID(msgspec.convert(text, Uuid))
     except msgspec.ValidationError:
         raise NotFound("The path must contain the id of a delivery.") from None
 
