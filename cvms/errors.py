@@ -30,6 +30,10 @@ class ConfigurationError(CvmsError):
     """A setting is missing or has a bad value, or a resource it names cannot be used."""
 
 
+class BadValue(ValueError):
+    """A setting's value cannot be used. The message names the part at fault, and quotes nothing."""
+
+
 # --- errors of a request -----------------------------------------------------------------------
 
 

@@ -39,13 +39,17 @@ def target_of(url: str, *, private: bool) -> WebhookTarget:
     """
     if len(url) > MAX_URL or not url.isascii() or any(not "!" <= each <= "~" for each in url):
         raise ValueError(f"Expected at most {MAX_URL} visible ASCII characters")
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:  # whose text quotes the URL
+        raise ValueError("Expected a valid host, and a port from 1 to 65535") from None
     if parts.scheme != "https" and not (private and parts.scheme == "http"):
         raise ValueError("Expected an https:// URL")
     if "@" in parts.netloc or parts.fragment or not parts.hostname:
         raise ValueError("Expected a host, no user and no fragment")
     tls = parts.scheme == "https"
-    port = parts.port or (_HTTPS if tls else _HTTP)
+    port = port or (_HTTPS if tls else _HTTP)
     literal = address_in(parts.hostname)
     if literal is not None and not private and not is_public(literal):
         raise ValueError("Expected a public address")

@@ -17,6 +17,7 @@ from cvms import localnet
 from cvms.chain.types import Programs
 from cvms.config.loader import load_programs
 from cvms.dev.chain_setup import bundled_programs, local_yield_sources
+from cvms.dev.data_folder import write_private
 from cvms.dev.localnet import prepare
 from cvms.localnet.ledger.chain import LocalnetChain
 from tests.harness.processes import Server, ServerForker, free_port
@@ -59,7 +60,7 @@ async def scenario_context(
     """
     programs, operator = load_programs({}), Keypair()
     keypair = folder / "operator.json"
-    keypair.write_text(json.dumps(list(bytes(operator))))
+    write_private(keypair, json.dumps(list(bytes(operator))))
     async with trio.open_nursery() as nursery:
         running: localnet.Running = await nursery.start(
             partial(
