@@ -19,10 +19,12 @@ from cvms.config.loader import load_programs
 from cvms.dev.chain_setup import bundled_programs, local_yield_sources
 from cvms.dev.data_folder import write_private
 from cvms.dev.localnet import prepare
+from cvms.http.framework.admin_tokens import Role, mint
 from cvms.localnet.ledger.chain import LocalnetChain
 from tests.harness.processes import Server, ServerForker, free_port
 from tests.provider_proxy import Provider, serve_provider
 
+ADMIN_JWT_SECRET = "s" * 32
 TIMING = localnet.Timing(slot_seconds=0.05, confirmed_lag=1, finalized_lag=8)
 
 
@@ -42,6 +44,12 @@ class ScenarioContext:
     @property
     def chain(self) -> LocalnetChain:
         return self.nodes[0].chain
+
+
+def administrator_headers() -> dict[str, str]:
+    """Return the headers with which an administrator asks the server of a scenario."""
+    token = mint(ADMIN_JWT_SECRET.encode(), subject="carol", role=Role.VIEWER, seconds=3600)
+    return {"Authorization": f"Bearer {token}"}
 
 
 @asynccontextmanager
@@ -88,6 +96,7 @@ async def scenario_context(
             ),
             "SOLANA_WS_URL": ",".join(each.ws_url for each in proxies or nodes),
             "DEPLOYER_KEYPAIR_PATH": str(keypair),
+            "ADMIN_JWT_SECRET": ADMIN_JWT_SECRET,
             "YIELD_SOURCES": local_yield_sources(programs, operator.pubkey()),
             "RECONCILIATION_INTERVAL_SECONDS": "1",
             "RATE_LIMIT_ADDRESS": "off",
