@@ -6,10 +6,8 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-import psycopg
-
 from cvms.cli.parser import build_parser
-from cvms.errors import ConfigurationError, CvmsError, DatabaseUnavailable, leaves, one_line
+from cvms.errors import ConfigurationError, CvmsError, leaves, one_line
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,17 +22,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except BaseException as error:
-        problems = [_known(each) for each in leaves(error)]
+        problems = list(leaves(error))
         if not all(isinstance(problem, CvmsError) for problem in problems):
             raise
         for line in dict.fromkeys(map(one_line, problems)):
             print(f"cvms: {line}", file=sys.stderr)
         return 2 if all(isinstance(each, ConfigurationError) for each in problems) else 1
-
-
-def _known(error: BaseException) -> BaseException:
-    if isinstance(error, psycopg.errors.UndefinedTable | psycopg.errors.UndefinedColumn):
-        return DatabaseUnavailable(
-            "the database schema is not applied yet, or is of another version; run `cvms serve`"
-        )
-    return error

@@ -59,15 +59,15 @@ incomplete, or the chain or the database failed; 2 for a bad setting.
 
 def cmd_index_status(options: argparse.Namespace) -> int:
     from cvms.chain.rpc.rpc_client import open_rpc  # noqa: PLC0415
+    from cvms.cli.database import open_with_schema  # noqa: PLC0415
     from cvms.nursery.reconciliation.index_status import read_status  # noqa: PLC0415
-    from cvms.store.postgres.database import open_database  # noqa: PLC0415
 
     environ = read_environment()
     programs, url = load_programs(environ), load_database_url(environ)
     rpc_urls = load_rpc_urls(environ)
 
     async def ask() -> IndexStatus:
-        async with open_database(url) as database, open_rpc(rpc_urls) as rpc:
+        async with open_with_schema(url) as database, open_rpc(rpc_urls) as rpc:
             return await read_status(database, rpc, programs)
 
     status = trio.run(ask)

@@ -43,10 +43,12 @@ class Ready(msgspec.Struct, frozen=True):
 
     `kind` is `ok` or a kind of trouble, such as `refused`. `detail` is the same in words; for
     administrators it also names hosts and numbers.
+    `warnings` names what needs a person, and no other replica.
     """
 
     parts: Mapping[str, ComponentStatus]
     checks: Mapping[str, CheckStatus]
+    warnings: Mapping[str, str]
     status: str = "ready"
 
 
@@ -71,8 +73,9 @@ async def get_readiness(
         components = {name: each.without_detail() for name, each in components.items()}
         checks = {name: each.without_detail() for name, each in checks.items()}
     if deps.board.ready:
-        return Reply(Ready(components, checks))
-    return problem_response(not_ready(_plain(components), _plain(checks)))
+        return Reply(Ready(components, checks, deps.board.warnings))
+    problem = not_ready(_plain(components), _plain(checks), deps.board.warnings)
+    return problem_response(problem)
 
 
 def _plain(statuses: Mapping[str, ComponentStatus] | Mapping[str, CheckStatus]) -> dict[str, Any]:
