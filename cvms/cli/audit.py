@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from cvms.cli.environment import read_environment
 from cvms.config.environment import environment
 from cvms.config.loader import load_database_url, load_operator
 from cvms.errors import ConfigurationError, DatabaseUnavailable
@@ -52,12 +53,10 @@ def cmd_audit_key(_: argparse.Namespace) -> int:
 
 
 def cmd_audit_verify(options: argparse.Namespace) -> int:
-    from psycopg.errors import UndefinedTable  # noqa: PLC0415
-
-    from cvms.store.postgres.database import open_database  # noqa: PLC0415
+    from cvms.cli.database import open_with_schema  # noqa: PLC0415
     from cvms.store.security.audit_verification import verify  # noqa: PLC0415
 
-    environ = environment()
+    environ = read_environment()
     url = load_database_url(environ)
     keys: list[bytes] = options.key
     if not keys and environ.get("DEPLOYER_KEYPAIR_PATH"):
@@ -67,21 +66,13 @@ def cmd_audit_verify(options: argparse.Namespace) -> int:
         raise ConfigurationError("--head needs --key or DEPLOYER_KEYPAIR_PATH, to check signatures")
 
     async def run() -> Verdict:
-        async with open_database(url) as database, database.dedicated() as conn:
+        async with open_with_schema(url) as database, database.dedicated() as conn:
             return await verify(conn, [*options.expected, *logged])
 
     try:
         verdict = trio.run(run)
     except DatabaseUnavailable as error:
-        reason, *_ = str(error).splitlines()
-        print(f"cvms: {reason}", file=sys.stderr)
-        return UNKNOWN
-    except UndefinedTable:
-        print(
-            "cvms: the database has no audit trail of this release; start the service once, which "
-            "applies its schema",
-            file=sys.stderr,
-        )
+        print(f"cvms: {error}", file=sys.stderr)
         return UNKNOWN
     signed = [*logged, *([verdict.stored] if verdict.stored and keys else [])]
     fault = _fault(verdict, signed, keys)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from cvms.config.public_address import is_public
 
@@ -43,26 +43,20 @@ def target_of(url: str, *, private: bool) -> WebhookTarget:
         raise ValueError(f"Expected at most {MAX_URL} visible ASCII characters")
     try:
         parts = urlsplit(url)
-    except ValueError:
-        raise ValueError("Expected a host name or an address in brackets") from None
+        port = parts.port
+    except ValueError:  # whose text quotes the URL
+        raise ValueError("Expected a valid host, and a port from 1 to 65535") from None
     if parts.scheme != "https" and not (private and parts.scheme == "http"):
         raise ValueError("Expected an https:// URL")
     if "@" in parts.netloc or parts.fragment or not parts.hostname:
         raise ValueError("Expected a host, no user and no fragment")
     tls = parts.scheme == "https"
-    port = _port(parts) or (_HTTPS if tls else _HTTP)
+    port = port or (_HTTPS if tls else _HTTP)
     literal = address_in(parts.hostname)
     if literal is not None and not private and not is_public(literal):
         raise ValueError("Expected a public address")
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     return WebhookTarget(tls, parts.hostname, port, path)
-
-
-def _port(parts: SplitResult) -> int | None:
-    try:
-        return parts.port
-    except ValueError:
-        raise ValueError("Expected a port from 0 to 65535") from None
 
 
 def address_in(host: str) -> IPv4Address | IPv6Address | None:

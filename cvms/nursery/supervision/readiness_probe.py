@@ -9,13 +9,14 @@ import trio
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.rpc.transport.endpoint_state import summary
 from cvms.chain.types import Slot
-from cvms.errors import ChainUnavailable, DatabaseUnavailable, RpcError
+from cvms.errors import ChainTimeout, ChainUnavailable, DatabaseUnavailable, RpcError
 from cvms.metrics import Metrics
 from cvms.nursery.channels.indexer_progress import IndexerProgress
 from cvms.nursery.channels.status_board import StatusBoard
 from cvms.store.messaging import leader_lease
 from cvms.store.messaging.leader_lease import Report
 from cvms.store.postgres.database import Database
+from cvms.store.postgres.outage_kinds import kind_of
 
 PROBE_SECONDS = 1.0
 TIMEOUT_SECONDS = 2.0
@@ -40,30 +41,32 @@ class ReadinessProbe:
             nursery.start_soon(self._probe_chain)
 
     async def _probe_database(self) -> None:
-        ok, detail = False, f"no answer within {TIMEOUT_SECONDS:g} s"
+        ok, detail, trouble = False, f"no answer within {TIMEOUT_SECONDS:g} s", "timeout"
         with trio.move_on_after(TIMEOUT_SECONDS):
             try:
                 await self.database.probe()
                 ok = self.database.schema_ready
-                detail = "answers" if ok else "its schema is not applied yet"
+                detail, trouble = "answers", ""
+                if not ok:
+                    detail, trouble = "its schema is not applied yet", "no_schema"
                 if ok:
                     # How far the indexer is, for when another replica runs it.
                     async with self.database.connection() as conn:
                         self._leader = await leader_lease.report(conn)
             except DatabaseUnavailable as error:
-                ok, detail = False, str(error)
-        self.board.set_component("database", ok=ok, detail=detail)
+                ok, detail, trouble = False, str(error), kind_of(error)
+        self.board.set_component("database", ok=ok, detail=detail, trouble=trouble)
 
     async def _probe_chain(self) -> None:
-        slot, detail = None, f"no answer within {TIMEOUT_SECONDS:g} s"
+        slot, detail, trouble = None, f"no answer within {TIMEOUT_SECONDS:g} s", "timeout"
         with trio.move_on_after(TIMEOUT_SECONDS):
             try:
                 slot = await self.rpc.probe()
                 detail = summary(self.rpc.endpoints)
             except (ChainUnavailable, RpcError) as error:
-                detail = str(error)
+                detail, trouble = str(error), _trouble_of(error)
         # One endpoint is enough to be ready; the detail shows the state of the others.
-        self.board.set_component("rpc", ok=slot is not None, detail=detail)
+        self.board.set_component("rpc", ok=slot is not None, detail=detail, trouble=trouble)
         self._check_indexer(slot)
 
     def _check_indexer(self, chain: Slot | None) -> None:
@@ -76,18 +79,29 @@ class ReadinessProbe:
         if self.progress.reached_at is not None:
             lag = trio.current_time() - self.progress.reached_at
             self.metrics.indexer_lag_seconds.set(lag)
-        ok, detail = _indexer_condition(chain, indexed, problem=problem, max_lag=self.max_lag_slots)
-        self.board.set_component("indexer", ok=ok, detail=detail)
+        trouble, detail = _indexer_condition(
+            chain, indexed, problem=problem, max_lag=self.max_lag_slots
+        )
+        ok = trouble is None
+        self.board.set_component("indexer", ok=ok, detail=detail, trouble=trouble or "")
+
+
+def _trouble_of(error: ChainUnavailable | RpcError) -> str:
+    if isinstance(error, RpcError):
+        return "error"
+    return "timeout" if isinstance(error, ChainTimeout) else "unavailable"
 
 
 def _indexer_condition(
     chain: Slot | None, indexed: int | None, *, problem: str | None, max_lag: int
-) -> tuple[bool, str]:
+) -> tuple[str | None, str]:
+    """Return the kind of trouble, None if there is none, and the detail."""
     if problem is not None:
-        return False, problem
+        return "stopped", problem
     if indexed is None:
-        return False, "missed transactions are not applied yet"
+        return "catching_up", "missed transactions are not applied yet"
     if chain is None:
-        return False, f"at slot {indexed}; the chain's slot is unknown"
+        return "chain_unknown", f"at slot {indexed}; the chain's slot is unknown"
     lag = max(0, chain - indexed)
-    return lag <= max_lag, f"at slot {indexed}, {lag} behind the chain (at most {max_lag})"
+    detail = f"at slot {indexed}, {lag} behind the chain (at most {max_lag})"
+    return ("behind" if lag > max_lag else None), detail

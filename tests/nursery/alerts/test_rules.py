@@ -94,7 +94,8 @@ def test_each_warning_of_the_board_is_a_critical_alert() -> None:
 def test_a_component_is_reported_only_after_the_grace_period() -> None:
     def kinds(since: datetime, *names: str, gap: str | None = None) -> list[tuple[str, str]]:
         components = {
-            name: ComponentStatus(name not in names, "detail", since) for name in ("rpc", "indexer")
+            name: ComponentStatus(name not in names, "detail", since, "kind")
+            for name in ("rpc", "indexer")
         }
         return [
             (seen.kind, seen.severity)
