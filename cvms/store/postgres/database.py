@@ -51,6 +51,7 @@ class Database:
             circuit_breaker=self._circuit_breaker,
         )
         self._dedicated: set[Connection] = set()
+        self._disk_full = False
         self.schema_ready = False
 
     @property
@@ -111,7 +112,14 @@ class Database:
             await connection.execute("SELECT 1")
 
     async def probe_write(self) -> None:
-        """Commit a change of one row, which is always the same. Raises DatabaseUnavailable."""
+        """Commit a change of one row, which is always the same. Raises DatabaseUnavailable.
+
+        That needs no space. So once a statement has found the disk full, some is claimed first.
+        """
+        if self._disk_full:
+            async with self.transaction() as connection:
+                await connection.execute(CLAIM_SPACE)
+            self._disk_full = False
         async with self.connection() as connection:
             await connection.execute(PROBE_WRITE)
 
@@ -130,6 +138,8 @@ class Database:
         try:
             yield
         except psycopg.Error as error:
+            if isinstance(error, psycopg.errors.DiskFull):
+                self._disk_full = True
             if connection.closed:
                 self._circuit_breaker.suspect()
                 if isinstance(error, psycopg.errors.QueryCanceled):
@@ -157,6 +167,8 @@ SHARED_BACKENDS = (
 )
 
 PROBE_WRITE = "UPDATE write_probe SET written_at = clock_timestamp()"
+
+CLAIM_SPACE = "CREATE TEMPORARY TABLE space ON COMMIT DROP AS SELECT repeat('x', 8000)"
 
 # Classes of SQLSTATE: failures of the operating system's files, of the data, of the server's code.
 SERVER_FAULTS = ("58", "XX")
