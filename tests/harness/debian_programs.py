@@ -6,6 +6,7 @@ import os
 import pwd
 import shutil
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -36,8 +37,12 @@ def server_user() -> str | None:
     return pwd.getpwnam(POSTGRES_USER).pw_name
 
 
-def _missing(package: str) -> Path:
-    reason = f"the Debian package {package} is not installed"
+def skip_or_fail(reason: str) -> NoReturn:
+    """End a test that cannot run here: as a failure where it has to."""
     if os.environ.get(REQUIRED):
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+def _missing(package: str) -> NoReturn:
+    skip_or_fail(f"the Debian package {package} is not installed")
