@@ -190,6 +190,18 @@ class Metrics:
             "1 while Redis is unavailable and each replica applies rate limits by itself",
             registry=self.registry,
         )
+        self.audit_head = Gauge(
+            "audit_head",
+            "Id of the newest entry of the audit trail whose hash this replica has signed",
+            registry=self.registry,
+        )
+        # Unknown unless this replica leads: zero would look like a trail that was cut off.
+        self.audit_head.set(math.nan)
+        self.alert_webhook_failing = Gauge(
+            "alert_webhook_failing",
+            "Messages to the operators' webhook that were tried and not delivered, of one day",
+            registry=self.registry,
+        )
         self.alerts_open = Gauge(
             "alerts_open",
             "Alerts that are not resolved, by kind and severity",

@@ -1,4 +1,4 @@
-"""The commands of `cvms`, except those of `cvms index`."""
+"""The commands of `cvms`, except those of `cvms audit` and `cvms index`."""
 
 from __future__ import annotations
 
@@ -85,29 +85,17 @@ def cmd_demo(options: argparse.Namespace) -> int:
 
 def cmd_token(options: argparse.Namespace) -> int:
     from cvms.dev.secrets import with_secrets  # noqa: PLC0415
-    from cvms.http.framework.admin_tokens import Role, mint  # noqa: PLC0415
+    from cvms.http.framework.admin_tokens import Role, check_subject, mint  # noqa: PLC0415
 
+    try:
+        check_subject(options.subject)
+    except ValueError as error:
+        print(f"cvms: {error}", file=sys.stderr)
+        return 2
     secret = load_admin_secret(with_secrets(environment(), options.data_dir))
     seconds = round(options.hours * 3600)
     print(mint(secret, subject=options.subject, role=Role.named(options.role), seconds=seconds))
     return 0
-
-
-def cmd_audit_verify(_: argparse.Namespace) -> int:
-    from cvms.store.postgres.database import open_database  # noqa: PLC0415
-    from cvms.store.security import audit_log as audit  # noqa: PLC0415
-
-    async def verify() -> int | None:
-        url = load_database_url(environment())
-        async with open_database(url) as database, database.dedicated() as conn:
-            return await audit.verify(conn)
-
-    broken = trio.run(verify)
-    if broken is None:
-        print("every entry of the audit trail is unchanged")
-        return 0
-    print(f"entry {broken} of the audit trail was changed or removed", file=sys.stderr)
-    return 1
 
 
 def cmd_reseal(_: argparse.Namespace) -> int:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any, cast
 from urllib.parse import urlsplit, urlunsplit
 
+from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
 from cvms.chain.types import Programs
@@ -42,6 +43,10 @@ def load_rpc_urls(environ: Mapping[str, str]) -> tuple[str, ...]:
 
 def load_programs(environ: Mapping[str, str]) -> Programs:
     return cast(Programs, settings_of(Config).members["programs"].read(environ))
+
+
+def load_operator(environ: Mapping[str, str]) -> Keypair:
+    return cast(Keypair, settings_of(Config).members["operator"].read(environ))
 
 
 def load_admin_secret(environ: Mapping[str, str]) -> bytes:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import urlsplit
 
+from cvms.config.public_address import is_public
+
 MAX_URL = 500
 _HTTPS = 443
 _HTTP = 80
@@ -66,13 +68,3 @@ def address_in(host: str) -> IPv4Address | IPv6Address | None:
         return IPv4Address(socket.inet_aton(host))
     except OSError:
         return None
-
-
-def is_public(address: IPv4Address | IPv6Address) -> bool:
-    """Return True for the address of a single host on the public internet."""
-    if isinstance(address, IPv6Address):
-        if address.ipv4_mapped is not None:
-            return is_public(address.ipv4_mapped)
-        if address.sixtofour is not None or address.is_site_local:
-            return False
-    return address.is_global and not (address.is_multicast or address.is_reserved)

@@ -39,7 +39,7 @@ SETUP_AGE = timedelta(hours=1)
 # access, and the rate limit of one address stops most guesses (`rate_limits`).
 MAX_GUESSES = 50
 
-TotpCode = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{6}\Z")]
+TotpCode = Annotated[str, msgspec.Meta(max_length=32, pattern=totp.TOTP_PATTERN)]
 
 _SIGNED = (InvalidSignature, NonceUnknown, NonceExpired, NonceUsed)
 _ENCRYPTED = (TwoFactorDisabled, DecryptionFailed)

@@ -18,6 +18,8 @@ WINDOW = 1
 RECOVERY_CODES = 10
 RECOVERY_BYTES = 10
 _RECOVERY_CODE = re.compile(r"[a-z2-7]{16}")
+# Spaces and hyphens are for legibility only: authenticators show `123 456`.
+TOTP_PATTERN = r"^[ -]*([0-9][ -]*){6}\Z"
 
 
 def new_secret() -> str:
@@ -78,5 +80,4 @@ def _recovery_code() -> str:
 
 
 def _normalized(code: str) -> str:
-    # Spaces and hyphens are for legibility only.
     return code.replace(" ", "").replace("-", "").lower()

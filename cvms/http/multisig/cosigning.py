@@ -22,11 +22,12 @@ from cvms.chain.transactions.versioned import (
     required_signers,
     verify_signatures,
 )
-from cvms.errors import InvalidSignature, ProposalCancelled
+from cvms.errors import InvalidSignature, ProposalCancelled, ProposalCompleted
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.response import Reply
 from cvms.http.framework.schemas import Accepted
 from cvms.http.multisig.approval import (
+    StaleProposal,
     cancel,
     check_multisig,
     lock,
@@ -65,7 +66,14 @@ class CoSigningRun:
         Raises ProposalEnded, ProgramRefused, and TransactionExpired while an expired transaction
         may still land.
         """
-        return await retry_if_stale(self._run_once)
+        try:
+            return await retry_if_stale(self._run_once)
+        except ProposalCompleted:
+            # An equal request may have been faster, after this one has looked.
+            submitted = await self._submitted()
+            if submitted is None:
+                raise
+            return submitted
 
     async def _run_once(self) -> Reply:
         submitted = await self._submitted()
@@ -118,6 +126,8 @@ class CoSigningRun:
             message_of(assembled),
             last_valid_block_height=live.last_valid_block_height,
         )
+        if result.err == "AlreadyProcessed":
+            raise StaleProposal  # an equal request was faster, and its transaction has landed
         if result.err is not None:
             raise to_program_error(result.err, result.logs, self.deps.programs)
         signed = self.deps.operator.sign(assembled, acts=False)

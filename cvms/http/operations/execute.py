@@ -31,7 +31,7 @@ from cvms.errors import (
     SponsorshipExhausted,
     SponsorshipPaused,
 )
-from cvms.http.auth.credential import Anonymous, Credential
+from cvms.http.auth.credential import AdministratorRequest, Anonymous, Credential
 from cvms.http.framework import schemas
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.operation_metrics import counted
@@ -121,7 +121,7 @@ async def execute_operation(
         return reply
 
     with counted(deps, action):
-        return await replay_or_run(deps, str(owner), run)
+        return await replay_or_run(deps, _key_holder(credential, str(owner)), run)
 
 
 async def execute_by_owner(
@@ -173,6 +173,17 @@ class _Request:
             outcome=outcome,
             details={"amount": planned.amount, **planned.details, **details},
         )
+
+
+def _key_holder(credential: Credential | None, owner: str) -> str | None:
+    """Return whose Idempotency-Key comes with the credential, None if it proves nobody."""
+    match credential:
+        case None | Anonymous():
+            return None
+        case AdministratorRequest():
+            return f"admin:{owner}"
+        case _:
+            return owner
 
 
 async def _record_transaction(

@@ -38,10 +38,14 @@ class Alive(msgspec.Struct, frozen=True):
 
 
 class Ready(msgspec.Struct, frozen=True):
-    """The state of every component, and of every kind of check if the reconciler runs here."""
+    """The state of every component, and of every kind of check if the reconciler runs here.
+
+    `warnings` names what needs a person, and no other replica.
+    """
 
     parts: Mapping[str, ComponentStatus]
     checks: Mapping[str, CheckStatus]
+    warnings: Mapping[str, str]
     status: str = "ready"
 
 
@@ -60,8 +64,9 @@ async def get_readiness(deps: Dependencies) -> Reply | Response:
     """
     components, checks = deps.board.components, deps.board.checks.statuses()
     if deps.board.ready:
-        return Reply(Ready(components, checks))
-    return problem_response(not_ready(_plain(components), _plain(checks)))
+        return Reply(Ready(components, checks, deps.board.warnings))
+    problem = not_ready(_plain(components), _plain(checks), deps.board.warnings)
+    return problem_response(problem)
 
 
 def _plain(statuses: Mapping[str, ComponentStatus] | Mapping[str, CheckStatus]) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from cvms.nursery.alerts.service_conditions import (
     component_observations,
     fee_payer_observation,
     task_observations,
+    warning_observations,
 )
 from cvms.nursery.channels.hub import Hub, OutboxFrame
 from cvms.nursery.channels.indexer_progress import IndexerProgress
@@ -164,6 +165,7 @@ class AlertMonitor:
         last_errors = {name: task.last_error for name, task in self.board.tasks.items()}
         seen += task_observations(self.board.liveness_faults(), last_errors)
         seen += check_observations(self.board.checks.overdue())
+        seen += warning_observations(self.board.warnings)
         seen += await self._fee_payer(conn)
         return await self._observe(conn, seen)
 

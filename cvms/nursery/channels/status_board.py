@@ -71,6 +71,8 @@ class StatusBoard:
         self._tasks: dict[str, TaskState] = {}
         self._faulty_since: dict[str, datetime] = {}
         self.checks = CheckProgress()
+        self.warnings: dict[str, str] = {}
+        """What needs a person, but no other replica, by name. Shown by /ready to everybody."""
         self.was_ready = trio.Event()
         """Set once all components have been ok at the same time."""
 

@@ -15,7 +15,8 @@ from ipaddress import ip_address
 import h11
 import trio
 
-from cvms.config.webhook_url import WebhookTarget, is_public, target_of
+from cvms.config.public_address import is_public
+from cvms.config.webhook_url import WebhookTarget, target_of
 
 MAX_HEAD_BYTES = 16 * 1024
 _CHUNK = 4096

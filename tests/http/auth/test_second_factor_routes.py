@@ -295,6 +295,17 @@ async def test_a_code_may_contain_spaces_and_hyphens(
         assert outcome(await withdraw(offchain, device, text)) == LET_THROUGH, text
 
 
+@pytest.mark.parametrize("layout", ["{0} {1}", "{0}-{1}", " {0}{1} ", "{0}  -  {1}"])
+async def test_the_first_code_may_contain_spaces_and_hyphens(
+    offchain: Service, clock: WallClock, layout: str
+) -> None:
+    device = await set_up(offchain, Keypair(), clock)
+    code = device.code()
+    body = {"owner": str(device.wallet.pubkey()), "code": layout.format(code[:3], code[3:])}
+    reply = await offchain.post(VERIFY, body)
+    assert (reply.status_code, reply.json().get("enabled")) == (200, True), reply.text
+
+
 # --- each code once ----------------------------------------------------------------------------
 
 
@@ -693,7 +704,7 @@ async def test_only_the_owner_sets_up_or_disables(
 
 @pytest.mark.parametrize(
     "code",
-    ["", "12345", "1234567", "12345a", "\uff11\uff12\uff13\uff14\uff15\uff16", "123456\n", 123456],
+    ["", "12345", "1234567", "123 4567", " " * 33 + "123456", "12345a", FULL_WIDTH, "123456\n", 1],
 )
 async def test_a_first_code_is_six_digits(offchain: Service, code: object) -> None:
     body = {"owner": str(Keypair().pubkey()), "code": code}
