@@ -10,7 +10,7 @@ from psycopg import sql
 
 from cvms.nursery.scheduled.balance_snapshots import SnapshotWriter
 from cvms.nursery.scheduled.retention import Retention
-from cvms.store.security import audit_log, second_factors
+from cvms.store.security import audit_log, audit_verification, second_factors
 from cvms.store.security.encryption import SecretBox
 from tests.harness.localnet import Localnet
 from tests.harness.resources import config_for_tests, open_prepared_resources
@@ -130,7 +130,8 @@ async def test_secrets_and_the_audit_trail_are_read_as_they_were_written(world: 
         assert found is not None
         assert found.secret(box) == "A" * 32
         assert await second_factors.recovery_code_used(conn, "alice", b"\\" * 32) is False
-        assert await audit_log.verify(conn) is None
+        verdict = await audit_verification.verify(conn)
+        assert (verdict.entries, verdict.broken) == (1, None)
 
 
 async def test_the_whole_service_works_with_every_setting_changed(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
+from random import SystemRandom
+from typing import TypeVar
 
 import psycopg
 import structlog
+import trio
+from prometheus_client import Counter
 
 from cvms.errors import ConfigurationError, DatabaseUnavailable
 from cvms.store.postgres.circuit_breaker import CircuitBreaker
@@ -19,6 +23,13 @@ from cvms.store.postgres.session import open_session
 
 # A migration may take longer than any query, and waits for other processes that migrate.
 MIGRATION_SECONDS = 120.0
+
+T = TypeVar("T")
+
+ATTEMPTS = 5
+FIRST_PAUSE_SECONDS = 0.005
+
+REPEATABLE = (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected)
 
 log = structlog.get_logger(__name__)
 
@@ -41,6 +52,7 @@ class Database:
         connect_timeout: float,
         query_timeout: float,
         schema: str | None = None,
+        repeats: Counter | None = None,
     ) -> None:
         self._open = partial(open_session, conninfo, connect_timeout=connect_timeout, schema=schema)
         self._query_timeout = query_timeout
@@ -52,6 +64,7 @@ class Database:
         )
         self._dedicated: set[Connection] = set()
         self._disk_full = False
+        self._repeats = repeats
         self.schema_ready = False
 
     @property
@@ -79,6 +92,27 @@ class Database:
             if isolation is not None:
                 await connection.execute(SET_ISOLATION[isolation])
             yield connection
+
+    async def transact(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """Return the result of `work` in a transaction, and repeat it if PostgreSQL asks for that.
+
+        It does after a deadlock or a serialization failure, of which nothing is left. `work` may
+        have effects on the connection only. Raises DatabaseUnavailable after too many attempts.
+        """
+        for attempt in range(1, ATTEMPTS):
+            try:
+                async with self.transaction() as connection:
+                    return await work(connection)
+            except DatabaseUnavailable as error:
+                if not isinstance(error.__cause__, REPEATABLE):
+                    raise
+                log.info("transaction_repeated", attempt=attempt, reason=str(error))
+            if self._repeats is not None:
+                self._repeats.inc()
+            # Whoever collided must not do so again.
+            await trio.sleep(SystemRandom().uniform(0, FIRST_PAUSE_SECONDS * 2**attempt))
+        async with self.transaction() as connection:
+            return await work(connection)
 
     @asynccontextmanager
     async def dedicated(self, *, query_timeout: float | None = None) -> AsyncIterator[Connection]:
@@ -192,10 +226,12 @@ async def open_database(
     max_lifetime: float = 1800.0,
     max_idle: float = 300.0,
     schema: str | None = None,
+    repeats: Counter | None = None,
 ) -> AsyncIterator[Database]:
     """Yield the database; it connects on first use. All durations are in seconds.
 
-    `schema` takes the place of the schema that the server chooses.
+    `schema` takes the place of the schema that the server chooses. `repeats` counts repeated
+    transactions.
     """
     limits = PoolLimits(
         size=size,
@@ -210,6 +246,7 @@ async def open_database(
         connect_timeout=connect_timeout,
         query_timeout=query_timeout,
         schema=schema,
+        repeats=repeats,
     )
     try:
         yield database

@@ -297,7 +297,7 @@ async def test_a_code_may_contain_spaces_and_hyphens(
 
 @pytest.mark.parametrize("layout", ["{0} {1}", "{0}-{1}", " {0}{1} ", "{0}  -  {1}"])
 async def test_the_first_code_may_contain_spaces_and_hyphens(
-    offchain: Service, clock: WallClock, layout: str
+    offchain: Service, clock: DatabaseClock, layout: str
 ) -> None:
     device = await set_up(offchain, Keypair(), clock)
     code = device.code()
