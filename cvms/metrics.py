@@ -204,7 +204,7 @@ class Metrics:
         self.audit_head.set(math.nan)
         self.alert_webhook_failing = Gauge(
             "alert_webhook_failing",
-            "Messages to the operators' webhook that were tried and not delivered, of one day",
+            "Messages to the operators' webhook of one day that failed three times or more",
             registry=self.registry,
         )
         self.alerts_open = Gauge(

@@ -52,6 +52,8 @@ def cmd_audit_key(_: argparse.Namespace) -> int:
 
 
 def cmd_audit_verify(options: argparse.Namespace) -> int:
+    from psycopg.errors import UndefinedTable  # noqa: PLC0415
+
     from cvms.store.postgres.database import open_database  # noqa: PLC0415
     from cvms.store.security.audit_verification import verify  # noqa: PLC0415
 
@@ -73,6 +75,13 @@ def cmd_audit_verify(options: argparse.Namespace) -> int:
     except DatabaseUnavailable as error:
         reason, *_ = str(error).splitlines()
         print(f"cvms: {reason}", file=sys.stderr)
+        return UNKNOWN
+    except UndefinedTable:
+        print(
+            "cvms: the database has no audit trail of this release; start the service once, which "
+            "applies its schema",
+            file=sys.stderr,
+        )
         return UNKNOWN
     signed = [*logged, *([verdict.stored] if verdict.stored and keys else [])]
     fault = _fault(verdict, signed, keys)
@@ -97,7 +106,9 @@ def parse_head(text: str) -> Head:
     from cvms.store.security.audit_heads import Head  # noqa: PLC0415
 
     number, _, digest = text.partition(":")
-    return Head(id=int(number), hash=_bytes(digest))
+    if (entry := int(number)) < 1:
+        raise ValueError("expected an id of an entry")
+    return Head(id=entry, hash=_bytes(digest))
 
 
 def parse_key(text: str) -> bytes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from cvms.config.public_address import is_public
 
@@ -35,24 +35,34 @@ class WebhookTarget:
 
 
 def target_of(url: str, *, private: bool) -> WebhookTarget:
-    """Parse and check a webhook's URL. Raises ValueError with the reason.
+    """Parse and check a webhook's URL. Raises ValueError with the reason, which quotes nothing.
 
     With `private`, plain HTTP and addresses that are not public are allowed.
     """
     if len(url) > MAX_URL or not url.isascii() or any(not "!" <= each <= "~" for each in url):
         raise ValueError(f"Expected at most {MAX_URL} visible ASCII characters")
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise ValueError("Expected a host name or an address in brackets") from None
     if parts.scheme != "https" and not (private and parts.scheme == "http"):
         raise ValueError("Expected an https:// URL")
     if "@" in parts.netloc or parts.fragment or not parts.hostname:
         raise ValueError("Expected a host, no user and no fragment")
     tls = parts.scheme == "https"
-    port = parts.port or (_HTTPS if tls else _HTTP)
+    port = _port(parts) or (_HTTPS if tls else _HTTP)
     literal = address_in(parts.hostname)
     if literal is not None and not private and not is_public(literal):
         raise ValueError("Expected a public address")
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     return WebhookTarget(tls, parts.hostname, port, path)
+
+
+def _port(parts: SplitResult) -> int | None:
+    try:
+        return parts.port
+    except ValueError:
+        raise ValueError("Expected a port from 0 to 65535") from None
 
 
 def address_in(host: str) -> IPv4Address | IPv6Address | None:

@@ -254,12 +254,26 @@ def test_a_file_without_heads_is_an_error_of_one_line(
 
 
 @pytest.mark.parametrize(
-    ("flag", "value"), [("--key", "12"), ("--expected", "3"), ("--expected", "x:" + "00" * 32)]
+    ("flag", "value"),
+    [
+        ("--key", "12"),
+        ("--expected", "3"),
+        ("--expected", "x:" + "00" * 32),
+        ("--expected", "0:" + "00" * 32),
+    ],
 )
 def test_a_bad_key_or_head_is_refused(flag: str, value: str) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["audit", "verify", flag, value])
     assert ended.value.code == 2
+
+
+def test_without_a_schema_the_trail_is_not_judged(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, empty_database_url: str
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", empty_database_url)
+    assert main(["audit", "verify"]) == 3
+    assert "has no audit trail of this release" in capsys.readouterr().err
 
 
 def test_without_a_database_the_trail_is_not_judged(

@@ -244,7 +244,7 @@ def _notes(route: Route) -> Iterator[str]:
 
 
 IDEMPOTENCY_KEY = {"type": "string", "pattern": "^[\\x21-\\x7e]{1,128}$"}
-SECOND_FACTOR = {"type": "string", "pattern": "^([0-9]{6}|[A-Za-z0-9-]{8,24})$"}
+SECOND_FACTOR = {"type": "string", "pattern": "^([0-9 -]{6,12}|[A-Za-z0-9 -]{8,24})$"}
 PROBLEM = {
     "title": "Problem (RFC 9457)",
     "type": "object",

@@ -131,9 +131,12 @@ async def is_in_trail(conn: Connection, head: Head) -> bool:
 
 
 def read_published(line: str) -> SignedHead | None:
-    """Return the head in a line of the log in JSON, None if the line has none."""
+    """Return the head in a line of the log in JSON, None if the line has none.
+
+    Whatever collects the log may have put something before the JSON.
+    """
     try:
-        published = msgspec.json.decode(line, type=_Published)
+        published = msgspec.json.decode(line[line.find("{") :], type=_Published)
         return SignedHead(
             id=published.id,
             hash=bytes.fromhex(published.hash),

@@ -93,6 +93,17 @@ async def test_concurrent_co_signers_lose_no_signature_and_submit_once(front: Se
     assert again.json() == {"signature": final.pop(), "status": "pending"}
 
 
+async def test_twenty_equal_last_signatures_at_once_get_one_answer(front: Service) -> None:
+    shared = await shared_vault(front)
+    ready = await approved(front, shared, 0, 1)
+    await front.post(SUBMIT, with_signatures(ready["transaction"], shared.signers[0]))
+    last = with_signatures(ready["transaction"], shared.signers[1])
+    replies = await at_once(front, SUBMIT, [last] * 20)
+    assert {reply.status_code for reply in replies} == {202}
+    assert len({reply.json()["signature"] for reply in replies}) == 1
+    assert len(await rows(front, "SELECT 1 FROM submissions")) == 1
+
+
 @pytest.mark.parametrize("step", ["open_proposal", "simulate_signed"])
 async def test_the_same_last_signature_posted_meanwhile_gets_the_same_answer(
     front: Service, monkeypatch: pytest.MonkeyPatch, step: str

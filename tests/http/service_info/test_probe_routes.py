@@ -57,6 +57,17 @@ async def test_a_check_that_fails_is_named_and_leaves_the_service_ready(service:
     assert "reconciliation_check_age_seconds{" not in (await service.get("/metrics")).text
 
 
+async def test_a_warning_is_shown_and_leaves_the_service_ready(service: Service) -> None:
+    service.board.warnings["alert_webhook"] = "1 messages are not delivered: no reply within 10 s"
+    refused = await service.get("/ready")
+    for part in service.board.components:
+        service.board.set_component(part, ok=True, detail="fine")
+    ready = await service.get("/ready")
+    assert (refused.status_code, ready.status_code) == (503, 200)
+    for reply in (refused, ready):
+        assert reply.json()["warnings"] == service.board.warnings
+
+
 async def test_counters_come_from_the_database(service: Service) -> None:
     assert "vault_deposits_total 0.0" in (await service.get("/metrics")).text
     async with service.database.transaction() as conn:

@@ -62,9 +62,7 @@ PRIVATE_HOSTS = [
     "[fec0::1]",
     "192.0.0.9",
     "[3fff::1]",
-    "[64:ff9b::127.0.0.1]",
     "[64:ff9b::a9fe:a9fe]",
-    "[2002:7f00:1::]",
     "[ff02::1]",
     "[64:ff9b::7f00:1]",
     "[2002:7f00:1::]",
@@ -79,6 +77,17 @@ class Receiver:
     answer: bytes = b"HTTP/1.1 204 No Content\r\n\r\n"
     silent: bool = False
     requests: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
+
+    @classmethod
+    async def start(cls, nursery: trio.Nursery) -> Receiver:
+        """Serve on a free port until the nursery ends."""
+        receiver = cls()
+        listeners = await nursery.start(
+            partial(trio.serve_tcp, receiver.serve, port=0, host="127.0.0.1")
+        )
+        port = listeners[0].socket.getsockname()[1]
+        receiver.url = f"http://127.0.0.1:{port}/hook?a=b"
+        return receiver
 
     async def serve_tls(self, stream: trio.SSLStream[trio.SocketStream]) -> None:
         with suppress(trio.BrokenResourceError):  # a client that rejects the certificate
@@ -102,13 +111,7 @@ class Receiver:
 
 @pytest.fixture
 async def receiver(nursery: trio.Nursery) -> Receiver:
-    receiver = Receiver()
-    listeners = await nursery.start(
-        partial(trio.serve_tcp, receiver.serve, port=0, host="127.0.0.1")
-    )
-    port = listeners[0].socket.getsockname()[1]
-    receiver.url = f"http://127.0.0.1:{port}/hook?a=b"
-    return receiver
+    return await Receiver.start(nursery)
 
 
 @pytest.fixture
@@ -169,9 +172,9 @@ async def test_a_signer_receives_one_message_with_a_valid_signature(
     [
         (b"HTTP/1.1 500 Oops\r\n\r\n", "replied with status 500"),
         (b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1/\r\n\r\n", "replied with status 302"),
-        (b"nonsense\r\n\r\n", "RemoteProtocolError at 127.0.0.1"),
-        (b"HTTP/1.1 200 OK\r\n" + b"X: " + b"y" * 200_000, "RemoteProtocolError at 127.0.0.1"),
-        (b"", "RemoteProtocolError at 127.0.0.1"),
+        (b"nonsense\r\n\r\n", "RemoteProtocolError"),
+        (b"HTTP/1.1 200 OK\r\n" + b"X: " + b"y" * 200_000, "RemoteProtocolError"),
+        (b"", "RemoteProtocolError"),
     ],
 )
 async def test_a_failed_delivery_is_repeated_later_under_the_same_id(
@@ -290,7 +293,7 @@ async def test_a_name_that_also_resolves_to_a_private_address_is_refused(
     trio.socket.set_custom_hostname_resolver(Resolver(("1.1.1.1", "127.0.0.1")))
     context = ssl.create_default_context()
     url = f"https://hooks.example:{port}/"
-    with pytest.raises(NotDelivered, match=r"hooks\.example resolves to an address that is not"):
+    with pytest.raises(NotDelivered, match="the host resolves to an address that is not"):
         await deliver(url, {}, b"", private=False, timeout=5, context=context)
     assert not receiver.requests
 
@@ -327,7 +330,7 @@ async def test_the_certificate_has_to_match_the_name(nursery: trio.Nursery) -> N
     port = listeners[0].transport_listener.socket.getsockname()[1]
     trio.socket.set_custom_hostname_resolver(Resolver(("127.0.0.1",), ("127.0.0.1",)))
     to = partial(deliver, headers={}, body=b"", private=True, timeout=5, context=trusting)
-    with pytest.raises(NotDelivered, match=r"BrokenResourceError at wrong\.example"):
+    with pytest.raises(NotDelivered, match=r"^BrokenResourceError$"):
         await to(f"https://wrong.example:{port}/")
     await to(f"https://right.example:{port}/")
     assert len(receiver.requests) == 1
@@ -421,9 +424,13 @@ def test_the_parts_of_a_url() -> None:
         "https://hooks.example/#fragment",
         "https://hooks.example/\r\nX-Injected: 1",
         "https://hooks.example:99999/",
+        "https://hooks.example:8080x/",
+        "https://[::1/",
+        "https://[hooks]/",
         "https://hooks.example/" + "a" * 500,
     ],
 )
 def test_what_is_no_good_url_is_refused(url: str) -> None:
-    with pytest.raises(ValueError, match=r"Expected|Port|port"):
+    with pytest.raises(ValueError, match=r"^Expected") as refused:
         target_of(url, private=False)
+    assert not any(part in str(refused.value) for part in ("hooks", "pass", "999", "::1"))

@@ -6,14 +6,19 @@ import json
 from datetime import UTC, datetime
 
 import pytest
+import trio
 from structlog.testing import capture_logs
 
 from cvms.metrics import Metrics
 from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.scheduled.audit_head_signer import AuditHeadSigner
+from cvms.operator_key import audit_key
 from cvms.store.postgres.database import Database
 from cvms.store.security import audit_heads, audit_log
 from cvms.store.security.audit_heads import AuditKey, SignedHead, read_published
+from cvms.store.security.audit_verification import verify
+from tests.harness.localnet import Localnet
+from tests.harness.service import whole_service
 
 KEY, OTHER = AuditKey(b"k" * 32), AuditKey(b"o" * 32)
 
@@ -105,6 +110,20 @@ async def test_a_trail_that_contradicts_the_signed_head_is_not_signed_and_is_a_w
     assert not await published(signing)
     assert set(signing.board.warnings) == {"audit_trail"}
     assert await stored(database) == found
+
+
+async def test_the_leader_signs_with_the_key_of_the_operator(
+    database_url: str, localnet: Localnet
+) -> None:
+    async with whole_service(database_url, **localnet.settings) as service:
+        await append(service.database, 1)
+        with trio.fail_after(20):
+            while (head := await stored(service.database)) is None:
+                await trio.lowlevel.checkpoint()
+        assert head.is_signed_by(audit_key(service.config.operator).public)
+        async with service.database.connection() as conn:
+            verdict = await verify(conn)
+        assert (verdict.broken, verdict.contradicted, verdict.stored) == (None, None, head)
 
 
 async def test_setting_back_the_signed_head_too_is_seen_by_the_process_that_signed(

@@ -23,4 +23,5 @@ INSERT INTO idempotency_keys (owner, key, fingerprint, status, content_type, con
 SELECT holder, key, fingerprint, status, content_type, content, created_at
 FROM idempotency_keys,
     LATERAL (VALUES ('admin:' || owner), ('request:' || encode(fingerprint, 'hex'))) AS new (holder)
+WHERE owner NOT LIKE '%:%'
 ON CONFLICT DO NOTHING;
