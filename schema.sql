@@ -604,7 +604,8 @@ CREATE TABLE twofa (
     enabled_at TIMESTAMPTZ,
     last_step BIGINT NOT NULL DEFAULT 0,
     failures INTEGER NOT NULL DEFAULT 0 CHECK (failures >= 0),
-    locked_until TIMESTAMPTZ
+    locked_until TIMESTAMPTZ,
+    used_steps BIGINT[] NOT NULL DEFAULT '{}'
 );
 CREATE INDEX twofa_waiting ON twofa (created_at) WHERE enabled_at IS NULL;
 
@@ -713,3 +714,11 @@ CREATE TABLE alert_positions (
 );
 INSERT INTO alert_positions (source, position)
     VALUES ('alerts', 0), ('transactions', 0), ('reconciliation_logs', 0);
+
+-- The row that the readiness probe of every replica writes, to find out whether writes succeed.
+CREATE TABLE write_probe (
+    id BOOLEAN PRIMARY KEY DEFAULT TRUE CHECK (id),
+    written_at TIMESTAMPTZ NOT NULL
+);
+INSERT INTO write_probe (written_at)
+    VALUES ('epoch');

@@ -124,6 +124,11 @@ class Metrics:
         self.task_restarts = Counter(
             "task_restarts_total", "Supervised tasks restarted", ["task"], registry=self.registry
         )
+        self.transaction_repeats = Counter(
+            "database_transaction_repeats_total",
+            "Database transactions repeated after a deadlock or a serialization failure",
+            registry=self.registry,
+        )
         self.rpc_requests = Counter(
             "rpc_requests_total",
             "JSON-RPC requests by method and outcome",

@@ -42,12 +42,17 @@ def matching_steps(secret: str, code: str, at: float) -> list[int]:
 
     There is one, none, or by coincidence several. The time taken does not depend on which.
     """
-    now, generator, given = int(at // STEP_SECONDS), pyotp.TOTP(secret), _normalized(code).encode()
+    newest, generator, given = newest_step(at), pyotp.TOTP(secret), _normalized(code).encode()
     return [
         step
-        for step in range(now - WINDOW, now + WINDOW + 1)
+        for step in range(newest - 2 * WINDOW, newest + 1)
         if hmac.compare_digest(generator.generate_otp(step).encode(), given)
     ]
+
+
+def newest_step(at: float) -> int:
+    """Return the last step whose code is valid at `at` (Unix seconds)."""
+    return int(at // STEP_SECONDS) + WINDOW
 
 
 def new_recovery_codes() -> list[str]:

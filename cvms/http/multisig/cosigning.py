@@ -39,8 +39,10 @@ from cvms.http.multisig.approval import (
 )
 from cvms.http.multisig.chain_state import cosigners, next_transaction
 from cvms.http.multisig.proposal_view import missing, notify_signers, unsigned
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.submissions import multisig_proposals, submissions
 from cvms.store.submissions.multisig_proposals import LiveTransaction, Proposal
+from cvms.store.submissions.submissions import Submission
 
 KIND = "multisig_withdraw"
 EMPTY = Signature.default()
@@ -131,7 +133,8 @@ class CoSigningRun:
         if result.err is not None:
             raise to_program_error(result.err, result.logs, self.deps.programs)
         signed = self.deps.operator.sign(assembled, acts=False)
-        async with self.deps.database.transaction() as conn:
+
+        async def store(conn: Connection) -> Submission:
             await lock(conn, seen)
             await multisig_proposals.sign(conn, live.message_hash, self.signatures)
             stored = await submissions.record_signed(
@@ -152,6 +155,9 @@ class CoSigningRun:
             await notify_signers(conn, "proposal.submitted", now)
             details = {"kind": KIND, "tx": signed.signature, "signers": sorted(signatures)}
             await record_audit(conn, self.actor, "submit", now, "accepted", **details)
+            return stored
+
+        stored = await self.deps.database.transact(store)
         self.deps.submit_wake.wake()
         return Reply(Accepted(stored.signature, stored.state), 202)
 

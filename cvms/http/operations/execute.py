@@ -103,7 +103,8 @@ async def execute_operation(
         # Record, all or nothing: the reply, the credential's use, the transaction, its cost, the
         # audit entry.
         reply = _cosign_reply(built) if signed is None else _submitted_reply(signed.signature)
-        async with deps.database.transaction() as conn:
+
+        async def record(conn: Connection) -> Reply:
             if planned.joins_pending:
                 pending = await submissions.find_pending(conn, this.action, this.owner)
                 if pending is not None:
@@ -114,11 +115,14 @@ async def execute_operation(
                 await this.audit(conn, planned, "accepted", mode="cosign")
             else:
                 await this.audit(conn, planned, "accepted", mode="submitted", tx=signed.signature)
+            return reply
+
+        answer = await deps.database.transact(record)
 
         # Answer.
         if signed is not None:
             deps.submit_wake.wake()
-        return reply
+        return answer
 
     with counted(deps, action):
         return await replay_or_run(deps, _key_holder(credential, str(owner)), run)

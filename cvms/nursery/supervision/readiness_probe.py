@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import trio
@@ -20,6 +21,8 @@ from cvms.store.postgres.outage_kinds import kind_of
 
 PROBE_SECONDS = 1.0
 TIMEOUT_SECONDS = 2.0
+WRITE_SECONDS = 3.0
+"""Between two writes. A write that fails is tried again at the next probe."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -33,6 +36,7 @@ class ReadinessProbe:
     board: StatusBoard
     metrics: Metrics
     _leader: Report | None = field(default=None, init=False)
+    _write_at: float = field(default=-math.inf, init=False)
 
     async def probe(self) -> None:
         """Probe the database and the chain concurrently, for at most TIMEOUT_SECONDS."""
@@ -53,9 +57,18 @@ class ReadinessProbe:
                     # How far the indexer is, for when another replica runs it.
                     async with self.database.connection() as conn:
                         self._leader = await leader_lease.report(conn)
+                    ok, detail = False, f"no answer to a write within {TIMEOUT_SECONDS:g} s"
+                    await self._probe_write()
+                    ok, detail = True, "answers"
             except DatabaseUnavailable as error:
                 ok, detail, trouble = False, str(error), kind_of(error)
         self.board.set_component("database", ok=ok, detail=detail, trouble=trouble)
+
+    async def _probe_write(self) -> None:
+        now = trio.current_time()
+        if now >= self._write_at:
+            await self.database.probe_write()
+            self._write_at = now + WRITE_SECONDS
 
     async def _probe_chain(self) -> None:
         slot, detail, trouble = None, f"no answer within {TIMEOUT_SECONDS:g} s", "timeout"
