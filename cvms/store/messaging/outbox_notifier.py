@@ -11,12 +11,13 @@ from typing import Protocol
 
 import structlog
 import trio
-from coredis.exceptions import RedisError
 
 from cvms.store.messaging import outbox
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.listen import listen
-from cvms.store.redis.redis_client import RedisAway, RedisClient
+from cvms.store.redis.connection import RedisAway
+from cvms.store.redis.pipeline_thread import Reply
+from cvms.store.redis.redis_client import RedisClient
 
 CHANNEL = "cvms:outbox"
 LISTEN_SECONDS = 5.0  # to PostgreSQL, before Redis is tried again
@@ -59,7 +60,7 @@ class RedisOutboxNotifier:
 
     async def notify(self) -> None:
         try:
-            await self._client.ask(lambda redis: redis.publish(CHANNEL, "grown"))
+            await self._client.ask(_are_counted, ("PUBLISH", CHANNEL, "grown"))
         except RedisAway:
             # A replica that cannot reach Redis listens to PostgreSQL instead.
             log.debug("outbox_notification_not_published")
@@ -67,16 +68,11 @@ class RedisOutboxNotifier:
     async def listen(self, wake: Callable[[], None]) -> None:
         while True:
             try:
-                await self._listen_on_redis(wake)
-            except* (RedisError, OSError) as lost:
-                log.warning("outbox_listener_fell_back", error=type(lost.exceptions[0]).__name__)
+                await self._client.listen(CHANNEL, wake)
+            except RedisAway as lost:
+                log.warning("outbox_listener_fell_back", error=type(lost.__cause__).__name__)
             with trio.move_on_after(LISTEN_SECONDS):
                 await self._fallback.listen(wake)
-
-    async def _listen_on_redis(self, wake: Callable[[], None]) -> None:
-        async with self._client.subscribed(CHANNEL) as notifications:
-            async for _ in notifications:
-                wake()
 
 
 def outbox_notifier(client: RedisClient | None, database: Database) -> OutboxNotifier:
@@ -86,3 +82,8 @@ def outbox_notifier(client: RedisClient | None, database: Database) -> OutboxNot
         if client is None
         else RedisOutboxNotifier(client, database)
     )
+
+
+def _are_counted(replies: list[Reply]) -> None:
+    if not all(isinstance(reply, int) for reply in replies):
+        raise ValueError("PUBLISH was answered by something else")
