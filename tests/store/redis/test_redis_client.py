@@ -139,6 +139,16 @@ async def test_garbage_is_an_outage_or_a_miss(
         mock_clock.jump(RETRY_SECONDS)
 
 
+async def test_an_answer_without_end_is_not_kept(
+    client: RedisClient, proxy: RedisProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cvms.store.redis.connection.MAX_BYTES", 1000)
+    proxy.set(Fault(answer=b"$1000000000\r\n" + bytes(1001)))
+    with pytest.raises(RedisAway) as refused:
+        await get(client)
+    assert "more than it was asked for" in str(refused.value.__cause__)
+
+
 async def test_many_callers_wait_for_one_that_finds_out(
     client: RedisClient, proxy: RedisProxy, mock_clock: MockClock
 ) -> None:
