@@ -149,6 +149,14 @@ async def test_an_answer_without_end_is_not_kept(
     assert "more than it was asked for" in str(refused.value.__cause__)
 
 
+async def test_an_answer_that_is_followed_by_another_is_not_believed(
+    client: RedisClient, proxy: RedisProxy
+) -> None:
+    proxy.set(Fault(extra=b"$5\r\nextra\r\n"))
+    with pytest.raises(RedisAway):
+        await get(client)
+
+
 async def test_many_callers_wait_for_one_that_finds_out(
     client: RedisClient, proxy: RedisProxy, mock_clock: MockClock
 ) -> None:
