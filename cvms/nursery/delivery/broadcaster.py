@@ -85,7 +85,8 @@ class Broadcaster:
     def _set_position(self, position: int) -> None:
         """Set the hub's position. If that is a jump, reset the hub: its subscribers start over."""
         if self.hub.position is None:
-            self.hub.position = position
+            # Whoever subscribed before has read up to an earlier position, and would miss the rest.
+            self.hub.reset(position)
         elif self.hub.position != position:
             # The rows were pruned before they were published, or the database was restored.
             log.error("outbox_rows_missed", after=self.hub.position, until=position)

@@ -81,12 +81,22 @@ async def test_two_producers_yield_one_order_without_a_gap(database: Database) -
 async def test_what_was_written_before_the_start_is_not_sent_again(database: Database) -> None:
     await append(database, 1, 2)
     hub = Hub()
-    subscriber = Mailbox(hub, ("deposit_event", None))
     task = broadcaster(database, hub)
     await task.run_once()
+    subscriber = Mailbox(hub, ("deposit_event", None))
     await append(database, 3)
     await task.run_once()
     assert await subscriber.take(1) == [(3, "deposit_event", 3)]
+
+
+async def test_a_subscriber_from_before_the_start_starts_over(database: Database) -> None:
+    """It has read up to some position; what was written since would never reach it."""
+    hub = Hub()
+    subscriber = Mailbox(hub, ("deposit_event", None))
+    await append(database, 1, 2)
+    await broadcaster(database, hub).run_once()
+    assert subscriber.dropped
+    assert hub.position == 2
 
 
 async def test_a_restart_continues_at_the_position_of_the_hub(database: Database) -> None:
@@ -142,14 +152,14 @@ async def test_replicas_notify_each_other_through_redis_and_without_it(
     database: Database, redis_server: RedisServer
 ) -> None:
     hub, wake = Hub(), OutboxWakeup()
-    subscriber = Mailbox(hub, ("deposit_event", None))
     async with open_redis(redis_server.url) as redis:
         assert redis is not None
         writer = broadcaster(
             database, Hub(), wake=wake, notifier=RedisOutboxNotifier(redis, database)
         )
         reader = broadcaster(database, hub, notifier=RedisOutboxNotifier(redis, database))
-        await reader.run_once()  # what is written before the first run is not published
+        await reader.run_once()
+        subscriber = Mailbox(hub, ("deposit_event", None))
         async with running(reader.run, writer.run):
             await until(partial(listeners, redis_server, 2))
             await append(database, 1)
