@@ -258,6 +258,31 @@ async def test_a_stuck_thread_costs_one_deadline_and_nothing_more(
         resolved.set()
 
 
+async def test_what_nobody_waits_for_any_more_is_not_sent(
+    proxy: RedisProxy, monkeypatch: pytest.MonkeyPatch, mock_clock: MockClock
+) -> None:
+    asked, resolved = threading.Event(), threading.Event()
+    resolve = socket.getaddrinfo
+
+    def wait(*arguments: Any) -> Any:
+        asked.set()
+        resolved.wait()
+        return resolve(*arguments)
+
+    async with open_redis(proxy.url) as client:
+        assert client is not None
+        async with trio.open_nursery() as nursery:
+            monkeypatch.setattr(socket, "getaddrinfo", wait)
+            nursery.start_soon(get, client)
+            await trio.to_thread.run_sync(asked.wait)
+            nursery.start_soon(client.ask, only, ("ECHO", "given up"))
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+        resolved.set()
+        assert await client.ask(only, ("ECHO", "wanted")) == b"wanted"
+    assert proxy.commands.count(b"ECHO") == 1
+
+
 async def test_the_end_does_not_wait_for_redis(proxy: RedisProxy, mock_clock: MockClock) -> None:
     """The clock stands still, so a wait for the thread would never end."""
     proxy.set(SILENT)
