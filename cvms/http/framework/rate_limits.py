@@ -60,14 +60,17 @@ class RateLimits:
 
     def address_of(self, request: Request | Websocket) -> str:
         """Return the client's address, as `client_address` finds it."""
-        client = request.scope.get("client")
-        peer = client[0] if client else ""
-        return client_address(
-            peer,
-            self.proxies,
-            x_forwarded_for=request.headers.getlist("X-Forwarded-For"),
-            forwarded=request.headers.getlist("Forwarded"),
-        )
+        state = request.scope["state"]  # of this request
+        if "client_address" not in state:
+            client = request.scope.get("client")
+            state["client_address"] = client_address(
+                client[0] if client else "",
+                self.proxies,
+                x_forwarded_for=request.headers.getlist("X-Forwarded-For"),
+                forwarded=request.headers.getlist("Forwarded"),
+            )
+        address: str = state["client_address"]
+        return address
 
     async def _take(self, scope: str, *wanted: tuple[str, Rate | None]) -> None:
         claims = [Claim(key, rate) for key, rate in wanted if rate is not None]
