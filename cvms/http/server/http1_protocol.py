@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import h11
+from h11._receivebuffer import ReceiveBuffer
 from hypercorn.events import Closed, RawData
 from hypercorn.protocol.events import Body, EndBody, Event
 from hypercorn.protocol.h11 import H11Protocol, H11WSConnection
@@ -22,7 +23,11 @@ from cvms.http.server.websocket_stream import open_websocket, wants_websocket
 
 BAD_REQUEST = 400
 REQUEST_TIMEOUT = 408
+BODY_TOO_LARGE = 413
 VERSION_NOT_SUPPORTED = 505
+
+MAX_CHUNKS = 1024
+"""Of a body: each costs as much time as many bytes."""
 
 # RFC 9112, 3.2.2. No user information, which no client sends.
 _ABSOLUTE_FORM = re.compile(
@@ -41,9 +46,8 @@ class Http1Protocol(H11Protocol):
         self, *args: Any, on_request: Callable[[], None], end_soon: Callable[[], None]
     ) -> None:
         super().__init__(*args)
-        self.connection = StrictConnection(
-            h11.SERVER, max_incomplete_event_size=self.config.h11_max_incomplete_size
-        )
+        parser = StrictConnection(max_incomplete_event_size=self.config.h11_max_incomplete_size)
+        self.connection = self._parser = parser
         self._on_request = on_request
         self._end_soon = end_soon
         self._head = b""
@@ -57,9 +61,7 @@ class Http1Protocol(H11Protocol):
     @property
     def is_receiving(self) -> bool:
         """Whether a part of a request has arrived that the application does not have."""
-        return self.connection.their_state is h11.SEND_BODY or bool(
-            self.connection.trailing_data[0]
-        )
+        return self._parser.their_state is h11.SEND_BODY or self._parser.has_unparsed
 
     async def refuse_slow_request(self) -> None:
         """Answer a request that does not arrive. Call it only if the application has none."""
@@ -157,37 +159,65 @@ class IncompleteRequest:
 class StrictConnection(h11.Connection):
     """h11's parser, without what it forgives: each message has one end for every parser."""
 
-    _chunked = False
-    _between_data = b""  # of a chunked body: the sizes of chunks, the ends of chunks, the trailers
+    def __init__(self, *, max_incomplete_event_size: int) -> None:
+        super().__init__(h11.SERVER, max_incomplete_event_size)
+        self._receive_buffer: RecordingBuffer = RecordingBuffer()
+        self._chunks: int | None = None
+        """Parts of the body so far if it is sent in chunks."""
+
+    @property
+    def has_unparsed(self) -> bool:
+        """Whether something has arrived that is no event yet."""
+        return bool(self._receive_buffer)
 
     def next_event(self) -> Any:
         """Return the next event. Raises RemoteProtocolError for a message whose end is in doubt."""
-        in_chunks = self._chunked and self.their_state is h11.SEND_BODY
-        if not in_chunks and self.their_state is not h11.IDLE:
+        if self.their_state is not h11.IDLE and not self._in_chunks:
+            self._receive_buffer.parsed = None
             return super().next_event()
-        before = self.trailing_data[0]
+        if self._receive_buffer.parsed is None:
+            self._receive_buffer.parsed = bytearray()
         try:
             event = super().next_event()
         except h11.RemoteProtocolError as error:
             if error.error_status_hint == 501:  # a coding besides chunked, or chunked twice
                 raise h11.RemoteProtocolError(str(error)) from error
             raise
-        parsed = before[: len(before) - len(self.trailing_data[0])]
-        if isinstance(event, h11.Request):
-            _check_lines(parsed)
-            _check_framing(event, parsed)
-            self._chunked = _is_chunked(event)
-        elif in_chunks:
-            self._between_data += (
-                parsed[: -len(event.data)] if isinstance(event, h11.Data) else parsed
-            )
-            if event is not h11.NEED_DATA:
-                _check_lines(self._between_data)
-                self._between_data = b""
+        if event is not h11.NEED_DATA:
+            self._check(event, self._receive_buffer.parsed)
+            self._receive_buffer.parsed = None
         return event
 
+    @property
+    def _in_chunks(self) -> bool:
+        return self._chunks is not None and self.their_state is h11.SEND_BODY
 
-def _check_lines(text: bytes) -> None:
+    def _check(self, event: object, parsed: bytearray) -> None:
+        if isinstance(event, h11.Request):
+            _check_framing(event, parsed)
+            self._chunks = 0 if _is_chunked(event) else None
+        elif isinstance(event, h11.Data) and self._chunks is not None:
+            del parsed[-len(event.data) :]
+            self._chunks += 1
+            if self._chunks > MAX_CHUNKS:
+                raise h11.RemoteProtocolError("too many chunks", error_status_hint=BODY_TOO_LARGE)
+        # The lines of the head, or those around the data of chunks: sizes, ends, trailers.
+        _check_lines(parsed)
+
+
+class RecordingBuffer(ReceiveBuffer):
+    """Keeps what h11 has parsed since `parsed` was set, since its events do not have all of it."""
+
+    parsed: bytearray | None = None
+
+    def _extract(self, count: int) -> bytearray:
+        extracted: bytearray = super()._extract(count)
+        if self.parsed is not None:
+            self.parsed += extracted
+        return extracted
+
+
+def _check_lines(text: bytearray) -> None:
     lines = text.count(b"\r\n")
     if text.count(b"\n") != lines or text.count(b"\r") != lines:
         raise h11.RemoteProtocolError("a line does not end with CR LF")
@@ -195,11 +225,11 @@ def _check_lines(text: bytes) -> None:
         raise h11.RemoteProtocolError("a header is folded")
 
 
-def _check_framing(request: h11.Request, head: bytes) -> None:
+def _check_framing(request: h11.Request, head: bytearray) -> None:
     if not request.http_version.startswith(b"1."):
         raise h11.RemoteProtocolError("not HTTP/1", error_status_hint=VERSION_NOT_SUPPORTED)
     # h11 merges equal lengths, so they are counted in what the client sent.
-    lines = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
+    lines = [line for line in head.lower().splitlines() if line.startswith(b"content-length:")]
     if len(lines) > 1 or (lines and b"," in lines[0]):
         raise h11.RemoteProtocolError("more than one Content-Length")
     if _is_chunked(request) and (lines or request.http_version == b"1.0"):

@@ -8,6 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from cvms.config.settings import Rates
+from cvms.http.server import http1_protocol
 from cvms.store.redis.rate_limiter import Rate
 from tests.harness.service import Service, handshake, running
 from tests.http.server.raw_requests import HEALTH, answers, ask, connected
@@ -96,6 +97,15 @@ async def test_a_body_may_arrive_in_any_pieces(service: Service) -> None:
             for position in range(len(request) - 1):
                 await stream.send_all(request[position : position + 1])
             assert b"required field" in await ask(stream, request[-1:])
+
+
+async def test_a_body_in_very_many_chunks_is_too_large(service: Service) -> None:
+    """Each chunk costs the server some time, however small it is."""
+    start, end = CHUNKED + b"1\r\n{\r\n", b"1\r\n}\r\n0\r\n\r\n"
+    for count, status in ((http1_protocol.MAX_CHUNKS - 2, b"400"), (60_000, b"413")):
+        async with connected(service) as stream:
+            answer = await ask(stream, start + b"1\r\n \r\n" * count + end)
+        assert answer[9:12] == status
 
 
 async def test_requests_that_arrive_together_are_answered_in_order(service: Service) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import h11
 import pytest
+from h11._receivebuffer import ReceiveBuffer
 from hypercorn.protocol.h11 import H11Protocol, H11WSConnection
 from hypercorn.protocol.http_stream import HTTPStream
 from hypercorn.protocol.ws_stream import WebsocketBuffer, WSStream
@@ -22,6 +23,9 @@ HTTP: list[Pin] = [
     (H11Protocol._maybe_recycle, "3ac53f52bc4e65de"),
     (H11Protocol._close_stream, "378930655d7bb41a"),
     (HTTPStream.handle, "6ed2e34c5e708c6a"),
+    (ReceiveBuffer.maybe_extract_at_most, "a283b372f1fb7393"),
+    (ReceiveBuffer.maybe_extract_next_line, "9168fb542344ec1a"),
+    (ReceiveBuffer.maybe_extract_lines, "435e54e6db463e31"),
     (h11.Connection.next_event, "7d3288bcc261c49c"),
     (h11.Connection._extract_next_receive_event, "c0fc7051975f7a5b"),
 ]
