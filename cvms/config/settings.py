@@ -161,7 +161,7 @@ class Config:
         str,
         default="127.0.0.1",
         expected="an address to listen on",
-        about="Address to listen on",
+        about="Address to listen on; `::` is every address, of IPv4 too",
     )
     port: int = setting(
         "PORT",
