@@ -546,7 +546,8 @@ CREATE TABLE webhook_deliveries (
     tries INTEGER NOT NULL DEFAULT 0,
     last_error TEXT,
     due_at TIMESTAMPTZ NOT NULL DEFAULT clock_timestamp(),
-    created_at TIMESTAMPTZ NOT NULL DEFAULT now()
+    created_at TIMESTAMPTZ NOT NULL DEFAULT now(),
+    resent_at TIMESTAMPTZ
 );
 CREATE INDEX webhook_deliveries_due ON webhook_deliveries (due_at) WHERE state = 'pending';
 CREATE INDEX webhook_deliveries_of_alerts_due ON webhook_deliveries (due_at)
@@ -579,7 +580,8 @@ CREATE TABLE nonces (
 CREATE INDEX nonces_by_expiry ON nonces (expires_at);
 
 -- The response to the first request with a key, written in the transaction of that request's
--- effects. Pruned by age.
+-- effects. `owner` is whose key it is: an owner, `admin:` and an owner, or `request:` and the
+-- request's fingerprint (http/operations/idempotency.py). Pruned by age.
 CREATE TABLE idempotency_keys (
     owner TEXT NOT NULL,
     key TEXT NOT NULL,
@@ -602,7 +604,8 @@ CREATE TABLE twofa (
     enabled_at TIMESTAMPTZ,
     last_step BIGINT NOT NULL DEFAULT 0,
     failures INTEGER NOT NULL DEFAULT 0 CHECK (failures >= 0),
-    locked_until TIMESTAMPTZ
+    locked_until TIMESTAMPTZ,
+    used_steps BIGINT[] NOT NULL DEFAULT '{}'
 );
 CREATE INDEX twofa_waiting ON twofa (created_at) WHERE enabled_at IS NULL;
 
@@ -636,6 +639,17 @@ CREATE TABLE audit_head (
     hash BYTEA NOT NULL CHECK (length(hash) = 32)
 );
 INSERT INTO audit_head (id, hash) VALUES (0, decode(repeat('00', 32), 'hex'));
+
+-- The newest head that the service has signed, with a key that the database does not hold: see
+-- store/security/audit_heads.py.
+CREATE TABLE audit_signed_head (
+    one BOOLEAN PRIMARY KEY DEFAULT TRUE CHECK (one),
+    id BIGINT NOT NULL CHECK (id > 0),
+    hash BYTEA NOT NULL CHECK (length(hash) = 32),
+    signed_at TIMESTAMPTZ NOT NULL,
+    key BYTEA NOT NULL CHECK (length(key) = 32),
+    signature BYTEA NOT NULL CHECK (length(signature) = 64)
+);
 
 -- ---------------------------------------------------------------------------------------------
 -- Reconciliation and alerts
@@ -700,3 +714,11 @@ CREATE TABLE alert_positions (
 );
 INSERT INTO alert_positions (source, position)
     VALUES ('alerts', 0), ('transactions', 0), ('reconciliation_logs', 0);
+
+-- The row that the readiness probe of every replica writes, to find out whether writes succeed.
+CREATE TABLE write_probe (
+    id BOOLEAN PRIMARY KEY DEFAULT TRUE CHECK (id),
+    written_at TIMESTAMPTZ NOT NULL
+);
+INSERT INTO write_probe (written_at)
+    VALUES ('epoch');

@@ -32,6 +32,7 @@ from cvms import localnet
 from cvms.chain.types import Programs
 from cvms.config.loader import load_programs
 from cvms.dev.chain_setup import bundled_programs
+from cvms.dev.data_folder import write_private
 from cvms.dev.localnet import prepare
 from cvms.dev.postgres import embedded_postgres
 from tests.harness.processes import cvms, free_port, until_ready
@@ -101,7 +102,7 @@ async def service(
 ) -> AsyncIterator[str]:
     """Start the service in a process of its own and wait until it is ready."""
     keypair, port = folder / "operator.json", free_port()
-    keypair.write_text(json.dumps(list(bytes(operator))))
+    write_private(keypair, json.dumps(list(bytes(operator))))
     environ = {
         "PORT": str(port),
         "DATABASE_URL": database_url,

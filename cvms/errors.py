@@ -22,12 +22,21 @@ def only(error: BaseException) -> BaseException:
     return error
 
 
+def one_line(error: BaseException) -> str:
+    """Return an error's text as one line; libpq's have several."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 class CvmsError(Exception):
     """Base class of the errors that CVMS defines."""
 
 
 class ConfigurationError(CvmsError):
     """A setting is missing or has a bad value, or a resource it names cannot be used."""
+
+
+class BadValue(ValueError):
+    """A setting's value cannot be used. The message names the part at fault, and quotes nothing."""
 
 
 # --- errors of a request -----------------------------------------------------------------------
@@ -187,7 +196,13 @@ class SponsorshipPaused(CvmsError):
 
 
 class DatabaseUnavailable(CvmsError):
-    """PostgreSQL is unreachable, or the pool had no free connection in time (503)."""
+    """PostgreSQL is unreachable, or the pool had no free connection in time (503).
+
+    The text may name hosts and is for operators; it is one line, whereas libpq's has several.
+    """
+
+    def __init__(self, reason: str = "") -> None:
+        super().__init__(" ".join(reason.split()))
 
 
 class ChainUnavailable(CvmsError):

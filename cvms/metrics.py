@@ -124,6 +124,11 @@ class Metrics:
         self.task_restarts = Counter(
             "task_restarts_total", "Supervised tasks restarted", ["task"], registry=self.registry
         )
+        self.transaction_repeats = Counter(
+            "database_transaction_repeats_total",
+            "Database transactions repeated after a deadlock or a serialization failure",
+            registry=self.registry,
+        )
         self.rpc_requests = Counter(
             "rpc_requests_total",
             "JSON-RPC requests by method and outcome",
@@ -195,6 +200,18 @@ class Metrics:
         self.limits_local = Gauge(
             "limits_local",
             "1 while Redis is unavailable and each replica applies rate limits by itself",
+            registry=self.registry,
+        )
+        self.audit_head = Gauge(
+            "audit_head",
+            "Id of the newest entry of the audit trail whose hash this replica has signed",
+            registry=self.registry,
+        )
+        # Unknown unless this replica leads: zero would look like a trail that was cut off.
+        self.audit_head.set(math.nan)
+        self.alert_webhook_failing = Gauge(
+            "alert_webhook_failing",
+            "Messages to the operators' webhook of one day that failed three times or more",
             registry=self.registry,
         )
         self.alerts_open = Gauge(

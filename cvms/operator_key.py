@@ -26,6 +26,7 @@ from cvms.chain.types import Programs
 from cvms.errors import SponsorshipPaused
 from cvms.nursery.channels.status_board import OperatorFunds
 from cvms.store.postgres.driver.connection import Connection
+from cvms.store.security.audit_heads import AuditKey
 from cvms.store.submissions import fee_budget
 from cvms.store.submissions.fee_budget import FeeBudget
 
@@ -36,6 +37,11 @@ class BudgetScope(Enum):
     OWNER = auto()
     ALL_OWNERS = auto()  # anybody may ask for it, so it must not use up the owner's budget
     OPERATOR = auto()  # no budget may stop an administrator's decision
+
+
+def audit_key(keypair: Keypair) -> AuditKey:
+    """Return the key that signs the audit trail's heads. It is derived from the operator's key."""
+    return AuditKey(keypair.secret())
 
 
 @dataclass(frozen=True, slots=True)

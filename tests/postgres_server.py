@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
@@ -83,6 +84,39 @@ def set_to_noon(uri: str) -> None:
         assert row is not None
         name = sql.Identifier(connection.info.dbname)
         connection.execute(sql.SQL(AT_NOON).format(shift=sql.Literal(row[0]), name=name))
+
+
+MOVABLE = """
+CREATE SCHEMA clock;
+CREATE TABLE clock.reading AS SELECT %(now)s::TIMESTAMPTZ AS now;
+CREATE FUNCTION clock.clock_timestamp() RETURNS TIMESTAMPTZ VOLATILE LANGUAGE sql AS $$
+    SELECT now FROM clock.reading
+$$;
+"""
+
+
+class DatabaseClock:
+    """What `clock_timestamp()` gives to queries of later connections, in Unix seconds."""
+
+    def __init__(self, uri: str, now: float) -> None:
+        self._uri, self._now = uri, now
+        with psycopg.connect(uri, autocommit=True) as connection:
+            at = sql.Literal(datetime.fromtimestamp(now, UTC))
+            connection.execute(sql.SQL(MOVABLE.replace("%(now)s", "{}")).format(at))
+            path = "ALTER DATABASE {} SET search_path = clock, pg_catalog, public"
+            connection.execute(sql.SQL(path).format(sql.Identifier(connection.info.dbname)))
+
+    @property
+    def now(self) -> float:
+        return self._now
+
+    @now.setter
+    def now(self, now: float) -> None:
+        self._now = now
+        with psycopg.connect(self._uri, autocommit=True) as connection:
+            connection.execute(
+                "UPDATE clock.reading SET now = %s", [datetime.fromtimestamp(now, UTC)]
+            )
 
 
 def _fastest_folder() -> Path | None:

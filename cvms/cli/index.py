@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from cvms.config.environment import environment
+from cvms.cli.environment import read_environment
 from cvms.config.loader import load_database_url, load_programs, load_rpc_urls
-from cvms.errors import ChainUnavailable, CvmsError, DatabaseUnavailable, RpcError, leaves
 
 if TYPE_CHECKING:
     from cvms.nursery.reconciliation.full_rebuild import RebuildOutcome, RebuildProgress
@@ -60,21 +59,18 @@ incomplete, or the chain or the database failed; 2 for a bad setting.
 
 def cmd_index_status(options: argparse.Namespace) -> int:
     from cvms.chain.rpc.rpc_client import open_rpc  # noqa: PLC0415
+    from cvms.cli.database import open_with_schema  # noqa: PLC0415
     from cvms.nursery.reconciliation.index_status import read_status  # noqa: PLC0415
-    from cvms.store.postgres.database import open_database  # noqa: PLC0415
 
-    environ = environment()
+    environ = read_environment()
     programs, url = load_programs(environ), load_database_url(environ)
     rpc_urls = load_rpc_urls(environ)
 
     async def ask() -> IndexStatus:
-        async with open_database(url) as database, open_rpc(rpc_urls) as rpc:
+        async with open_with_schema(url) as database, open_rpc(rpc_urls) as rpc:
             return await read_status(database, rpc, programs)
 
-    try:
-        status = trio.run(ask)
-    except DatabaseUnavailable as error:
-        return _failed(error)
+    status = trio.run(ask)
     print(json.dumps(status.as_json(), indent=2) if options.json else _status_text(status))
     return 0 if status.following else 1
 
@@ -83,7 +79,7 @@ def cmd_index_rebuild(options: argparse.Namespace) -> int:
     from cvms.chain.rpc.rpc_client import open_rpc  # noqa: PLC0415
     from cvms.nursery.reconciliation.full_rebuild import open_rebuild  # noqa: PLC0415
 
-    environ = environment()
+    environ = read_environment()
     programs, url = load_programs(environ), load_database_url(environ)
     rpc_urls = load_rpc_urls(environ)
     fresh, max_shown = options.fresh, options.show
@@ -103,13 +99,7 @@ def cmd_index_rebuild(options: argparse.Namespace) -> int:
         ):
             return await rebuild.run(replace=options.replace)
 
-    try:
-        outcome = trio.run(build)
-    except* (CvmsError, RpcError, ChainUnavailable) as group:
-        return_code = _failed(*leaves(group))
-        outcome = None
-    if outcome is None:
-        return return_code
+    outcome = trio.run(build)
     print(
         json.dumps(_outcome_json(outcome, max_shown), indent=2)
         if options.json
@@ -220,9 +210,3 @@ def _outcome_json(outcome: RebuildOutcome, max_shown: int) -> dict[str, Any]:
 
 def _shown(content: Mapping[str, Any] | None) -> str:
     return "nothing" if content is None else json.dumps(content, sort_keys=True)
-
-
-def _failed(*errors: BaseException) -> int:
-    for error in errors:
-        print(f"cvms: {error}", file=sys.stderr)
-    return 1

@@ -12,8 +12,15 @@ from typing import TypeAlias, TypeVar
 from solders.pubkey import Pubkey
 
 from cvms.chain.types import USDT_MINT, VAULT_PROGRAM
-from cvms.cli.commands import (
+from cvms.cli.audit import (
+    KEY_HELP,
+    VERIFY_HELP,
+    cmd_audit_key,
     cmd_audit_verify,
+    parse_head,
+    parse_key,
+)
+from cvms.cli.commands import (
     cmd_demo,
     cmd_dev,
     cmd_localnet,
@@ -30,6 +37,7 @@ from cvms.cli.index import (
 
 _LOCALNET_PORT = "RPC port of the local chain; PubSub has the next one"
 Number = TypeVar("Number", int, float)
+T = TypeVar("T")
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
@@ -45,10 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_localnet(commands)
     _add_demo(commands)
     _add_token(commands)
-    audit = _add_command(commands, "audit", "check the audit trail")
-    audits = audit.add_subparsers(required=True, metavar="command")
-    verify = _add_command(audits, "verify", "check that no entry was changed or removed")
-    verify.set_defaults(run=cmd_audit_verify)
+    _add_audit(_add_command(commands, "audit", "check the audit trail"))
     _add_index(_add_command(commands, "index", "inspect and rebuild the index"))
     reseal = _add_command(
         commands, "reseal", "encrypt every secret again with the first of DATA_ENCRYPTION_KEYS"
@@ -146,6 +151,35 @@ def _add_token(commands: Commands) -> None:
     token.set_defaults(run=cmd_token)
 
 
+def _add_audit(audit: argparse.ArgumentParser) -> None:
+    commands = audit.add_subparsers(required=True, metavar="command")
+    verify = _add_command(
+        commands, "verify", "check that no entry was changed or removed", VERIFY_HELP
+    )
+    verify.add_argument(
+        "--key",
+        action="append",
+        default=[],
+        type=_parsed(parse_key, "a public key, 64 hexadecimal digits"),
+        metavar="HEX",
+        help="public key that signs heads; may be repeated: a new operator's key gives another",
+    )
+    verify.add_argument(
+        "--head", type=Path, metavar="FILE", help="log in JSON with the published heads to check"
+    )
+    verify.add_argument(
+        "--expected",
+        action="append",
+        default=[],
+        type=_parsed(parse_head, "an entry's id and hash, SEQ:HASH"),
+        metavar="SEQ:HASH",
+        help="entry that the trail must contain; may be repeated",
+    )
+    verify.set_defaults(run=cmd_audit_verify)
+    key = _add_command(commands, "key", "print the public key of signed heads", KEY_HELP)
+    key.set_defaults(run=cmd_audit_key)
+
+
 def _add_index(index: argparse.ArgumentParser) -> None:
     commands = index.add_subparsers(required=True, metavar="command")
     status = _add_command(commands, "status", "print the indexer's status", STATUS_HELP)
@@ -216,10 +250,20 @@ def _number(
 ) -> Callable[[str], Number]:
     """Return an argument type that accepts valid numbers. `what` ends its error message."""
 
-    def convert(text: str) -> Number:
+    def parse_valid(text: str) -> Number:
+        if not is_valid(number := parse(text)):
+            raise ValueError
+        return number
+
+    return _parsed(parse_valid, what)
+
+
+def _parsed(parse: Callable[[str], T], what: str) -> Callable[[str], T]:
+    """Return an argument type of what `parse` accepts, which raises ValueError for the rest."""
+
+    def convert(text: str) -> T:
         with suppress(ValueError):
-            if is_valid(number := parse(text)):
-                return number
+            return parse(text)
         raise argparse.ArgumentTypeError(f"{text} is not {what}")
 
     return convert

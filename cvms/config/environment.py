@@ -3,14 +3,51 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from difflib import get_close_matches
+from io import StringIO
+from pathlib import Path
 
 from dotenv import dotenv_values
+
+from cvms.config.fields import settings_of
+from cvms.config.settings import Config
+from cvms.errors import ConfigurationError
+
+DOTENV = ".env"
+SIMILARITY = 0.85
+"""Of names, by difflib: one wrong letter in six, or a missing `S` at the end."""
+_OTHERS = frozenset({"DATA_DIR", "LOCALNET_PORT"})  # defaults of flags
 
 
 def environment() -> dict[str, str]:
     """Return the environment and, for variables it does not have, `.env` of the working directory.
 
-    Empty values in `.env` are ignored.
+    Empty values in `.env` are ignored. Raises ConfigurationError if it cannot be read.
     """
-    from_file = {name: value for name, value in dotenv_values(".env").items() if value}
-    return from_file | dict(os.environ)
+    try:
+        text = Path(DOTENV).read_bytes().decode("utf-8-sig")
+    except (FileNotFoundError, IsADirectoryError):
+        text = ""
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise ConfigurationError(f"{DOTENV} is not UTF-8 in line {line}") from None
+    except OSError as error:
+        raise ConfigurationError(f"{DOTENV} cannot be read: {error.strerror}") from None
+    values = dotenv_values(stream=StringIO(text))
+    return {name: value for name, value in values.items() if value} | dict(os.environ)
+
+
+def misspelt(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the names that are not settings but resemble one, each with the setting's name.
+
+    A name with all words of a setting's and further ones is a variable of something else.
+    """
+    known = [setting.name for setting in settings_of(Config)]
+    distinct = [name for name in known if "_" in name]  # many things resemble `HOST` and `PORT`
+    meant: dict[str, str] = {}
+    for name in sorted(environ.keys() - known - _OTHERS):
+        for similar in get_close_matches(name.upper(), distinct, n=1, cutoff=SIMILARITY):
+            if not set(similar.split("_")) < set(name.upper().split("_")):
+                meant[name] = similar
+    return meant

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields, is_dataclass
+from functools import partial
 from typing import Any, ParamSpec, TypeVar, dataclass_transform
 
-from cvms.errors import ConfigurationError
+from cvms.errors import BadValue, ConfigurationError, leaves
 
 T = TypeVar("T")
 P = ParamSpec("P")
+
+OR_UNSET = ", or unset"
+"""Ends what is expected of a setting that some commands need and others do not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +36,13 @@ class Setting:
         """Return the parsed value. Raises ConfigurationError if it is missing or bad."""
         raw = environ.get(self.name) or self.default
         if raw is None:
-            raise ConfigurationError(f"{self.name} is not set; expected {self.expected}")
+            expected = self.expected.removesuffix(OR_UNSET)
+            raise ConfigurationError(f"{self.name} is not set; expected {expected}")
         try:
             return self.parse(raw)
         except ValueError as error:
-            raise self.bad_value(raw, "" if self.secret else str(error)) from None
+            quotes_nothing = isinstance(error, BadValue) or not self.secret
+            raise self.bad_value(raw, str(error) if quotes_nothing else "") from None
 
     def bad_value(self, raw: str, reason: str) -> ConfigurationError:
         """Return the error that reports `raw`. `reason` must not quote a secret."""
@@ -56,12 +62,33 @@ class SettingGroup:
     members: Mapping[str, Setting | SettingGroup]
 
     def read(self, environ: Mapping[str, str]) -> Any:
-        """Build the value. Raises ConfigurationError for the first bad setting."""
-        return self.build(**{name: each.read(environ) for name, each in self.members.items()})
+        """Build the value. Raises ConfigurationError, or a group with one for each bad setting."""
+        reads = {name: partial(each.read, environ) for name, each in self.members.items()}
+        return self.build(**read_all(reads))
 
     def __iter__(self) -> Iterator[Setting]:
         for member in self.members.values():
             yield from member
+
+
+def read_all(reads: Mapping[str, Callable[[], Any]]) -> dict[str, Any]:
+    """Return what each of `reads` returns, by its name.
+
+    All are called, so that every error is told at once. Raises ConfigurationError, or a group of
+    them.
+    """
+    values: dict[str, Any] = {}
+    problems: list[ConfigurationError] = []
+    for name, read in reads.items():
+        try:
+            values[name] = read()
+        except* ConfigurationError as group:
+            problems += [each for each in leaves(group) if isinstance(each, ConfigurationError)]
+    if len(problems) == 1:
+        raise problems[0]
+    if problems:
+        raise ExceptionGroup("bad settings", problems)
+    return values
 
 
 def setting(

@@ -5,31 +5,35 @@ Every error is one line: the variable, what it holds (never a secret) and what i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, cast
 from urllib.parse import urlsplit, urlunsplit
 
+from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
 from cvms.chain.types import Programs
 from cvms.config.alert_settings import AlertSettings
-from cvms.config.fields import Setting, settings_of
+from cvms.config.fields import Setting, read_all, settings_of
 from cvms.config.settings import Config
 from cvms.config.webhook_url import target_of
 from cvms.errors import ConfigurationError
-
-_LAST_PORT = 65535
+from cvms.secret_urls import LAST_PORT
 
 
 def load_config(environ: Mapping[str, str]) -> Config:
-    """Read every setting. Raises ConfigurationError naming the first bad variable."""
+    """Read every setting. Raises ConfigurationError, or a group with one for each bad setting."""
+    members = settings_of(Config).members
+    reads: dict[str, Callable[[], Any]] = {
+        name: partial(member.read, environ) for name, member in members.items()
+    }
     if not environ.get("SOLANA_WS_URL"):
-        environ = {**environ, "SOLANA_WS_URL": ",".join(map(pubsub_url, load_rpc_urls(environ)))}
-    config: Config = settings_of(Config).read(environ)
-    _check_webhook(config.alerts, private=config.webhook_private_addresses)
-    _check_vault_authority(config)
-    return config
+        reads["ws_urls"] = partial(_default_ws_urls, environ)
+    reads["alerts"] = partial(_read_alerts, environ)
+    reads["vault_authority"] = partial(_read_vault_authority, environ)
+    return Config(**read_all(reads))
 
 
 def load_database_url(environ: Mapping[str, str]) -> str:
@@ -42,6 +46,10 @@ def load_rpc_urls(environ: Mapping[str, str]) -> tuple[str, ...]:
 
 def load_programs(environ: Mapping[str, str]) -> Programs:
     return cast(Programs, settings_of(Config).members["programs"].read(environ))
+
+
+def load_operator(environ: Mapping[str, str]) -> Keypair:
+    return cast(Keypair, settings_of(Config).members["operator"].read(environ))
 
 
 def load_admin_secret(environ: Mapping[str, str]) -> bytes:
@@ -67,7 +75,7 @@ def pubsub_url(rpc_url: str) -> str:
     netloc = f"{user}@{host}" if user else f"{host}"
     if (port := parts.port) is not None:
         netloc += f":{port if port == (443 if secure else 80) else port + 1}"
-    if port == _LAST_PORT:
+    if port == LAST_PORT:
         raise _setting(Config, "rpc_urls").bad_value(
             rpc_url, f"no port follows {port}, so set SOLANA_WS_URL as well"
         )
@@ -84,7 +92,16 @@ def _read_required(field: str, environ: Mapping[str, str]) -> Any:
     return replace(_setting(Config, field), default=None).read(environ)
 
 
-def _check_webhook(alerts: AlertSettings, *, private: bool) -> None:
+def _default_ws_urls(environ: Mapping[str, str]) -> tuple[str, ...]:
+    try:
+        rpc_urls = load_rpc_urls(environ)
+    except ConfigurationError:
+        return ()  # SOLANA_RPC_URL is reported by itself
+    return tuple(map(pubsub_url, rpc_urls))
+
+
+def _read_alerts(environ: Mapping[str, str]) -> AlertSettings:
+    alerts: AlertSettings = settings_of(AlertSettings).read(environ)
     url, secret = alerts.webhook_url, alerts.webhook_secret
     if (url is None) != (secret is None):
         names = ("ALERT_WEBHOOK_URL", "ALERT_WEBHOOK_SECRET")
@@ -92,15 +109,26 @@ def _check_webhook(alerts: AlertSettings, *, private: bool) -> None:
         raise ConfigurationError(f"{missing} is not set; expected beside {other}, which is")
     if url is not None:
         try:
+            private = _setting(Config, "webhook_private_addresses").read(environ)
+        except ConfigurationError:
+            return alerts  # it is reported by itself
+        try:
             target_of(url, private=private)
         except ValueError as error:
             raise _setting(AlertSettings, "webhook_url").bad_value(url, str(error)) from None
+    return alerts
 
 
-def _check_vault_authority(config: Config) -> None:
-    given = config.vault_authority
-    derived, _ = Pubkey.find_program_address([b"vault_authority"], config.programs.vault)
-    if given is not None and given != derived:
-        raise _setting(Config, "vault_authority").bad_value(
-            str(given), f"PROGRAM_ID's is {derived}"
-        )
+def _read_vault_authority(environ: Mapping[str, str]) -> Pubkey | None:
+    setting = _setting(Config, "vault_authority")
+    given = cast(Pubkey | None, setting.read(environ))
+    if given is None:
+        return None
+    try:
+        vault_program = load_programs(environ).vault
+    except (ConfigurationError, ExceptionGroup):
+        return given  # it is reported by itself
+    derived, _ = Pubkey.find_program_address([b"vault_authority"], vault_program)
+    if given != derived:
+        raise setting.bad_value(str(given), f"PROGRAM_ID's is {derived}")
+    return given

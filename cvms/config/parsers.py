@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
+import stat
 from collections.abc import Callable
+from contextlib import suppress
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import TypeVar
@@ -13,10 +16,14 @@ from urllib.parse import urlsplit
 
 from solders.keypair import Keypair
 
+from cvms.errors import BadValue
+from cvms.secret_urls import after_scheme, check_encoding, check_url, check_user
+from cvms.store.postgres.conninfo import check_conninfo
 from cvms.store.redis.rate_limiter import Rate
 
 T = TypeVar("T")
 Network = IPv4Network | IPv6Network
+MAX_SECONDS = 10**9
 
 
 def _text(is_valid: Callable[[str], object]) -> Callable[[str], str]:
@@ -30,20 +37,16 @@ def _text(is_valid: Callable[[str], object]) -> Callable[[str], str]:
 
 def integer(minimum: int = 0, maximum: int = 2**63 - 1) -> Callable[[str], int]:
     def parse(raw: str) -> int:
-        number = int(raw)
-        if not minimum <= number <= maximum:
-            raise ValueError
-        return number
+        with suppress(ValueError):
+            if minimum <= (number := int(raw)) <= maximum:
+                return number
+        raise BadValue(f"not a whole number from {minimum} to {maximum}")
 
     return parse
 
 
 def one_of(*choices: str) -> Callable[[str], str]:
     return _text(lambda raw: raw in choices)
-
-
-def prefixed(*prefixes: str) -> Callable[[str], str]:
-    return _text(lambda raw: raw.startswith(prefixes))
 
 
 def matching(pattern: str) -> Callable[[str], str]:
@@ -66,14 +69,16 @@ def comma_separated(parse: Callable[[str], T]) -> Callable[[str], tuple[T, ...]]
 
 
 def seconds(raw: str) -> float:
-    duration = float(raw)
-    if not 0 < duration < 1e9:
-        raise ValueError
-    return duration
+    with suppress(ValueError):
+        if 0 < (duration := float(raw)) < MAX_SECONDS:
+            return duration
+    raise BadValue(f"not a number of seconds above 0 and below {MAX_SECONDS}")
 
 
 def rate(raw: str) -> Rate:
-    requests, _, duration = raw.partition("/")
+    requests, slash, duration = raw.partition("/")
+    if not slash:
+        raise BadValue("it has no /")
     return Rate(integer(1, 10**6)(requests), seconds(duration))
 
 
@@ -88,26 +93,43 @@ def switch(raw: str) -> bool:
     return one_of("on", "off")(raw) == "on"
 
 
-def url(*schemes: str) -> Callable[[str], str]:
-    """Return a parser of one URL. Its port, if it has one, must be 1 to 65535."""
-
-    def is_valid(raw: str) -> bool:
-        parts = urlsplit(raw)
-        return parts.scheme in schemes and parts.port != 0  # a larger one is a ValueError
-
-    return _text(is_valid)
-
-
 def urls(*schemes: str) -> Callable[[str], tuple[str, ...]]:
-    """Return a parser of one URL or more, each with a host."""
+    """Return a parser of one URL or more."""
 
     def parse(raw: str) -> tuple[str, ...]:
-        parsed = comma_separated(url(*schemes))(raw)
-        if not parsed or not all(urlsplit(each).hostname for each in parsed):
-            raise ValueError
+        parsed = comma_separated(str)(raw)
+        for place, url in enumerate(parsed, start=1):
+            try:
+                check_url(url, *schemes)
+            except BadValue as error:
+                raise error if len(parsed) == 1 else BadValue(f"URL {place}: {error}") from None
+        if not parsed:
+            raise BadValue("it has no URL")
         return parsed
 
     return parse
+
+
+def database_url(raw: str) -> str:
+    check_conninfo(raw)
+    return raw
+
+
+def redis_url(raw: str) -> str:
+    if raw.startswith("unix://"):
+        address, _, query = after_scheme(raw, "unix").partition("?")
+        path = check_user(address)
+        if not path.startswith("/"):
+            raise BadValue("it has no path of a socket")
+        check_encoding("path", path)
+    else:
+        check_url(raw, "redis", "rediss")
+        path, query = urlsplit(raw).path, urlsplit(raw).query
+        if not re.fullmatch(r"(/[0-9]{0,9})?", path):
+            raise BadValue("the number of its database is not a whole number")
+    if not re.fullmatch(r"(db=[0-9]{1,9})?", query):
+        raise BadValue("it has a parameter other than db, or a db that is not a whole number")
+    return raw
 
 
 def jwt_secret(raw: str) -> bytes:
@@ -132,9 +154,23 @@ def webhook_secret(raw: str) -> bytes:
 def keypair_file(path: str) -> Keypair:
     """Return the keypair in a file of Solana's command line. The error never quotes the content."""
     try:
-        numbers = json.loads(Path(path).expanduser().read_text())
+        numbers = json.loads(private_text(Path(path).expanduser()))
         return Keypair.from_bytes(bytes(numbers))
     except OSError as error:
         raise ValueError(error.strerror or "cannot be read") from None
+    except BadValue:
+        raise
     except (ValueError, TypeError):
         raise ValueError("the file is not a keypair") from None
+
+
+def private_text(path: Path) -> str:
+    """Return the content of a file that holds a secret.
+
+    Raises OSError, and BadValue if others than its owner and its group can read it, or any but its
+    owner can write to it. A group may read it since Kubernetes gives secrets to a pod's group.
+    """
+    with path.open() as file:
+        if os.fstat(file.fileno()).st_mode & (stat.S_IRWXO | stat.S_IWGRP):
+            raise BadValue(f"others can read or write the file; run `chmod 600 {path}`")
+        return file.read()

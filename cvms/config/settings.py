@@ -146,14 +146,16 @@ class Config:
         "DEPLOYER_KEYPAIR_PATH",
         parse.keypair_file,
         expected="the path of a Solana keypair file (a JSON array of 64 bytes)",
-        about="File of the operator's key, which pays fees and signs what owners have delegated",
+        about="File of the operator's key, which pays fees and signs what owners have delegated. "
+        "Only its owner and its group may be able to read it",
         repr=False,
     )
     database_url: str = setting(
         "DATABASE_URL",
-        parse.prefixed("postgresql://", "postgres://"),
+        parse.database_url,
         expected="postgresql://user:password@host/db",
-        about="`postgresql://…`; several hosts and TLS as in libpq",
+        about="`postgresql://…`, or parameters such as `host=… dbname=…`; several hosts and TLS "
+        "as in libpq. In a URL, `@`, `/`, `:` and `%` of a password are percent-encoded",
         secret=True,
     )
     host: str = setting(
@@ -251,7 +253,7 @@ class Config:
     )
     redis_url: str | None = setting(
         "REDIS_URL",
-        parse.optional(parse.url("redis", "rediss", "unix")),
+        parse.optional(parse.redis_url),
         default="",
         expected="redis://host:port/db with a port from 1 to 65535, or unset",
         about="Redis 6 or later, which caches balances, shares rate limits and notifies replicas "

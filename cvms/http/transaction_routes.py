@@ -39,6 +39,7 @@ from cvms.http.framework.routing import RouteGroup
 from cvms.http.multisig.cosigning import CoSigningRun, signatures_in
 from cvms.http.operations.execute import UNSPONSORED
 from cvms.http.operations.idempotency import IdempotencyKey, replay_or_run
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.security import audit_log
 from cvms.store.submissions import multisig_proposals, submissions
 from cvms.store.submissions.submissions import State, Submission
@@ -171,7 +172,8 @@ async def _sign_and_store(
     if deps.operator.address in required_signers(message_of(transaction)):
         signed = deps.operator.sign(transaction, acts=False)
         transaction = signed.transaction
-    async with deps.database.transaction() as conn:
+
+    async def store(conn: Connection) -> Submission:
         stored = await submissions.attach_signature(
             conn,
             message_hash=built.message_hash,
@@ -189,4 +191,6 @@ async def _sign_and_store(
             owner=built.owner,
             details={"kind": built.kind, "tx": signature_of(transaction)},
         )
-    return stored
+        return stored
+
+    return await deps.database.transact(store)

@@ -29,7 +29,7 @@ from tests.provider_proxy.history_faults import (
     WithoutMeta,
 )
 from tests.provider_proxy.request_faults import HttpRefusal
-from tests.scenario.context import ScenarioContext, connect, scenario_context
+from tests.scenario.context import ScenarioContext, administrator_headers, connect, scenario_context
 from tests.scenario.wallets import Wallets
 
 pytestmark = pytest.mark.slow
@@ -85,7 +85,7 @@ async def test_operators_are_told_within_a_minute(
         owners = [wallets.add_owner(Keypair()) for _ in range(4)]
         await context.server.start()
         await until_ready(context.server.url, context.server, components=COMPONENTS)
-        async with httpx.AsyncClient(timeout=5) as http:
+        async with httpx.AsyncClient(timeout=5, headers=administrator_headers()) as http:
             told = await _told(context, http)
             assert not told.alerts
             context.providers[0].add(fault)
@@ -115,7 +115,7 @@ async def test_without_the_list_of_all_vaults_the_other_checks_go_on(
         wallets.add_owner(Keypair())
         await context.server.start()
         await until_ready(context.server.url, context.server, components=COMPONENTS)
-        async with httpx.AsyncClient(timeout=5) as http:
+        async with httpx.AsyncClient(timeout=5, headers=administrator_headers()) as http:
             with trio.fail_after(MINUTE):
                 await _until(partial(_lacks_only_the_listing, context, http))
                 await _until(partial(_any_row, context, "vaults WHERE settled_slot >= slot"))

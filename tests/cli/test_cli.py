@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import socket
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
 import pytest
 import trio
+from solders.keypair import Keypair
 
 from cvms.cli import main
+from cvms.dev.data_folder import write_private
 from cvms.http.framework.admin_tokens import Role, authenticate
 from cvms.store.postgres.database import open_database
-from cvms.store.security import audit_log
+from cvms.store.security import audit_heads, audit_log
+from cvms.store.security.audit_heads import AuditKey, SignedHead
 
 COMMANDS = [
     [],
     *([word] for word in ("serve", "dev", "localnet", "demo", "token", "reseal")),
-    ["audit", "verify"],
+    *(["audit", word] for word in ("verify", "key")),
     *(["index", word] for word in ("status", "rebuild")),
 ]
 
@@ -30,7 +36,7 @@ def test_every_command_has_help(command: list[str], capsys: pytest.CaptureFixtur
     assert "usage: cvms" in capsys.readouterr().out
 
 
-def test_a_missing_setting_is_one_line(
+def test_every_missing_setting_is_one_line(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -38,8 +44,10 @@ def test_a_missing_setting_is_one_line(
     monkeypatch.delenv("DEPLOYER_KEYPAIR_PATH", raising=False)
     assert main(["serve"]) == 2
     errors = capsys.readouterr().err.splitlines()
-    assert len(errors) == 1
-    assert errors[0].startswith("cvms: DEPLOYER_KEYPAIR_PATH is not set; expected ")
+    assert [line.partition(";")[0] for line in errors] == [
+        "cvms: DEPLOYER_KEYPAIR_PATH is not set",
+        "cvms: DATABASE_URL is not set",
+    ]
 
 
 def test_settings_are_also_read_from_dotenv(
@@ -106,6 +114,13 @@ def test_a_token_is_minted_for_the_service_that_has_the_secret(
     assert (administrator.subject, administrator.role) == ("carol", Role.OPERATOR)
 
 
+def test_a_name_that_the_audit_trail_cannot_store_gets_no_token(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["token", "car\udcffol"]) == 2
+    assert capsys.readouterr().err == "cvms: a subject has 1 to 200 printable characters\n"
+
+
 def test_without_a_secret_no_token_is_minted(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -121,10 +136,155 @@ def test_the_audit_trail_is_verified_from_the_command_line(
     monkeypatch.setenv("DATABASE_URL", database_url)
     with psycopg.connect(database_url, autocommit=True) as conn:
         trio.run(_three_entries, database_url)
-        assert main(["audit", "verify"]) == 0
+        assert main(["audit", "verify"]) == 3
+        assert "no signed or published head" in capsys.readouterr().err
         conn.execute("UPDATE audit_logs SET actor = 'nobody' WHERE id = 2")
         assert main(["audit", "verify"]) == 1
     assert "entry 2 of the audit trail was changed or removed" in capsys.readouterr().err
+
+
+SECRET = bytes(range(32))
+
+
+@pytest.fixture
+def keypair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file of the operator's key, as the setting names it."""
+    path = tmp_path / "operator.json"
+    write_private(path, json.dumps(list(bytes(Keypair.from_seed(SECRET)))))
+    monkeypatch.setenv("DEPLOYER_KEYPAIR_PATH", str(path))
+    return path
+
+
+async def _sign(database_url: str, key: AuditKey) -> SignedHead:
+    """Sign the head as the service does."""
+    async with open_database(database_url) as database, database.dedicated() as conn:
+        signed = key.sign(await audit_heads.current(conn), datetime.now(UTC))
+        await audit_heads.store(conn, signed)
+    return signed
+
+
+def log_line(head: SignedHead) -> str:
+    return json.dumps(
+        {
+            "event": "audit_head_signed",
+            "id": head.id,
+            "hash": head.hash.hex(),
+            "signed_at": head.signed_at.isoformat(),
+            "key": head.key.hex(),
+            "signature": head.signature.hex(),
+        }
+    )
+
+
+def test_the_key_of_the_audit_trail_is_printed_and_verifies_without_the_secret(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    keypair: Path,
+    database_url: str,
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    assert main(["audit", "key"]) == 0
+    public = capsys.readouterr().out.strip()
+    assert public == AuditKey(SECRET).public.hex()
+    trio.run(_three_entries, database_url)
+    trio.run(_sign, database_url, AuditKey(SECRET))
+    assert main(["audit", "verify"]) == 0
+    monkeypatch.delenv("DEPLOYER_KEYPAIR_PATH")
+    keypair.unlink()
+    assert main(["audit", "verify", "--key", public]) == 0
+    assert "attests the entries up to 3" in capsys.readouterr().out
+    assert main(["audit", "verify", "--key", "00" * 32]) == 1
+    assert "is not signed with the key" in capsys.readouterr().err
+    assert main(["audit", "verify"]) == 3
+
+
+@pytest.mark.usefixtures("keypair")
+def test_a_trail_that_was_cut_off_with_its_head_contradicts_what_was_published(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    database_url: str,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    trio.run(_three_entries, database_url)
+    early = trio.run(_sign, database_url, AuditKey(SECRET))
+    trio.run(_three_entries, database_url)
+    late = trio.run(_sign, database_url, AuditKey(SECRET))
+    logged, published = tmp_path / "log", f"{late.id}:{late.hash.hex()}"
+    logged.write_text("\n".join(["starting", "{}", log_line(early), log_line(late), ""]))
+    ways = (["--head", str(logged)], ["--expected", published])
+    for way in ([], *ways):
+        assert main(["audit", "verify", *way]) == 0
+    with psycopg.connect(database_url, autocommit=True) as conn:
+        conn.execute("DELETE FROM audit_logs WHERE id > 3")
+        conn.execute("UPDATE audit_head SET id = 3, hash = %s", [early.hash])
+        assert main(["audit", "verify"]) == 1
+        conn.execute(
+            "UPDATE audit_signed_head SET id = 3, hash = %s, signature = %s, signed_at = %s",
+            [early.hash, early.signature, early.signed_at],
+        )
+    assert main(["audit", "verify"]) == 0  # an older head fits: only what is outside tells
+    capsys.readouterr()
+    for way in ways:
+        assert main(["audit", "verify", *way]) == 1
+        assert "ends with entry 3, but a head of entry 6" in capsys.readouterr().err
+    trio.run(_three_entries, database_url)
+    for way in ways:
+        assert main(["audit", "verify", *way]) == 1
+        assert "entry 6 of the audit trail is not the one" in capsys.readouterr().err
+    logged.write_text(log_line(replace(late, id=3)))
+    assert main(["audit", "verify", "--head", str(logged)]) == 1
+    assert "the head of entry 3 is not signed with the key" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["--head", "nowhere"], "No such file"),
+        (["--head", "/dev/null"], "no line is a JSON event"),
+    ],
+)
+@pytest.mark.usefixtures("keypair")
+def test_a_file_without_heads_is_an_error_of_one_line(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    problem: str,
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:9/none")
+    assert main(["audit", "verify", *arguments]) == 2
+    assert problem in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"),
+    [
+        ("--key", "12"),
+        ("--expected", "3"),
+        ("--expected", "x:" + "00" * 32),
+        ("--expected", "0:" + "00" * 32),
+    ],
+)
+def test_a_bad_key_or_head_is_refused(flag: str, value: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["audit", "verify", flag, value])
+    assert ended.value.code == 2
+
+
+def test_without_a_schema_the_trail_is_not_judged(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, empty_database_url: str
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", empty_database_url)
+    assert main(["audit", "verify"]) == 3
+    assert "schema is not applied yet" in capsys.readouterr().err
+
+
+def test_without_a_database_the_trail_is_not_judged(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:9/none")
+    assert main(["audit", "verify"]) == 3
+    assert len(capsys.readouterr().err.splitlines()) == 1
 
 
 async def _three_entries(database_url: str) -> None:

@@ -10,6 +10,7 @@ from solders.keypair import Keypair
 
 from cvms.config.loader import load_config, pubsub_url
 from cvms.config.settings import Sponsoring
+from cvms.dev.data_folder import write_private
 from cvms.errors import ConfigurationError
 from cvms.store.redis.rate_limiter import Rate
 
@@ -18,7 +19,7 @@ from cvms.store.redis.rate_limiter import Rate
 def environ(tmp_path: Path) -> dict[str, str]:
     """Only the required settings."""
     path = tmp_path / "operator.json"
-    path.write_text(json.dumps(list(bytes(Keypair()))))
+    write_private(path, json.dumps(list(bytes(Keypair()))))
     return {"DEPLOYER_KEYPAIR_PATH": str(path), "DATABASE_URL": "postgresql://u:s3cret@db/cvms"}
 
 
@@ -158,7 +159,7 @@ def test_a_broken_keypair_file_is_named_but_not_quoted(
     environ: dict[str, str], tmp_path: Path
 ) -> None:
     path = tmp_path / "broken.json"
-    path.write_text("[1, 2, 77]")
+    write_private(path, "[1, 2, 77]")
     environ["DEPLOYER_KEYPAIR_PATH"] = str(path)
     with pytest.raises(ConfigurationError) as raised:
         load_config(environ)

@@ -30,6 +30,7 @@ from cvms.chain.types import Commitment, Programs
 from cvms.client import Client, Wallet, open_client
 from cvms.config.loader import load_programs
 from cvms.dev.chain_setup import bundled_programs, land
+from cvms.dev.data_folder import write_private
 from tests.conformance import validator
 from tests.harness.processes import cvms, free_port, until_ready
 
@@ -155,7 +156,7 @@ async def test_a_vault_lives(tmp_path: Path, empty_database_url: str, kind: str)
         pytest.skip(f"no {validator.NAME} on the PATH")
     programs, operator, owner = load_programs({}), Keypair(), Keypair()
     keypair, port = tmp_path / "operator.json", free_port()
-    keypair.write_text(json.dumps(list(bytes(operator))))
+    write_private(keypair, json.dumps(list(bytes(operator))))
     accounts = genesis(programs, operator.pubkey(), owner.pubkey())
     chain = (real_chain if kind == "real" else local_chain)(tmp_path, programs, accounts)
     async with chain as (rpc_url, ws_url):

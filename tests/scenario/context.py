@@ -17,11 +17,14 @@ from cvms import localnet
 from cvms.chain.types import Programs
 from cvms.config.loader import load_programs
 from cvms.dev.chain_setup import bundled_programs, local_yield_sources
+from cvms.dev.data_folder import write_private
 from cvms.dev.localnet import prepare
+from cvms.http.framework.admin_tokens import Role, mint
 from cvms.localnet.ledger.chain import LocalnetChain
 from tests.harness.processes import Server, ServerForker, free_port
 from tests.provider_proxy import Provider, serve_provider
 
+ADMIN_JWT_SECRET = "s" * 32
 TIMING = localnet.Timing(slot_seconds=0.05, confirmed_lag=1, finalized_lag=8)
 
 
@@ -43,6 +46,12 @@ class ScenarioContext:
         return self.nodes[0].chain
 
 
+def administrator_headers() -> dict[str, str]:
+    """Return the headers with which an administrator asks the server of a scenario."""
+    token = mint(ADMIN_JWT_SECRET.encode(), subject="carol", role=Role.VIEWER, seconds=3600)
+    return {"Authorization": f"Bearer {token}"}
+
+
 @asynccontextmanager
 async def scenario_context(
     forker: ServerForker,
@@ -59,7 +68,7 @@ async def scenario_context(
     """
     programs, operator = load_programs({}), Keypair()
     keypair = folder / "operator.json"
-    keypair.write_text(json.dumps(list(bytes(operator))))
+    write_private(keypair, json.dumps(list(bytes(operator))))
     async with trio.open_nursery() as nursery:
         running: localnet.Running = await nursery.start(
             partial(
@@ -87,6 +96,7 @@ async def scenario_context(
             ),
             "SOLANA_WS_URL": ",".join(each.ws_url for each in proxies or nodes),
             "DEPLOYER_KEYPAIR_PATH": str(keypair),
+            "ADMIN_JWT_SECRET": ADMIN_JWT_SECRET,
             "YIELD_SOURCES": local_yield_sources(programs, operator.pubkey()),
             "RECONCILIATION_INTERVAL_SECONDS": "1",
             "RATE_LIMIT_ADDRESS": "off",

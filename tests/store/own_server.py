@@ -26,16 +26,19 @@ fsync = off
 class OwnServer:
     """Runs as the user `pgserver` if the tests run as root, as which PostgreSQL refuses to run."""
 
-    def __init__(self, folder: Path) -> None:
-        self._bin, self._user = server_binaries()
+    def __init__(self, folder: Path, binaries: tuple[Path, str | None] | None = None) -> None:
+        self._bin, self._user = binaries or server_binaries()
         self._data = folder / "data"
         self._log = folder / "log"
-        self.port = _free_port()
+        self.port = free_port()
         if self._user:
             shutil.chown(folder, self._user)
-        self._run("initdb", "-A", "trust", "-E", "utf8", "-U", "postgres", "-D", str(self._data))
+        self._make_data()
         with (self._data / "postgresql.conf").open("a") as settings:
             settings.write(f"{SETTINGS}\nport = {self.port}\n")
+
+    def _make_data(self) -> None:
+        self._run("initdb", "-A", "trust", "-E", "utf8", "-U", "postgres", "-D", str(self._data))
 
     def uri(self, host: str = "127.0.0.1", **params: str) -> str:
         query = "&".join(f"{name}={value}" for name, value in params.items())
@@ -110,7 +113,7 @@ def _children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]

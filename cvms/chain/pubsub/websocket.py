@@ -18,9 +18,9 @@ from trio_websocket import ConnectionClosed, HandshakeError, WebSocketConnection
 from wsproto.utilities import LocalProtocolError
 
 from cvms.chain.pubsub.messages import Answer, Notification, read_message
-from cvms.chain.rpc.transport.endpoint_pool import host_of
 from cvms.chain.rpc.transport.jsonrpc import encode_body, encode_call
 from cvms.errors import ConfigurationError
+from cvms.secret_urls import host_of
 
 CONNECT_SECONDS = 5.0  # also the cost of a peer that hangs up before the handshake
 CLOSE_SECONDS = 0.5  # a dead peer does not answer the close frame

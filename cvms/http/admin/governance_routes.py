@@ -34,7 +34,11 @@ from cvms.http.operations.execute import execute_operation
 from cvms.http.operations.plans import TransactionPlan
 
 RiskLevel = Annotated[int, msgspec.Meta(ge=0, le=255)]
-Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
+# Without control characters except tabs and line breaks: SQL cannot read NUL in JSON.
+Reason = Annotated[
+    str,
+    msgspec.Meta(min_length=1, max_length=500, pattern=r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]+\Z"),
+]
 
 ROUTES = RouteGroup(
     "administration",

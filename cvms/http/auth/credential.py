@@ -68,7 +68,7 @@ class SignedRequest:
                 signer=self.owner,
                 statement=self.text,
                 nonce=self.nonce,
-                now=datetime.now(UTC),
+                now=datetime.fromtimestamp(deps.wall_clock(), UTC),
             )
         signed = self.text if self.message is None else self.message
         wallet_signature.verify(self.owner, signed, self.signature)

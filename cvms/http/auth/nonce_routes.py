@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import msgspec
 from solders.pubkey import Pubkey
@@ -38,7 +38,7 @@ async def issue(deps: Dependencies, body: NonceRequest) -> Reply:
     before `expires_at`. Other nonces of the wallet stay valid.
     """
     nonce = secrets.token_hex(NONCE_BYTES)  # alphanumeric, as sign-in messages require
-    expires_at = datetime.now(UTC) + timedelta(seconds=deps.config.nonce_ttl)
+    lifetime = timedelta(seconds=deps.config.nonce_ttl)
     async with deps.database.connection() as conn:
-        await nonces.issue(conn, str(body.owner), nonce, expires_at)
+        expires_at = await nonces.issue(conn, str(body.owner), nonce, lifetime)
     return Reply(IssuedNonce(nonce, expires_at))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from quart import request
 
@@ -39,12 +39,13 @@ MAX_LOCK = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A time-based code, identified by its step."""
+    """A time-based code, identified by its step; `newest` is the last step valid with it."""
 
     number: int
+    newest: int
 
     async def use(self, conn: Connection, owner: str) -> None:
-        await second_factors.use_step(conn, owner, self.number)
+        await second_factors.use_step(conn, owner, self.number, newest=self.newest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,18 +58,18 @@ class RecoveryCode:
         await second_factors.use_recovery_code(conn, owner, self.hash)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class SecondFactor:
-    """A signed request with the code that came with it at the time `at`.
+    """A signed request with the code that came with it.
 
     An owner whose second factor is off needs no code; with `required`, it must be on.
     """
 
     signed: SignedRequest
     code: str = field(repr=False)
-    at: datetime
     secret_box: SecretBox = field(repr=False)
     required: bool = False
+    _checked_at: datetime | None = field(default=None, init=False)
 
     @property
     def actor(self) -> str:
@@ -88,7 +89,7 @@ class SecondFactor:
         raise wrong  # outside the transaction, which must commit the count
 
     async def consume(self, conn: Connection) -> None:
-        """Use up the nonce and the code. The code is checked against the time of the request."""
+        """Use up the nonce and the code, which has to be valid at the time of its check."""
         await self.signed.consume(conn)
         match = await self._match(conn)
         if match is not None:
@@ -108,7 +109,8 @@ class SecondFactor:
             raise SecondFactorRequired(
                 f"{self.actor} has enabled a second factor. Send a code in the header {HEADER}."
             )
-        return await self._recovery_code(conn) or self._step(factor)
+        self._checked_at = self._checked_at or factor.now
+        return await self._recovery_code(conn) or self._step(factor, self._checked_at)
 
     async def _recovery_code(self, conn: Connection) -> RecoveryCode | None:
         if not totp.is_recovery_code(self.code):
@@ -119,9 +121,9 @@ class SecondFactor:
             raise SecondFactorUsed("This recovery code has been used. Send another one.")
         return None if used is None else RecoveryCode(hashed)
 
-    def _step(self, factor: Factor) -> Step:
-        if factor.locked_until is not None and self.at < factor.locked_until:
-            seconds = math.ceil((factor.locked_until - self.at).total_seconds())
+    def _step(self, factor: Factor, at: datetime) -> Step:
+        seconds = math.ceil(remaining_lock(factor, at).total_seconds())
+        if seconds > 0:
             raise RateLimited(
                 f"Too many wrong codes. Try again in {seconds} s, or send a recovery code.",
                 retry_after=seconds,
@@ -131,16 +133,18 @@ class SecondFactor:
                 f"The second factor of {self.actor} cannot be checked, since DATA_ENCRYPTION_KEYS "
                 "is not set. Send a recovery code."
             )
-        steps = totp.matching_steps(factor.secret(self.secret_box), self.code, self.at.timestamp())
+        steps = totp.matching_steps(factor.secret(self.secret_box), self.code, at.timestamp())
         if not steps:
             raise _WrongCode(factor)
-        if steps[-1] <= factor.last_step:
+        step = Step(steps[-1], totp.newest_step(at.timestamp()))
+        if factor.step_used(step.number, newest=step.newest):
             raise SecondFactorUsed("This code or a later one has been used. Wait for the next one.")
-        return Step(steps[-1])
+        return step
 
     async def _count_failure(self, conn: Connection, factor: Factor) -> None:
         failures = factor.failures + 1
-        until = locked_until(failures, self.at)
+        lock = lock_after(failures)
+        until = factor.now + lock if lock else None
         await second_factors.fail(conn, self.actor, until)
         await audit_log.record(
             conn,
@@ -171,15 +175,26 @@ def second_factor(
     return SecondFactor(
         signed,
         code=request.headers.get(HEADER, "").strip(),
-        at=datetime.fromtimestamp(deps.wall_clock(), UTC),
         secret_box=deps.secret_box,
         required=required,
     )
 
 
-def locked_until(failures: int, at: datetime) -> datetime | None:
-    """Return the end of the lock after this many failures, the last at `at`; None without lock."""
+def lock_after(failures: int) -> timedelta:
+    """Return for how long this many failures lock time-based codes."""
     doublings = failures - MAX_FAILURES
     if doublings < 0:
-        return None
-    return at + min(FIRST_LOCK * (1 << min(doublings, 20)), MAX_LOCK)
+        return timedelta()
+    return min(FIRST_LOCK * (1 << min(doublings, 20)), MAX_LOCK)
+
+
+def remaining_lock(factor: Factor, at: datetime) -> timedelta:
+    """Return how long time-based codes are still locked at `at`.
+
+    A lock that would last longer than it ever does began while the clock was ahead, and is over:
+    the next wrong code locks again.
+    """
+    if factor.locked_until is None:
+        return timedelta()
+    remaining = factor.locked_until - at
+    return remaining if remaining <= lock_after(factor.failures) else timedelta()

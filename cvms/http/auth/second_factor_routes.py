@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Annotated
 
 import msgspec
@@ -39,7 +39,7 @@ SETUP_AGE = timedelta(hours=1)
 # access, and the rate limit of one address stops most guesses (`rate_limits`).
 MAX_GUESSES = 50
 
-TotpCode = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{6}\Z")]
+TotpCode = Annotated[str, msgspec.Meta(max_length=32, pattern=totp.TOTP_PATTERN)]
 
 _SIGNED = (InvalidSignature, NonceUnknown, NonceExpired, NonceUsed)
 _ENCRYPTED = (TwoFactorDisabled, DecryptionFailed)
@@ -97,7 +97,6 @@ async def setup(deps: Dependencies, body: Signed) -> Reply:
                 owner,
                 secret=secret,
                 hashes=[totp.recovery_hash(owner, code) for code in codes],
-                at=_now(deps),
                 secret_box=deps.secret_box,
             )
             await audit_log.record(conn, actor=owner, action="twofa_setup", owner=owner)
@@ -119,24 +118,26 @@ async def verify(deps: Dependencies, body: Verify) -> Reply:
     """
     with counted(deps, "twofa_verify"):
         _require_keys(deps)
-        owner, now = str(body.owner), _now(deps)
+        owner = str(body.owner)
         await deps.limits.admit_guess(request, owner)
         async with deps.database.transaction() as conn:
-            factor = _unverified(await second_factors.lock(conn, owner), owner, now)
+            factor = _unverified(await second_factors.lock(conn, owner), owner)
             secret = factor.secret(deps.secret_box)
-            steps = totp.matching_steps(secret, body.code, now.timestamp())
+            steps = totp.matching_steps(secret, body.code, factor.now.timestamp())
             if steps:
-                await second_factors.enable(conn, owner, steps[-1], now)
+                since = await second_factors.enable(conn, owner, steps[-1])
                 await audit_log.record(conn, actor=owner, action="twofa_enable", owner=owner)
             else:
                 await _count_guess(conn, factor)
     if not steps:
         raise InvalidSecondFactor("The code is not a current code of the secret that was set up.")
-    return Reply(TwoFactorStatus(True, now, totp.RECOVERY_CODES))
+    return Reply(TwoFactorStatus(True, since, totp.RECOVERY_CODES))
 
 
-def _unverified(factor: Factor | None, owner: str, now: datetime) -> Factor:
-    if factor is None or (factor.enabled_at is None and now - factor.created_at > SETUP_AGE):
+def _unverified(factor: Factor | None, owner: str) -> Factor:
+    if factor is None or (
+        factor.enabled_at is None and abs(factor.now - factor.created_at) > SETUP_AGE
+    ):
         raise NotFound(
             f"{owner} has no second factor to verify. Set one up with POST /api/2fa/setup."
         )
@@ -209,7 +210,3 @@ def _require_keys(deps: Dependencies) -> None:
         raise TwoFactorDisabled(
             "This service has no second factors, since DATA_ENCRYPTION_KEYS is not set."
         )
-
-
-def _now(deps: Dependencies) -> datetime:
-    return datetime.fromtimestamp(deps.wall_clock(), UTC)

@@ -18,6 +18,8 @@ WINDOW = 1
 RECOVERY_CODES = 10
 RECOVERY_BYTES = 10
 _RECOVERY_CODE = re.compile(r"[a-z2-7]{16}")
+# Spaces and hyphens are for legibility only: authenticators show `123 456`.
+TOTP_PATTERN = r"^[ -]*([0-9][ -]*){6}\Z"
 
 
 def new_secret() -> str:
@@ -40,12 +42,17 @@ def matching_steps(secret: str, code: str, at: float) -> list[int]:
 
     There is one, none, or by coincidence several. The time taken does not depend on which.
     """
-    now, generator, given = int(at // STEP_SECONDS), pyotp.TOTP(secret), _normalized(code).encode()
+    newest, generator, given = newest_step(at), pyotp.TOTP(secret), _normalized(code).encode()
     return [
         step
-        for step in range(now - WINDOW, now + WINDOW + 1)
+        for step in range(newest - 2 * WINDOW, newest + 1)
         if hmac.compare_digest(generator.generate_otp(step).encode(), given)
     ]
+
+
+def newest_step(at: float) -> int:
+    """Return the last step whose code is valid at `at` (Unix seconds)."""
+    return int(at // STEP_SECONDS) + WINDOW
 
 
 def new_recovery_codes() -> list[str]:
@@ -73,5 +80,4 @@ def _recovery_code() -> str:
 
 
 def _normalized(code: str) -> str:
-    # Spaces and hyphens are for legibility only.
     return code.replace(" ", "").replace("-", "").lower()

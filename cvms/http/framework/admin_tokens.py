@@ -16,6 +16,7 @@ MAX_SECONDS = 24 * 60 * 60
 # For the clocks of the machines that mint and check tokens.
 LEEWAY_SECONDS = 5
 MAX_LENGTH = 4096
+MAX_SUBJECT = 200
 
 
 class Role(IntEnum):
@@ -56,8 +57,9 @@ class Administrator:
 def mint(secret: bytes, *, subject: str, role: Role, seconds: int, now: int | None = None) -> str:
     """Return a token for `subject`, valid for `seconds` from now.
 
-    Raises ValueError for more than 24 hours.
+    Raises ValueError for more than 24 hours, and for a subject that no token may have.
     """
+    check_subject(subject)
     if not 0 < seconds <= MAX_SECONDS:
         raise ValueError(f"{seconds} s is not a lifetime between 1 and {MAX_SECONDS} s")
     issued = int(time.time()) if now is None else now
@@ -95,11 +97,21 @@ def authenticate(secret: bytes | None, authorization: str | None) -> Administrat
         )
         if claims["exp"] - claims["iat"] > MAX_SECONDS:
             raise ValueError("the lifetime is too long")
-        return Administrator(str(claims["sub"]), Role.named(claims["role"]), int(claims["exp"]))
+        check_subject(claims["sub"])
+        return Administrator(claims["sub"], Role.named(claims["role"]), int(claims["exp"]))
     except (jwt.InvalidTokenError, ValueError, TypeError):
         raise InvalidToken(
             "The token is invalid or has expired; `cvms token` mints a new one."
         ) from None
+
+
+def check_subject(subject: str) -> None:
+    """Raise ValueError unless the audit trail and the log can name this subject.
+
+    PostgreSQL stores neither NUL nor surrogates, and a log must not contain control characters.
+    """
+    if not 1 <= len(subject) <= MAX_SUBJECT or not subject.isprintable():
+        raise ValueError(f"a subject has 1 to {MAX_SUBJECT} printable characters")
 
 
 def require(administrator: Administrator, role: Role) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -197,12 +198,13 @@ def problem_response(problem: Problem) -> Response:
     )
 
 
-def not_ready(parts: dict[str, Any], checks: dict[str, Any]) -> Problem:
+def not_ready(
+    parts: dict[str, Any], checks: dict[str, Any], warnings: Mapping[str, str]
+) -> Problem:
     """Return the problem of /ready, which names each part that is not ok."""
     failing = [f"{name}: {part['detail']}" for name, part in parts.items() if not part["ok"]]
-    return Problem(
-        503, "not_ready", ", ".join(failing), {"parts": parts, "checks": checks}, _headers(503)
-    )
+    details = {"parts": parts, "checks": checks, "warnings": dict(warnings)}
+    return Problem(503, "not_ready", ", ".join(failing), details, _headers(503))
 
 
 def program_error(error: errors.ProgramRefused) -> dict[str, Any]:

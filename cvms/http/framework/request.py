@@ -46,6 +46,7 @@ Limit = Annotated[int, msgspec.Meta(ge=1, le=100)]
 Offset = Annotated[int, msgspec.Meta(ge=0, le=10_000_000)]
 RowId = Annotated[int, msgspec.Meta(ge=1, le=MAX_AMOUNT)]
 Slot = Annotated[int, msgspec.Meta(ge=0, le=MAX_AMOUNT)]
+Uuid = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")]
 
 
 async def read_body(kind: type[T]) -> T:

@@ -15,7 +15,7 @@ from typing import Any, Literal, TypedDict, TypeVar, Unpack, get_type_hints
 
 from quart import Response, request
 
-from cvms.errors import CvmsError
+from cvms.errors import AdminDisabled, CvmsError, InvalidToken
 from cvms.http.framework.admin_tokens import Administrator, Role, authenticate, require
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.edge import Edge
@@ -25,11 +25,12 @@ from cvms.store.security import audit_log
 
 
 class Auth(StrEnum):
-    """Credential of a request: nothing, a wallet's signature, an administrator token, or either
-    of the two.
+    """Credential of a request: nothing, a wallet's signature, an administrator token, either of the
+    two, or a token that only adds to the reply.
     """
 
     NONE = "none"
+    OPTIONAL_ADMIN = "optional_admin"
     WALLET = "wallet"
     ADMIN = "admin"
     WALLET_OR_ADMIN = "wallet_or_admin"
@@ -143,6 +144,8 @@ async def _dispatch(deps: Dependencies, route: Route, **arguments: Any) -> Respo
         await deps.limits.admit_sensitive(request, route.rule)
     if route.auth in {Auth.ADMIN, Auth.WALLET_OR_ADMIN}:
         arguments["administrator"] = await _administrator(deps, route)
+    if route.auth is Auth.OPTIONAL_ADMIN:
+        arguments["administrator"] = _administrator_if_any(deps)
     if route.query is not None:
         arguments["query"] = read_query(route.query)
     if route.body is not None:
@@ -179,6 +182,17 @@ async def _administrator(deps: Dependencies, route: Route) -> Administrator | No
             )
     require(administrator, route.role)
     return administrator
+
+
+def _administrator_if_any(deps: Dependencies) -> Administrator | None:
+    """Return the holder of a valid token, None without one.
+
+    The audit trail does not record the call, which has to be answered without the database.
+    """
+    try:
+        return authenticate(deps.config.admin_jwt_secret, request.headers.get("Authorization"))
+    except (AdminDisabled, InvalidToken):
+        return None
 
 
 def action_of(route: Route) -> str:

@@ -22,11 +22,12 @@ from cvms.chain.transactions.versioned import (
     required_signers,
     verify_signatures,
 )
-from cvms.errors import InvalidSignature, ProposalCancelled
+from cvms.errors import InvalidSignature, ProposalCancelled, ProposalCompleted
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.response import Reply
 from cvms.http.framework.schemas import Accepted
 from cvms.http.multisig.approval import (
+    StaleProposal,
     cancel,
     check_multisig,
     lock,
@@ -38,8 +39,10 @@ from cvms.http.multisig.approval import (
 )
 from cvms.http.multisig.chain_state import cosigners, next_transaction
 from cvms.http.multisig.proposal_view import missing, notify_signers, unsigned
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.submissions import multisig_proposals, submissions
 from cvms.store.submissions.multisig_proposals import LiveTransaction, Proposal
+from cvms.store.submissions.submissions import Submission
 
 KIND = "multisig_withdraw"
 EMPTY = Signature.default()
@@ -65,7 +68,14 @@ class CoSigningRun:
         Raises ProposalEnded, ProgramRefused, and TransactionExpired while an expired transaction
         may still land.
         """
-        return await retry_if_stale(self._run_once)
+        try:
+            return await retry_if_stale(self._run_once)
+        except ProposalCompleted:
+            # An equal request may have been faster, after this one has looked.
+            submitted = await self._submitted()
+            if submitted is None:
+                raise
+            return submitted
 
     async def _run_once(self) -> Reply:
         submitted = await self._submitted()
@@ -118,10 +128,13 @@ class CoSigningRun:
             message_of(assembled),
             last_valid_block_height=live.last_valid_block_height,
         )
+        if result.err == "AlreadyProcessed":
+            raise StaleProposal  # an equal request was faster, and its transaction has landed
         if result.err is not None:
             raise to_program_error(result.err, result.logs, self.deps.programs)
         signed = self.deps.operator.sign(assembled, acts=False)
-        async with self.deps.database.transaction() as conn:
+
+        async def store(conn: Connection) -> Submission:
             await lock(conn, seen)
             await multisig_proposals.sign(conn, live.message_hash, self.signatures)
             stored = await submissions.record_signed(
@@ -142,6 +155,9 @@ class CoSigningRun:
             await notify_signers(conn, "proposal.submitted", now)
             details = {"kind": KIND, "tx": signed.signature, "signers": sorted(signatures)}
             await record_audit(conn, self.actor, "submit", now, "accepted", **details)
+            return stored
+
+        stored = await self.deps.database.transact(store)
         self.deps.submit_wake.wake()
         return Reply(Accepted(stored.signature, stored.state), 202)
 

@@ -31,7 +31,14 @@ from cvms.http.auth.wallet_signature import signed_text
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.operation_metrics import counted
 from cvms.http.framework.problems import unknown_vault
-from cvms.http.framework.request import Body, Nonce, SignInMessage, TokenAmount, WalletSignature
+from cvms.http.framework.request import (
+    Body,
+    Nonce,
+    SignInMessage,
+    TokenAmount,
+    Uuid,
+    WalletSignature,
+)
 from cvms.http.framework.response import Reply, response_of
 from cvms.http.framework.routing import Auth, RouteGroup
 from cvms.http.multisig.approval import ApprovalRun, record_audit, reload, unknown_proposal
@@ -45,9 +52,6 @@ MAX_SIGNERS = 10
 MAX_UNFINISHED = 64
 """Unfinished proposals of one vault: each sends messages to signers, who did not ask for them."""
 
-UUID_PATTERN = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-
-ProposalId = Annotated[str, msgspec.Meta(pattern=rf"^{UUID_PATTERN}\Z")]
 Threshold = Annotated[int, msgspec.Meta(ge=1, le=MAX_SIGNERS)]
 Signers = Annotated[tuple[Pubkey, ...], msgspec.Meta(min_length=1, max_length=MAX_SIGNERS)]
 
@@ -61,7 +65,7 @@ class Propose(Signed, frozen=True, kw_only=True):
 
 
 class Approve(Body, frozen=True):
-    proposal_id: ProposalId
+    proposal_id: Uuid
     signer: Pubkey
     nonce: Nonce
     signature: WalletSignature
@@ -149,7 +153,7 @@ async def get_proposal(deps: Dependencies, proposal_id: str) -> Reply:
     Returns its approvals, and its transaction with the status of that, if there is one.
     """
     try:
-        decoded = msgspec.convert(proposal_id, ProposalId)
+        decoded = msgspec.convert(proposal_id, Uuid)
     except msgspec.ValidationError:
         problem = FieldProblem("proposal_id", "Expected a UUID in lower case")
         raise InvalidRequest("`proposal_id` must be a UUID in lower case.", [problem]) from None

@@ -31,7 +31,7 @@ from cvms.errors import (
     SponsorshipExhausted,
     SponsorshipPaused,
 )
-from cvms.http.auth.credential import Anonymous, Credential
+from cvms.http.auth.credential import AdministratorRequest, Anonymous, Credential
 from cvms.http.framework import schemas
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.operation_metrics import counted
@@ -103,7 +103,8 @@ async def execute_operation(
         # Record, all or nothing: the reply, the credential's use, the transaction, its cost, the
         # audit entry.
         reply = _cosign_reply(built) if signed is None else _submitted_reply(signed.signature)
-        async with deps.database.transaction() as conn:
+
+        async def record(conn: Connection) -> Reply:
             if planned.joins_pending:
                 pending = await submissions.find_pending(conn, this.action, this.owner)
                 if pending is not None:
@@ -114,14 +115,17 @@ async def execute_operation(
                 await this.audit(conn, planned, "accepted", mode="cosign")
             else:
                 await this.audit(conn, planned, "accepted", mode="submitted", tx=signed.signature)
+            return reply
+
+        answer = await deps.database.transact(record)
 
         # Answer.
         if signed is not None:
             deps.submit_wake.wake()
-        return reply
+        return answer
 
     with counted(deps, action):
-        return await replay_or_run(deps, str(owner), run)
+        return await replay_or_run(deps, _key_holder(credential, str(owner)), run)
 
 
 async def execute_by_owner(
@@ -173,6 +177,17 @@ class _Request:
             outcome=outcome,
             details={"amount": planned.amount, **planned.details, **details},
         )
+
+
+def _key_holder(credential: Credential | None, owner: str) -> str | None:
+    """Return whose Idempotency-Key comes with the credential, None if it proves nobody."""
+    match credential:
+        case None | Anonymous():
+            return None
+        case AdministratorRequest():
+            return f"admin:{owner}"
+        case _:
+            return owner
 
 
 async def _record_transaction(

@@ -1,7 +1,8 @@
 """`Idempotency-Key`: a repeated request gets the reply of the first one and has no further effect.
 
-A key belongs to the owner that the request is about. It is stored in the database transaction that
-writes the request's effect, after the credential has been checked: a stranger cannot claim it.
+A key belongs to whoever proves to make the request: the owner, or the administrators. Where nobody
+has to, it belongs to that exact request. It is stored in the database transaction that writes the
+request's effect, after the credential has been checked. So nobody can claim a key of another.
 """
 
 from __future__ import annotations
@@ -36,9 +37,9 @@ class KeyRaceLost(Exception):
 
 @dataclass(frozen=True, slots=True)
 class IdempotencyKey:
-    """An owner's key, with the SHA-256 of the request that it came with."""
+    """A holder's key, with the SHA-256 of the request that it came with."""
 
-    owner: str
+    holder: str
     text: str
     fingerprint: bytes
 
@@ -48,7 +49,7 @@ class IdempotencyKey:
         Raises IdempotencyKeyReused if the key came with another request.
         """
         async with deps.database.connection() as conn:
-            kept = await idempotency_keys.get(conn, self.owner, self.text)
+            kept = await idempotency_keys.get(conn, self.holder, self.text)
         if kept is None:
             return None
         if kept.fingerprint != self.fingerprint:
@@ -61,7 +62,7 @@ class IdempotencyKey:
     async def store(self, conn: Connection, response: Response) -> None:
         """Store the reply in the transaction of its effect. Raises KeyRaceLost."""
         kept = idempotency_keys.StoredReply(
-            owner=self.owner,
+            owner=self.holder,
             key=self.text,
             fingerprint=self.fingerprint,
             status=response.status_code,
@@ -74,15 +75,16 @@ class IdempotencyKey:
 
 async def replay_or_run(
     deps: Dependencies,
-    owner: str,
+    holder: str | None,
     operation: Callable[[IdempotencyKey | None], Awaitable[Reply]],
 ) -> Reply | Response:
-    """Return the stored reply of an earlier request with the owner's key, else run the operation.
+    """Return the stored reply of an earlier request with the holder's key, else run the operation.
 
-    The operation gets the key of the present request, None without one, and stores its reply under
-    the key in the transaction of its effect. Raises InvalidRequest for a malformed key.
+    `holder` is whoever proves to make the request, None if nobody has to. The operation gets the
+    key of the present request, None without one, and stores its reply under the key in the
+    transaction of its effect. Raises InvalidRequest for a malformed key.
     """
-    key = await _key_of_request(owner)
+    key = await _key_of_request(holder)
     if key is None:
         return await operation(None)
     if (kept := await key.replay(deps)) is not None:
@@ -98,7 +100,7 @@ async def replay_or_run(
         raise
 
 
-async def _key_of_request(owner: str) -> IdempotencyKey | None:
+async def _key_of_request(holder: str | None) -> IdempotencyKey | None:
     text = request.headers.get(HEADER)
     if text is None:
         return None
@@ -107,4 +109,7 @@ async def _key_of_request(owner: str) -> IdempotencyKey | None:
         raise InvalidRequest(f"The header {HEADER} is malformed.", [problem])
     body = msgspec.json.decode(await request.get_data(as_text=False))
     canonical = msgspec.json.encode([request.method, request.path, body], order="deterministic")
-    return IdempotencyKey(owner, text, hashlib.sha256(canonical).digest())
+    fingerprint = hashlib.sha256(canonical)
+    return IdempotencyKey(
+        holder or f"request:{fingerprint.hexdigest()}", text, fingerprint.digest()
+    )

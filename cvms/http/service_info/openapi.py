@@ -165,8 +165,8 @@ class _Provider(OpenAPIProvider):
         if route.body is not None:
             content = _json(self._schemas[route.body])
             operation["requestBody"] = {"required": True, "content": content}
-        if route.auth in {Auth.ADMIN, Auth.WALLET_OR_ADMIN}:
-            optional: list[dict[str, Any]] = [{}] if route.auth is Auth.WALLET_OR_ADMIN else []
+        if route.auth not in {Auth.NONE, Auth.WALLET}:
+            optional: list[dict[str, Any]] = [] if route.auth is Auth.ADMIN else [{}]
             operation["security"] = [{"admin": []}, *optional]
         return operation
 
@@ -205,6 +205,9 @@ class _Provider(OpenAPIProvider):
 # What a request must carry, for each way to authenticate.
 CREDENTIALS = {
     Auth.NONE: "Requires neither a signed request nor a token.",
+    Auth.OPTIONAL_ADMIN: (
+        "Requires neither a signed request nor a token; says more to administrators."
+    ),
     Auth.WALLET: (
         "Requires the wallet's signature of the text above, or of a Sign-In-With-Solana `message` "
         "that states it. The nonce is consumed together with the effect; a request with a used "
@@ -244,7 +247,7 @@ def _notes(route: Route) -> Iterator[str]:
 
 
 IDEMPOTENCY_KEY = {"type": "string", "pattern": "^[\\x21-\\x7e]{1,128}$"}
-SECOND_FACTOR = {"type": "string", "pattern": "^([0-9]{6}|[A-Za-z0-9-]{8,24})$"}
+SECOND_FACTOR = {"type": "string", "pattern": "^([0-9 -]{6,12}|[A-Za-z0-9 -]{8,24})$"}
 PROBLEM = {
     "title": "Problem (RFC 9457)",
     "type": "object",

@@ -16,10 +16,11 @@ from psycopg import IsolationLevel
 from quart import Response
 
 from cvms.errors import DatabaseUnavailable
+from cvms.http.framework.admin_tokens import Administrator
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.problems import not_ready, problem_response
 from cvms.http.framework.response import Reply
-from cvms.http.framework.routing import RouteGroup
+from cvms.http.framework.routing import Auth, RouteGroup
 from cvms.nursery.channels.check_progress import CheckProgress, CheckStatus
 from cvms.nursery.channels.status_board import ComponentStatus, StatusBoard
 from cvms.store.analytics import event_counters
@@ -38,10 +39,16 @@ class Alive(msgspec.Struct, frozen=True):
 
 
 class Ready(msgspec.Struct, frozen=True):
-    """The state of every component, and of every kind of check if the reconciler runs here."""
+    """The state of every component, and of every kind of check if the reconciler runs here.
+
+    `kind` is `ok` or a kind of trouble, such as `refused`. `detail` is the same in words; for
+    administrators it also names hosts and numbers.
+    `warnings` names what needs a person, and no other replica.
+    """
 
     parts: Mapping[str, ComponentStatus]
     checks: Mapping[str, CheckStatus]
+    warnings: Mapping[str, str]
     status: str = "ready"
 
 
@@ -51,17 +58,24 @@ async def get_health(deps: Dependencies) -> Reply:
     return Reply(Alive())
 
 
-@ROUTES.get("/ready", replies={200: Ready})
-async def get_readiness(deps: Dependencies) -> Reply | Response:
+@ROUTES.get("/ready", replies={200: Ready}, auth=Auth.OPTIONAL_ADMIN)
+async def get_readiness(
+    deps: Dependencies, administrator: Administrator | None
+) -> Reply | Response:
     """Check that the service is ready.
 
-    200 if every component is ok, else 503 with the code `not_ready`; both list every component.
+    200 if every component is ok, else 503 with the code `not_ready`; both list every component
+    with its kind of trouble. Administrators also see hosts and reasons.
     A check of the database against the chain that is not ok needs a person, but no other replica.
     """
     components, checks = deps.board.components, deps.board.checks.statuses()
+    if administrator is None:
+        components = {name: each.without_detail() for name, each in components.items()}
+        checks = {name: each.without_detail() for name, each in checks.items()}
     if deps.board.ready:
-        return Reply(Ready(components, checks))
-    return problem_response(not_ready(_plain(components), _plain(checks)))
+        return Reply(Ready(components, checks, deps.board.warnings))
+    problem = not_ready(_plain(components), _plain(checks), deps.board.warnings)
+    return problem_response(problem)
 
 
 def _plain(statuses: Mapping[str, ComponentStatus] | Mapping[str, CheckStatus]) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from cvms.nursery.alerts.service_conditions import (
     component_observations,
     fee_payer_observation,
     task_observations,
+    warning_observations,
 )
 from cvms.nursery.channels.hub import Hub, OutboxFrame
 from cvms.nursery.channels.indexer_progress import IndexerProgress
@@ -38,6 +39,7 @@ from cvms.store.alerts import alerts, lifecycle, queries
 from cvms.store.alerts.alerts import Observation
 from cvms.store.alerts.lifecycle import AlertWebhook
 from cvms.store.analytics import aggregates
+from cvms.store.messaging import webhook_deliveries
 from cvms.store.messaging.topics import Topic
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import Connection
@@ -51,6 +53,7 @@ WARM_UP_SECONDS = 60.0
 """After a start, until every replica has reported what it observes. No alert ends before."""
 ALERTED_ONCE = ("large_withdrawal", "emergency_withdrawal")
 """Kinds with one alert for each withdrawal."""
+WEBHOOK_WARNING = "alert_webhook"
 TOPICS = (Topic.WITHDRAW, Topic.BALANCE)
 
 
@@ -164,8 +167,23 @@ class AlertMonitor:
         last_errors = {name: task.last_error for name, task in self.board.tasks.items()}
         seen += task_observations(self.board.liveness_faults(), last_errors)
         seen += check_observations(self.board.checks.overdue())
+        await self._check_webhook(conn)
+        seen += warning_observations(self.board.warnings)
         seen += await self._fee_payer(conn)
         return await self._observe(conn, seen)
+
+    async def _check_webhook(self, conn: Connection) -> None:
+        """Say elsewhere that the operators' webhook fails, since it cannot say so itself."""
+        if self.hook is None:
+            return
+        failures = await webhook_deliveries.alert_failures(conn)
+        self.metrics.alert_webhook_failing.set(failures.count)
+        if failures.count == 0:
+            self.board.warnings.pop(WEBHOOK_WARNING, None)
+        else:
+            self.board.warnings[WEBHOOK_WARNING] = (
+                f"{failures.count} messages are not delivered: {failures.error}"
+            )
 
     async def _fee_payer(self, conn: Connection) -> list[Observation]:
         lamports, minimum = self.funds.lamports, self.fee_payer_minimum

@@ -66,6 +66,21 @@ def check_observations(overdue: Mapping[str, str]) -> list[Observation]:
     ]
 
 
+def warning_observations(warnings: Mapping[str, str]) -> list[Observation]:
+    """Return an observation for each warning of the board, whose name is the kind."""
+    return [
+        Observation(
+            kind=name,
+            subject=name,
+            severity=Severity.CRITICAL,
+            summary=f"{name}: {detail}"[:MAX_ERROR_LENGTH],
+            details={"detail": detail[:MAX_ERROR_LENGTH]},
+            away=REOPEN_AFTER,
+        )
+        for name, detail in warnings.items()
+    ]
+
+
 def fee_payer_observation(address: str, lamports: int, minimum: int) -> Observation:
     """Return the observation that the account that pays fees is running out of lamports."""
     return Observation(

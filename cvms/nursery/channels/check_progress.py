@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Literal
 
 import trio
 
@@ -20,11 +21,19 @@ MIN_INTERVAL_SECONDS = 15.0
 
 @dataclass(frozen=True, slots=True)
 class CheckStatus:
-    """Status of one kind of check, as shown by /ready; `detail` is why it does not complete."""
+    """Status of one kind of check, as shown by /ready; `detail` is why it does not complete.
+
+    Only administrators see the detail, which may name hosts.
+    """
 
     ok: bool
     detail: str
     completed_at: datetime | None
+    kind: Literal["ok", "failed", "overdue"]
+
+    def without_detail(self) -> CheckStatus:
+        """Return the status with its kind as the detail."""
+        return replace(self, detail="" if self.ok else self.kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +111,7 @@ class CheckProgress:
                 ok=name not in overdue and check.problem is None,
                 detail=overdue.get(name) or check.problem or "",
                 completed_at=check.completed_at,
+                kind="overdue" if name in overdue else "failed" if check.problem else "ok",
             )
             for name, check in self._checks.items()
         }

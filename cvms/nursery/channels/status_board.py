@@ -20,11 +20,20 @@ from cvms.nursery.channels.task_liveness import (
 
 @dataclass(frozen=True, slots=True)
 class ComponentStatus:
-    """Status of one thing that readiness depends on. `since` is when `ok` last changed."""
+    """Status of one thing that readiness depends on. `since` is when `ok` last changed.
+
+    `kind` is `ok` or the kind of trouble, in a word. Only administrators see the detail, which may
+    name hosts.
+    """
 
     ok: bool
     detail: str
     since: datetime
+    kind: str
+
+    def without_detail(self) -> ComponentStatus:
+        """Return the status with its kind as the detail."""
+        return replace(self, detail=self.kind.replace("_", " "))
 
 
 TaskCondition = Literal["starting", "running", "waiting", "backoff", "finished", "standby"]
@@ -66,11 +75,14 @@ class StatusBoard:
     def __init__(self, components: Iterable[str] = ("database", "rpc", "indexer")) -> None:
         now = datetime.now(UTC)
         self._components = {
-            name: ComponentStatus(False, "not checked yet", now) for name in components
+            name: ComponentStatus(False, "not checked yet", now, "not_checked")
+            for name in components
         }
         self._tasks: dict[str, TaskState] = {}
         self._faulty_since: dict[str, datetime] = {}
         self.checks = CheckProgress()
+        self.warnings: dict[str, str] = {}
+        """What needs a person, but no other replica, by name. Shown by /ready to everybody."""
         self.was_ready = trio.Event()
         """Set once all components have been ok at the same time."""
 
@@ -86,7 +98,7 @@ class StatusBoard:
         now = datetime.now(UTC)
         self._faulty_since = {name: self._faulty_since.get(name, now) for name in faults}
         return self._components | {
-            f"task {name}": ComponentStatus(False, faults[name].detail, since)
+            f"task {name}": ComponentStatus(False, faults[name].detail, since, faults[name].kind)
             for name, since in self._faulty_since.items()
         }
 
@@ -109,12 +121,17 @@ class StatusBoard:
         """The supervised tasks by name."""
         return self._tasks
 
-    def set_component(self, name: str, *, ok: bool, detail: str) -> None:
-        """Record a component's status. Its `since` changes only when `ok` does."""
+    def set_component(
+        self, name: str, *, ok: bool, detail: str, trouble: str = "unavailable"
+    ) -> None:
+        """Record a component's status. Its `since` changes only when `ok` does.
+
+        `trouble` is the kind of trouble unless it is ok.
+        """
         before = self._components.get(name)
         unchanged = before is not None and before.ok == ok
         since = before.since if before is not None and unchanged else datetime.now(UTC)
-        self._components[name] = ComponentStatus(ok, detail, since)
+        self._components[name] = ComponentStatus(ok, detail, since, "ok" if ok else trouble)
         if self.ready:
             self.was_ready.set()
 

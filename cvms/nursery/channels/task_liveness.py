@@ -22,6 +22,7 @@ EXPECTED_SECONDS = {
     "broadcaster": 60.0,
     "submitter": 120.0,
     "settler": 120.0,
+    "audit_heads": 120.0,
     "webhooks": 120.0,
     "alert_webhooks": 120.0,
     "monitor": 120.0,

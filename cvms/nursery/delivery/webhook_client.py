@@ -15,14 +15,15 @@ from ipaddress import ip_address
 import h11
 import trio
 
-from cvms.config.webhook_url import WebhookTarget, is_public, target_of
+from cvms.config.public_address import is_public
+from cvms.config.webhook_url import WebhookTarget, target_of
 
 MAX_HEAD_BYTES = 16 * 1024
 _CHUNK = 4096
 
 
 class NotDelivered(Exception):
-    """The message was not accepted. The text says why, and contains no secret."""
+    """The message was not accepted. The text says why, and quotes nothing of the URL."""
 
 
 async def deliver(
@@ -51,7 +52,7 @@ async def deliver(
     except trio.TooSlowError:
         raise NotDelivered(f"no reply within {timeout:g} s") from None
     except (OSError, trio.BrokenResourceError, ssl.SSLError, h11.RemoteProtocolError) as error:
-        raise NotDelivered(f"{type(error).__name__} at {target.host}") from None
+        raise NotDelivered(type(error).__name__) from None
     if not 200 <= status < 300:
         raise NotDelivered(f"replied with status {status}")
 
@@ -63,7 +64,7 @@ async def _connect(
     entries = await trio.socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
     addresses = [str(entry[4][0]) for entry in entries]
     if not private and not all(is_public(ip_address(address)) for address in addresses):
-        raise NotDelivered(f"{target.host} resolves to an address that is not public")
+        raise NotDelivered("the host resolves to an address that is not public")
     stream = await trio.open_tcp_stream(addresses[0], target.port)
     if not target.tls:
         return stream

@@ -293,7 +293,7 @@ async def open_rebuild(
     """
     async with (
         open_database(database_url) as live,
-        open_database(rebuild_schema.scratch_conninfo(database_url)) as scratch,
+        open_database(database_url, schema=rebuild_schema.SCHEMA) as scratch,
         live.dedicated(query_timeout=COMPARE_SECONDS) as holder,
     ):
         if not await rebuild_schema.try_lock(holder):

@@ -14,6 +14,7 @@ from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Commitment, Programs
 from cvms.errors import ChainUnavailable, ProgramRefused, RpcError
 from cvms.nursery.submission.outcome import Transition, next_transition
+from cvms.store.postgres.text import storable_json
 from cvms.store.submissions.in_flight import InFlight
 
 log = structlog.get_logger(__name__)
@@ -62,14 +63,6 @@ def _as_json(error: Exception) -> dict[str, Any]:
     name, msg, logs = type(error).__name__, str(error), tuple[str, ...]()
     if isinstance(error, ProgramRefused):
         code, name, msg, logs = error.code, error.name, error.msg, error.logs
-    return {
-        "code": code,
-        "name": _storable(name),
-        "msg": _storable(msg),
-        "logs": [_storable(line) for line in logs],
-    }
-
-
-def _storable(text: str) -> str:
-    """Replace NUL characters, which a program may log and PostgreSQL's JSON cannot hold."""
-    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
+    # A program may log NUL.
+    told: dict[str, Any] = storable_json({"code": code, "name": name, "msg": msg, "logs": logs})
+    return told

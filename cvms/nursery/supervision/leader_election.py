@@ -31,6 +31,8 @@ RENEWALS = 4
 ACQUIRE_SECONDS = 0.25
 """Between attempts of a standby to get the lock."""
 RELEASE_SECONDS = 0.5
+LEASES_BELIEVED = 5
+"""Longest wait for the lease of another, which may be of a release with longer ones, in leases."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -56,13 +58,17 @@ class LeaderElection:
                 await self._hold(session)
 
     async def _acquire(self, session: Connection) -> None:
-        """Wait for the lock, and then until the lease of its last holder has run out."""
+        """Wait for the lock, and then until the lease of its last holder has run out.
+
+        That ends within a few leases, even if the database's clock has been set back.
+        """
         while not await leader_lease.try_lock(session):
             await leader_lease.end_stale_session(session)
             self.board.task_succeeded("leader")
             await trio.sleep(ACQUIRE_SECONDS)
-        while (seconds := await leader_lease.remaining(session)) > 0:  # noqa: ASYNC110 - no event
-            await trio.sleep(seconds)
+        with trio.move_on_after(self.lease_seconds * LEASES_BELIEVED):
+            while (seconds := await leader_lease.remaining(session)) > 0:  # noqa: ASYNC110 - no event
+                await trio.sleep(seconds)
 
     async def _hold(self, session: Connection) -> None:
         began = trio.current_time()

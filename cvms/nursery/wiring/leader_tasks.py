@@ -21,6 +21,7 @@ from cvms.nursery.indexing.finalized_recheck import FinalizedRecheck
 from cvms.nursery.indexing.finalizer import FINALIZE_SECONDS, Finalizer
 from cvms.nursery.indexing.indexer import Indexer
 from cvms.nursery.reconciliation.reconciler import Reconciler
+from cvms.nursery.scheduled.audit_head_signer import AuditHeadSigner
 from cvms.nursery.scheduled.auto_compound import AutoCompounder
 from cvms.nursery.scheduled.balance_snapshots import SNAPSHOT_SECONDS, SnapshotWriter
 from cvms.nursery.scheduled.retention import RETENTION_SECONDS, Retention
@@ -32,7 +33,7 @@ from cvms.nursery.submission.operator_submissions import OperatorSubmitter
 from cvms.nursery.submission.submitter import Submitter
 from cvms.nursery.supervision.supervisor import periodic_task
 from cvms.nursery.wiring.resources import Resources, TaskFunction
-from cvms.operator_key import OperatorKey
+from cvms.operator_key import OperatorKey, audit_key
 from cvms.store.security.encryption import SecretBox
 from cvms.store.submissions.fee_budget import FeeBudget
 
@@ -54,6 +55,7 @@ def leader_tasks(resources: Resources) -> list[tuple[str, TaskFunction]]:
         ("balances", build_totals_publisher(resources).run),
         periodic("snapshots", SNAPSHOT_SECONDS, _snapshot_writer(resources).run_once),
         periodic("settler", FINALIZE_SECONDS, build_finalizer(resources, indexer).run_once),
+        ("audit_heads", build_audit_head_signer(resources).run),
         periodic("retention", RETENTION_SECONDS, Retention(database=resources.database).run_once),
         ("webhooks", _webhook_dispatcher(resources, signers, tls).run),
         *[("alert_webhooks", _webhook_dispatcher(resources, queue, tls).run) for queue in alerts],
@@ -62,6 +64,15 @@ def leader_tasks(resources: Resources) -> list[tuple[str, TaskFunction]]:
         ("compounding", build_auto_compounder(resources, operator).run),
         ("calls", _leader_notifications(resources).run),
     ]
+
+
+def build_audit_head_signer(resources: Resources) -> AuditHeadSigner:
+    return AuditHeadSigner(
+        database=resources.database,
+        key=audit_key(resources.config.operator),
+        board=resources.board,
+        metrics=resources.metrics,
+    )
 
 
 def build_indexer(resources: Resources) -> Indexer:

@@ -21,6 +21,7 @@ from cvms.store.postgres.row_mapping import (
     fetch_one,
     query_for,
 )
+from cvms.store.postgres.text import storable, storable_json
 
 State = Literal["open", "acknowledged", "resolved"]
 
@@ -228,7 +229,8 @@ async def lock(conn: Connection) -> None:
 
 async def observe(conn: Connection, seen: Observation) -> Raised:
     """Raise an alert, or refresh the unresolved one. Call `lock` before."""
-    params = {**asdict(seen), "details": Jsonb(dict(seen.details))}
+    texts = {"summary": storable(seen.summary), "details": Jsonb(storable_json(seen.details))}
+    params = {**asdict(seen), **texts}
     return await fetch_exactly_one(conn, Raised, RAISE, params)
 
 

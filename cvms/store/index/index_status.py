@@ -8,6 +8,7 @@ from typing import Any
 
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import fetch_exactly_one
+from cvms.store.postgres.text import storable
 
 READ = """
 SELECT cursor.slot, cursor.signature, cursor.through, cursor.block_time, cursor.updated_at,
@@ -80,7 +81,7 @@ async def read(conn: Connection, program: str) -> IndexState:
 
 async def note_problem(conn: Connection, program: str, problem: str) -> None:
     """Record what has just ended a run of the indexer."""
-    await conn.execute(NOTE, {"program": program, "problem": problem})
+    await conn.execute(NOTE, {"program": program, "problem": storable(problem)})
 
 
 def _state(

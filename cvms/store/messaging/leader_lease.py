@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import fetch_one, fetch_value
+from cvms.store.postgres.text import storable
 
 # "lead" in ASCII, beside the key of store/postgres/migrate.py.
 KEY = 0x6C656164
@@ -105,7 +106,8 @@ async def renew(
     conn: Connection, term: int, *, lease: float, slot: int | None, problem: str | None
 ) -> bool:
     """Extend the term to `lease` seconds from now and report; return False if it has ended."""
-    params = {"term": term, "lease": lease, "slot": slot, "problem": problem}
+    told = None if problem is None else storable(problem)
+    params = {"term": term, "lease": lease, "slot": slot, "problem": told}
     return (await conn.execute(RENEW, params)).rowcount == 1
 
 

@@ -8,11 +8,35 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.postgres.row_mapping import fetch_all
+from cvms.store.postgres.row_mapping import fetch_all, fetch_exactly_one, fetch_one, query_for
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryRow:
+    """A delivery as stored, without its body. Without a signer, it is to the operators."""
+
+    id: UUID
+    signer: str | None
+    event: str
+    state: str
+    tries: int
+    last_error: str | None
+    due_at: datetime
+    created_at: datetime
+    resent_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertFailures:
+    """Number of the messages to operators that fail, and why the newest of them does."""
+
+    count: int
+    error: str | None
+
 
 ADD = """
 INSERT INTO webhook_deliveries (signer, event, body)
@@ -44,7 +68,7 @@ WHERE c.signer = d.signer
       FOR UPDATE SKIP LOCKED
   )
 RETURNING d.id, d.signer, d.event, d.body, d.tries, c.url, c.secret,
-          clock_timestamp() - d.created_at AS age
+          clock_timestamp() - coalesce(d.resent_at, d.created_at) AS age
 """
 
 TAKE_ALERTS = """
@@ -61,7 +85,7 @@ WHERE id IN (
     LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED
 )
-RETURNING id, event, body, tries, clock_timestamp() - created_at AS age
+RETURNING id, event, body, tries, clock_timestamp() - coalesce(resent_at, created_at) AS age
 """
 
 DELIVERED = """
@@ -85,6 +109,66 @@ SET state = 'given_up',
     last_error = %(error)s
 WHERE id = %(id)s
   AND state = 'pending'
+"""
+
+# Messages of the same transaction have the same time.
+PAGE = query_for(
+    DeliveryRow,
+    """
+    SELECT {columns}
+    FROM webhook_deliveries
+    WHERE (%(state)s::TEXT IS NULL OR state = %(state)s)
+      AND (NOT %(operators)s OR signer IS NULL)
+      AND (%(signer)s::TEXT IS NULL OR signer = %(signer)s)
+      AND (%(before)s::UUID IS NULL OR (created_at, id) < (
+          SELECT created_at, id
+          FROM webhook_deliveries
+          WHERE id = %(before)s
+      ))
+    ORDER BY created_at DESC, id DESC
+    LIMIT %(limit)s
+    """,
+)
+
+# Due now. If an attempt is under way, the message may be sent twice.
+RESEND = query_for(
+    DeliveryRow,
+    """
+    UPDATE webhook_deliveries
+    SET state = 'pending',
+        tries = 0,
+        last_error = NULL,
+        due_at = clock_timestamp(),
+        resent_at = clock_timestamp()
+    WHERE id = %(id)s
+    RETURNING {columns}
+    """,
+)
+
+ADD_ONE = query_for(
+    DeliveryRow,
+    """
+    INSERT INTO webhook_deliveries (signer, event, body)
+    SELECT signer, %(event)s, %(body)s
+    FROM (
+        SELECT signer
+        FROM signer_contacts
+        WHERE signer = %(signer)s
+        UNION ALL
+        SELECT NULL
+        WHERE %(signer)s::TEXT IS NULL
+    ) AS recipient
+    RETURNING {columns}
+    """,
+)
+
+# A receiver may fail for moments, which deserves no alert. After a day they are old news.
+ALERT_FAILURES = """
+SELECT count(*) AS count, (array_agg(last_error ORDER BY created_at DESC))[1] AS error
+FROM webhook_deliveries
+WHERE signer IS NULL
+  AND (state = 'given_up' OR (state = 'pending' AND last_error IS NOT NULL AND tries >= 3))
+  AND coalesce(resent_at, created_at) > now() - INTERVAL '1 day'
 """
 
 PRUNE = """
@@ -146,6 +230,45 @@ async def try_again(conn: Connection, delivery: UUID, *, delay: timedelta, error
 async def give_up(conn: Connection, delivery: UUID, *, error: str) -> None:
     """Record a failure and give the delivery up."""
     await conn.execute(GIVE_UP, {"id": delivery, "error": error})
+
+
+async def page(
+    conn: Connection,
+    *,
+    limit: int,
+    state: str | None = None,
+    operators: bool = False,
+    signer: str | None = None,
+    before: UUID | None = None,
+) -> list[DeliveryRow]:
+    """Return up to `limit` deliveries, newest first, older than `before`."""
+    params = {
+        "limit": limit,
+        "state": state,
+        "operators": operators,
+        "signer": signer,
+        "before": before,
+    }
+    return await fetch_all(conn, DeliveryRow, PAGE, params)
+
+
+async def resend(conn: Connection, delivery: UUID) -> DeliveryRow | None:
+    """Make a delivery pending again, as if it was new; None if there is no such delivery."""
+    return await fetch_one(conn, DeliveryRow, RESEND, {"id": delivery})
+
+
+async def add_one(
+    conn: Connection, signer: str | None, *, event: str, body: str
+) -> DeliveryRow | None:
+    """Add a delivery to a signer, or to the operators; None if the signer has no webhook."""
+    return await fetch_one(
+        conn, DeliveryRow, ADD_ONE, {"signer": signer, "event": event, "body": body}
+    )
+
+
+async def alert_failures(conn: Connection) -> AlertFailures:
+    """Return how many messages to operators of today failed three times and are not delivered."""
+    return await fetch_exactly_one(conn, AlertFailures, ALERT_FAILURES, {})
 
 
 async def prune(conn: Connection, age: timedelta) -> int:

@@ -68,8 +68,9 @@ class CircuitBreaker:
         try:
             yield
         except (psycopg.OperationalError, trio.TooSlowError) as error:
-            self.trip(str(error).strip() or "no answer in time")
-            raise DatabaseUnavailable(self._reason) from error
+            reason = " ".join(str(error).split()) or "no answer in time"
+            self.trip(reason)
+            raise DatabaseUnavailable(reason) from error
         else:
             self.reset()
         finally:

@@ -2,37 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
+from random import SystemRandom
+from typing import TypeVar
 
 import psycopg
+import structlog
+import trio
+from prometheus_client import Counter
 
-from cvms.errors import DatabaseUnavailable
+from cvms.errors import ConfigurationError, DatabaseUnavailable
 from cvms.store.postgres.circuit_breaker import CircuitBreaker
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.migrate import apply_schema
 from cvms.store.postgres.pool import Pool, PoolLimits
+from cvms.store.postgres.pooler import backends_are_shared, is_behind_pooler
 from cvms.store.postgres.session import open_session
 
 # A migration may take longer than any query, and waits for other processes that migrate.
 MIGRATION_SECONDS = 120.0
 
+T = TypeVar("T")
+
+ATTEMPTS = 5
+FIRST_PAUSE_SECONDS = 0.005
+
+REPEATABLE = (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected)
+
+log = structlog.get_logger(__name__)
+
 
 class Database:
     """A PostgreSQL server, or a set of them behind one connection string.
 
-    OperationalError of psycopg, lost connections and timeouts are raised as DatabaseUnavailable.
-    Other psycopg errors (IntegrityError, ProgrammingError, DataError) are mistakes of the caller
-    and pass through. While the server is known to be down, callers fail at once, except for one
-    attempt a second. Until `prepare` has applied the schema, `connection` and `transaction` raise
-    DatabaseUnavailable too.
+    OperationalError of psycopg, lost connections, timeouts and faults of the server are raised as
+    DatabaseUnavailable. Other psycopg errors (IntegrityError, ProgrammingError, DataError) are
+    mistakes of the caller and pass through. While the server is known to be down, callers fail at
+    once, except for one attempt a second. Until `prepare` has applied the schema, `connection` and
+    `transaction` raise DatabaseUnavailable too.
     """
 
     def __init__(
-        self, conninfo: str, *, limits: PoolLimits, connect_timeout: float, query_timeout: float
+        self,
+        conninfo: str,
+        *,
+        limits: PoolLimits,
+        connect_timeout: float,
+        query_timeout: float,
+        schema: str | None = None,
+        repeats: Counter | None = None,
     ) -> None:
-        self._open = partial(open_session, conninfo, connect_timeout=connect_timeout)
+        self._open = partial(open_session, conninfo, connect_timeout=connect_timeout, schema=schema)
         self._query_timeout = query_timeout
         self._circuit_breaker = CircuitBreaker()
         self._pool = Pool(
@@ -40,6 +62,9 @@ class Database:
             limits=limits,
             circuit_breaker=self._circuit_breaker,
         )
+        self._dedicated: set[Connection] = set()
+        self._disk_full = False
+        self._repeats = repeats
         self.schema_ready = False
 
     @property
@@ -68,20 +93,50 @@ class Database:
                 await connection.execute(SET_ISOLATION[isolation])
             yield connection
 
+    async def transact(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """Return the result of `work` in a transaction, and repeat it if PostgreSQL asks for that.
+
+        It does after a deadlock or a serialization failure, of which nothing is left. `work` may
+        have effects on the connection only. Raises DatabaseUnavailable after too many attempts.
+        """
+        for attempt in range(1, ATTEMPTS):
+            try:
+                async with self.transaction() as connection:
+                    return await work(connection)
+            except DatabaseUnavailable as error:
+                if not isinstance(error.__cause__, REPEATABLE):
+                    raise
+                log.info("transaction_repeated", attempt=attempt, reason=str(error))
+            if self._repeats is not None:
+                self._repeats.inc()
+            # Whoever collided must not do so again.
+            await trio.sleep(SystemRandom().uniform(0, FIRST_PAUSE_SECONDS * 2**attempt))
+        async with self.transaction() as connection:
+            return await work(connection)
+
     @asynccontextmanager
     async def dedicated(self, *, query_timeout: float | None = None) -> AsyncIterator[Connection]:
         """Yield a connection outside the pool, for uses tied to a session: LISTEN, leases."""
         with self._circuit_breaker.attempt():
             connection = await self._open(query_timeout=query_timeout or self._query_timeout)
+        self._dedicated.add(connection)
         try:
             async with self._reporting(connection):
                 yield connection
         finally:
+            self._dedicated.remove(connection)
             connection.finish()
 
     async def prepare(self) -> None:
-        """Apply the migrations and admit callers. Safe to repeat, and in several processes."""
+        """Apply the migrations and admit callers. Safe to repeat, and in several processes.
+
+        Raises ConfigurationError if sessions do not keep their backends.
+        """
         async with self.dedicated(query_timeout=MIGRATION_SECONDS) as connection:
+            if await is_behind_pooler(connection):
+                async with self.dedicated() as other:
+                    if await backends_are_shared(connection, other):
+                        raise ConfigurationError(SHARED_BACKENDS)
             await apply_schema(connection)
         self.schema_ready = True
 
@@ -89,6 +144,18 @@ class Database:
         """Make one round trip to the server. Raises DatabaseUnavailable."""
         async with self._pooled() as connection:
             await connection.execute("SELECT 1")
+
+    async def probe_write(self) -> None:
+        """Commit a change of one row, which is always the same. Raises DatabaseUnavailable.
+
+        That needs no space. So once a statement has found the disk full, some is claimed first.
+        """
+        if self._disk_full:
+            async with self.transaction() as connection:
+                await connection.execute(CLAIM_SPACE)
+            self._disk_full = False
+        async with self.connection() as connection:
+            await connection.execute(PROBE_WRITE)
 
     def close(self) -> None:
         """Close all idle connections; the others are closed when they are released."""
@@ -105,14 +172,40 @@ class Database:
         try:
             yield
         except psycopg.Error as error:
+            if isinstance(error, psycopg.errors.DiskFull):
+                self._disk_full = True
             if connection.closed:
                 self._circuit_breaker.suspect()
                 if isinstance(error, psycopg.errors.QueryCanceled):
                     self._circuit_breaker.trip(str(error))
+            elif isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
+                self._leave_server(str(error).strip())
+            elif (error.sqlstate or "").startswith(SERVER_FAULTS):
+                connection.finish()
             elif not isinstance(error, psycopg.OperationalError):
                 raise
             raise DatabaseUnavailable(str(error).strip()) from error
 
+    def _leave_server(self, reason: str) -> None:
+        """Close every connection: another server may be the one to write to by now."""
+        log.warning("database_read_only", reason=reason)
+        self._pool.discard()
+        for connection in self._dedicated:
+            connection.finish()
+
+
+SHARED_BACKENDS = (
+    "DATABASE_URL leads to a pooler that gives a session's connection to others between "
+    "transactions, such as PgBouncer with pool_mode = transaction; expected pool_mode = session, "
+    "or PostgreSQL itself"
+)
+
+PROBE_WRITE = "UPDATE write_probe SET written_at = clock_timestamp()"
+
+CLAIM_SPACE = "CREATE TEMPORARY TABLE space ON COMMIT DROP AS SELECT repeat('x', 8000)"
+
+# Classes of SQLSTATE: failures of the operating system's files, of the data, of the server's code.
+SERVER_FAULTS = ("58", "XX")
 
 SET_ISOLATION = {
     psycopg.IsolationLevel.READ_UNCOMMITTED: "SET TRANSACTION ISOLATION LEVEL READ UNCOMMITTED",
@@ -132,8 +225,14 @@ async def open_database(
     query_timeout: float = 10.0,
     max_lifetime: float = 1800.0,
     max_idle: float = 300.0,
+    schema: str | None = None,
+    repeats: Counter | None = None,
 ) -> AsyncIterator[Database]:
-    """Yield the database; it connects on first use. All durations are in seconds."""
+    """Yield the database; it connects on first use. All durations are in seconds.
+
+    `schema` takes the place of the schema that the server chooses. `repeats` counts repeated
+    transactions.
+    """
     limits = PoolLimits(
         size=size,
         acquire_timeout=acquire_timeout,
@@ -142,7 +241,12 @@ async def open_database(
         max_idle=max_idle,
     )
     database = Database(
-        conninfo, limits=limits, connect_timeout=connect_timeout, query_timeout=query_timeout
+        conninfo,
+        limits=limits,
+        connect_timeout=connect_timeout,
+        query_timeout=query_timeout,
+        schema=schema,
+        repeats=repeats,
     )
     try:
         yield database

@@ -14,9 +14,13 @@ from psycopg import generators, sql
 from cvms.errors import DatabaseUnavailable
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import Connection
+from cvms.store.postgres.row_mapping import fetch_value
 
 # A connection dropped by a firewall looks like an idle one, so it is checked after this long.
 SILENCE_SECONDS = 15.0
+
+# Nothing is ever notified on a server that was demoted, or made read-only, and keeps its sessions.
+IS_READ_ONLY = "SELECT current_setting('transaction_read_only')::BOOLEAN"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +65,8 @@ class Listener(trio.abc.ReceiveChannel[Notification]):
                 generators.notifies(self._connection.pgconn), timeout=self._silence
             )
         except psycopg.errors._WaitTimeout:
-            await self._connection.execute("SELECT 1")
+            if await fetch_value(self._connection, IS_READ_ONLY):
+                raise psycopg.errors.ReadOnlySqlTransaction("the server is read-only") from None
 
 
 @asynccontextmanager

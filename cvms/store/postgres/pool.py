@@ -38,6 +38,7 @@ class _Member:
     connection: Connection
     expires_at: float
     heard_at: float  # when the server last answered on it
+    generation: int
 
 
 class Pool:
@@ -60,6 +61,7 @@ class Pool:
         self._slots = trio.Semaphore(limits.size, max_value=limits.size)
         self._idle: deque[_Member] = deque()  # longest idle first
         self._closed = False
+        self._generation = 0
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
@@ -77,6 +79,11 @@ class Pool:
     def close(self) -> None:
         """Close the idle connections; the others are closed when they are released."""
         self._closed = True
+        self.discard()
+
+    def discard(self) -> None:
+        """Close the idle connections, and those that are lent when they are released."""
+        self._generation += 1
         while self._idle:
             self._idle.pop().connection.finish()
 
@@ -95,11 +102,12 @@ class Pool:
         while (member := self._newest_idle()) is not None:
             if self._trusted(member) or await self._answers(member):
                 return member
+        generation = self._generation
         with self._circuit_breaker.attempt():
             connection = await self._connect()
         lifetime = self._limits.max_lifetime * SystemRandom().uniform(0.9, 1.0)
         now = trio.current_time()
-        return _Member(connection, expires_at=now + lifetime, heard_at=now)
+        return _Member(connection, now + lifetime, heard_at=now, generation=generation)
 
     def _newest_idle(self) -> _Member | None:
         self._drop_expired()
@@ -147,7 +155,8 @@ class Pool:
     def _release(self, member: _Member) -> None:
         connection = member.connection
         member.heard_at = trio.current_time()
-        if self._closed or not connection.reusable or member.expires_at <= member.heard_at:
+        outdated = member.generation != self._generation or member.expires_at <= member.heard_at
+        if self._closed or outdated or not connection.reusable:
             connection.finish()
         else:
             self._idle.append(member)

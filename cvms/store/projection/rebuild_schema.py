@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any, LiteralString
 
 from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import class_row
 
 from cvms.store.index.chain_events import EventRow
@@ -180,12 +179,6 @@ class RowDifference:
     key: str
     live: dict[str, Any] | None
     built: dict[str, Any] | None
-
-
-def scratch_conninfo(conninfo: str) -> str:
-    """Return a connection string whose sessions use the tables of the scratch schema."""
-    options = conninfo_to_dict(conninfo).get("options") or ""
-    return make_conninfo(conninfo, options=f"{options} -c search_path={SCHEMA}".strip())
 
 
 async def live_schema(conn: Connection) -> str:

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import fetch_all, query_for
+from cvms.store.postgres.text import storable
 
 MAX_BIGINT = 2**63 - 1
 
@@ -104,7 +105,7 @@ def entry(
         chain_slot=chain_slot,
         row_slot=row_slot,
         healed=healed,
-        cause=cause,
+        cause=storable(cause),
     )
 
 

@@ -4,7 +4,7 @@
 
 The canonical JSON has the keys action, actor, at, details, id, outcome, owner in this order. Keys
 are sorted at every depth; there are no spaces and no escapes. `at` is ISO 8601 in UTC. The hash
-before the first entry is 32 zero bytes.
+before the first entry is 32 zero bytes. `cvms.store.security.audit_verification` checks the chain.
 """
 
 from __future__ import annotations
@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
-
-from psycopg.rows import class_row
 
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import (
@@ -68,18 +66,6 @@ VALUES (
 )
 """
 
-# One snapshot of the trail and its head, whatever is appended meanwhile.
-ONE_SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
-
-TRAIL = query_for(
-    AuditRow,
-    """
-    SELECT {columns}
-    FROM audit_logs
-    ORDER BY id
-    """,
-)
-
 PAGE = query_for(
     AuditRow,
     """
@@ -94,7 +80,6 @@ PAGE = query_for(
 )
 
 MAX_ID = 2**63 - 1
-ROWS_AT_ONCE = 500
 
 
 async def record(
@@ -125,22 +110,6 @@ async def record(
         return head.id + 1
 
 
-async def verify(conn: Connection) -> int | None:
-    """Return the id of the first entry that was changed or is missing, None if there is none."""
-    async with conn.transaction():
-        await conn.execute(ONE_SNAPSHOT)
-        head = await fetch_exactly_one(conn, _Head, HEAD, {})
-        last_id, last_hash = 0, bytes(32)
-        async with conn.cursor("audit_trail", row_factory=class_row(AuditRow)) as trail:
-            trail.itersize = ROWS_AT_ONCE
-            await trail.execute(TRAIL)
-            async for row in trail:
-                if row.hash != _hash_of(row, last_hash):
-                    return last_id + 1
-                last_id, last_hash = row.id, row.hash
-        return None if (head.id, head.hash) == (last_id, last_hash) else last_id + 1
-
-
 async def page(
     conn: Connection,
     *,
@@ -165,7 +134,8 @@ def chained_hash(previous: bytes, *, at: datetime, **entry: Any) -> bytes:
     return hashlib.sha256(previous + canonical.encode()).digest()
 
 
-def _hash_of(row: AuditRow, previous: bytes) -> bytes:
+def hash_of(row: AuditRow, previous: bytes) -> bytes:
+    """Return the hash that the row must have after the one with the hash `previous`."""
     return chained_hash(previous, **{name: getattr(row, name) for name in HASHED})
 
 

@@ -11,7 +11,10 @@ from cvms.store.postgres.row_mapping import fetch_one, query_for
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredReply:
-    """The reply to a request; `fingerprint` is the SHA-256 of the request."""
+    """The reply to a request; `fingerprint` is the SHA-256 of the request.
+
+    `owner` holds the key; `admin:` and `request:` precede what is no owner.
+    """
 
     owner: str
     key: str

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from cvms.errors import NonceExpired, NonceUnknown, NonceUsed
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.postgres.row_mapping import fetch_one
+from cvms.store.postgres.row_mapping import fetch_one, fetch_value
 
 ISSUE = """
 INSERT INTO nonces (nonce, owner, expires_at)
-VALUES (%(nonce)s, %(owner)s, %(expires_at)s)
+VALUES (%(nonce)s, %(owner)s, clock_timestamp() + %(lifetime)s)
+RETURNING expires_at
 """
 
 # The row lock makes concurrent consumers take turns; the second one finds used_at set.
@@ -44,9 +45,12 @@ class _Status:
     expired: bool
 
 
-async def issue(conn: Connection, owner: str, nonce: str, expires_at: datetime) -> None:
-    """Store a nonce issued to `owner` and valid until `expires_at`."""
-    await conn.execute(ISSUE, {"nonce": nonce, "owner": owner, "expires_at": expires_at})
+async def issue(conn: Connection, owner: str, nonce: str, lifetime: timedelta) -> datetime:
+    """Store a nonce issued to `owner`; return when it expires, by the database's clock."""
+    expires_at: datetime = await fetch_value(
+        conn, ISSUE, {"nonce": nonce, "owner": owner, "lifetime": lifetime}
+    )
+    return expires_at
 
 
 async def consume(conn: Connection, owner: str, nonce: str) -> None:

@@ -2,7 +2,11 @@
 
 A secret is pending from its setup until one of its codes is shown; then it is enabled, until it is
 removed. A code is checked while holding the owner's row (`lock`), so the checks for one owner are
-serialized.
+serialized. Every time is by the database's clock.
+
+Steps only go forward. But a clock that was ahead may have left a last step that lies in the future,
+which would block the owner until then, so that one does not count. Used steps are therefore kept
+one by one too: no code takes effect twice, wherever the clock goes.
 """
 
 from __future__ import annotations
@@ -19,7 +23,7 @@ from cvms.store.security.reseal import reseal_table
 
 BEGIN = """
 INSERT INTO twofa (owner, secret, created_at)
-VALUES (%(owner)s, %(secret)s, %(at)s)
+VALUES (%(owner)s, %(secret)s, clock_timestamp())
 ON CONFLICT (owner) DO UPDATE
 SET secret = EXCLUDED.secret,
     created_at = EXCLUDED.created_at,
@@ -38,7 +42,15 @@ SELECT %(owner)s, unnest(%(hashes)s::BYTEA[])
 """
 
 LOCK = """
-SELECT owner, secret AS sealed, created_at, enabled_at, last_step, failures, locked_until
+SELECT owner,
+       secret AS sealed,
+       created_at,
+       enabled_at,
+       last_step,
+       used_steps,
+       failures,
+       locked_until,
+       clock_timestamp() AS now
 FROM twofa
 WHERE owner = %(owner)s
 FOR UPDATE
@@ -46,11 +58,13 @@ FOR UPDATE
 
 ENABLE = """
 UPDATE twofa
-SET enabled_at = %(at)s,
+SET enabled_at = clock_timestamp(),
     last_step = %(step)s,
+    used_steps = ARRAY[%(step)s::BIGINT],
     failures = 0
 WHERE owner = %(owner)s
   AND enabled_at IS NULL
+RETURNING enabled_at
 """
 
 FAIL = """
@@ -60,15 +74,25 @@ SET failures = failures + 1,
 WHERE owner = %(owner)s
 """
 
+# Forgets the oldest used steps, but none that the clock has yet to reach.
 USE_STEP = """
 UPDATE twofa
 SET last_step = %(step)s,
+    used_steps = ARRAY(
+        SELECT step
+        FROM unnest(used_steps) WITH ORDINALITY AS used (step, number)
+        WHERE step > %(newest)s OR number > cardinality(used_steps) - %(kept)s
+        ORDER BY number
+    ) || %(step)s::BIGINT,
     failures = 0,
     locked_until = NULL
 WHERE owner = %(owner)s
   AND enabled_at IS NOT NULL
-  AND last_step < %(step)s
+  AND (last_step < %(step)s OR last_step > %(newest)s)
+  AND %(step)s <> ALL (used_steps)
 """
+
+STEPS_KEPT = 100
 
 USE_RECOVERY_CODE = """
 UPDATE twofa_recovery_codes
@@ -119,9 +143,9 @@ WHERE enabled_at IS NULL
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Factor:
-    """An owner's second factor; enabled if `enabled_at` is set.
+    """An owner's second factor as of `now`; enabled if `enabled_at` is set.
 
-    Steps up to `last_step` are used up. `failures` counts wrong codes in a row.
+    `failures` counts wrong codes in a row.
     """
 
     owner: str
@@ -129,12 +153,18 @@ class Factor:
     created_at: datetime
     enabled_at: datetime | None
     last_step: int
+    used_steps: list[int]
     failures: int
     locked_until: datetime | None
+    now: datetime
 
     def secret(self, secret_box: SecretBox) -> str:
         """Return the secret in base32. Raises as `SecretBox.open` does."""
         return secret_box.open(self.sealed, about=_about(self.owner)).decode()
+
+    def step_used(self, step: int, *, newest: int) -> bool:
+        """Return whether `use_step` would raise SecondFactorUsed."""
+        return step in self.used_steps or step <= self.last_step <= newest
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +181,6 @@ async def begin(
     *,
     secret: str,
     hashes: Sequence[bytes],
-    at: datetime,
     secret_box: SecretBox,
 ) -> None:
     """Store a pending secret and the hashes of recovery codes, replacing a pending one.
@@ -159,7 +188,7 @@ async def begin(
     Raises Conflict if the owner's second factor is enabled, EncryptionDisabled without a key.
     """
     sealed = secret_box.seal(secret.encode(), about=_about(owner))
-    cursor = await conn.execute(BEGIN, {"owner": owner, "secret": sealed, "at": at})
+    cursor = await conn.execute(BEGIN, {"owner": owner, "secret": sealed})
     if cursor.rowcount == 0:
         raise Conflict(f"The second factor of {owner} is on: disable it first.")
     await conn.execute(FORGET_RECOVERY_CODES, {"owner": owner})
@@ -171,11 +200,15 @@ async def lock(conn: Connection, owner: str) -> Factor | None:
     return await fetch_one(conn, Factor, LOCK, {"owner": owner})
 
 
-async def enable(conn: Connection, owner: str, step: int, at: datetime) -> None:
-    """Enable the pending secret with the code of `step`. Raises Conflict if it is enabled."""
-    cursor = await conn.execute(ENABLE, {"owner": owner, "step": step, "at": at})
-    if cursor.rowcount == 0:
+async def enable(conn: Connection, owner: str, step: int) -> datetime:
+    """Enable the pending secret with the code of `step`; return since when it is enabled.
+
+    Raises Conflict if it is enabled already.
+    """
+    since: datetime | None = await fetch_value(conn, ENABLE, {"owner": owner, "step": step})
+    if since is None:
         raise Conflict(f"The second factor of {owner} is on already.")
+    return since
 
 
 async def fail(conn: Connection, owner: str, locked_until: datetime | None) -> None:
@@ -183,9 +216,14 @@ async def fail(conn: Connection, owner: str, locked_until: datetime | None) -> N
     await conn.execute(FAIL, {"owner": owner, "locked_until": locked_until})
 
 
-async def use_step(conn: Connection, owner: str, step: int) -> None:
-    """Use up this step and all earlier ones. Raises SecondFactorUsed."""
-    cursor = await conn.execute(USE_STEP, {"owner": owner, "step": step})
+async def use_step(conn: Connection, owner: str, step: int, *, newest: int) -> None:
+    """Use up this step and all earlier ones. Raises SecondFactorUsed.
+
+    `newest` is the last step whose code is valid now.
+    """
+    cursor = await conn.execute(
+        USE_STEP, {"owner": owner, "step": step, "newest": newest, "kept": STEPS_KEPT}
+    )
     if cursor.rowcount == 0:
         raise SecondFactorUsed("This code, or one after it, was used before: take the next.")
 

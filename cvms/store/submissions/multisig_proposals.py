@@ -26,18 +26,20 @@ VALUES (
 """
 
 # The vault's row counts only if it is newer than the multisig that the proposal was made for.
-GET = """
-SELECT p.id, p.owner, p.amount, p.threshold, p.signers, p.slot, p.version, p.created_at,
-       p.expires_at,
-       p.expires_at <= clock_timestamp() AS expired,
-       p.cancelled_at IS NOT NULL OR coalesce(
+CANCELLED = """p.cancelled_at IS NOT NULL OR coalesce(
            v.slot > p.slot AND NOT (
                v.multisig_threshold = p.threshold
                AND v.state -> 'multisig_signers' @> to_jsonb(p.signers)
                AND jsonb_array_length(v.state -> 'multisig_signers') = cardinality(p.signers)
            ),
            FALSE
-       ) AS cancelled,
+       )"""
+
+GET = f"""
+SELECT p.id, p.owner, p.amount, p.threshold, p.signers, p.slot, p.version, p.created_at,
+       p.expires_at,
+       p.expires_at <= clock_timestamp() AS expired,
+       {CANCELLED} AS cancelled,
        ARRAY(
            SELECT signer
            FROM multisig_approvals
@@ -69,7 +71,7 @@ LEFT JOIN multisig_transactions t ON t.message_hash = p.message_hash
 LEFT JOIN submissions s ON s.message_hash = p.message_hash
 LEFT JOIN vaults v ON v.owner = p.owner
 WHERE p.id = %(id)s
-"""
+"""  # noqa: S608 - constants
 
 BY_MESSAGE = """
 SELECT proposal
@@ -77,13 +79,18 @@ FROM multisig_transactions
 WHERE message_hash = %(message_hash)s
 """
 
-OPEN = """
+# One whose transaction has landed counts again if a fork drops it.
+UNFINISHED = f"""
 SELECT count(*)
-FROM multisig_proposals
-WHERE owner = %(owner)s
-  AND expires_at > clock_timestamp()
-  AND cancelled_at IS NULL
-"""
+FROM multisig_proposals p
+LEFT JOIN submissions s ON s.message_hash = p.message_hash
+LEFT JOIN vaults v ON v.owner = p.owner
+WHERE p.owner = %(owner)s
+  AND p.expires_at > clock_timestamp()
+  AND s.state IS DISTINCT FROM 'confirmed'
+  AND s.state IS DISTINCT FROM 'finalized'
+  AND NOT ({CANCELLED})
+"""  # noqa: S608 - constants
 
 # The row lock serializes changes to the same proposal.
 LOCK = """
@@ -249,8 +256,8 @@ async def by_message(conn: Connection, message_hash: bytes) -> UUID | None:
 
 
 async def unfinished(conn: Connection, owner: str) -> int:
-    """Count the proposals of the owner that have neither expired nor been cancelled."""
-    return int(await fetch_value(conn, OPEN, {"owner": owner}))
+    """Count the proposals of the owner that are neither executed, nor expired, nor cancelled."""
+    return int(await fetch_value(conn, UNFINISHED, {"owner": owner}))
 
 
 async def lock(conn: Connection, proposal: Proposal) -> bool:

@@ -17,7 +17,7 @@ from cvms.chain.program.accounts import read_vault_authority
 from cvms.chain.program.addresses import vault_authority_address
 from cvms.chain.transactions.vault_builders import fetch_vault
 from cvms.chain.types import Commitment
-from cvms.http.admin import admin_routes, alert_routes, governance_routes
+from cvms.http.admin import admin_routes, alert_routes, delivery_routes, governance_routes
 from cvms.http.framework.admin_tokens import AUDIENCE, Role, mint
 from cvms.http.framework.routing import Auth, Route, action_of
 from cvms.http.vaults import withdrawal_policy_routes
@@ -31,6 +31,7 @@ ROUTES = (
     *withdrawal_policy_routes.ROUTES,
     *admin_routes.ROUTES,
     *alert_routes.ROUTES,
+    *delivery_routes.ROUTES,
 )
 KEY = str(Pubkey.default())
 
@@ -98,6 +99,11 @@ def bad_tokens() -> dict[str, str]:
         "no_role": token(role=None),
         "unknown_role": token(role="root"),
         "no_subject": token(sub=None),
+        "empty_subject": token(sub=""),
+        "subject_with_nul": token(sub="car\0ol"),
+        "subject_with_a_lone_surrogate": token(sub="car\ud800ol"),
+        "subject_with_a_line_break": token(sub="car\nol"),
+        "long_subject": token(sub="c" * 201),
         "too_long": "x" * 5000,
     }
 
@@ -129,6 +135,12 @@ async def test_nobody_gets_in_without_a_valid_token(database_url: str, route: Ro
 async def test_without_a_secret_there_are_no_administrators(service: Service) -> None:
     reply = await ask(service, "GET", "/api/admin/tasks", bearer=token())
     assert (reply.status_code, reply.json()["code"]) == (503, "admin_disabled")
+
+
+@pytest.mark.parametrize("subject", ["", "car\0ol", "car\ud800ol", "car\nol", "c" * 201])
+def test_no_token_is_minted_for_a_subject_that_none_may_have(subject: str) -> None:
+    with pytest.raises(ValueError, match="printable"):
+        mint(SECRET, subject=subject, role=Role.VIEWER, seconds=60)
 
 
 def test_no_token_is_valid_for_longer_than_a_day() -> None:
@@ -218,6 +230,14 @@ async def test_an_emergency_withdrawal_includes_locked_tokens_and_records_the_re
     nameless = {"owner": owner, "amount": 1, "reason": ""}
     reply = await ask(office, "POST", "/api/vault/emergency-withdraw", nameless, token())
     assert reply.status_code == 400
+
+
+@pytest.mark.parametrize("reason", ["", "a\0b", "\x1b[2J", "a\x7f"])
+async def test_a_reason_has_no_control_characters(office: Service, reason: str) -> None:
+    body = {"owner": str(Keypair().pubkey()), "amount": 1, "reason": reason}
+    reply = await ask(office, "POST", "/api/vault/emergency-withdraw", body, token())
+    assert (reply.status_code, reply.json()["code"]) == (400, "invalid_request")
+    assert reply.json()["errors"][0]["path"] == "reason"
 
 
 async def test_collateral_is_transferred_between_two_vaults(office: Service) -> None:

@@ -6,7 +6,6 @@ import base64
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from ipaddress import ip_network
 from typing import Any
@@ -31,6 +30,7 @@ from tests.harness.localnet import Localnet
 from tests.harness.resources import config_for_tests
 from tests.harness.service import Json, Service, running
 from tests.http.wallets import USDT, rows, signed, with_vault
+from tests.postgres_server import DatabaseClock
 
 FULL_WIDTH = "\uff11\uff12\uff13\uff14\uff15\uff16"  # digits, and yet none of ours
 KEY, NEW_KEY = Fernet.generate_key(), Fernet.generate_key()
@@ -41,43 +41,37 @@ AMOUNT = ("amount", 1 * USDT)
 LET_THROUGH = (503, "chain_unavailable")
 
 
-@dataclass
-class WallClock:
-    """The clock of the service under test and of the devices."""
-
-    now: float = 1_900_000_005.0
-
-    def __call__(self) -> float:
-        return self.now
+NOW = 1_900_000_005.0
 
 
 @pytest.fixture
-def clock() -> WallClock:
-    return WallClock()
+def clock(database_url: str) -> DatabaseClock:
+    """The clock of the database and of the devices; that of the service's process is another."""
+    return DatabaseClock(database_url, NOW)
 
 
 @pytest.fixture
-async def offchain(database_url: str, clock: WallClock) -> AsyncIterator[Service]:
+async def offchain(database_url: str, clock: DatabaseClock) -> AsyncIterator[Service]:
     """Run the front end without a chain."""
-    async with running(database_url, **settings(clock)) as service:
+    async with running(database_url, **settings()) as service:
         yield service
 
 
 @pytest.fixture
 async def onchain(
-    database_url: str, localnet: Localnet, clock: WallClock
+    database_url: str, localnet: Localnet, clock: DatabaseClock
 ) -> AsyncIterator[Service]:
     """Run the front end on a real chain."""
     async with running(
         database_url,
         **localnet.settings,
-        **settings(clock),
+        **settings(),
     ) as service:
         yield service
 
 
-def settings(clock: WallClock, *keys: bytes) -> dict[str, Any]:
-    return {"wall_clock": clock, "data_encryption_keys": keys or (KEY,)}
+def settings(*keys: bytes) -> dict[str, Any]:
+    return {"data_encryption_keys": keys or (KEY,)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +79,7 @@ class Device:
     """An authenticator with the secret of a setup."""
 
     wallet: Keypair
-    clock: WallClock
+    clock: DatabaseClock
     setup: Json
 
     def code(self, steps: int = 0) -> str:
@@ -100,7 +94,7 @@ class Device:
         return code
 
 
-async def set_up(service: Service, wallet: Keypair, clock: WallClock) -> Device:
+async def set_up(service: Service, wallet: Keypair, clock: DatabaseClock) -> Device:
     reply = await service.post(SETUP, await signed(service, wallet, "twofa_setup"))
     assert reply.status_code == 200, reply.text
     return Device(wallet, clock, reply.json())
@@ -113,7 +107,7 @@ async def verify(
     return await service.http.post(service.url + VERIFY, json=body, headers=headers)
 
 
-async def enabled(service: Service, wallet: Keypair, clock: WallClock) -> Device:
+async def enabled(service: Service, wallet: Keypair, clock: DatabaseClock) -> Device:
     """Return a device whose first code was verified; the clock is at the next step then."""
     device = await set_up(service, wallet, clock)
     assert (await verify(service, device)).status_code == 200
@@ -156,7 +150,7 @@ OFF = {"enabled": False, "since": None, "recovery_codes_left": 0}
 
 
 async def test_a_second_factor_is_set_up_used_for_withdrawals_and_disabled(
-    onchain: Service, clock: WallClock
+    onchain: Service, clock: DatabaseClock
 ) -> None:
     wallet = await with_vault(onchain, amount=100 * USDT, delegate=True)
     device = await set_up(onchain, wallet, clock)
@@ -192,7 +186,7 @@ async def test_a_second_factor_is_set_up_used_for_withdrawals_and_disabled(
     assert len(await rows(onchain, "SELECT 1 FROM submissions WHERE kind = 'withdraw'")) == 4
 
 
-async def test_authenticators_can_read_the_setup(offchain: Service, clock: WallClock) -> None:
+async def test_authenticators_can_read_the_setup(offchain: Service, clock: DatabaseClock) -> None:
     wallet = Keypair()
     setup = (await set_up(offchain, wallet, clock)).setup
     assert len(base64.b32decode(setup["secret"])) == 20
@@ -209,7 +203,7 @@ async def test_authenticators_can_read_the_setup(offchain: Service, clock: WallC
 
 
 async def test_another_setup_before_verification_replaces_the_first(
-    offchain: Service, clock: WallClock
+    offchain: Service, clock: DatabaseClock
 ) -> None:
     wallet = Keypair()
     first, second = [await set_up(offchain, wallet, clock) for _ in range(2)]
@@ -225,7 +219,7 @@ async def test_another_setup_before_verification_replaces_the_first(
     assert outcome(await withdraw(offchain, second, second.recovery())) == LET_THROUGH
 
 
-async def test_a_setup_can_be_verified_for_an_hour(offchain: Service, clock: WallClock) -> None:
+async def test_a_setup_can_be_verified_for_an_hour(offchain: Service, clock: DatabaseClock) -> None:
     device = await set_up(offchain, Keypair(), clock)
     clock.now += 3_601
     assert outcome(await verify(offchain, device)) == (404, "not_found")
@@ -235,7 +229,7 @@ async def test_a_setup_can_be_verified_for_an_hour(offchain: Service, clock: Wal
 
 
 async def test_without_a_setup_there_is_nothing_to_verify_or_disable(
-    offchain: Service, clock: WallClock
+    offchain: Service, clock: DatabaseClock
 ) -> None:
     nobody = Device(Keypair(), clock, {"secret": pyotp.random_base32()})
     assert outcome(await verify(offchain, nobody)) == (404, "not_found")
@@ -245,7 +239,7 @@ async def test_without_a_setup_there_is_nothing_to_verify_or_disable(
 
 
 async def test_every_route_that_declares_a_second_factor_demands_it(
-    offchain: Service, clock: WallClock
+    offchain: Service, clock: DatabaseClock
 ) -> None:
     device = await enabled(offchain, Keypair(), clock)
     requests: dict[str, tuple[Any, ...]] = {
@@ -272,7 +266,7 @@ async def test_every_route_that_declares_a_second_factor_demands_it(
 
 
 async def test_codes_of_the_neighbouring_steps_are_accepted(
-    offchain: Service, clock: WallClock
+    offchain: Service, clock: DatabaseClock
 ) -> None:
     device = await enabled(offchain, Keypair(), clock)
     clock.now += 300
@@ -286,7 +280,9 @@ async def test_codes_of_the_neighbouring_steps_are_accepted(
         assert outcome(await withdraw(offchain, device, device.code(steps))) == expected, steps
 
 
-async def test_a_code_may_contain_spaces_and_hyphens(offchain: Service, clock: WallClock) -> None:
+async def test_a_code_may_contain_spaces_and_hyphens(
+    offchain: Service, clock: DatabaseClock
+) -> None:
     device = await enabled(offchain, Keypair(), clock)
     code, recovery = device.code(), device.recovery()
     for text in (
@@ -299,10 +295,23 @@ async def test_a_code_may_contain_spaces_and_hyphens(offchain: Service, clock: W
         assert outcome(await withdraw(offchain, device, text)) == LET_THROUGH, text
 
 
+@pytest.mark.parametrize("layout", ["{0} {1}", "{0}-{1}", " {0}{1} ", "{0}  -  {1}"])
+async def test_the_first_code_may_contain_spaces_and_hyphens(
+    offchain: Service, clock: DatabaseClock, layout: str
+) -> None:
+    device = await set_up(offchain, Keypair(), clock)
+    code = device.code()
+    body = {"owner": str(device.wallet.pubkey()), "code": layout.format(code[:3], code[3:])}
+    reply = await offchain.post(VERIFY, body)
+    assert (reply.status_code, reply.json().get("enabled")) == (200, True), reply.text
+
+
 # --- each code once ----------------------------------------------------------------------------
 
 
-async def test_a_used_code_and_earlier_ones_are_refused(onchain: Service, clock: WallClock) -> None:
+async def test_a_used_code_and_earlier_ones_are_refused(
+    onchain: Service, clock: DatabaseClock
+) -> None:
     device = await enabled(
         onchain, await with_vault(onchain, amount=9 * USDT, delegate=True), clock
     )
@@ -320,7 +329,7 @@ async def test_a_used_code_and_earlier_ones_are_refused(onchain: Service, clock:
 @pytest.mark.parametrize("kind", ["step", "recovery code"])
 @pytest.mark.parametrize("nonces", [1, 20])
 async def test_of_twenty_at_once_with_one_code_exactly_one_has_an_effect(
-    onchain: Service, clock: WallClock, kind: str, nonces: int
+    onchain: Service, clock: DatabaseClock, kind: str, nonces: int
 ) -> None:
     device = await enabled(
         onchain, await with_vault(onchain, amount=90 * USDT, delegate=True), clock
@@ -341,7 +350,7 @@ async def test_of_twenty_at_once_with_one_code_exactly_one_has_an_effect(
 
 
 async def test_of_twenty_requests_to_disable_with_one_code_exactly_one_has_an_effect(
-    offchain: Service, clock: WallClock
+    offchain: Service, clock: DatabaseClock
 ) -> None:
     device = await enabled(offchain, Keypair(), clock)
     bodies = [await signed(offchain, device.wallet, "twofa_disable") for _ in range(20)]
@@ -352,7 +361,7 @@ async def test_of_twenty_requests_to_disable_with_one_code_exactly_one_has_an_ef
 
 
 async def test_of_ten_verifications_at_once_exactly_one_enables(
-    offchain: Service, clock: WallClock
+    offchain: Service, clock: DatabaseClock
 ) -> None:
     device = await set_up(offchain, Keypair(), clock)
     replies: list[httpx.Response] = []
@@ -366,7 +375,7 @@ async def test_of_ten_verifications_at_once_exactly_one_enables(
     assert sorted(reply.status_code for reply in replies) == [200] + [409] * 9
 
 
-async def test_each_recovery_code_is_good_once(onchain: Service, clock: WallClock) -> None:
+async def test_each_recovery_code_is_good_once(onchain: Service, clock: DatabaseClock) -> None:
     device = await enabled(
         onchain, await with_vault(onchain, amount=9 * USDT, delegate=True), clock
     )
@@ -379,7 +388,7 @@ async def test_each_recovery_code_is_good_once(onchain: Service, clock: WallCloc
 
 
 async def test_a_wrong_code_leaves_nonce_and_code_unused(
-    onchain: Service, clock: WallClock
+    onchain: Service, clock: DatabaseClock
 ) -> None:
     device = await enabled(
         onchain, await with_vault(onchain, amount=9 * USDT, delegate=True), clock
@@ -391,14 +400,14 @@ async def test_a_wrong_code_leaves_nonce_and_code_unused(
 
 
 async def test_an_unavailable_chain_leaves_nonce_and_code_unused(
-    onchain: Service, database_url: str, clock: WallClock
+    onchain: Service, database_url: str, clock: DatabaseClock
 ) -> None:
     device = await enabled(
         onchain, await with_vault(onchain, amount=9 * USDT, delegate=True), clock
     )
     body = await signed(onchain, device.wallet, "withdraw", AMOUNT)
     operator = onchain.config.operator
-    async with running(database_url, operator=operator, **settings(clock)) as cut_off:
+    async with running(database_url, operator=operator, **settings()) as cut_off:
         for code in (device.code(), device.recovery()):
             assert outcome(await send(cut_off, body, code)) == LET_THROUGH
     assert (await send(onchain, body, device.recovery())).status_code == 202
@@ -406,7 +415,7 @@ async def test_an_unavailable_chain_leaves_nonce_and_code_unused(
 
 
 async def test_killed_with_the_code_in_hand_it_has_used_nothing_up(
-    onchain: Service, clock: WallClock
+    onchain: Service, clock: DatabaseClock
 ) -> None:
     device = await enabled(
         onchain, await with_vault(onchain, amount=9 * USDT, delegate=True), clock
@@ -428,7 +437,7 @@ async def test_killed_with_the_code_in_hand_it_has_used_nothing_up(
 
 
 async def test_a_factor_enabled_during_a_withdrawal_already_requires_a_code(
-    onchain: Service, clock: WallClock
+    onchain: Service, clock: DatabaseClock
 ) -> None:
     device = await set_up(onchain, await with_vault(onchain, amount=9 * USDT, delegate=True), clock)
     body, replies = await signed(onchain, device.wallet, "withdraw", AMOUNT), []
@@ -448,7 +457,7 @@ async def test_a_factor_enabled_during_a_withdrawal_already_requires_a_code(
 
 
 async def test_a_request_repeated_with_its_key_needs_no_new_code(
-    onchain: Service, clock: WallClock
+    onchain: Service, clock: DatabaseClock
 ) -> None:
     device = await enabled(
         onchain, await with_vault(onchain, amount=9 * USDT, delegate=True), clock
@@ -467,14 +476,14 @@ async def test_a_request_repeated_with_its_key_needs_no_new_code(
 
 
 async def test_wrong_codes_lock_the_factor_for_longer_and_longer(
-    offchain: Service, database_url: str, clock: WallClock
+    offchain: Service, database_url: str, clock: DatabaseClock
 ) -> None:
     device = await enabled(offchain, Keypair(), clock)
     for _ in range(5):
         reply = await withdraw(offchain, device, device.wrong())
         assert outcome(reply) == (401, "invalid_second_factor")
     for seconds in (30, 60, 120):
-        async with running(database_url, **settings(clock)) as replica:
+        async with running(database_url, **settings()) as replica:
             for service in (offchain, replica):
                 reply = await withdraw(service, device, device.code())
                 assert outcome(reply) == (429, "rate_limited")
@@ -494,7 +503,7 @@ async def test_wrong_codes_lock_the_factor_for_longer_and_longer(
 
 
 async def test_a_correct_code_resets_the_count_of_failures(
-    onchain: Service, clock: WallClock
+    onchain: Service, clock: DatabaseClock
 ) -> None:
     device = await enabled(
         onchain, await with_vault(onchain, amount=9 * USDT, delegate=True), clock
@@ -510,7 +519,7 @@ async def test_a_correct_code_resets_the_count_of_failures(
 
 
 async def test_of_twenty_guesses_at_once_only_the_allowed_number_is_checked(
-    offchain: Service, clock: WallClock
+    offchain: Service, clock: DatabaseClock
 ) -> None:
     device = await enabled(offchain, Keypair(), clock)
     bodies = [await signed(offchain, device.wallet, "withdraw", AMOUNT) for _ in range(20)]
@@ -519,7 +528,7 @@ async def test_of_twenty_guesses_at_once_only_the_allowed_number_is_checked(
 
 
 async def test_nobody_without_the_owners_signature_can_lock_the_factor(
-    offchain: Service, clock: WallClock
+    offchain: Service, clock: DatabaseClock
 ) -> None:
     alice, mallory = await enabled(offchain, Keypair(), clock), Keypair()
     good = await signed(offchain, alice.wallet, "withdraw", AMOUNT)
@@ -535,7 +544,7 @@ async def test_nobody_without_the_owners_signature_can_lock_the_factor(
 
 
 async def test_guessing_the_first_code_is_limited_per_address(
-    offchain: Service, clock: WallClock
+    offchain: Service, clock: DatabaseClock
 ) -> None:
     device = await set_up(offchain, Keypair(), clock)
     for _ in range(10):
@@ -549,10 +558,10 @@ async def test_guessing_the_first_code_is_limited_per_address(
 
 
 async def test_guesses_from_many_addresses_only_end_the_setup(
-    database_url: str, clock: WallClock
+    database_url: str, clock: DatabaseClock
 ) -> None:
     proxies = (ip_network("127.0.0.0/8"),)
-    async with running(database_url, trusted_proxies=proxies, **settings(clock)) as offchain:
+    async with running(database_url, trusted_proxies=proxies, **settings()) as offchain:
         device = await set_up(offchain, Keypair(), clock)
         wrong = device.wrong()
         for number in range(50):
@@ -570,7 +579,7 @@ async def test_guesses_from_many_addresses_only_end_the_setup(
 
 
 async def test_secrets_are_neither_shown_nor_logged_nor_stored(
-    onchain: Service, clock: WallClock
+    onchain: Service, clock: DatabaseClock
 ) -> None:
     with capture_logs() as logs:
         device = await enabled(
@@ -609,13 +618,14 @@ async def test_the_representation_of_a_request_does_not_contain_its_code() -> No
     shown = SecondFactor(
         SignedRequest(Keypair().pubkey(), "text", "nonce", "signature"),
         code="734519",
-        at=datetime.now(UTC),
         secret_box=SecretBox([KEY]),
     )
     assert "734519" not in repr(shown)
 
 
-async def test_the_audit_trail_records_who_did_what(offchain: Service, clock: WallClock) -> None:
+async def test_the_audit_trail_records_who_did_what(
+    offchain: Service, clock: DatabaseClock
+) -> None:
     device = await set_up(offchain, Keypair(), clock)
     await verify(offchain, device, device.wrong())
     await verify(offchain, device)
@@ -646,7 +656,7 @@ async def test_the_audit_trail_records_who_did_what(offchain: Service, clock: Wa
 
 @pytest.mark.parametrize(("route", "action"), [(SETUP, "twofa_setup"), (DISABLE, "twofa_disable")])
 async def test_only_the_owner_sets_up_or_disables(
-    offchain: Service, clock: WallClock, route: str, action: str
+    offchain: Service, clock: DatabaseClock, route: str, action: str
 ) -> None:
     wallet, mallory = Keypair(), Keypair()
     device = await (set_up if route == SETUP else enabled)(offchain, wallet, clock)
@@ -694,7 +704,7 @@ async def test_only_the_owner_sets_up_or_disables(
 
 @pytest.mark.parametrize(
     "code",
-    ["", "12345", "1234567", "12345a", "\uff11\uff12\uff13\uff14\uff15\uff16", "123456\n", 123456],
+    ["", "12345", "1234567", "123 4567", " " * 33 + "123456", "12345a", FULL_WIDTH, "123456\n", 1],
 )
 async def test_a_first_code_is_six_digits(offchain: Service, code: object) -> None:
     body = {"owner": str(Keypair().pubkey()), "code": code}
@@ -703,7 +713,7 @@ async def test_a_first_code_is_six_digits(offchain: Service, code: object) -> No
 
 @pytest.mark.parametrize("code", ["0", "x" * 5_000, "é" * 6, FULL_WIDTH, "a" * 16, "%00" * 6])
 async def test_any_other_text_is_refused_as_a_wrong_code(
-    offchain: Service, clock: WallClock, code: str
+    offchain: Service, clock: DatabaseClock, code: str
 ) -> None:
     device = await enabled(offchain, Keypair(), clock)
     body = await signed(offchain, device.wallet, "withdraw", AMOUNT)
@@ -712,14 +722,63 @@ async def test_any_other_text_is_refused_as_a_wrong_code(
     assert outcome(reply) == (401, "invalid_second_factor")
 
 
+# --- clocks ------------------------------------------------------------------------------------
+
+
+async def test_a_clock_that_was_ahead_blocks_no_owner_and_lets_no_code_be_used_twice(
+    onchain: Service, clock: DatabaseClock
+) -> None:
+    device = await enabled(
+        onchain, await with_vault(onchain, amount=9 * USDT, delegate=True), clock
+    )
+    used = {clock.now: device.code()}
+    assert (await withdraw(onchain, device, device.code())).status_code == 202
+    before, ahead = clock.now, clock.now + 86_400
+    clock.now = ahead
+    used[ahead] = device.code()
+    assert (await withdraw(onchain, device, device.code())).status_code == 202
+    clock.now = before
+    assert outcome(await withdraw(onchain, device, used[before])) == (409, "second_factor_used")
+    clock.now = before + 30
+    assert (await withdraw(onchain, device, device.code())).status_code == 202
+    assert outcome(await withdraw(onchain, device, used[before])) == (409, "second_factor_used")
+    clock.now = ahead
+    assert outcome(await withdraw(onchain, device, used[ahead])) == (409, "second_factor_used")
+    clock.now = ahead + 30
+    assert (await withdraw(onchain, device, device.code())).status_code == 202
+
+
+async def test_a_lock_that_began_while_the_clock_was_ahead_is_over(
+    offchain: Service, clock: DatabaseClock
+) -> None:
+    device = await enabled(offchain, Keypair(), clock)
+    before = clock.now
+    clock.now += 30 * 86_400
+    for _ in range(5):
+        await withdraw(offchain, device, device.wrong())
+    assert outcome(await withdraw(offchain, device, device.code())) == (429, "rate_limited")
+    clock.now = before
+    assert outcome(await withdraw(offchain, device, device.wrong()))[0] == 401
+    reply = await withdraw(offchain, device, device.code())
+    assert (outcome(reply), reply.headers["Retry-After"]) == ((429, "rate_limited"), "60")
+
+
+async def test_a_setup_of_the_future_cannot_be_verified(
+    offchain: Service, clock: DatabaseClock
+) -> None:
+    device = await set_up(offchain, Keypair(), clock)
+    clock.now -= 3_601
+    assert outcome(await verify(offchain, device)) == (404, "not_found")
+
+
 # --- the keys ----------------------------------------------------------------------------------
 
 
 async def test_without_keys_the_routes_answer_that_second_factors_are_disabled(
-    offchain: Service, database_url: str, clock: WallClock
+    offchain: Service, database_url: str, clock: DatabaseClock
 ) -> None:
     device, other = await enabled(offchain, Keypair(), clock), Keypair()
-    async with running(database_url, wall_clock=clock) as keyless:
+    async with running(database_url) as keyless:
         for reply in (
             await keyless.post(SETUP, await signed(keyless, other, "twofa_setup")),
             await verify(keyless, device),
@@ -735,22 +794,22 @@ async def test_without_keys_the_routes_answer_that_second_factors_are_disabled(
         assert outcome(await withdraw(keyless, device, device.recovery())) == LET_THROUGH
         body = await signed(keyless, other, "withdraw", AMOUNT)
         assert outcome(await send(keyless, body)) == LET_THROUGH
-    async with running(database_url, **settings(clock, NEW_KEY)) as astray:
+    async with running(database_url, **settings(NEW_KEY)) as astray:
         reply = await withdraw(astray, device, device.code())
         assert outcome(reply) == (503, "sealed_data_unreadable")
 
 
 async def test_the_encryption_key_can_be_rotated(
-    database_url: str, clock: WallClock, monkeypatch: pytest.MonkeyPatch
+    database_url: str, clock: DatabaseClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with running(database_url, **settings(clock, KEY)) as offchain:
+    async with running(database_url, **settings(KEY)) as offchain:
         device = await enabled(offchain, Keypair(), clock)
-    async with running(database_url, **settings(clock, NEW_KEY, KEY)) as offchain:
+    async with running(database_url, **settings(NEW_KEY, KEY)) as offchain:
         assert outcome(await withdraw(offchain, device, device.code())) == LET_THROUGH
         monkeypatch.setenv("DATABASE_URL", database_url)
         monkeypatch.setenv("DATA_ENCRYPTION_KEYS", f"{NEW_KEY.decode()},{KEY.decode()}")
         assert await trio.to_thread.run_sync(main, ["reseal"]) == 0
-    async with running(database_url, **settings(clock, NEW_KEY)) as offchain:
+    async with running(database_url, **settings(NEW_KEY)) as offchain:
         assert outcome(await withdraw(offchain, device, device.code())) == LET_THROUGH
     monkeypatch.setenv("DATA_ENCRYPTION_KEYS", KEY.decode())
     assert await trio.to_thread.run_sync(main, ["reseal"]) == 1

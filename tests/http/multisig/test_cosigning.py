@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import base64
+from typing import Any
 
+import httpx
+import pytest
 import trio
 from solders.keypair import Keypair
 
 from cvms.chain.transactions.vault_builders import fetch_vault
 from cvms.chain.transactions.versioned import parse_base64
 from cvms.chain.types import Commitment
+from cvms.http.multisig import cosigning
 from tests.harness.localnet import Localnet
 from tests.harness.service import Json, Service
 from tests.http.multisig.signers import (
@@ -87,6 +91,40 @@ async def test_concurrent_co_signers_lose_no_signature_and_submit_once(front: Se
     assert final == {await send_pending(front)}
     again = await front.post(SUBMIT, bodies[0])
     assert again.json() == {"signature": final.pop(), "status": "pending"}
+
+
+async def test_twenty_equal_last_signatures_at_once_get_one_answer(front: Service) -> None:
+    shared = await shared_vault(front)
+    ready = await approved(front, shared, 0, 1)
+    await front.post(SUBMIT, with_signatures(ready["transaction"], shared.signers[0]))
+    last = with_signatures(ready["transaction"], shared.signers[1])
+    replies = await at_once(front, SUBMIT, [last] * 20)
+    assert {reply.status_code for reply in replies} == {202}
+    assert len({reply.json()["signature"] for reply in replies}) == 1
+    assert len(await rows(front, "SELECT 1 FROM submissions")) == 1
+
+
+@pytest.mark.parametrize("step", ["open_proposal", "simulate_signed"])
+async def test_the_same_last_signature_posted_meanwhile_gets_the_same_answer(
+    front: Service, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    shared = await shared_vault(front)
+    ready = await approved(front, shared, 0, 1)
+    body = with_signatures(ready["transaction"], *shared.signers[:2])
+    original = getattr(cosigning, step)
+    faster: list[httpx.Response] = []
+
+    async def late(*args: Any, **named: Any) -> Any:
+        """Let an equal request be faster: it is complete, and lands, before this step."""
+        monkeypatch.setattr(cosigning, step, original)
+        faster.append(await front.post(SUBMIT, body))
+        await send_pending(front)
+        return await original(*args, **named)
+
+    monkeypatch.setattr(cosigning, step, late)
+    slower = await front.post(SUBMIT, body)
+    assert faster[0].status_code == 202
+    assert (slower.status_code, slower.json()) == (202, faster[0].json())
 
 
 async def test_the_last_signature_wakes_the_submitter(front: Service) -> None:

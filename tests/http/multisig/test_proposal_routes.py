@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import trio
 from solders.keypair import Keypair
 
 from cvms.chain.program.addresses import token_account
@@ -183,22 +184,58 @@ async def test_twenty_equal_proposals_at_once_create_one(front: Service) -> None
     assert len(await rows(front, "SELECT 1 FROM multisig_proposals")) == 1
 
 
-async def test_the_unfinished_proposals_of_a_vault_are_limited(front: Service) -> None:
-    shared = await shared_vault(front)
-    proposal = await propose(front, shared)
+async def copy_proposal(front: Service, copies: int) -> None:
+    """Add copies of the only proposal, without its approvals and transaction."""
     async with front.database.connection() as conn:
         await conn.execute(
             """
             INSERT INTO multisig_proposals (id, owner, amount, threshold, signers, slot, expires_at)
             SELECT gen_random_uuid(), owner, amount, threshold, signers, slot, expires_at
-            FROM multisig_proposals, generate_series(1, 63)
-            """
+            FROM multisig_proposals, generate_series(1, %(copies)s)
+            """,
+            {"copies": copies},
         )
+
+
+async def test_the_unfinished_proposals_of_a_vault_are_limited(front: Service) -> None:
+    shared = await shared_vault(front)
+    proposal = await propose(front, shared)
+    await copy_proposal(front, 63)
     body = await proposal_body(front, shared)
     reply = await front.post(PROPOSE, body)
     assert (reply.status_code, reply.json()["code"]) == (409, "conflict")
     await expire(front, proposal)
     assert (await front.post(PROPOSE, body)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("state", "status"),
+    [("pending", 409), ("quarantined", 409), ("confirmed", 200), ("finalized", 200)],
+)
+async def test_an_executed_proposal_is_not_unfinished(
+    front: Service, state: str, status: int
+) -> None:
+    shared = await shared_vault(front)
+    ready = await approved(front, shared, 0, 1)
+    await copy_proposal(front, 63)
+    await front.post(SUBMIT, with_signatures(ready["transaction"], *shared.signers[:2]))
+    async with front.database.connection() as conn:
+        await conn.execute("UPDATE submissions SET state = %(state)s", {"state": state})
+    reply = await front.post(PROPOSE, await proposal_body(front, shared))
+    assert reply.status_code == status, reply.text
+
+
+async def test_a_proposal_that_a_change_of_the_multisig_cancelled_is_not_unfinished(
+    front: Service, system: Served
+) -> None:
+    shared = await shared_vault(front)
+    proposal = await propose(system, shared)
+    await copy_proposal(front, 63)
+    await set_multisig(system, shared.owner, shared.signers, 1)
+    with trio.fail_after(20):
+        while (await standing(system, proposal))["state"] != "cancelled":
+            await trio.lowlevel.checkpoint()
+    assert await propose(system, shared, threshold=1)
 
 
 # --- approving ---------------------------------------------------------------------------------

@@ -7,8 +7,10 @@ import pytest
 import trio
 from solders.keypair import Keypair
 
-from tests.harness.service import Json, Service
-from tests.http.wallets import USDT, cosigned, funded, initialize, rows, signed, with_vault
+from cvms.http.framework.admin_tokens import Role, mint
+from tests.harness.localnet import Localnet
+from tests.harness.service import Json, Service, running
+from tests.http.wallets import USDT, cosigned, funded, initialize, rows, sent, signed, with_vault
 
 WITHDRAW = "/api/vault/withdraw"
 
@@ -115,6 +117,37 @@ async def test_owners_do_not_share_keys(front: Service) -> None:
         )
         assert "Idempotency-Replayed" not in reply.headers
         assert reply.json()["transaction"] != (await initialize(front, wallet)).json()
+
+
+async def test_a_request_that_nobody_signed_claims_no_key_of_the_owner(front: Service) -> None:
+    wallet = await funded(front)
+    body = {"user_pubkey": str(wallet.pubkey())}
+    created = await send(front, body, "one", "/api/vault/initialize")
+    await sent(front, wallet, created)
+    deposit = await signed(front, wallet, "deposit", ("amount", 1 * USDT))
+    reply = await send(front, deposit, "one", "/api/vault/deposit")
+    assert (reply.status_code, reply.headers.get("Idempotency-Replayed")) == (200, None), reply.text
+    again = await send(front, body, "one", "/api/vault/initialize")
+    assert again.content == created.content
+    assert again.headers["Idempotency-Replayed"] == "true"
+
+
+async def test_an_owner_claims_no_key_of_an_administrator(
+    database_url: str, localnet: Localnet
+) -> None:
+    secret = b"s" * 32
+    async with running(database_url, **localnet.settings, admin_jwt_secret=secret) as front:
+        wallet = await with_vault(front, amount=10 * USDT, delegate=True)
+        owner = str(wallet.pubkey())
+        body = await signed(front, wallet, "withdraw", ("amount", 1 * USDT))
+        assert (await send(front, body, "one")).status_code == 202
+        token = mint(secret, subject="carol", role=Role.ADMIN, seconds=60)
+        reply = await front.http.post(
+            f"{front.url}/api/vault/emergency-withdraw",
+            json={"owner": owner, "amount": 1, "reason": "test"},
+            headers={"Idempotency-Key": "one", "Authorization": f"Bearer {token}"},
+        )
+        assert reply.status_code == 202, reply.text
 
 
 @pytest.mark.parametrize("key", ["", "with space", "x" * 129, "ü"])

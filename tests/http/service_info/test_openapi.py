@@ -36,6 +36,7 @@ VERBS = {
     "Request",
     "Revoke",
     "Schedule",
+    "Send",
     "Set",
     "Start",
     "Submit",

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from cvms.http.framework.admin_tokens import Role, mint
 from cvms.store.analytics import event_counters
-from tests.harness.service import Service
+from tests.harness.service import Service, running
+
+SECRET = b"s" * 32
+VIEWER = Role.VIEWER
 
 
 async def test_the_service_is_alive_while_nothing_else_is_ready(service: Service) -> None:
@@ -45,7 +51,7 @@ async def test_a_check_that_fails_is_named_and_leaves_the_service_ready(service:
     listing, full_pass = reply.json()["checks"]["listing"], reply.json()["checks"]["pass"]
     assert (listing["ok"], listing["detail"], listing["completed_at"]) == (
         False,
-        "not for you",
+        "failed",
         None,
     )
     assert full_pass["ok"]
@@ -55,6 +61,61 @@ async def test_a_check_that_fails_is_named_and_leaves_the_service_ready(service:
     )
     service.board.checks.forget()
     assert "reconciliation_check_age_seconds{" not in (await service.get("/metrics")).text
+
+
+async def test_a_warning_is_shown_and_leaves_the_service_ready(service: Service) -> None:
+    service.board.warnings["alert_webhook"] = "1 messages are not delivered: no reply within 10 s"
+    refused = await service.get("/ready")
+    for part in service.board.components:
+        service.board.set_component(part, ok=True, detail="fine")
+    ready = await service.get("/ready")
+    assert (refused.status_code, ready.status_code) == (503, 200)
+    for reply in (refused, ready):
+        assert reply.json()["warnings"] == service.board.warnings
+
+
+async def test_hosts_and_reasons_are_shown_to_administrators_only(database_url: str) -> None:
+    async with running(database_url, admin_jwt_secret=SECRET) as service:
+        service.board.set_component(
+            "database", ok=False, detail="db.internal:5432 refused", trouble="refused"
+        )
+        service.board.set_component("rpc", ok=True, detail="rpc.internal answers, at slot 7")
+        service.board.set_component("indexer", ok=False, detail="lost tx of rpc.internal")
+        service.board.checks.expect({"listing": 600})
+        service.board.checks.failed("listing", "rpc.internal: plan expired")
+        for token in (None, "forged", mint(b"x" * 32, subject="carol", role=VIEWER, seconds=60)):
+            shown = await ready(service, token)
+            assert "internal" not in str(shown)
+            assert shown["detail"] == "database: refused, indexer: unavailable"
+            assert {
+                name: (each["ok"], each["kind"], each["detail"])
+                for name, each in (shown["parts"] | shown["checks"]).items()
+            } == {
+                "database": (False, "refused", "refused"),
+                "rpc": (True, "ok", "ok"),
+                "indexer": (False, "unavailable", "unavailable"),
+                "listing": (False, "failed", "failed"),
+            }
+        shown = await ready(service, mint(SECRET, subject="carol", role=VIEWER, seconds=60))
+        assert "db.internal:5432 refused" in shown["detail"]
+        assert shown["parts"]["database"]["kind"] == "refused"
+        assert shown["parts"]["rpc"]["detail"] == "rpc.internal answers, at slot 7"
+        assert shown["checks"]["listing"]["detail"] == "rpc.internal: plan expired"
+
+
+async def ready(service: Service, token: str | None) -> Any:
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    reply = await service.http.get(f"{service.url}/ready", headers=headers)
+    assert reply.status_code == 503
+    return reply.json()
+
+
+async def test_administrators_need_no_database_to_see_the_details(database_url: str) -> None:
+    async with running(database_url, admin_jwt_secret=SECRET) as service:
+        service.board.set_component("database", ok=False, detail="db.internal refused")
+        service.database.schema_ready = False
+        token = mint(SECRET, subject="carol", role=VIEWER, seconds=60)
+        assert "db.internal refused" in (await ready(service, token))["detail"]
 
 
 async def test_counters_come_from_the_database(service: Service) -> None:

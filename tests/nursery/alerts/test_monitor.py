@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -24,7 +25,7 @@ from cvms.store.alerts import alerts, lifecycle
 from cvms.store.alerts.alerts import AlertRow
 from cvms.store.alerts.lifecycle import AlertWebhook
 from cvms.store.analytics import aggregates
-from cvms.store.messaging import outbox
+from cvms.store.messaging import outbox, webhook_deliveries
 from cvms.store.postgres.database import Database, open_database
 from cvms.store.projection import vault_writer
 from cvms.store.reconciliation import reconciliation_log
@@ -99,6 +100,49 @@ async def age_alerts(database: Database, seconds: float) -> None:
         await conn.execute(
             "UPDATE alerts SET last_seen_at = last_seen_at - make_interval(secs => %s)", [seconds]
         )
+
+
+async def test_an_error_that_postgresql_cannot_store_stops_no_rule(database: Database) -> None:
+    board = StatusBoard(())
+    board.warnings["audit_trail"] = "a node said \0 and \ud800"
+    async with monitoring(database, board=board) as monitor:
+        await monitor.run_once()
+    [alert] = await stored(database, "audit_trail")
+    assert alert.details == {"detail": "a node said \ufffd and \ufffd"}
+    assert alert.summary == "audit_trail: a node said \ufffd and \ufffd"
+
+
+# --- the webhook ---------------------------------------------------------------------------------
+
+
+def failing(monitor: AlertMonitor) -> float | None:
+    return monitor.metrics.registry.get_sample_value("alert_webhook_failing")
+
+
+async def test_a_webhook_that_fails_is_named_by_metric_board_and_alert(database: Database) -> None:
+    async with database.connection() as conn, monitoring(database) as monitor:
+        await webhook_deliveries.add_alert(conn, event="alert.raised", body="{}")
+        error, now = "replied with status 500", timedelta(0)
+        for _ in range(3):
+            await monitor.run_once()
+            assert (failing(monitor), monitor.board.warnings) == (0, {})
+            [taken] = await webhook_deliveries.take_alerts(conn, limit=9, lease=now)
+            await webhook_deliveries.try_again(conn, taken.id, delay=now, error=error)
+        later = partial(webhook_deliveries.try_again, delay=timedelta(hours=1))
+        for fail in (later, webhook_deliveries.give_up):
+            await fail(conn, taken.id, error=error)
+            await monitor.run_once()
+            assert failing(monitor) == 1
+            assert monitor.board.warnings == {
+                "alert_webhook": "1 messages are not delivered: replied with status 500"
+            }
+        [alert] = await stored(database, "alert_webhook")
+        assert (alert.severity, alert.state, alert.count) == ("critical", "open", 1)
+        assert len(await queued_webhooks(database)) == 2
+
+        await webhook_deliveries.delivered(conn, taken.id)
+        await monitor.run_once()
+        assert (failing(monitor), monitor.board.warnings) == (0, {})
 
 
 # --- withdrawals ---------------------------------------------------------------------------------

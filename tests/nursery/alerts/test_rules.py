@@ -7,8 +7,20 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from cvms.nursery.alerts.rules import Bounds, Withdrawal, fee_payer_severity, findings, is_low
-from cvms.nursery.alerts.service_conditions import GRACE_PERIOD, component_observations
+from cvms.nursery.alerts.rules import (
+    RESOLVE_AFTER,
+    Bounds,
+    Withdrawal,
+    fee_payer_severity,
+    findings,
+    is_low,
+)
+from cvms.nursery.alerts.service_conditions import (
+    GRACE_PERIOD,
+    MAX_ERROR_LENGTH,
+    component_observations,
+    warning_observations,
+)
 from cvms.nursery.channels.status_board import ComponentStatus
 
 BOUNDS = Bounds(
@@ -72,10 +84,18 @@ def test_a_fee_payer_below_a_fifth_is_critical() -> None:
     assert fee_payer_severity(19, 100) == "critical"
 
 
+def test_each_warning_of_the_board_is_a_critical_alert() -> None:
+    [seen] = warning_observations({"audit_trail": "x" * 1_000})
+    assert (seen.kind, seen.subject, seen.severity) == ("audit_trail", "audit_trail", "critical")
+    assert len(seen.summary) == MAX_ERROR_LENGTH
+    assert set(RESOLVE_AFTER) >= {"audit_trail", "alert_webhook"}
+
+
 def test_a_component_is_reported_only_after_the_grace_period() -> None:
     def kinds(since: datetime, *names: str, gap: str | None = None) -> list[tuple[str, str]]:
         components = {
-            name: ComponentStatus(name not in names, "detail", since) for name in ("rpc", "indexer")
+            name: ComponentStatus(name not in names, "detail", since, "kind")
+            for name in ("rpc", "indexer")
         }
         return [
             (seen.kind, seen.severity)

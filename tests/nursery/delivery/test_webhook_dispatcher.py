@@ -11,7 +11,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
-from ipaddress import ip_address
 from typing import Any
 
 import pytest
@@ -20,7 +19,7 @@ import trustme
 from cryptography.fernet import Fernet
 from structlog.testing import capture_logs
 
-from cvms.config.webhook_url import is_public, target_of
+from cvms.config.webhook_url import target_of
 from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.delivery.webhook_client import NotDelivered, deliver
 from cvms.nursery.delivery.webhook_dispatcher import (
@@ -61,6 +60,9 @@ PRIVATE_HOSTS = [
     "[fe80::1]",
     "[fd00::1]",
     "[fec0::1]",
+    "192.0.0.9",
+    "[3fff::1]",
+    "[64:ff9b::a9fe:a9fe]",
     "[ff02::1]",
     "[64:ff9b::7f00:1]",
     "[2002:7f00:1::]",
@@ -75,6 +77,17 @@ class Receiver:
     answer: bytes = b"HTTP/1.1 204 No Content\r\n\r\n"
     silent: bool = False
     requests: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
+
+    @classmethod
+    async def start(cls, nursery: trio.Nursery) -> Receiver:
+        """Serve on a free port until the nursery ends."""
+        receiver = cls()
+        listeners = await nursery.start(
+            partial(trio.serve_tcp, receiver.serve, port=0, host="127.0.0.1")
+        )
+        port = listeners[0].socket.getsockname()[1]
+        receiver.url = f"http://127.0.0.1:{port}/hook?a=b"
+        return receiver
 
     async def serve_tls(self, stream: trio.SSLStream[trio.SocketStream]) -> None:
         with suppress(trio.BrokenResourceError):  # a client that rejects the certificate
@@ -98,13 +111,7 @@ class Receiver:
 
 @pytest.fixture
 async def receiver(nursery: trio.Nursery) -> Receiver:
-    receiver = Receiver()
-    listeners = await nursery.start(
-        partial(trio.serve_tcp, receiver.serve, port=0, host="127.0.0.1")
-    )
-    port = listeners[0].socket.getsockname()[1]
-    receiver.url = f"http://127.0.0.1:{port}/hook?a=b"
-    return receiver
+    return await Receiver.start(nursery)
 
 
 @pytest.fixture
@@ -165,9 +172,9 @@ async def test_a_signer_receives_one_message_with_a_valid_signature(
     [
         (b"HTTP/1.1 500 Oops\r\n\r\n", "replied with status 500"),
         (b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1/\r\n\r\n", "replied with status 302"),
-        (b"nonsense\r\n\r\n", "RemoteProtocolError at 127.0.0.1"),
-        (b"HTTP/1.1 200 OK\r\n" + b"X: " + b"y" * 200_000, "RemoteProtocolError at 127.0.0.1"),
-        (b"", "RemoteProtocolError at 127.0.0.1"),
+        (b"nonsense\r\n\r\n", "RemoteProtocolError"),
+        (b"HTTP/1.1 200 OK\r\n" + b"X: " + b"y" * 200_000, "RemoteProtocolError"),
+        (b"", "RemoteProtocolError"),
     ],
 )
 async def test_a_failed_delivery_is_repeated_later_under_the_same_id(
@@ -286,7 +293,7 @@ async def test_a_name_that_also_resolves_to_a_private_address_is_refused(
     trio.socket.set_custom_hostname_resolver(Resolver(("1.1.1.1", "127.0.0.1")))
     context = ssl.create_default_context()
     url = f"https://hooks.example:{port}/"
-    with pytest.raises(NotDelivered, match=r"hooks\.example resolves to an address that is not"):
+    with pytest.raises(NotDelivered, match="the host resolves to an address that is not"):
         await deliver(url, {}, b"", private=False, timeout=5, context=context)
     assert not receiver.requests
 
@@ -323,7 +330,7 @@ async def test_the_certificate_has_to_match_the_name(nursery: trio.Nursery) -> N
     port = listeners[0].transport_listener.socket.getsockname()[1]
     trio.socket.set_custom_hostname_resolver(Resolver(("127.0.0.1",), ("127.0.0.1",)))
     to = partial(deliver, headers={}, body=b"", private=True, timeout=5, context=trusting)
-    with pytest.raises(NotDelivered, match=r"BrokenResourceError at wrong\.example"):
+    with pytest.raises(NotDelivered, match=r"^BrokenResourceError$"):
         await to(f"https://wrong.example:{port}/")
     await to(f"https://right.example:{port}/")
     assert len(receiver.requests) == 1
@@ -402,9 +409,7 @@ async def test_a_secret_that_no_key_opens_is_told_and_tried_again(
     assert [row[0] for row in await queue(database)] == ["delivered"]
 
 
-def test_public_addresses_are_public() -> None:
-    for text in ("1.1.1.1", "8.8.8.8", "2606:4700:4700::1111", "::ffff:1.1.1.1"):
-        assert is_public(ip_address(text)), text
+def test_the_parts_of_a_url() -> None:
     assert target_of("https://hooks.example/a?b=c", private=False).path == "/a?b=c"
     assert target_of("https://hooks.example:8443/", private=False).authority == "hooks.example:8443"
 
@@ -419,9 +424,13 @@ def test_public_addresses_are_public() -> None:
         "https://hooks.example/#fragment",
         "https://hooks.example/\r\nX-Injected: 1",
         "https://hooks.example:99999/",
+        "https://hooks.example:8080x/",
+        "https://[::1/",
+        "https://[hooks]/",
         "https://hooks.example/" + "a" * 500,
     ],
 )
 def test_what_is_no_good_url_is_refused(url: str) -> None:
-    with pytest.raises(ValueError, match=r"Expected|Port|port"):
+    with pytest.raises(ValueError, match=r"^Expected") as refused:
         target_of(url, private=False)
+    assert not any(part in str(refused.value) for part in ("hooks", "pass", "999", "::1"))

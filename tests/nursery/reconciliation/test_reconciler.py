@@ -20,7 +20,7 @@ from cvms.chain.types import Commitment, Slot
 from cvms.nursery.reconciliation.vault_reindexer import Reindexer
 from cvms.store.reconciliation import pass_position, reconciliation_log
 from cvms.store.reconciliation.reconciliation_log import ReconciliationRow
-from cvms.store.security import audit_log
+from cvms.store.security import audit_log, audit_verification
 from cvms.store.vaults import history, vaults
 from tests.nursery.indexing.test_every_instruction import every_event, lock
 from tests.nursery.indexing.test_indexer import cancelled_after
@@ -218,7 +218,7 @@ async def test_a_correction_names_the_difference_and_its_transaction(world: Worl
     assert {each["owner"] for each in corrected} == {address(alice)}
     async with world.database.connection() as conn:
         [entry] = await audit_log.page(conn, limit=10)
-        assert await audit_log.verify(conn) is None
+        assert (await audit_verification.verify(conn)).broken is None
     assert (entry.actor, entry.action, entry.owner) == (
         "reconciler",
         "history_corrected",

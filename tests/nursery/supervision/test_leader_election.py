@@ -146,6 +146,19 @@ async def test_a_successor_waits_until_the_last_lease_has_run_out(
     assert runs.start_times[0] >= began + 1.0
 
 
+async def test_a_lease_from_before_the_clock_was_set_back_ends_in_time(
+    database: Database, database_url: str, nursery: trio.Nursery
+) -> None:
+    async with database.connection() as conn:
+        await leader_lease.take(conn, "gone", lease=LEASE)
+        await conn.execute("UPDATE leadership SET until = until + INTERVAL '1 day'")
+    runs = Runs()
+    began = trio.current_time()
+    async with replica(nursery, runs, database_url, "one"):
+        await until(partial(runs.are_of, "one"))
+    assert runs.start_times[0] - began >= LEASE
+
+
 async def test_a_leader_stops_when_its_term_was_ended_by_another(
     database: Database, database_url: str, nursery: trio.Nursery
 ) -> None:

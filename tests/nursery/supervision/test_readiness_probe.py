@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
+
+import pytest
 
 from cvms.chain.rpc.rpc_client import open_rpc
 from cvms.chain.types import Slot
+from cvms.nursery.supervision import readiness_probe
 from cvms.nursery.supervision.readiness_probe import ReadinessProbe
 from cvms.nursery.wiring.replica_tasks import build_readiness_probe
 from cvms.store.postgres.database import open_database
+from cvms.store.postgres.row_mapping import fetch_value
 from tests.nursery.world import World
 
 NOBODY = "http://127.0.0.1:1"
@@ -76,3 +82,49 @@ async def test_an_unavailable_or_empty_database_is_named(world: World, database_
         await bare.prepare()
         await probe_of(world, database=bare).probe()
     assert world.board.ready
+
+
+REFUSE_WRITES = """
+CREATE FUNCTION refuse() RETURNS TRIGGER LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'no space' USING ERRCODE = 'disk_full';
+END
+$$;
+CREATE TRIGGER refuse BEFORE UPDATE ON write_probe EXECUTE FUNCTION refuse();
+"""
+
+
+async def test_a_database_that_cannot_write_is_named(world: World) -> None:
+    await world.indexer().catch_up()
+    async with world.database.dedicated() as conn:
+        await conn.execute(REFUSE_WRITES.encode())
+    probe = probe_of(world)
+    for _ in range(2):  # until a write succeeds, not only when one is due
+        await probe.probe()
+        assert failed_components(world) == {"database"}
+        assert "no space" in world.board.components["database"].detail
+    await world.execute("DROP TRIGGER refuse ON write_probe")
+    await probe.probe()
+    assert world.board.ready
+
+
+async def test_a_database_that_does_not_answer_a_write_is_named(world: World) -> None:
+    await world.indexer().catch_up()
+    async with world.database.transaction() as conn:
+        await conn.execute("LOCK TABLE write_probe")
+        await probe_of(world).probe()
+    assert failed_components(world) == {"database"}
+    assert "no answer to a write" in world.board.components["database"].detail
+    await probe_of(world).probe()
+    assert world.board.ready
+
+
+async def test_not_every_probe_writes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readiness_probe, "WRITE_SECONDS", math.inf)
+    probe, times = probe_of(world), set()
+    for _ in range(3):
+        await probe.probe()
+        async with world.database.connection() as conn:
+            times.add(await fetch_value(conn, "SELECT written_at FROM write_probe"))
+    [written_at] = times
+    assert written_at > datetime(2000, 1, 1, tzinfo=UTC)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 
 import psycopg
@@ -74,6 +75,40 @@ async def test_a_partly_migrated_database_gets_the_rest(empty_database_url: str)
         assert await versions(database) == [(migration.version,) for migration in migrations()]
         async with database.transaction() as conn:
             await store_vault(conn, vault_row())
+
+
+async def test_replies_and_errors_of_before_are_found_as_they_are_looked_for_now(
+    empty_database_url: str,
+) -> None:
+    async with open_database(empty_database_url) as database, database.dedicated() as conn:
+        await apply_schema(conn, [each for each in migrations() if each.version < 18])
+        await conn.execute(
+            """
+                INSERT INTO idempotency_keys
+                VALUES ('o', 'key', sha256('x'), 202, 'text/plain', 'reply', now())
+                """
+        )
+        errors = (
+            "ConnectionRefusedError at hooks.example",
+            "hooks.example resolves to an address that is not public",
+            "replied with status 500",
+        )
+        for error in errors:
+            await conn.execute(
+                "INSERT INTO webhook_deliveries (event, body, last_error) VALUES ('e', '', %s)",
+                [error],
+            )
+        await apply_schema(conn)
+        cursor = await conn.execute("SELECT owner, content FROM idempotency_keys")
+        fingerprint = hashlib.sha256(b"x")
+        holders = ("o", "admin:o", f"request:{fingerprint.hexdigest()}")
+        assert set(await cursor.fetchall()) == {(holder, b"reply") for holder in holders}
+        cursor = await conn.execute("SELECT last_error FROM webhook_deliveries")
+        assert {error for (error,) in await cursor.fetchall()} == {
+            "ConnectionRefusedError",
+            "the host resolves to an address that is not public",
+            "replied with status 500",
+        }
 
 
 async def test_the_migrations_may_be_run_by_hand_as_well(database: Database) -> None:

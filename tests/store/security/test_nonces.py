@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import psycopg
 import pytest
@@ -15,8 +15,7 @@ from cvms.store.security import nonces
 
 async def issue(database: Database, nonce: str = "nonce", seconds: float = 60) -> None:
     async with database.connection() as conn:
-        expires_at = datetime.now(UTC) + timedelta(seconds=seconds)
-        await nonces.issue(conn, "owner", nonce, expires_at)
+        await nonces.issue(conn, "owner", nonce, timedelta(seconds=seconds))
 
 
 async def test_of_twenty_equal_uses_exactly_one_succeeds(database: Database) -> None:

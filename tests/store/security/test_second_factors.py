@@ -16,21 +16,20 @@ from cvms.store.security.encryption import SecretBox
 
 OLD, NEW = Fernet.generate_key(), Fernet.generate_key()
 SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
-NOW = datetime(2030, 1, 1, tzinfo=UTC)
 CODES = [bytes([number]) * 32 for number in range(10)]
 
 
-async def begin(database: Database, owner: str = "alice", at: datetime = NOW) -> None:
+async def begin(database: Database, owner: str = "alice") -> None:
     async with database.transaction() as conn:
         await second_factors.begin(
-            conn, owner, secret=SECRET, hashes=CODES, at=at, secret_box=SecretBox([OLD])
+            conn, owner, secret=SECRET, hashes=CODES, secret_box=SecretBox([OLD])
         )
 
 
 async def enable(database: Database, owner: str = "alice", step: int = 100) -> None:
     await begin(database, owner)
     async with database.connection() as conn:
-        await second_factors.enable(conn, owner, step, NOW)
+        await second_factors.enable(conn, owner, step)
 
 
 async def factor(database: Database, owner: str = "alice") -> second_factors.Factor:
@@ -52,11 +51,11 @@ async def test_a_second_factor_is_on_only_once_it_was_enabled(database: Database
     async with database.connection() as conn:
         assert await second_factors.status(conn, "alice") is None
         with pytest.raises(SecondFactorUsed):
-            await second_factors.use_step(conn, "alice", 101)
-        await second_factors.enable(conn, "alice", 100, NOW)
-        assert await second_factors.status(conn, "alice") == second_factors.Status(NOW, 10)
+            await second_factors.use_step(conn, "alice", 101, newest=101)
+        since = await second_factors.enable(conn, "alice", 100)
+        assert await second_factors.status(conn, "alice") == second_factors.Status(since, 10)
         with pytest.raises(Conflict):
-            await second_factors.enable(conn, "alice", 101, NOW)
+            await second_factors.enable(conn, "alice", 101)
     with pytest.raises(Conflict, match="disable it first"):
         await begin(database)
 
@@ -66,10 +65,10 @@ async def test_another_setup_replaces_the_pending_one(database: Database) -> Non
     first = await factor(database)
     async with database.connection() as conn:
         await second_factors.fail(conn, "alice", None)
-    await begin(database, at=NOW + timedelta(minutes=1))
+    await begin(database)
     second = await factor(database)
     assert second.sealed != first.sealed
-    assert second.created_at == NOW + timedelta(minutes=1)
+    assert second.created_at > first.created_at
     assert second.failures == 0
 
 
@@ -111,10 +110,44 @@ async def test_steps_only_go_forward(database: Database) -> None:
     async with database.connection() as conn:
         for step in (99, 100):
             with pytest.raises(SecondFactorUsed):
-                await second_factors.use_step(conn, "alice", step)
-        await second_factors.use_step(conn, "alice", 102)
+                await second_factors.use_step(conn, "alice", step, newest=102)
+        await second_factors.use_step(conn, "alice", 102, newest=102)
         with pytest.raises(SecondFactorUsed):
-            await second_factors.use_step(conn, "alice", 101)
+            await second_factors.use_step(conn, "alice", 101, newest=102)
+
+
+async def test_a_step_used_while_the_clock_was_ahead_does_not_block_the_present_ones(
+    database: Database,
+) -> None:
+    await enable(database, step=100)
+    async with database.connection() as conn:
+        await second_factors.use_step(conn, "alice", 9_000, newest=9_000)
+        found = await factor(database)
+        assert not found.step_used(101, newest=102)
+        await second_factors.use_step(conn, "alice", 101, newest=102)
+        assert (await factor(database)).last_step == 101
+
+
+@pytest.mark.parametrize("uses", [0, second_factors.STEPS_KEPT + 1])
+async def test_no_step_is_used_twice_wherever_the_clock_goes(database: Database, uses: int) -> None:
+    await enable(database, step=100)
+    async with database.connection() as conn:
+        await second_factors.use_step(conn, "alice", 9_000, newest=9_000)
+        for step in range(101, 101 + uses):
+            await second_factors.use_step(conn, "alice", step, newest=step)
+        for step in (9_000, (await factor(database)).last_step):
+            found = await factor(database)
+            assert found.step_used(step, newest=step + 1)
+            with pytest.raises(SecondFactorUsed):
+                await second_factors.use_step(conn, "alice", step, newest=step + 1)
+
+
+async def test_only_the_last_used_steps_are_kept(database: Database) -> None:
+    await enable(database, step=100)
+    async with database.connection() as conn:
+        for step in range(101, 101 + 2 * second_factors.STEPS_KEPT):
+            await second_factors.use_step(conn, "alice", step, newest=step)
+    assert len((await factor(database)).used_steps) == second_factors.STEPS_KEPT + 1
 
 
 @pytest.mark.parametrize("kind", ["step", "recovery code"])
@@ -144,7 +177,7 @@ async def test_a_valid_code_lifts_the_lock_that_wrong_ones_caused(database: Data
     await enable(database)
     for kind in ("step", "recovery code"):
         async with database.connection() as conn:
-            await second_factors.fail(conn, "alice", NOW + timedelta(days=1))
+            await second_factors.fail(conn, "alice", datetime.now(UTC) + timedelta(days=1))
             await use(conn, kind)
         found = await factor(database)
         assert (found.failures, found.locked_until) == (0, None)
@@ -178,16 +211,16 @@ async def test_every_secret_moves_to_a_new_key(
 async def test_pruning_deletes_only_what_was_never_enabled(database: Database) -> None:
     async with database.connection() as conn:
         await enable(database, "alice")
-        await begin(database, "bob", at=datetime.now(UTC))
-        await begin(database, "carol", at=datetime.now(UTC) - timedelta(days=2))
-        await conn.execute("UPDATE twofa SET created_at = '2000-01-01' WHERE owner = 'alice'")
+        await begin(database, "bob")
+        await begin(database, "carol")
+        await conn.execute("UPDATE twofa SET created_at = '2000-01-01' WHERE owner <> 'bob'")
         assert await second_factors.prune(conn, timedelta(days=1)) == 1
         assert await second_factors.lock(conn, "carol") is None
 
 
 async def use(conn: Connection, kind: str) -> None:
     if kind == "step":
-        await second_factors.use_step(conn, "alice", 101)
+        await second_factors.use_step(conn, "alice", 101, newest=101)
     else:
         await second_factors.use_recovery_code(conn, "alice", CODES[3])
 

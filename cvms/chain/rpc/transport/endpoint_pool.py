@@ -11,14 +11,13 @@ to count. No endpoint that responds is excluded for good.
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from urllib.parse import unquote, urlsplit
 
 from cvms.chain.rpc.transport.adaptive_rate import AdaptiveRateLimiter
 from cvms.errors import ConfigurationError
+from cvms.secret_urls import host_of, redacted
 
 FAILURES_BEFORE_DOWN = 3  # one lost packet is no outage
 FIRST_DOWN_SECONDS = 0.5
@@ -37,7 +36,6 @@ FIRST_BATCH_REFUSAL_SECONDS = 30.0
 BATCH_THROTTLES = 4  # consecutive batches throttled before none is sent any more
 LIVENESS_METHOD = "getSlot"
 """Every node serves it: one that refuses it is not well."""
-_SECRET_LENGTH = 6  # shorter parts of a URL are words such as `v2`, not keys
 
 
 @dataclass(slots=True)
@@ -89,35 +87,12 @@ class Endpoint:
 
     def redact(self, text: str) -> str:
         """Return a provider's words without what may be the key in this endpoint's URL."""
-        parts = urlsplit(self.url)
-        pieces = [
-            parts.username,
-            parts.password,
-            *re.split(r"[/&=?;]", f"{parts.path}?{parts.query}"),
-        ]
-        for piece in filter(None, pieces):
-            for secret in {piece, unquote(piece)}:
-                if len(secret) >= _SECRET_LENGTH:
-                    text = text.replace(secret, "…")
-        return text
+        return redacted(text, self.url)
 
     def answered(self, seconds: float) -> None:
         """Add the response time of an attempt to the average."""
         before = seconds if self.latency is None else self.latency
         self.latency = before + WEIGHT * (seconds - before)
-
-
-def host_of(url: str) -> str:
-    """Return the host and port of a URL, which may be shown. Raises ConfigurationError without."""
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host, port = None, None
-    if not host:
-        raise ConfigurationError("an endpoint's URL has no valid host and port")
-    shown = f"[{host}]" if ":" in host else host
-    return shown if port is None else f"{shown}:{port}"
 
 
 class EndpointPool:

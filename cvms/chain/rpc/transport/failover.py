@@ -15,7 +15,7 @@ import trio
 
 from cvms.chain.rpc.transport import jsonrpc
 from cvms.chain.rpc.transport.call_state import MAX_TRIES, Call, FailoverState, unchecked
-from cvms.chain.rpc.transport.endpoint_pool import MAX_BATCH, Endpoint, EndpointPool, host_of
+from cvms.chain.rpc.transport.endpoint_pool import MAX_BATCH, Endpoint, EndpointPool
 from cvms.chain.rpc.transport.endpoint_state import show_endpoints
 from cvms.chain.rpc.transport.error_kinds import ErrorKind, is_throttled, kind_of
 from cvms.chain.rpc.transport.http_post import build_request, open_http
@@ -37,6 +37,7 @@ from cvms.errors import (
     leaves,
 )
 from cvms.metrics import Metrics
+from cvms.secret_urls import host_of
 
 BATCH_TIMEOUTS = 30  # for every MAX_BATCH calls in all, in case the endpoints throttle
 

@@ -21,9 +21,9 @@ from cvms.chain.rpc.transport.endpoint_pool import (
     ROLLED_BACK_SLOTS,
     Endpoint,
     EndpointPool,
-    host_of,
 )
 from cvms.errors import ConfigurationError
+from cvms.secret_urls import host_of
 
 
 class Clock:

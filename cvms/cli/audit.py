@@ -1,0 +1,154 @@
+"""`cvms audit`: verification of the audit trail, and the key that signs its heads."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import trio
+
+from cvms.cli.environment import read_environment
+from cvms.config.environment import environment
+from cvms.config.loader import load_database_url, load_operator
+from cvms.errors import ConfigurationError, DatabaseUnavailable
+
+if TYPE_CHECKING:
+    from cvms.store.security.audit_heads import Head, SignedHead
+    from cvms.store.security.audit_verification import Verdict
+
+VERIFY_HELP = """\
+Check that no entry of the audit trail was changed or removed: that each entry's hash follows from
+the one before it, and that the newest signed head, and every published one that is given, is in the
+trail. It reads the database; no server needs to run.
+
+Whoever can write to the database can cut off the newest entries and restore an older signed head
+with them. Only what is published outside the database shows that: the log events
+"audit_head_signed". Collect them on a machine that the database's administrators do not control,
+and give them with --head.
+
+The key is that of "cvms audit key". Without --key it is derived from DEPLOYER_KEYPAIR_PATH.
+
+Exit status: 0 if every entry is unchanged, and a signed or published head attests the end of the
+trail; 1 if an entry was changed or removed, or a head is not signed with the key; 2 for a bad
+setting or argument; 3 if it cannot be judged: the entries are unchanged, but no head attests that
+none is missing at the end, or the database is unavailable.
+"""
+
+KEY_HELP = """\
+Print the public key that signs the audit trail's heads, in hexadecimal (Ed25519). It is derived
+from the operator's key, DEPLOYER_KEYPAIR_PATH. With it, "cvms audit verify" needs no secret but
+the database's password.
+"""
+
+UNCHANGED, CHANGED, UNKNOWN = 0, 1, 3
+HASH_BYTES = 32
+
+
+def cmd_audit_key(_: argparse.Namespace) -> int:
+    print(_own_key().hex())
+    return 0
+
+
+def cmd_audit_verify(options: argparse.Namespace) -> int:
+    from cvms.cli.database import open_with_schema  # noqa: PLC0415
+    from cvms.store.security.audit_verification import verify  # noqa: PLC0415
+
+    environ = read_environment()
+    url = load_database_url(environ)
+    keys: list[bytes] = options.key
+    if not keys and environ.get("DEPLOYER_KEYPAIR_PATH"):
+        keys = [_own_key()]
+    logged = _heads_in(options.head) if options.head else []
+    if logged and not keys:
+        raise ConfigurationError("--head needs --key or DEPLOYER_KEYPAIR_PATH, to check signatures")
+
+    async def run() -> Verdict:
+        async with open_with_schema(url) as database, database.dedicated() as conn:
+            return await verify(conn, [*options.expected, *logged])
+
+    try:
+        verdict = trio.run(run)
+    except DatabaseUnavailable as error:
+        print(f"cvms: {error}", file=sys.stderr)
+        return UNKNOWN
+    signed = [*logged, *([verdict.stored] if verdict.stored and keys else [])]
+    fault = _fault(verdict, signed, keys)
+    if fault is not None:
+        print(fault, file=sys.stderr)
+        return CHANGED
+    print(f"every entry of the audit trail is unchanged, up to entry {verdict.entries}")
+    attested = max((head.id for head in [*signed, *options.expected]), default=None)
+    if attested is None:
+        print(
+            "no signed or published head attests that no entry is missing at the end; "
+            + ("no head is stored yet" if keys else "give --key, --head or --expected"),
+            file=sys.stderr,
+        )
+        return UNKNOWN
+    print(f"a head attests the entries up to {attested}")
+    return UNCHANGED
+
+
+def parse_head(text: str) -> Head:
+    """Return the head in `SEQ:HASH`. Raises ValueError."""
+    from cvms.store.security.audit_heads import Head  # noqa: PLC0415
+
+    number, _, digest = text.partition(":")
+    if (entry := int(number)) < 1:
+        raise ValueError("expected an id of an entry")
+    return Head(id=entry, hash=_bytes(digest))
+
+
+def parse_key(text: str) -> bytes:
+    """Return the key in hexadecimal. Raises ValueError."""
+    return _bytes(text)
+
+
+def _bytes(text: str) -> bytes:
+    value = bytes.fromhex(text)
+    if len(value) != HASH_BYTES:
+        raise ValueError(f"expected {HASH_BYTES} bytes")
+    return value
+
+
+def _own_key() -> bytes:
+    from cvms.operator_key import audit_key  # noqa: PLC0415
+
+    return audit_key(load_operator(environment())).public
+
+
+def _heads_in(path: Path) -> list[SignedHead]:
+    """Return the heads in a log, whose other lines are skipped. Raises ConfigurationError."""
+    from cvms.store.security.audit_heads import read_published  # noqa: PLC0415
+
+    try:
+        with path.open(encoding="utf-8", errors="replace") as lines:
+            heads = [head for line in lines if (head := read_published(line)) is not None]
+    except OSError as error:
+        raise ConfigurationError(f"--head {path}: {error.strerror}") from None
+    if not heads:
+        raise ConfigurationError(f'--head {path}: no line is a JSON event "audit_head_signed"')
+    return heads
+
+
+def _fault(verdict: Verdict, signed: Sequence[SignedHead], keys: Sequence[bytes]) -> str | None:
+    """Return what is wrong with the trail, None if nothing is."""
+    if verdict.broken is not None:
+        return f"entry {verdict.broken} of the audit trail was changed or removed"
+    for head in signed:
+        if not any(head.is_signed_by(key) for key in keys):
+            return f"the head of entry {head.id} is not signed with the key: it was forged"
+    if (head_not_found := verdict.contradicted) is None:
+        return None
+    if head_not_found.id > verdict.entries:
+        return (
+            f"the audit trail ends with entry {verdict.entries}, but a head of entry "
+            f"{head_not_found.id} was signed or published: the newest entries were removed"
+        )
+    return (
+        f"entry {head_not_found.id} of the audit trail is not the one that was signed or "
+        "published: it, or an entry before it, was changed or removed"
+    )

@@ -1,0 +1,92 @@
+"""Signer of the audit trail's head, so that entries that were cut off are missed.
+
+Each signed head is stored, logged and exported as a metric. What is outside the database then
+contradicts a trail that was shortened or rewritten (`cvms audit verify`).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import structlog
+import trio
+
+from cvms.metrics import Metrics
+from cvms.nursery.channels.status_board import StatusBoard
+from cvms.store.postgres.database import Database
+from cvms.store.postgres.driver.connection import Connection
+from cvms.store.security import audit_heads
+from cvms.store.security.audit_heads import AuditKey, SignedHead
+
+log = structlog.get_logger(__name__)
+
+SIGN_SECONDS = 5.0
+"""The newest entries, which nothing outside the database attests, are no older than this."""
+WARNING = "audit_trail"
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class AuditHeadSigner:
+    """Signs the head whenever it has moved, unless the trail contradicts an earlier one."""
+
+    database: Database
+    key: AuditKey
+    board: StatusBoard
+    metrics: Metrics
+    _last: SignedHead | None = field(default=None, init=False)
+
+    async def run(self) -> None:
+        """Run every SIGN_SECONDS until cancelled; another replica signs then."""
+        try:
+            while True:
+                await self.run_once()
+                self.board.task_succeeded("audit_heads")
+                await trio.sleep(SIGN_SECONDS)
+        finally:
+            self.board.warnings.pop(WARNING, None)
+            self.metrics.audit_head.set(math.nan)
+
+    async def run_once(self) -> None:
+        """Sign the head, store it and publish it. A contradiction is a warning on the board."""
+        async with self.database.transaction() as conn:
+            stored = await audit_heads.newest(conn)
+            problem = await self._problem(conn, stored)
+            head = await audit_heads.current(conn)
+            signed = None
+            if problem is None and head.id and not _is_signed(stored, head.id, self.key.public):
+                signed = self.key.sign(head, datetime.now(UTC))
+                await audit_heads.store(conn, signed)
+        if problem is not None:
+            self.board.warnings[WARNING] = problem
+            log.error("audit_trail_contradicted", problem=problem, id=head.id, hash=head.hash.hex())
+            return
+        self.board.warnings.pop(WARNING, None)
+        self._last = signed or stored
+        if signed is not None:
+            log.info(
+                "audit_head_signed",
+                id=signed.id,
+                hash=signed.hash.hex(),
+                signed_at=signed.signed_at.isoformat(),
+                key=signed.key.hex(),
+                signature=signed.signature.hex(),
+            )
+        if self._last is not None:
+            self.metrics.audit_head.set(self._last.id)
+
+    async def _problem(self, conn: Connection, stored: SignedHead | None) -> str | None:
+        """Return why the trail is not the one that was signed, by this process or before it."""
+        if stored is None:
+            return None if self._last is None else "the stored head was removed"
+        if not stored.is_signed_by(stored.key):
+            return "the stored head was changed"
+        for signed in (self._last, stored):
+            if signed is not None and not await audit_heads.is_in_trail(conn, signed):
+                return f"entry {signed.id}, which was signed, was changed or removed"
+        return None
+
+
+def _is_signed(stored: SignedHead | None, newest: int, key: bytes) -> bool:
+    return stored is not None and stored.id == newest and stored.key == key

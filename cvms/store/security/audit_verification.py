@@ -1,0 +1,70 @@
+"""Verification of the audit trail: its chain of hashes, and the heads that were published."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+
+from psycopg.rows import class_row
+
+from cvms.store.postgres.driver.connection import Connection
+from cvms.store.postgres.row_mapping import query_for
+from cvms.store.security import audit_heads
+from cvms.store.security.audit_heads import Head, SignedHead
+from cvms.store.security.audit_log import AuditRow, hash_of
+
+# One snapshot of the trail and its heads, whatever is appended meanwhile.
+ONE_SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+
+TRAIL = query_for(
+    AuditRow,
+    """
+    SELECT {columns}
+    FROM audit_logs
+    ORDER BY id
+    """,
+)
+
+ROWS_AT_ONCE = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What a verification found.
+
+    `entries` is the number of entries whose hashes are right. `broken` is the id of the first entry
+    that was changed or is missing, `contradicted` the oldest head whose entry the trail does not
+    have; None if there is none. `stored` is the signed head that the database holds.
+    """
+
+    entries: int
+    broken: int | None
+    contradicted: Head | None
+    stored: SignedHead | None
+
+
+async def verify(conn: Connection, published: Sequence[Head] = ()) -> Verdict:
+    """Check every entry, and that the trail has the stored head and those that were published."""
+    async with conn.transaction():
+        await conn.execute(ONE_SNAPSHOT)
+        head = await audit_heads.current(conn)
+        stored = await audit_heads.newest(conn)
+        claims: list[Head] = [*published, *([] if stored is None else [stored])]
+        unmatched = {(each.id, each.hash): each for each in sorted(claims, key=attrgetter("id"))}
+        last, broken = Head(id=0, hash=bytes(32)), False
+        async with conn.cursor("audit_trail", row_factory=class_row(AuditRow)) as trail:
+            trail.itersize = ROWS_AT_ONCE
+            await trail.execute(TRAIL)
+            async for row in trail:
+                if row.hash != hash_of(row, last.hash):
+                    broken = True
+                    break
+                last = Head(id=row.id, hash=row.hash)
+                unmatched.pop((last.id, last.hash), None)
+    return Verdict(
+        entries=last.id,
+        broken=last.id + 1 if broken or head != last else None,
+        contradicted=next(iter(unmatched.values()), None),
+        stored=stored,
+    )

