@@ -43,6 +43,7 @@ log = structlog.get_logger(__name__)
 
 SCHEMA_SECONDS = 3.0
 """How long a worker waits for the schema before it listens."""
+RESTART = "restart to read the settings again; the parent of --workers does so without a pause"
 
 
 async def serve(
@@ -204,10 +205,14 @@ async def _open_lifetime(stop: trio.Event) -> AsyncIterator[trio.CancelScope]:
 
 
 async def _stop_on_signal(stop: trio.Event) -> None:
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         async for number in signals:
-            log.info("shutdown_requested", signal=signal.Signals(number).name)
-            stop.set()
+            name = signal.Signals(number).name
+            if number == signal.SIGHUP:
+                log.warning("signal_ignored", signal=name, instead=RESTART)
+            else:
+                log.info("shutdown_requested", signal=name)
+                stop.set()
 
 
 async def _stop_when_cancelled(stop: trio.Event) -> None:
