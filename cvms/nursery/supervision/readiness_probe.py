@@ -57,7 +57,8 @@ class ReadinessProbe:
                     # How far the indexer is, for when another replica runs it.
                     async with self.database.connection() as conn:
                         self._leader = await leader_lease.report(conn)
-                    ok, detail = False, f"no answer to a write within {TIMEOUT_SECONDS:g} s"
+                    ok, trouble = False, "timeout"
+                    detail = f"no answer to a write within {TIMEOUT_SECONDS:g} s"
                     await self._probe_write()
                     ok, detail = True, "answers"
             except DatabaseUnavailable as error:
