@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
-
 import pytest
 
 from cvms.chain.rpc.rpc_client import open_rpc
