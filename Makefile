@@ -16,11 +16,12 @@ LOCALNET_PORT ?= 8899
 DATA_DIR ?= .cvms
 SEEDS ?= 0-99
 SEED ?= 0
+MINUTES ?= 15
 # Twice the number of cores or so: half of the time a test waits.
 WORKERS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo test fuzz scenario scenario-long conformance lint types settings check program clippy lock clean
+.PHONY: help install dev demo test fuzz scenario scenario-long chaos soak conformance lint types settings check program clippy lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1	/' | expand -t 23
@@ -54,6 +55,13 @@ scenario: $(INSTALLED) ## books against chain under faults and kills; SEEDS=7,20
 
 scenario-long: $(INSTALLED) ## the same once with 5,000 transactions, a minute without RPC, five kills
 	SCENARIO_SEEDS=$(SEED) $(BIN)/pytest -s tests/scenario/long_run.py
+
+chaos: $(INSTALLED) ## two replicas while all they depend on fails; SEED and MINUTES (15) say how
+	CHAOS_SEED=$(SEED) CHAOS_MINUTES=$(MINUTES) $(BIN)/pytest -s tests/chaos/test_chaos.py
+
+soak: MINUTES = 30
+soak: $(INSTALLED) ## mixed load without faults for MINUTES (30); plots memory and files to docs/soak.svg
+	SOAK_MINUTES=$(MINUTES) $(BIN)/pytest -s tests/chaos/soak.py
 
 conformance: $(INSTALLED) ## the local chain against a solana-test-validator on PATH, or its recording
 	$(BIN)/python -m tests.conformance.compare

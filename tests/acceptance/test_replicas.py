@@ -131,7 +131,7 @@ async def _strike(failure: str, leader: Server, proxy: DatabaseProxy) -> None:
             leader.send_signal(signal.SIGSTOP)
             await trio.sleep(STOPPED_SECONDS)
         case "cut off":
-            proxy.cut()
+            proxy.tcp.stop()
 
 
 async def _compare(url: str, traffic: Traffic, database_url: str) -> None:

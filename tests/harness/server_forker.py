@@ -13,13 +13,19 @@ import json
 import os
 import signal
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
-import cvms.nursery.run  # noqa: F401 - imported once for all children
-from cvms import cli
+from tests.harness.wall_clock import VARIABLE, MovableTime, move_datetimes_too
 
 children: set[int] = set()
+clock = MovableTime()
+
+import cvms.nursery.run  # noqa: E402, F401 - once for all children, and with the movable clock
+from cvms import cli  # noqa: E402
+
+move_datetimes_too()
 
 
 def main() -> None:
@@ -51,11 +57,15 @@ def run_server(folder: Path, environ: dict[str, str]) -> None:
         os.setsid()
         os.chdir(folder)
         os.environ.update(environ)
+        if VARIABLE in environ:
+            clock.follow(environ[VARIABLE])
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         log = os.open("server.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         os.dup2(log, 1)
         os.dup2(log, 2)
         status = cli.main(["serve"])
+    except BaseException:
+        traceback.print_exc()
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

@@ -17,6 +17,7 @@ import pytest
 import trio
 import trio.testing
 import trio_websocket
+from structlog.testing import capture_logs
 
 from cvms.config.settings import Config
 from cvms.errors import ConfigurationError
@@ -80,6 +81,22 @@ async def test_it_ends_in_order_and_in_time(world: World, database_url: str, end
         assert closed.value.reason is not None
         assert closed.value.reason.code == 1001
         assert scope.cancelled_caught == (ending == "cancellation")
+
+
+async def test_sighup_is_ignored_in_one_line_that_says_what_to_do(
+    world: World, database_url: str
+) -> None:
+    shutdown = trio.Event()
+    with capture_logs() as logs:
+        async with trio.open_nursery() as nursery:
+            config = configuration(world, database_url)
+            url = await nursery.start(partial(serve, config, shutdown=shutdown))
+            os.kill(os.getpid(), signal.SIGHUP)
+            await until_ready(url)
+            shutdown.set()
+    [line] = [line for line in logs if line.get("signal") == "SIGHUP"]
+    assert (line["event"], line["log_level"]) == ("signal_ignored", "warning")
+    assert "restart" in line["instead"]
 
 
 async def test_without_a_database_it_starts_and_names_what_is_missing(world: World) -> None:

@@ -21,8 +21,8 @@ IGNORE_HTTPX_WARNING = "ignore:.*ByteStream.__aiter__:pytest.PytestUnraisableExc
 """httpx does not close the body of a request whose connection breaks while it is sent."""
 
 RETRY_SECONDS = 0.1
-REQUEST_SECONDS = 30.0
-"""How long a client repeats one request. The service may be down meanwhile."""
+PATIENCE = 30.0
+"""Seconds for which a client repeats one request. The service may be down meanwhile."""
 
 
 @dataclass(slots=True)
@@ -37,7 +37,7 @@ class Intent:
 
 
 class RequestAbandoned(Exception):
-    """There was no reply within REQUEST_SECONDS."""
+    """There was no reply within the client's patience."""
 
 
 @dataclass(slots=True)
@@ -48,6 +48,7 @@ class Client:
     http: httpx.AsyncClient
     rng: random.Random
     numbers: itertools.count[int]
+    patience: float = PATIENCE
     intents: list[Intent] = field(default_factory=list)
 
     async def request(self, owner: Keypair) -> None:
@@ -88,7 +89,7 @@ class Client:
         self, path: str, body: Json, headers: Mapping[str, str] | None = None
     ) -> httpx.Response:
         """Return the reply, which may be a refusal. Repeat the request while there is none."""
-        with trio.move_on_after(REQUEST_SECONDS):
+        with trio.move_on_after(self.patience):
             while True:
                 try:
                     reply = await self.http.post(self.url + path, json=body, headers=headers)

@@ -70,16 +70,7 @@ class Outcome:
 async def run_scenario(context: ScenarioContext, scenario: Scenario) -> Outcome:
     """Run a scenario until all work is done, stop the server, and check the results."""
     rng = random.Random(scenario.seed)
-    wallets = Wallets(context.chain, context.programs, context.operator, rng)
-    for _ in range(scenario.owners):
-        owner = wallets.add_owner(Keypair.from_seed(rng.randbytes(32)))
-        if rng.random() < 0.5:  # the service may withdraw for them
-            key, operator = owner.pubkey(), context.operator.pubkey()
-            step = instructions.add_delegate(context.programs, owner=key, delegate=operator)
-            wallets.send_or_fail(owner, step)
-    wallets.empty_and_reopen(wallets.owners[0])
-    # So that no fork undoes the setup.
-    context.chain.advance(context.chain.timing.finalized_lag + 1)
+    wallets = open_vaults(context, rng, owners=scenario.owners)
     listeners = [Listener(context.server.url) for _ in range(2)]
     injector = FaultInjector(
         context.nodes,
@@ -115,12 +106,27 @@ async def run_scenario(context: ScenarioContext, scenario: Scenario) -> Outcome:
     outcome = Outcome(
         read_truth(context.chain, context.programs), intents, listeners, injector.injected
     )
-    outcome.violations = list(_violations(context, outcome))
+    outcome.violations = list(find_violations(context, outcome))
     if scenario.heals:
         outcome.violations = [each for each in outcome.violations if not _comes_of_healing(each)]
     if status != 0:
         outcome.violations.append(Violation("V8", "process", f"it ended with {status} on SIGTERM"))
     return outcome
+
+
+def open_vaults(context: ScenarioContext, rng: random.Random, *, owners: int) -> Wallets:
+    """Open the vaults of new owners, some of whom let the service withdraw for them."""
+    wallets = Wallets(context.chain, context.programs, context.operator, rng)
+    for _ in range(owners):
+        owner = wallets.add_owner(Keypair.from_seed(rng.randbytes(32)))
+        if rng.random() < 0.5:
+            key, operator = owner.pubkey(), context.operator.pubkey()
+            step = instructions.add_delegate(context.programs, owner=key, delegate=operator)
+            wallets.send_or_fail(owner, step)
+    wallets.empty_and_reopen(wallets.owners[0])
+    # So that no fork undoes the setup.
+    context.chain.advance(context.chain.timing.finalized_lag + 1)
+    return wallets
 
 
 async def _act(context: ScenarioContext, wallets: Wallets, scenario: Scenario) -> None:
@@ -263,7 +269,7 @@ PENDING_WORK = (
 FRAME_FIELDS = ("seq", "type", "slot", "signature", "data")
 
 
-def _violations(context: ScenarioContext, outcome: Outcome) -> Iterator[Violation]:
+def find_violations(context: ScenarioContext, outcome: Outcome) -> Iterator[Violation]:
     with connect(context.database_url) as connection, connection.transaction():
         tables = read_tables(connection)
     untimed = outcome.injected["block_times"] > 0

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
+import psycopg
 import pytest
 import trio
+from trio.testing import MockClock
 
 from cvms.chain.types import Slot
 from cvms.errors import DatabaseUnavailable
 from cvms.metrics import Metrics
 from cvms.nursery.channels.indexer_progress import IndexerProgress
 from cvms.nursery.channels.status_board import StatusBoard
-from cvms.nursery.supervision.leader_election import LeaderElection
+from cvms.nursery.supervision.leader_election import RENEWALS, LeaderElection
 from cvms.store.messaging import leader_lease
 from cvms.store.messaging.leader_lease import Report
 from cvms.store.postgres.database import Database, open_database
@@ -56,12 +60,13 @@ class Replica:
         self.progress = IndexerProgress()
         self.scope = trio.CancelScope()
         self.lost = trio.Event()
-        self._leader = LeaderElection(
+        self.board = StatusBoard()
+        self.election = LeaderElection(
             database=database,
             tasks=partial(runs.run, name),
             name=name,
             progress=self.progress,
-            board=StatusBoard(),
+            board=self.board,
             metrics=self.metrics,
             lease_seconds=LEASE,
         )
@@ -69,7 +74,7 @@ class Replica:
     async def run(self) -> None:
         with self.scope:
             try:
-                await self._leader.run()
+                await self.election.run()
             except* DatabaseUnavailable:
                 self.lost.set()
 
@@ -126,7 +131,7 @@ async def test_a_leader_that_is_cut_off_stops_before_another_begins(
     async with database_proxy(database_url) as proxy, replica(nursery, runs, proxy.uri, "one"):
         await until(partial(runs.are_of, "one"))
         async with replica(nursery, runs, database_url, "two"):
-            proxy.cut()
+            proxy.tcp.stop()
             await until(partial(runs.are_of, "two"))
     assert runs.max_active == 1
 
@@ -192,3 +197,134 @@ async def test_with_many_candidates_and_failing_leaders_one_leads_at_a_time(
             replicas[runs.started[-1]].scope.cancel()
     assert sorted(runs.started) == sorted(replicas)
     assert runs.max_active == 1
+
+
+# --- a process that was stopped ---------------------------------------------------------------
+
+# It sees what a jump of its clock shows: everything falls due at once.
+
+ACTION_SECONDS = LEASE / 10
+
+
+class Acting:
+    """A leader's task that acts all the time, and how often it has."""
+
+    def __init__(self) -> None:
+        self.actions = 0
+        self.ended = False
+        self.changed = trio.Event()
+
+    async def run(self) -> None:
+        try:
+            while True:
+                self.actions += 1
+                self.changed.set()
+                await trio.sleep(ACTION_SECONDS)
+        finally:
+            self.ended = True
+            self.changed.set()
+
+    async def change(self) -> None:
+        """Wait for the next action or the end."""
+        self.changed = trio.Event()
+        await self.changed.wait()
+
+
+@pytest.fixture
+async def acting(mock_clock: MockClock) -> Acting:
+    return Acting()
+
+
+@pytest.fixture
+async def leader(database: Database, acting: Acting, nursery: trio.Nursery) -> Replica:
+    """A leader that runs `acting`."""
+    leader = Replica(Runs(), database, "one")
+    leader.election.tasks = acting.run
+    nursery.start_soon(leader.run)
+    await acting.changed.wait()
+    return leader
+
+
+@pytest.mark.parametrize("renewals", [0, 1, 3])
+async def test_a_leader_that_was_stopped_beyond_its_lease_does_nothing_when_it_wakes(
+    leader: Replica, acting: Acting, mock_clock: MockClock, renewals: int
+) -> None:
+    for _ in range(renewals):
+        mock_clock.jump(LEASE / RENEWALS)
+        await _renewed(leader)
+    actions = acting.actions
+    mock_clock.jump(LEASE)
+    await acting.change()
+    assert (acting.actions, acting.ended) == (actions, True)
+
+
+async def test_a_leader_that_was_stopped_while_its_renewal_was_answered_does_nothing_either(
+    leader: Replica, acting: Acting, mock_clock: MockClock, database_url: str
+) -> None:
+    """The answer says that the term goes on, and is older than the lease."""
+    with _renewal_in_flight(database_url, mock_clock) as in_flight:
+        await in_flight.sent()
+        actions = acting.actions
+        in_flight.answer()
+        mock_clock.jump(LEASE)
+        await acting.change()
+    assert (acting.actions, acting.ended) == (actions, True)
+
+
+async def test_a_lease_begins_when_its_renewal_is_sent(
+    leader: Replica, acting: Acting, mock_clock: MockClock, database_url: str
+) -> None:
+    """The database counts from the time at which it was answered, which may be as early."""
+    with _renewal_in_flight(database_url, mock_clock) as in_flight:
+        await in_flight.sent()
+        mock_clock.jump(0.4 * LEASE)
+        in_flight.answer()
+        await _renewed(leader)
+    actions = acting.actions
+    mock_clock.jump(0.6 * LEASE)
+    await acting.change()
+    assert (acting.actions, acting.ended) == (actions, True)
+
+
+@dataclass
+class _RenewalInFlight:
+    lock: psycopg.Connection[Any]
+    observer: psycopg.Connection[Any]
+
+    async def sent(self) -> None:
+        """Wait until the renewal has reached the database, which cannot answer it."""
+        while not self._count("wait_event_type = 'Lock'"):
+            await trio.lowlevel.checkpoint()
+
+    def answer(self) -> None:
+        """Let the database answer, without a checkpoint in which the answer could be read."""
+        self.lock.commit()
+        while self._count("query LIKE '%UPDATE leadership%' AND state = 'active'"):
+            pass
+
+    def _count(self, condition: str) -> int:
+        """Count the other sessions of this database for which the condition holds."""
+        query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        own = "pid <> pg_backend_pid()"
+        row = self.observer.execute(f"{query} AND {own} AND {condition}".encode()).fetchone()
+        assert row is not None
+        return int(row[0])
+
+
+@contextmanager
+def _renewal_in_flight(database_url: str, clock: MockClock) -> Iterator[_RenewalInFlight]:
+    """Let the leader send a renewal that waits for a lock."""
+    with (
+        psycopg.connect(database_url) as lock,
+        psycopg.connect(database_url, autocommit=True) as observer,
+    ):
+        lock.execute("SELECT FROM leadership FOR UPDATE")
+        clock.jump(LEASE / RENEWALS)
+        yield _RenewalInFlight(lock, observer)
+
+
+async def _renewed(leader: Replica) -> None:
+    """Wait until the next renewal is done."""
+    heartbeat = leader.board.tasks["leader"].heartbeat
+    while leader.board.tasks["leader"].heartbeat == heartbeat:
+        await trio.lowlevel.checkpoint()

@@ -12,6 +12,7 @@ from psycopg.errors import DivisionByZero, UndefinedTable, UniqueViolation
 
 from cvms.errors import DatabaseUnavailable
 from cvms.store.postgres.database import Database, open_database
+from tests.nursery.database_proxy import database_proxy
 from tests.store.own_server import OwnServer, execute
 
 QUERY_TIMEOUT = 1.0
@@ -41,6 +42,11 @@ async def open_all(database: Database) -> None:
 async def sleep_a_little(database: Database) -> None:
     async with database.connection() as conn:
         await conn.execute("SELECT pg_sleep(0.02)")
+
+
+async def select_seven(database: Database) -> None:
+    async with database.connection() as conn:
+        await conn.execute("SELECT 7")
 
 
 async def comes_back(database: Database) -> None:
@@ -225,3 +231,21 @@ async def test_a_replica_frozen_in_a_transaction_loses_its_locks(
             await trio.to_thread.run_sync(other.execute, lock)
             other.rollback()
         frozen.finish()
+
+
+async def test_an_answer_that_cannot_be_read_raises_unavailable_and_ends_its_connection(
+    database_url: str,
+) -> None:
+    """It has no SQLSTATE: libpq refuses it, and keeps the connection."""
+    value, cut_short = b"\0\1\0\0\0\0017", b"\0\1\0\0\0\0057"
+    async with database_proxy(database_url) as proxy, open_database(proxy.uri) as database:
+        await database.prepare()
+        proxy.tcp.corrupt = lambda data: data.replace(value, cut_short)
+        with pytest.raises(DatabaseUnavailable):
+            await select_seven(database)
+        async with database.dedicated() as conn:
+            with pytest.raises(psycopg.OperationalError):
+                await conn.execute("SELECT 7")
+            assert conn.closed
+        proxy.tcp.heal()
+        await comes_back(database)

@@ -39,7 +39,8 @@ class Connection(AsyncConnection[TupleRow]):
     """One connection, used by one task at a time.
 
     `query_timeout` is the time in seconds for each exchange with the server. After it, the
-    connection is closed and psycopg's QueryCanceled is raised. If a task is cancelled during a
+    connection is closed and psycopg's QueryCanceled is raised; after an answer that libpq cannot
+    read, it is closed and OperationalError is raised. If a task is cancelled during a
     query, the server is asked to cancel it and the response is drained, or else the connection is
     closed: its state is never unknown.
     """
@@ -101,6 +102,11 @@ class Connection(AsyncConnection[TupleRow]):
                 if not scope.cancel_called:
                     await self._interrupt(gen)
                 raise
+            except errors.DatabaseError as error:
+                if type(error) is not errors.DatabaseError or error.sqlstate is not None:
+                    raise
+                self.finish()  # libpq would go on after an answer that it could not read
+                raise errors.OperationalError(f"unreadable answer: {error}") from error
         if timeout is not None:
             raise errors._WaitTimeout("wait timeout expired")
         # The server did not apply its statement_timeout, so it will not react to a cancel either.
