@@ -25,9 +25,11 @@ from tests.redis_server import RedisServer
 
 Make = Callable[[], Limiter]
 
+pytestmark = pytest.mark.usefixtures("patient")
+
 
 @pytest.fixture
-async def redis(redis_server: RedisServer) -> AsyncIterator[RedisClient]:
+async def redis(patient: None, redis_server: RedisServer) -> AsyncIterator[RedisClient]:
     async with open_redis(redis_server.url) as client:
         assert client is not None
         yield client
@@ -166,3 +168,14 @@ async def test_a_server_that_forgot_the_script_is_given_it_again(
         redis_server.client.script_flush()
         assert (await limits.take([claim])).remaining == remaining
     assert (await limits.take([claim])).retry_after is not None
+
+
+async def test_a_bucket_that_was_larger_refuses_for_no_longer_than_its_new_size(
+    redis: RedisClient,
+) -> None:
+    metrics = Metrics()
+    limits = limiter(redis, metrics=metrics)
+    assert (await limits.take([Claim("a", Rate(1, 3600))])).retry_after is None
+    refused = await limits.take([Claim("a", Rate(1, 10))])
+    assert refused.retry_after == 10
+    assert metrics.registry.get_sample_value("limits_local") == 0
