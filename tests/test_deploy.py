@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import fields
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 import yaml
 
+from cvms.config.listen_settings import ListenSettings
+from cvms.config.parsers import comma_separated
 from cvms.config.settings import Config
 from tests.paths import ROOT
 
@@ -47,6 +50,47 @@ def test_a_pod_drains_after_leaving_rotation_and_before_it_is_killed() -> None:
     assert pod()["terminationGracePeriodSeconds"] > int(seconds) + deadline
     readiness = container()["readinessProbe"]
     assert int(seconds) > readiness["periodSeconds"]
+
+
+def test_the_configuration_trusts_the_proxy_and_no_other_workload() -> None:
+    [network] = comma_separated(ip_network)(manifest("configmap")["data"]["TRUSTED_PROXIES"])
+    assert network.num_addresses <= 16
+    compose = yaml.safe_load((ROOT / "deploy" / "compose.yaml").read_text())
+    services, [inside] = compose["services"], compose["networks"]["inside"]["ipam"]["config"]
+    proxy = services["proxy"]["networks"]["inside"]["ipv4_address"]
+    assert services["cvms"]["environment"]["TRUSTED_PROXIES"] == proxy
+    assert ip_address(proxy) in ip_network(inside["subnet"])
+    assert ip_address(proxy) not in ip_network(inside["ip_range"])
+
+
+def test_a_proxy_replaces_what_clients_say_of_themselves() -> None:
+    nginx = (ROOT / "deploy" / "nginx.conf").read_text()
+    passes = nginx.count("proxy_pass ")
+    assert nginx.count("proxy_set_header X-Forwarded-For $remote_addr;") == passes
+    assert nginx.count('proxy_set_header Forwarded "";') == passes
+
+
+def test_connections_outlive_those_of_the_proxy() -> None:
+    nginx = (ROOT / "deploy" / "nginx.conf").read_text()
+    [seconds] = re.findall(r"keepalive_timeout (\d+)s;", nginx)
+    assert int(seconds) < ListenSettings().keep_alive
+
+
+def test_probes_and_metrics_have_a_port_that_the_ingress_controller_does_not_reach() -> None:
+    [admin] = [each for each in container()["ports"] if each["name"] == "admin"]
+    assert str(admin["containerPort"]) == manifest("configmap")["data"]["ADMIN_PORT"]
+    probes = [container()[f"{name}Probe"] for name in ("liveness", "startup", "readiness")]
+    assert {probe["httpGet"]["port"] for probe in probes} == {"admin"}
+    assert [each["port"] for each in manifest("servicemonitor")["spec"]["endpoints"]] == ["admin"]
+    assert "admin" in {each["targetPort"] for each in manifest("service")["spec"]["ports"]}
+    reached = {
+        source["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"]: [
+            port["port"] for port in rule["ports"]
+        ]
+        for rule in manifest("networkpolicy")["spec"]["ingress"]
+        for source in rule["from"]
+    }
+    assert reached == {"ingress-nginx": ["http"], "monitoring": ["admin"]}
 
 
 def test_an_outage_takes_a_pod_out_of_rotation_and_does_not_restart_it() -> None:

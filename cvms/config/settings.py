@@ -1,7 +1,7 @@
 """Every setting of the service: its variable, parser, default and description.
 
-To add a setting, declare a field here (or in cvms.config.alert_settings) and run `make settings`,
-which writes README.md's table.
+To add a setting, declare a field here (or in cvms.config's alert_settings or listen_settings) and
+run `make settings`, which writes README.md's table.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from cvms.chain.types import (
 from cvms.config import parsers as parse
 from cvms.config.alert_settings import AlertSettings
 from cvms.config.fields import group, setting, settings_class
+from cvms.config.listen_settings import ListenSettings
 from cvms.config.parsers import Network
 from cvms.store.redis.rate_limiter import Rate
 
@@ -162,7 +163,7 @@ class Config:
         str,
         default="127.0.0.1",
         expected="an address to listen on",
-        about="Address to listen on",
+        about="Address to listen on; `::` is every address, of IPv4 too",
     )
     port: int = setting(
         "PORT",
@@ -171,6 +172,7 @@ class Config:
         expected="a TCP port, 0 to 65535",
         about="TCP port to listen on; 0 picks a free one",
     )
+    listening: ListenSettings = field(default_factory=ListenSettings)
     # URLs of providers often contain an API key.
     rpc_urls: tuple[str, ...] = setting(
         "SOLANA_RPC_URL",
@@ -369,7 +371,7 @@ class Config:
         parse.comma_separated(ip_network),
         default="",
         expected="addresses or networks such as 10.0.0.0/8, separated by commas, or unset",
-        about="Proxies whose `X-Forwarded-For` is trusted: addresses or networks, "
+        about="Proxies whose `X-Forwarded-For` or `Forwarded` is trusted: addresses or networks, "
         "separated by commas",
     )
     sign_in: SignIn = field(default_factory=SignIn)

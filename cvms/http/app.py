@@ -96,7 +96,7 @@ def create_app(
         ),
     )
     cors = Cors(config.cors_origins)
-    app = Edge(__name__, limits=limits, cors=cors, max_in_flight=max_in_flight)
+    app = Edge(__name__, limits=limits, metrics=metrics, cors=cors, max_in_flight=max_in_flight)
     routes = (
         *probe_routes.ROUTES,
         *probe_routes.metrics_routes(deps),

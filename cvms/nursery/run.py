@@ -28,7 +28,7 @@ import structlog
 import trio
 
 from cvms.config.settings import Config
-from cvms.errors import ConfigurationError, only
+from cvms.errors import only
 from cvms.http import serve_http
 from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.channels.task_liveness import seconds_expected
@@ -52,13 +52,14 @@ async def serve(
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
     shutdown: trio.Event | None = None,
     listener: socket.socket | None = None,
+    admin_listener: socket.socket | None = None,
     board: StatusBoard | None = None,
 ) -> None:
     """Run the service until SIGTERM, SIGINT, `shutdown` or a cancellation.
 
-    Listens on `listener`, which other processes may share, or else where the settings say. Reports
-    its URL once it accepts connections. The database and the chain may become available later;
-    /ready and `board` show that.
+    Listens on `listener` and `admin_listener`, which other processes may share, or else where the
+    settings say. Reports its URL once it accepts connections. The database and the chain may become
+    available later; /ready and `board` show that.
 
     Ends in order within `config.shutdown_deadline` seconds, also when cancelled: open requests are
     answered, WebSockets are closed with 1001, then the tasks end. Raises ConfigurationError if it
@@ -78,7 +79,9 @@ async def serve(
             with trio.move_on_after(SCHEMA_SECONDS):
                 await schema_applied.wait()
         async with trio.open_nursery() as front:
-            url = await _start_front_end(front, resources, stop=stop, listener=listener)
+            url = await _start_front_end(
+                front, resources, stop=stop, listener=listener, admin_listener=admin_listener
+            )
             task_status.started(url)
             await stop.wait()
             lifetime.deadline = trio.current_time() + config.shutdown_deadline
@@ -167,18 +170,20 @@ async def _start_front_end(
     *,
     stop: trio.Event,
     listener: socket.socket | None,
+    admin_listener: socket.socket | None,
 ) -> str:
     """Start the HTTP server and return its URL. Raises ConfigurationError if it cannot listen."""
     config = resources.config
     app = build_front_end(resources)
-    server = partial(serve_http, app, config=config, shutdown=stop, listener=listener)
-    try:
-        url: str = await nursery.start(server)
-    except OSError as error:
-        raise ConfigurationError(
-            f"PORT holds {config.port} and HOST {config.host}, where it cannot listen "
-            f"({error.strerror or error}); expected a free port of this machine"
-        ) from error
+    server = partial(
+        serve_http,
+        app,
+        config=config,
+        shutdown=stop,
+        listener=listener,
+        admin_listener=admin_listener,
+    )
+    url: str = await nursery.start(server)
     return url
 
 

@@ -21,7 +21,7 @@ from psycopg.rows import namedtuple_row
 from solders.keypair import Keypair
 
 from cvms.client import Client, ClientError, Event, Topic, Wallet, open_client
-from tests.acceptance.chain import rpc
+from tests.acceptance.chain import fund
 from tests.acceptance.conftest import System
 from tests.harness.processes import HANG_SECONDS, Server, free_port, until_ready
 from tests.nursery.database_proxy import DatabaseProxy, database_proxy
@@ -29,7 +29,6 @@ from tests.nursery.database_proxy import DatabaseProxy, database_proxy
 pytestmark = pytest.mark.slow
 
 USDT = 1_000_000
-SOL = 1_000_000_000
 OWNERS = 4
 TOPIC = "deposit_event"
 STOPPED_SECONDS = 4.0
@@ -170,7 +169,7 @@ async def _owners(system: System, traffic: Traffic, nursery: trio.Nursery) -> As
     async with AsyncExitStack() as stack:
         for _ in range(OWNERS):
             wallet = Wallet(key := Keypair())
-            await _fund(system, key)
+            await fund(system.at.rpc_url, key, system.at.programs.mint)
             async with open_client(traffic.urls[0], wallet=wallet) as client:
                 await client.finish(await client.open_vault())
             first, second = [
@@ -179,17 +178,6 @@ async def _owners(system: System, traffic: Traffic, nursery: trio.Nursery) -> As
             ]
             nursery.start_soon(partial(traffic.pay_in, first, then=second))
         yield
-
-
-async def _fund(system: System, key: Keypair) -> None:
-    address, mint = str(key.pubkey()), str(system.at.programs.mint)
-    await rpc(system.at.rpc_url, "requestAirdrop", address, SOL)
-    level = {"commitment": "confirmed"}
-    while (  # noqa: ASYNC110 - as above
-        (await rpc(system.at.rpc_url, "getBalance", address, level))["value"] < SOL
-    ):
-        await trio.sleep(0.05)
-    await rpc(system.at.rpc_url, "surfnet_setTokenAccount", address, mint, {"amount": 10**12})
 
 
 async def _until(condition: Callable[[], bool]) -> None:

@@ -7,6 +7,7 @@ one member of a group and drop the others.
 from __future__ import annotations
 
 import secrets
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -19,18 +20,21 @@ from quart_trio import QuartTrio
 from structlog.contextvars import bound_contextvars
 from werkzeug.wrappers import Response as WerkzeugResponse
 
-from cvms.errors import Overloaded, leaves
+from cvms.errors import NotFound, Overloaded, RateLimited, leaves
 from cvms.http.framework.cors import Cors
 from cvms.http.framework.problems import problem_response, resolve
 from cvms.http.framework.rate_limits import RateLimits, limit_headers
+from cvms.metrics import Metrics
 
 log = structlog.get_logger(__name__)
 
 REQUEST_SECONDS = 15.0
 MAX_BODY = 64 * 1024
 MAX_IN_FLIGHT = 256
+MAX_IN_FLIGHT_OF_ADDRESS = 64
 # Needed most when the service is overloaded.
 ALWAYS_ANSWERED = frozenset({"/health", "/ready", "/metrics"})
+METHODS = "GET, HEAD, POST, DELETE, OPTIONS"
 
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -48,7 +52,8 @@ class Edge(QuartTrio):
         self,
         import_name: str,
         *,
-        limits: RateLimits | None = None,
+        limits: RateLimits,
+        metrics: Metrics,
         cors: Cors | None = None,
         max_in_flight: int = MAX_IN_FLIGHT,
     ) -> None:
@@ -57,10 +62,12 @@ class Edge(QuartTrio):
         self.config["BODY_TIMEOUT"] = REQUEST_SECONDS
         self.config["RESPONSE_TIMEOUT"] = None  # each write has a deadline of its own
         self.url_map.merge_slashes = False
+        self.metrics = metrics
         self._limits = limits
         self._cors = cors or Cors()
         self._max_in_flight = max_in_flight
         self._in_flight = 0
+        self._in_flight_of_address: Counter[str] = Counter()
         self.background: list[Callable[[], Awaitable[None]]] = []
         """Tasks that run while the server accepts clients."""
         self.shutdown_hooks: list[Callable[[], Awaitable[None]]] = []
@@ -84,8 +91,8 @@ class Edge(QuartTrio):
         request_id = secrets.token_hex(8)
         with bound_contextvars(request_id=request_id, path=websocket.path):
             try:
-                if self._limits is not None:
-                    await self._limits.admit(websocket)
+                await self._limits.admit(websocket)
+                _check_path(websocket)
                 async with self.websocket_context(websocket) as context:
                     return await self.full_dispatch_websocket(context)
             except (Exception, BaseExceptionGroup) as error:
@@ -97,20 +104,48 @@ class Edge(QuartTrio):
 
     async def _answer(self, request: Request) -> Response | WerkzeugResponse:
         try:
-            with self._in_flight_slot(request), trio.fail_after(REQUEST_SECONDS):
-                if self._limits is not None and request.path not in ALWAYS_ANSWERED:
+            with trio.fail_after(REQUEST_SECONDS):
+                if request.path in ALWAYS_ANSWERED and _is_plain(request):
+                    return await self._dispatch(request)
+                with self._slot_of_address(self._limits.address_of(request)):
+                    # Before the slot for all: whoever is refused has used up its allowance.
                     await self._limits.admit(request)
-                if (preflight := self._cors.preflight(request)) is not None:
-                    return preflight
-                async with self.request_context(request) as context:
-                    return await self.full_dispatch_request(context)
+                    with self._slot():
+                        _check_path(request)
+                        return await self._dispatch(request)
         except (Exception, BaseExceptionGroup) as error:
             return _error_response(error)
 
+    async def _dispatch(self, request: Request) -> Response | WerkzeugResponse:
+        if (preflight := self._cors.preflight(request)) is not None:
+            return preflight
+        if request.scope["raw_path"] == b"*":
+            return Response(b"", status=204, headers={"Allow": METHODS})
+        async with self.request_context(request) as context:
+            return await self.full_dispatch_request(context)
+
     @contextmanager
-    def _in_flight_slot(self, request: Request) -> Iterator[None]:
+    def _slot_of_address(self, address: str) -> Iterator[None]:
+        """Count a request in flight for its client. Raises RateLimited for one too many."""
+        if self._in_flight_of_address[address] >= MAX_IN_FLIGHT_OF_ADDRESS:
+            self.metrics.limited.labels(scope="in_flight").inc()
+            raise RateLimited(
+                f"This address has {MAX_IN_FLIGHT_OF_ADDRESS} requests in progress, the maximum.",
+                retry_after=1,
+            )
+        self._in_flight_of_address[address] += 1
+        try:
+            yield
+        finally:
+            self._in_flight_of_address[address] -= 1
+            if not self._in_flight_of_address[address]:
+                del self._in_flight_of_address[address]
+
+    @contextmanager
+    def _slot(self) -> Iterator[None]:
         """Count a request in flight. Raises Overloaded rather than queue without bound."""
-        if self._in_flight >= self._max_in_flight and request.path not in ALWAYS_ANSWERED:
+        if self._in_flight >= self._max_in_flight:
+            self.metrics.refused.labels(reason="overloaded").inc()
             raise Overloaded(
                 f"The service is already handling {self._max_in_flight} requests, its maximum. "
                 "Try again in a moment."
@@ -120,6 +155,25 @@ class Edge(QuartTrio):
             yield
         finally:
             self._in_flight -= 1
+
+
+def _is_plain(request: Request | Websocket) -> bool:
+    """Return whether the path is the one that the client sent: one spelling for each route.
+
+    Werkzeug merges slashes at the start, and decoding makes a slash of `%2F`: proxies that hide a
+    route do neither.
+    """
+    plain = request.scope["path"] == request.path
+    return plain and b"%2f" not in request.scope["raw_path"].lower()
+
+
+def _check_path(request: Request | Websocket) -> None:
+    """Raise NotFound for another spelling of a path, and for a path of another port."""
+    target = request.scope["raw_path"].decode("ascii", "replace")
+    if request.scope["raw_path"] != b"*" and not _is_plain(request):
+        raise NotFound(f"There is nothing at {target}.")
+    if request.scope["state"].get("probes_only"):
+        raise NotFound(f"This port has {', '.join(sorted(ALWAYS_ANSWERED))} only.")
 
 
 def _error_response(error: BaseException) -> Response:

@@ -10,13 +10,13 @@ import math
 from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 from quart.wrappers import Request, Websocket
 
 from cvms.config.parsers import Network
 from cvms.config.settings import Rates
 from cvms.errors import RateLimited
+from cvms.http.framework.client_address import client_address
 from cvms.metrics import Metrics
 from cvms.store.redis.rate_limiter import Allowance, Claim, Limiter, Rate
 
@@ -60,10 +60,17 @@ class RateLimits:
 
     def address_of(self, request: Request | Websocket) -> str:
         """Return the client's address, as `client_address` finds it."""
-        client = request.scope.get("client")
-        peer = client[0] if client else ""
-        forwarded = request.headers.getlist("X-Forwarded-For")
-        return client_address(peer, forwarded, self.proxies)
+        state = request.scope["state"]  # of this request
+        if "client_address" not in state:
+            client = request.scope.get("client")
+            state["client_address"] = client_address(
+                client[0] if client else "",
+                self.proxies,
+                x_forwarded_for=request.headers.getlist("X-Forwarded-For"),
+                forwarded=request.headers.getlist("Forwarded"),
+            )
+        address: str = state["client_address"]
+        return address
 
     async def _take(self, scope: str, *wanted: tuple[str, Rate | None]) -> None:
         claims = [Claim(key, rate) for key, rate in wanted if rate is not None]
@@ -88,37 +95,3 @@ def limit_headers() -> dict[str, str]:
         "RateLimit-Remaining": str(scarcest.remaining),
         "RateLimit-Reset": str(math.ceil(scarcest.reset_after)),
     }
-
-
-def client_address(peer: str, forwarded: Sequence[str], proxies: Sequence[Network]) -> str:
-    """Return the nearest address that is not a trusted proxy's; an IPv6 /64 counts as one client.
-
-    `forwarded` are the X-Forwarded-For headers in order. Each proxy appends the address it saw, so
-    they are read from the end; what an untrusted hop claims is ignored.
-    """
-    hops = [peer, *reversed([hop.strip() for line in forwarded for hop in line.split(",")])]
-    client = peer
-    for hop in hops:
-        parsed = _parsed(hop)
-        if parsed is None:
-            break
-        client = hop
-        if not any(parsed in network for network in proxies):
-            break
-    return _grouped(client)
-
-
-def _parsed(text: str) -> IPv4Address | IPv6Address | None:
-    try:
-        return ip_address(text)
-    except ValueError:
-        return None
-
-
-def _grouped(text: str) -> str:
-    address = _parsed(text)
-    if isinstance(address, IPv6Address):
-        if address.ipv4_mapped is not None:
-            return str(address.ipv4_mapped)
-        return str(IPv6Network((address, 64), strict=False))
-    return str(address) if address is not None else text

@@ -53,6 +53,8 @@ async def read_body(kind: type[T]) -> T:
     """Return the JSON body as `kind`. Raises InvalidRequest, or the HTTP error 413 or 415."""
     if request.mimetype != "application/json":
         raise UnsupportedMediaType("Send the body as `Content-Type: application/json`.")
+    if request.headers.get("Content-Encoding", "").lower() not in {"", "identity"}:
+        raise UnsupportedMediaType("Send the body without a `Content-Encoding`.")
     return decode(await request.get_data(as_text=False), kind)
 
 

@@ -11,26 +11,27 @@ from __future__ import annotations
 import math
 import socket
 from collections.abc import Callable, Hashable
-from typing import Any
 
-import h11
 import structlog
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config as HypercornConfig
 from hypercorn.events import Closed, Event, RawData, Updated
-from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState, LifespanState
 
+from cvms.http.server.connection_pool import ConnectionPool
+from cvms.http.server.http1_protocol import Http1Protocol
 from cvms.http.server.send_queue import SendQueue
-from cvms.http.server.websocket_stream import open_websocket, wants_websocket
 
 log = structlog.get_logger(__name__)
 
 CHUNK = 65536
-IDLE_SECONDS = 15.0  # without a request in progress, or for a request's head to arrive
+# For a request to arrive: head and body, from its first byte. A body has a second more for each
+# RECEIVE_RATE bytes that have arrived.
+RECEIVE_SECONDS = 10.0
+RECEIVE_RATE = 4096
 WRITE_SECONDS = 10.0  # for a client to receive what is written
 # For a client to stop sending after the response. Data that arrives after the close resets the
 # connection, and the client may lose the response.
@@ -51,8 +52,18 @@ class HttpConnection:
         app: ASGIWrapper,
         config: HypercornConfig,
         context: WorkerContext,
+        pool: ConnectionPool,
+        address: str | None,
+        keep_alive: float,
+        probes_only: bool,
         going_away: trio.Event,
     ) -> None:
+        self.address = address
+        """Of the client, as connections are counted; None for a trusted proxy."""
+        self.waiting_since: float | None = trio.current_time()
+        """When it began to wait for a request; None while one is handled, and for a WebSocket."""
+        self.buffered = 0
+        """Bytes of a body that has not arrived completely."""
         self.going_away = going_away
         """Set when the server shuts down."""
         self.on_finish: Callable[[], None] | None = None
@@ -67,10 +78,15 @@ class HttpConnection:
         self._queue = SendQueue()
         self._flushing = False
         self._write_lock = trio.Lock()
-        self._reading = trio.CancelScope(deadline=trio.current_time() + IDLE_SECONDS)
+        self._pool = pool
+        self._keep_alive = keep_alive
+        self._probes_only = probes_only
+        self._reading = trio.CancelScope(deadline=trio.current_time() + keep_alive)
+        self._receiving = False
         self._lingering = trio.CancelScope()
         self._broken = False
         self._unread = False
+        self._ending = False
         self._new = True
 
     async def run(self) -> None:
@@ -91,8 +107,12 @@ class HttpConnection:
         self._stream.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, WEBSOCKET_BUFFER)
 
     def post(self, frame: bytes, *, conflation_key: Hashable | None = None) -> None:
-        """Queue a WebSocket frame for the next `flush`; `conflation_key` as in `SendQueue.add`."""
-        self._queue.add(frame, conflation_key=conflation_key)
+        """Queue a WebSocket frame for the next `flush`; `conflation_key` as in `SendQueue.add`.
+
+        A frame for a client that has broken the protocol is dropped.
+        """
+        if not self._ending:
+            self._queue.add(frame, conflation_key=conflation_key)
 
     def flush(self) -> int:
         """Write as many posted frames as the socket accepts; a task writes the rest.
@@ -131,7 +151,7 @@ class HttpConnection:
         now = trio.current_time()
         if self._new:
             self._reading.deadline = min(self._reading.deadline, now + FIRST_REQUEST_SECONDS)
-        elif self._reading.deadline < math.inf:
+        elif self.waiting_since is not None and not self._receiving:
             self._reading.cancel()
         last = now + LAST_LINGER_SECONDS
         self._lingering.deadline = min(self._lingering.deadline, last)
@@ -143,6 +163,7 @@ class HttpConnection:
         self._stream.socket.close()
 
     def _end_soon(self) -> None:
+        self._ending = True
         self._reading.deadline = trio.current_time() + LAST_LINGER_SECONDS
 
     async def _serve(self) -> None:
@@ -150,23 +171,29 @@ class HttpConnection:
         server = self._stream.socket.getsockname()[:2]
         async with TaskGroup() as tasks:
             self._tasks = tasks
-            protocol = _Http1(
+            protocol = Http1Protocol(
                 self._app,
                 self._config,
                 self._context,
                 tasks,
-                ConnectionState(LifespanState({"connection": self})),
+                ConnectionState(
+                    LifespanState({"connection": self, "probes_only": self._probes_only})
+                ),
                 False,
                 address,
                 server,
                 self._handle,
+                on_request=self._on_request,
                 end_soon=self._end_soon,
             )
             with self._reading:
                 await self._read(protocol)
+            if self._receiving and trio.current_time() >= self._reading.deadline:
+                self._pool.count("slow")
+                await protocol.refuse_slow_request()
             await protocol.handle(Closed())
 
-    async def _read(self, protocol: H11Protocol) -> None:
+    async def _read(self, protocol: Http1Protocol) -> None:
         while True:
             data = await self._stream.receive_some(CHUNK)
             self.last_received_at = trio.current_time()
@@ -174,15 +201,33 @@ class HttpConnection:
             await protocol.handle(RawData(bytes(data)))
             if not data:
                 return
+            if self.waiting_since is not None and protocol.is_receiving:
+                self._wait_for_rest(protocol)
+
+    def _wait_for_rest(self, protocol: Http1Protocol) -> None:
+        """Limit the time for the rest of a request, of which a part has arrived."""
+        if not self._receiving:
+            self._receiving = True
+            self.waiting_since = trio.current_time()
+        assert self.waiting_since is not None
+        self._pool.hold(self, protocol.buffered)
+        seconds = RECEIVE_SECONDS + self.buffered / RECEIVE_RATE
+        self._reading.deadline = self.waiting_since + seconds
+
+    def _on_request(self) -> None:
+        self.waiting_since = None
+        self._receiving = False
+        self._reading.deadline = math.inf
+        if self.buffered:
+            self._pool.release(self)
 
     async def _handle(self, event: Event) -> None:
         match event:
             case RawData(data=data):
                 await self._write(data)
             case Updated(idle=True):
-                self._reading.deadline = trio.current_time() + IDLE_SECONDS
-            case Updated():
-                self._reading.deadline = math.inf
+                self.waiting_since = trio.current_time()
+                self._reading.deadline = self.waiting_since + self._keep_alive
             case Closed():
                 self._unread = True
                 self._reading.cancel()
@@ -217,61 +262,3 @@ class HttpConnection:
             await self._stream.send_eof()
             while await self._stream.receive_some(CHUNK):
                 pass
-
-
-class _Http1(H11Protocol):
-    """HTTP/1.1 without other protocols, and WebSockets with limits."""
-
-    def __init__(self, *args: Any, end_soon: Callable[[], None]) -> None:
-        super().__init__(*args)
-        self._end_soon = end_soon
-        self._head = b""
-
-    async def _send_h11_event(
-        self, event: h11.Data | h11.EndOfMessage | h11.InformationalResponse | h11.Response
-    ) -> None:
-        """Send a response's head together with its first data: sends are the costliest part."""
-        if isinstance(event, h11.Response) and self._is_last():
-            event = _with_connection_close(event)
-        try:
-            data = self.connection.send(event) or b""
-        except h11.LocalProtocolError:
-            if self.connection.their_state is not h11.ERROR:
-                raise
-            return
-        if isinstance(event, h11.Response):
-            self._head = data
-        elif whole := self._head + data:
-            self._head = b""
-            await self.send(RawData(whole))
-
-    def _is_last(self) -> bool:
-        """Return whether the connection closes after this response.
-
-        It does when the service shuts down, and when the client has not sent its whole body: what
-        follows would be taken for the next request.
-        """
-        return self.context.terminated.is_set() or self.connection.their_state is h11.SEND_BODY
-
-    async def _check_protocol(self, event: h11.Request) -> None:
-        """Refuse to upgrade to HTTP/2 in clear text, which would bypass a proxy's checks."""
-
-    async def _create_stream(self, request: h11.Request) -> None:
-        if not request.target.startswith(b"/"):
-            # A target in absolute form, or "*", is meant for a proxy.
-            await self._send_error_response(400)
-            await self.send(Closed())
-            return
-        if wants_websocket(request):
-            await open_websocket(self, request, end_soon=self._end_soon)
-        else:
-            await super()._create_stream(request)
-
-
-def _with_connection_close(response: h11.Response) -> h11.Response:
-    """Return the response with the header by which a client knows not to send another request."""
-    return h11.Response(
-        status_code=response.status_code,
-        headers=[*response.headers, (b"connection", b"close")],
-        reason=response.reason,
-    )

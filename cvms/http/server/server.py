@@ -17,14 +17,17 @@ from hypercorn.config import Config as HypercornConfig
 from hypercorn.trio.worker_context import WorkerContext
 
 from cvms.config.settings import Config
+from cvms.errors import ConfigurationError
+from cvms.http.framework.client_address import group_address, is_trusted
 from cvms.http.framework.edge import Edge
+from cvms.http.server.connection_pool import ConnectionPool
 from cvms.http.server.http_connection import HttpConnection
+from cvms.http.server.listeners import connection_limit, open_listeners
 from cvms.http.server.websocket_stream import MAX_FRAME
 
 log = structlog.get_logger(__name__)
 
-BACKLOG = 1024
-MAX_CONNECTIONS = 8192
+PROBE_CONNECTIONS = 64
 # Part of the shutdown deadline reserved for aborting connections and for the rest of the process.
 ABORT_SECONDS = 1.0
 
@@ -35,29 +38,41 @@ async def serve_http(
     config: Config,
     shutdown: trio.Event,
     listener: socket.socket | None = None,
+    admin_listener: socket.socket | None = None,
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve until `shutdown` is set and the requests in progress are answered.
 
-    Listens on `listener` if given; other processes may share it. Reports the URL once connections
-    are accepted, with the actual port if `config.port` is 0. Returns within
-    `config.shutdown_deadline` of the shutdown. Raises OSError if it cannot listen.
+    Listens on `listener` and `admin_listener` if given; other processes may share them. Reports the
+    URL once connections are accepted, with the actual port if `config.port` is 0. Returns within
+    `config.shutdown_deadline` of the shutdown. Raises ConfigurationError if it cannot listen.
     """
-    server = _Server(app, going_away=shutdown)
-    if listener is None:
-        listeners = await trio.open_tcp_listeners(config.port, host=config.host, backlog=BACKLOG)
-    else:
-        listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(listener))]
-    url = _url(listeners[0])
-    async with trio.open_nursery() as clients:
+    server = _Server(app, config=config, going_away=shutdown)
+    ports = {server.clients: await _listeners(config.host, config.port, listener, "PORT")}
+    admin_port = config.listening.admin_port if listener is None else None
+    if admin_listener is not None or admin_port is not None:
+        try:
+            ports[server.probes] = await _listeners(
+                config.host, admin_port or 0, admin_listener, "ADMIN_PORT"
+            )
+        except ConfigurationError:
+            for opened in ports[server.clients]:
+                await opened.aclose()
+            raise
+    url = _url(ports[server.clients][0])
+    async with trio.open_nursery() as tasks:
         try:
             async with trio.open_nursery() as accepting:
-                accepting.start_soon(
-                    partial(trio.serve_listeners, handler_nursery=clients), server.serve, listeners
-                )
+                for pool, listeners in ports.items():
+                    tasks.start_soon(pool.report)
+                    accepting.start_soon(
+                        partial(trio.serve_listeners, handler_nursery=tasks),
+                        partial(server.serve, pool),
+                        listeners,
+                    )
                 for task in app.background:
-                    clients.start_soon(task)
-                log.info("http_listening", url=url)
+                    tasks.start_soon(task)
+                log.info("http_listening", url=url, urls=[_url(*each) for each in ports.values()])
                 task_status.started(url)
                 await shutdown.wait()
                 accepting.cancel_scope.cancel()
@@ -67,58 +82,80 @@ async def serve_http(
                 await server.finish()
         finally:
             log.info("http_stopped", aborted=server.abort())
-            clients.cancel_scope.cancel()
+            tasks.cancel_scope.cancel()
+
+
+async def _listeners(
+    host: str, port: int, inherited: socket.socket | None, setting: str
+) -> list[trio.SocketListener]:
+    if inherited is None:
+        return await open_listeners(host, port, setting=setting)
+    return [trio.SocketListener(trio.socket.from_stdlib_socket(inherited))]
 
 
 class _Server:
     """The open connections and their shared state."""
 
-    def __init__(self, app: Edge, *, going_away: trio.Event) -> None:
+    def __init__(self, app: Edge, *, config: Config, going_away: trio.Event) -> None:
         self._app = ASGIWrapper(app)
-        self._config = _hypercorn_config()
+        self._config = config
+        self._hypercorn_config = _hypercorn_config()
         self._context = WorkerContext(None)
         self._going_away = going_away
-        self._connections: set[HttpConnection] = set()
-        self._empty = trio.Event()
+        total = connection_limit()
+        per_address = min(config.listening.per_address, total - total // 4)
+        refused = app.metrics.refused
+        self.clients = ConnectionPool(total=total, per_address=per_address, refused=refused)
+        """The connections of the port for everybody."""
+        self.probes = ConnectionPool(
+            total=PROBE_CONNECTIONS, per_address=PROBE_CONNECTIONS, refused=refused
+        )
+        """The connections of the port for probes."""
 
-    async def serve(self, stream: trio.SocketStream) -> None:
-        """Serve one client until its connection ends."""
-        if len(self._connections) >= MAX_CONNECTIONS:
-            log.warning("connection_refused", open=len(self._connections))
-            await trio.aclose_forcefully(stream)
+    async def serve(self, pool: ConnectionPool, stream: trio.SocketStream) -> None:
+        """Serve one client of a port until its connection ends."""
+        try:
+            peer = stream.socket.getpeername()[0]
+        except OSError:
+            await trio.aclose_forcefully(stream)  # it is gone already
             return
         connection = HttpConnection(
             stream,
             app=self._app,
-            config=self._config,
+            config=self._hypercorn_config,
             context=self._context,
+            pool=pool,
+            address=self._counted_address(peer),
+            keep_alive=self._config.listening.keep_alive,
+            probes_only=pool is self.probes,
             going_away=self._going_away,
         )
-        self._connections.add(connection)
+        if not pool.admit(connection):
+            await trio.aclose_forcefully(stream)
+            return
         try:
             await connection.run()
         finally:
-            self._connections.discard(connection)
-            if not self._connections:
-                self._empty.set()
+            pool.remove(connection)
+
+    def _counted_address(self, peer: str) -> str | None:
+        trusted = is_trusted(peer, self._config.trusted_proxies)
+        return None if trusted else group_address(peer)
 
     async def finish(self) -> None:
         """Close the connections, busy ones after their responses, and wait until all are closed."""
         await self._context.terminated.set()
-        for connection in list(self._connections):
-            connection.finish()
-        while self._connections:
-            self._empty = trio.Event()
-            await self._empty.wait()
+        for pool in (self.clients, self.probes):
+            pool.finish()
+        for pool in (self.clients, self.probes):
+            await pool.wait_until_empty()
 
     def abort(self) -> int:
         """Abort the remaining connections, since shielded writes would outlast a cancellation.
 
         Returns how many there were.
         """
-        for connection in self._connections:
-            connection.abort()
-        return len(self._connections)
+        return self.clients.abort() + self.probes.abort()
 
 
 def _url(listener: trio.SocketListener) -> str:

@@ -1,7 +1,8 @@
 """hypercorn's WebSocket protocol with strict limits on the size and number of frames.
 
 hypercorn itself answers any number of pings, buffers a message that it refuses, continues reading
-after its 1009, and sends no close frame to a client that breaks the protocol.
+after its 1009, sends no close frame to a client that breaks the protocol, and leaves a connection
+open whose handshake it has refused.
 """
 
 from __future__ import annotations
@@ -13,13 +14,19 @@ import h11
 import trio
 from hypercorn.protocol.events import Body, Data, Event, Request, StreamClosed
 from hypercorn.protocol.h11 import STREAM_ID, H11Protocol, H11WSConnection
-from hypercorn.protocol.ws_stream import FrameTooLargeError, WebsocketBuffer, WSStream
+from hypercorn.protocol.ws_stream import (
+    ASGIWebsocketState,
+    FrameTooLargeError,
+    WebsocketBuffer,
+    WSStream,
+)
 from wsproto.connection import ConnectionState
 from wsproto.events import CloseConnection, Message, Ping, TextMessage
 
 MAX_EVENTS_PER_SECOND = 1000
 """Message fragments, pings and pongs: far more than a client within its limits ever sends."""
 
+PROTOCOL_ERROR = 1002
 POLICY_VIOLATION = 1008
 TOO_BIG = 1009
 MAX_FRAME = 16 * 1024
@@ -37,8 +44,20 @@ class WebSocketStream(WSStream):
         self._events = 0
 
     async def handle(self, event: Event) -> None:
-        if not (self._ended and isinstance(event, Body | Data)):
+        if not isinstance(event, Body | Data):
             await super().handle(event)
+        elif self.state is ASGIWebsocketState.HANDSHAKE:
+            await self._refuse_early_frame()
+        elif not self._ended and self.handshake.accepted:
+            await super().handle(event)
+
+    async def _refuse_early_frame(self) -> None:
+        assert self.app_put is not None
+        self.closed = True  # whatever the application sends now is dropped
+        self._end_soon()
+        await self.app_put({"type": "websocket.disconnect", "code": PROTOCOL_ERROR})
+        await self._send_error_response(400)
+        await self.send(StreamClosed(stream_id=self.stream_id))
 
     async def _handle_events(self) -> None:
         for event in self.connection.events():
@@ -117,7 +136,7 @@ async def open_websocket(
     protocol: H11Protocol, request: h11.Request, *, end_soon: Callable[[], None]
 ) -> None:
     """Hand a request that `wants_websocket` to a `WebSocketStream`."""
-    protocol.stream = WebSocketStream(
+    stream = protocol.stream = WebSocketStream(
         protocol.app,
         protocol.config,
         protocol.context,
@@ -130,7 +149,7 @@ async def open_websocket(
         end_soon=end_soon,
     )
     protocol.connection = H11WSConnection(cast("h11.Connection", protocol.connection))
-    await protocol.stream.handle(
+    await stream.handle(
         Request(
             stream_id=STREAM_ID,
             # No compression: 16 KiB on the wire could become 16 MiB before any limit applies.
@@ -141,3 +160,5 @@ async def open_websocket(
             state=protocol.connection_state,
         )
     )
+    if stream.closed:  # the handshake is refused, which hypercorn does not follow by a close
+        await protocol.stream_send(StreamClosed(stream_id=STREAM_ID))

@@ -49,17 +49,15 @@ class ReadinessProbe:
         with trio.move_on_after(TIMEOUT_SECONDS):
             try:
                 await self.database.probe()
-                ok = self.database.schema_ready
-                detail, trouble = "answers", ""
-                if not ok:
-                    detail, trouble = "its schema is not applied yet", "no_schema"
-                if ok:
+                if self.database.schema_ready:
                     # How far the indexer is, for when another replica runs it.
                     async with self.database.connection() as conn:
                         self._leader = await leader_lease.report(conn)
-                    ok, detail = False, f"no answer to a write within {TIMEOUT_SECONDS:g} s"
+                    detail = f"no answer to a write within {TIMEOUT_SECONDS:g} s"
                     await self._probe_write()
-                    ok, detail = True, "answers"
+                    ok, detail, trouble = True, "answers", ""
+                else:
+                    detail, trouble = "its schema is not applied yet", "no_schema"
             except DatabaseUnavailable as error:
                 ok, detail, trouble = False, str(error), kind_of(error)
         self.board.set_component("database", ok=ok, detail=detail, trouble=trouble)

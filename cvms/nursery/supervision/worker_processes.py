@@ -1,6 +1,6 @@
-"""`cvms serve --workers N`: several processes that share one listening socket.
+"""`cvms serve --workers N`: several processes that share their listening sockets.
 
-The parent opens the socket and the workers inherit it, so that pending connections outlive any
+The parent opens the sockets and the workers inherit them, so that pending connections outlive any
 worker. A socket pair connects each worker to the parent: the worker writes to it once it is ready,
 and shuts down when it is closed. SIGTERM and SIGINT end all workers in order; SIGHUP replaces them
 one after the other, each once its successor is ready.
@@ -12,7 +12,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 import structlog
@@ -20,13 +21,12 @@ import trio
 
 from cvms.chain.backoff import Backoff
 from cvms.config.settings import Config
-from cvms.errors import ConfigurationError
+from cvms.http.server.listeners import open_socket
 from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.supervision.supervisor import FIRST_DELAY, LONGEST_DELAY, STABLE_SECONDS
 
 log = structlog.get_logger(__name__)
 
-BACKLOG = 1024
 READY_SECONDS = 60.0
 KILL_SECONDS = 2.0
 """Beyond a worker's own deadline, before it is killed."""
@@ -44,11 +44,11 @@ class Worker:
 
 
 class Workers:
-    """Keeps `count` workers running on `listener`; each may take `deadline` seconds to end."""
+    """Keeps `count` workers running on `listeners`; each may take `deadline` seconds to end."""
 
-    def __init__(self, count: int, listener: socket.socket, *, deadline: float) -> None:
+    def __init__(self, count: int, listeners: Sequence[socket.socket], *, deadline: float) -> None:
         self._count = count
-        self._listener = listener
+        self._listeners = listeners
         self._deadline = deadline
         self._current: dict[int, Worker] = {}
         self._alive: set[Worker] = set()
@@ -116,7 +116,7 @@ class Workers:
         ours, theirs = socket.socketpair()
         with theirs:
             command = (sys.executable, "-m", "cvms.cli", "serve")
-            inherited = (self._listener.fileno(), theirs.fileno())
+            inherited = [each.fileno() for each in (theirs, *self._listeners)]
             process = await trio.lowlevel.open_process(
                 [*command, "--inherit", ",".join(map(str, inherited))],
                 stdin=subprocess.DEVNULL,
@@ -159,18 +159,17 @@ async def _wait_until_ready(worker: Worker) -> None:
 async def run_workers(config: Config, count: int) -> None:
     """Serve with `count` processes until SIGTERM or SIGINT.
 
-    Raises ConfigurationError if the port cannot be opened.
+    Raises ConfigurationError if a port cannot be opened.
     """
-    try:
-        listener = socket.create_server((config.host, config.port), backlog=BACKLOG)
-    except OSError as error:
-        raise ConfigurationError(
-            f"PORT holds {config.port} and HOST {config.host}, where it cannot listen "
-            f"({error.strerror or error}); expected a free port of this machine"
-        ) from error
-    with listener:
-        log.info("workers_starting", count=count, port=listener.getsockname()[1])
-        await Workers(count, listener, deadline=config.shutdown_deadline).run()
+    with ExitStack() as opened:
+        listeners = [
+            opened.enter_context(open_socket(config.host, port, setting=name))
+            for name, port in (("PORT", config.port), ("ADMIN_PORT", config.listening.admin_port))
+            if port is not None
+        ]
+        ports = [each.getsockname()[1] for each in listeners]
+        log.info("workers_starting", count=count, ports=ports)
+        await Workers(count, listeners, deadline=config.shutdown_deadline).run()
 
 
 async def serve_as_worker(
@@ -178,10 +177,10 @@ async def serve_as_worker(
 ) -> None:
     """Run `serve` as one of the workers.
 
-    `inherited` holds two file descriptors: those of the listening socket and of the worker's end of
-    its socket pair.
+    `inherited` holds file descriptors: those of the worker's end of its socket pair, of the
+    listening socket, and of the one for probes if there is one.
     """
-    listener, ours = (socket.socket(fileno=int(number)) for number in inherited.split(","))
+    ours, *listeners = (socket.socket(fileno=int(number)) for number in inherited.split(","))
     board, shutdown = StatusBoard(), trio.Event()
     control = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
 
@@ -196,5 +195,11 @@ async def serve_as_worker(
     async with control, trio.open_nursery() as nursery:
         nursery.start_soon(report_ready)
         nursery.start_soon(stop_with_parent)
-        await serve(config, listener=listener, board=board, shutdown=shutdown)
+        await serve(
+            config,
+            listener=listeners[0],
+            admin_listener=listeners[1] if len(listeners) > 1 else None,
+            board=board,
+            shutdown=shutdown,
+        )
         nursery.cancel_scope.cancel()

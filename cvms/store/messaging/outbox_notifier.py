@@ -1,4 +1,4 @@
-"""Notifications that the outbox has grown: PostgreSQL's NOTIFY, or Redis if configured.
+"""Notifications that the outbox has grown: PostgreSQL's NOTIFY, and Redis if configured.
 
 A notification is only a hint. Messages are read from the outbox itself, so a lost notification
 costs time and nothing else.
@@ -11,15 +11,16 @@ from typing import Protocol
 
 import structlog
 import trio
-from coredis.exceptions import RedisError
 
 from cvms.store.messaging import outbox
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.listen import listen
-from cvms.store.redis.redis_client import RedisAway, RedisClient
+from cvms.store.redis.connection import RedisAway
+from cvms.store.redis.pipeline_thread import Reply
+from cvms.store.redis.redis_client import RedisClient
 
 CHANNEL = "cvms:outbox"
-LISTEN_SECONDS = 5.0  # to PostgreSQL, before Redis is tried again
+RETRY_SECONDS = 5.0  # before Redis is subscribed to again
 
 log = structlog.get_logger(__name__)
 
@@ -51,32 +52,31 @@ class PostgresOutboxNotifier:
 
 
 class RedisOutboxNotifier:
-    """Uses publish and subscribe of Redis, and NOTIFY while Redis is unavailable."""
+    """Uses publish and subscribe of Redis besides NOTIFY.
+
+    A replica may reach Redis while the one that has news does not, or while Redis refuses what that
+    one sends. So none relies on Redis alone.
+    """
 
     def __init__(self, client: RedisClient, database: Database) -> None:
         self._client = client
-        self._fallback = PostgresOutboxNotifier(database)
+        self._postgres = PostgresOutboxNotifier(database)
 
     async def notify(self) -> None:
         try:
-            await self._client.ask(lambda redis: redis.publish(CHANNEL, "grown"))
+            await self._client.ask(_are_counted, ("PUBLISH", CHANNEL, "grown"))
         except RedisAway:
-            # A replica that cannot reach Redis listens to PostgreSQL instead.
             log.debug("outbox_notification_not_published")
 
     async def listen(self, wake: Callable[[], None]) -> None:
-        while True:
-            try:
-                await self._listen_on_redis(wake)
-            except* (RedisError, OSError) as lost:
-                log.warning("outbox_listener_fell_back", error=type(lost.exceptions[0]).__name__)
-            with trio.move_on_after(LISTEN_SECONDS):
-                await self._fallback.listen(wake)
-
-    async def _listen_on_redis(self, wake: Callable[[], None]) -> None:
-        async with self._client.subscribed(CHANNEL) as notifications:
-            async for _ in notifications:
-                wake()
+        async with trio.open_nursery() as both:
+            both.start_soon(self._postgres.listen, wake)
+            while True:
+                try:
+                    await self._client.listen(CHANNEL, wake)
+                except RedisAway as lost:
+                    log.warning("outbox_subscription_lost", error=type(lost.__cause__).__name__)
+                await trio.sleep(RETRY_SECONDS)
 
 
 def outbox_notifier(client: RedisClient | None, database: Database) -> OutboxNotifier:
@@ -86,3 +86,8 @@ def outbox_notifier(client: RedisClient | None, database: Database) -> OutboxNot
         if client is None
         else RedisOutboxNotifier(client, database)
     )
+
+
+def _are_counted(replies: list[Reply]) -> None:
+    if not all(isinstance(reply, int) for reply in replies):
+        raise ValueError("PUBLISH was answered by something else")

@@ -7,15 +7,19 @@ Requests against several keys are counted on all of them or on none.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import structlog
 import trio
 
 from cvms.metrics import Metrics
-from cvms.store.redis.redis_client import Redis, RedisAway, RedisClient
+from cvms.store.redis.connection import RedisAway
+from cvms.store.redis.pipeline_thread import Command, Reply
+from cvms.store.redis.redis_client import RedisClient, ScriptUnknown
 
 # Keys in memory, some 200 bytes each. Beyond that the oldest are dropped: their buckets are full.
 MAX_KEYS = 100_000
@@ -32,8 +36,9 @@ local now = time[1] * 1000000 + time[2]
 local arrivals, slacks, refused = {}, {}, false
 for index, key in ipairs(KEYS) do
   local interval, size = tonumber(ARGV[2 * index - 1]), tonumber(ARGV[2 * index])
-  local arrival = math.max(tonumber(redis.call('GET', key) or '0'), now) + interval
-  local slack = now + interval * size - arrival
+  local full = now + interval * size
+  local arrival = math.max(math.min(tonumber(redis.call('GET', key) or '0'), full), now) + interval
+  local slack = full - arrival
   arrivals[index], slacks[index] = arrival, slack
   refused = refused or slack < 0
 end
@@ -45,6 +50,7 @@ if not refused then
 end
 return slacks
 """
+SCRIPT_SHA = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,28 +135,39 @@ class RedisLimiter:
         self._metrics = metrics
 
     async def take(self, claims: Sequence[Claim]) -> Allowance:
-        keys = [PREFIX + claim.key for claim in claims]
-        sizes = [
-            number for claim in claims for number in (claim.rate.interval, claim.rate.requests)
-        ]
-
-        async def run(client: Redis) -> list[int]:
-            # EVALSHA, or EVAL if the server does not have the script yet.
-            slacks: list[int] = await client.register_script(SCRIPT)(keys=keys, args=sizes)
-            return slacks
-
         try:
-            slacks = await self._client.ask(run)
+            slacks = await self._take_in_redis(claims)
         except RedisAway:
             self._metrics.limits_local.set(1)
             return self._fallback.take_now(claims)
         self._metrics.limits_local.set(0)
         return _allowance(claims, slacks)
 
+    async def _take_in_redis(self, claims: Sequence[Claim]) -> list[int]:
+        keys = [PREFIX + claim.key for claim in claims]
+        sizes = [size for claim in claims for size in (claim.rate.interval, claim.rate.requests)]
+        arguments: Command = (len(keys), *keys, *sizes)
+        read = partial(_slacks, claims)
+        try:
+            return await self._client.ask(read, ("EVALSHA", SCRIPT_SHA, *arguments))
+        except ScriptUnknown:  # a new server, which holds it from now on
+            return await self._client.ask(read, ("EVAL", SCRIPT, *arguments))
+
 
 def limiter(client: RedisClient | None, *, metrics: Metrics) -> Limiter:
     """Return a limiter in this Redis, or one for this process only without Redis."""
     return MemoryLimiter() if client is None else RedisLimiter(client, metrics=metrics)
+
+
+def _slacks(claims: Sequence[Claim], replies: list[Reply]) -> list[int]:
+    """Return what SCRIPT has returned. Raises ValueError if no bucket can be like that."""
+    [slacks] = replies
+    if not isinstance(slacks, list) or len(slacks) != len(claims):
+        raise ValueError("the script returned something else")
+    for claim, slack in zip(claims, slacks, strict=True):
+        if not isinstance(slack, int) or abs(slack) > claim.rate.interval * claim.rate.requests:
+            raise ValueError("the script returned something else")
+    return slacks
 
 
 def _allowance(claims: Sequence[Claim], slacks: Sequence[int]) -> Allowance:

@@ -1,121 +1,120 @@
-"""A Redis client that expects Redis to be unavailable at times.
+"""A Redis client that expects Redis to be unavailable, slow or wrong at times.
 
-coredis runs on anyio, and so on trio; commands share a few connections.
+redis-py blocks, so it runs in threads. No caller waits for one longer than its deadline, and a
+caller that is cancelled leaves at once.
 """
 
 from __future__ import annotations
 
 import math
-import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
-import anyio
-import coredis
 import structlog
 import trio
-from coredis.exceptions import RedisError
-from coredis.patterns.pubsub import PubSub
-from coredis.pool import ConnectionPool
-from coredis.retry import NoRetryPolicy
+from redis.exceptions import NoScriptError
+
+from cvms.store.redis.connection import RedisAway
+from cvms.store.redis.pipeline_thread import Call, Command, PipelineThread, Reply
+from cvms.store.redis.subscription import Subscriptions
 
 # Every caller can do without Redis within a millisecond, so a long wait defeats its purpose.
 ANSWER_SECONDS = 0.25
 RETRY_SECONDS = 1.0
-CONNECTIONS = 4
-SILENCE_SECONDS = 15.0  # after which a subscription is checked
+MAX_WAITING = 1024
+"""Calls that may wait for the thread. Requests in flight are fewer."""
 
 T = TypeVar("T")
-Redis = coredis.Redis[bytes]
 log = structlog.get_logger(__name__)
 
 
-class RedisAway(Exception):
-    """Redis does not answer, or did not within the last RETRY_SECONDS."""
+class ScriptUnknown(RedisAway):
+    """Redis does not hold the script that EVALSHA named. This is no outage."""
 
 
 class RedisClient:
-    """Sends commands to Redis.
+    """Sends commands to Redis, behind a circuit breaker.
 
-    Every call ends within ANSWER_SECONDS, or twice that if it has to connect. After a failure none
-    is made for RETRY_SECONDS.
+    Every call ends within ANSWER_SECONDS, whatever Redis does. After a failure none is made for
+    RETRY_SECONDS; then one at a time, until one has succeeded.
     """
 
-    def __init__(self, connect: Callable[[], Redis], client: Redis) -> None:
-        self._connect = connect
-        self._client = client
+    def __init__(self, url: str) -> None:
+        self._thread = PipelineThread(url, seconds=ANSWER_SECONDS, delivered=self._deliver)
+        self._subscriptions = Subscriptions(url, seconds=ANSWER_SECONDS)
+        self._waiting = 0
+        self._failing = False
         self._away_until = -math.inf
-        self._answers = False
-        self._trial = trio.Lock()
 
-    async def ask(self, question: Callable[[Redis], Awaitable[T]]) -> T:
-        """Run `question` on the client and return its result. Raises RedisAway and nothing else."""
-        if self._answers:
-            return await self._put(question)
-        # One caller finds out whether Redis answers; otherwise each would wait for a connection.
-        async with self._trial:
-            return await self._put(question)
+    async def ask(self, read: Callable[[list[Reply]], T], *commands: Command) -> T:
+        """Send commands, and return what `read` makes of their replies.
 
-    @asynccontextmanager
-    async def subscribed(self, channel: str) -> AsyncIterator[PubSub[bytes]]:
-        """Subscribe to a channel for the block; the first message confirms the subscription.
-
-        It has a client of its own, since coredis takes a connection that is lost while it is lent
-        out for one that is still in use. Raises RedisError and OSError.
+        `read` raises ValueError if they are not what Redis answers to such commands. Raises
+        RedisAway, and ScriptUnknown after EVALSHA.
         """
-        try:
-            async with (
-                self._connect() as client,
-                client.pubsub(
-                    channels=[channel],
-                    retry_policy=NoRetryPolicy(),
-                    subscription_timeout=ANSWER_SECONDS,
-                    max_idle_seconds=SILENCE_SECONDS,
-                ) as subscription,
-            ):
-                yield subscription
-        except* anyio.ClosedResourceError:
-            # coredis unsubscribes at the end, over a connection that may be closed already.
-            log.debug("subscription_closed", channel=channel)
-
-    async def _put(self, question: Callable[[Redis], Awaitable[T]]) -> T:
-        if trio.current_time() < self._away_until:
+        if self._is_away():
             raise RedisAway
+        call = Call(commands, read)
+        self._waiting += 1
+        self._thread.put(call)
         try:
-            # The client's own timeouts end the wait. A cancellation while it connects would leave
-            # its pool one connection short forever.
-            with trio.CancelScope(shield=True):
-                answer = await question(self._client)
-        except (RedisError, OSError) as error:  # a TimeoutError is an OSError
+            with trio.move_on_after(ANSWER_SECONDS):
+                await call.done.wait()
+        finally:
+            call.wanted = False
+        if not call.finished:  # the thread is stuck
+            self._open_breaker(TimeoutError())
+            raise RedisAway
+        if isinstance(call.error, NoScriptError):
+            raise ScriptUnknown from call.error
+        if call.error is not None:
+            raise RedisAway from call.error
+        result: T = call.result
+        return result
+
+    async def listen(self, channel: str, wake: Callable[[], None]) -> None:
+        """Call `wake` once subscribed to the channel, and for each message, until cancelled.
+
+        Raises RedisAway once the subscription is lost.
+        """
+        await self._subscriptions.listen(channel, wake)
+
+    def close(self) -> None:
+        """End the threads, without waiting for them."""
+        self._thread.close()
+
+    def _is_away(self) -> bool:
+        if self._failing:
+            # A thread that is stuck, or busy with the one call that finds out, delays nobody else.
+            return self._waiting > 0 or trio.current_time() < self._away_until
+        return self._waiting >= MAX_WAITING
+
+    def _open_breaker(self, error: Exception | None) -> None:
+        now = trio.current_time()
+        if not self._failing or now >= self._away_until:
             log.warning("redis_unavailable", error=type(error).__name__)
-            self._answers, self._away_until = False, trio.current_time() + RETRY_SECONDS
-            raise RedisAway from error
-        self._answers = True
-        return answer
+        self._failing, self._away_until = True, now + RETRY_SECONDS
+
+    def _deliver(self, calls: Sequence[Call]) -> None:
+        """Wake the callers, also those that have left, and learn from how it went."""
+        self._waiting -= len(calls)
+        for call in calls:
+            if call.is_outage():
+                self._open_breaker(call.error)
+            elif call.finished:
+                self._failing = False
+            call.done.set()
 
 
 @asynccontextmanager
 async def open_redis(redis_url: str | None) -> AsyncIterator[RedisClient | None]:
-    """Yield a client of the Redis at `redis_url`, which need not run yet; None without a URL.
-
-    The certificate of a rediss:// host is verified against the system's authorities.
-    """
+    """Yield a client of the Redis at `redis_url`, which need not run yet; None without a URL."""
     if redis_url is None:
         yield None
         return
-    secure = redis_url.startswith("rediss://")
-
-    def connect() -> Redis:
-        pool = ConnectionPool.from_url(
-            redis_url,
-            decode_components=True,
-            max_connections=CONNECTIONS,
-            stream_timeout=ANSWER_SECONDS,
-            connect_timeout=ANSWER_SECONDS,
-            ssl_context=ssl.create_default_context() if secure else None,
-        )
-        return coredis.Redis(connection_pool=pool, retry_policy=NoRetryPolicy())
-
-    async with connect() as client:
-        yield RedisClient(connect, client)
+    client = RedisClient(redis_url)
+    try:
+        yield client
+    finally:
+        client.close()

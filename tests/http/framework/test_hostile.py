@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import itertools
 import random
 
@@ -122,6 +123,16 @@ async def test_another_content_type_is_a_415(service: Service) -> None:
             service.url + "/api/auth/nonce", content=b"{}", headers=headers
         )
         assert (reply.status_code, reply.json()["code"]) == (415, "unsupported_media_type")
+
+
+async def test_a_compressed_body_is_a_415(service: Service) -> None:
+    for encoding, status in {"gzip": 415, "br, identity": 415, "": 400, "Identity": 400}.items():
+        reply = await service.http.post(
+            service.url + "/api/auth/nonce",
+            content=gzip.compress(b"{}") if status == 415 else b"{}",
+            headers={"Content-Type": "application/json", "Content-Encoding": encoding},
+        )
+        assert reply.status_code == status, encoding
 
 
 async def test_unknown_paths_and_methods_are_problems_too(service: Service) -> None:

@@ -42,19 +42,25 @@ async def is_closed(stream: trio.SocketStream) -> bool:
         return await stream.receive_some() == b""
 
 
-UNREAD = {
-    "too large": (413, post("/api/auth/nonce", b"{", length=LARGE)),
-    "no JSON": (415, post("/api/auth/nonce", b"{", length=9, content="x-tar")),
-    "no route": (404, post("/api/nothing", b"{", length=9)),
-    "not its method": (405, post("/api/vault/tvl", b"{", length=9)),
+def chunked(path: str, size: int) -> bytes:
+    """Return a request whose body has a chunk of `size` bytes and no end."""
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    return f"{head}Transfer-Encoding: chunked\r\n\r\n{size:x}\r\n".encode() + b" " * size
+
+
+TOO_LARGE = {
+    "by its length": (413, post("/api/auth/nonce", b"{", length=LARGE)),
+    "by its chunks": (413, chunked("/api/auth/nonce", LARGE)),
+    "for no route": (404, post("/api/nothing", b"{", length=LARGE)),
+    "for another method": (405, post("/api/vault/tvl", b"{", length=LARGE)),
 }
 
 
-@pytest.mark.parametrize("name", UNREAD)
-async def test_an_answer_before_the_end_of_the_body_is_the_last(
+@pytest.mark.parametrize("name", TOO_LARGE)
+async def test_a_body_that_is_too_large_is_answered_at_once_and_for_the_last_time(
     service: Service, name: str
 ) -> None:
-    status, request = UNREAD[name]
+    status, request = TOO_LARGE[name]
     async with await trio.open_tcp_stream("127.0.0.1", service.port) as stream:
         assert await exchange(stream, request) == (status, True)
         assert await is_closed(stream)

@@ -122,7 +122,7 @@ async def test_thousands_of_subscriptions_are_refused_and_the_client_is_closed(
 async def test_a_handshake_that_never_ends_is_aborted(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http_connection, "IDLE_SECONDS", 0.3)
+    monkeypatch.setattr(http_connection, "RECEIVE_SECONDS", 0.3)
     async with RawWebSocket(service, greeted=False) as slow:
         await slow.send(HANDSHAKE[:40])
         answer = b""

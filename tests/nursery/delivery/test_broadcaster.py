@@ -166,15 +166,21 @@ async def test_replicas_notify_each_other_through_redis_and_without_it(
             wake.wake()
             await subscriber.take(1)
 
-            redis_server.kill()  # from now on, only PostgreSQL notifies
+            # Redis still takes subscriptions, and refuses what is published.
+            redis_server.client.acl_setuser("default", commands=["-publish"])
             await append(database, 2)
+            wake.wake()
+            await subscriber.take(1)
+
+            redis_server.kill()  # from now on, only PostgreSQL notifies
+            await append(database, 3)
             await subscriber.take(1)
 
             redis_server.start()
             await until(partial(listeners, redis_server, 2), seconds=30)
-            await append(database, 3)
+            await append(database, 4)
             wake.wake()
-            assert await subscriber.take(1) == [(3, "deposit_event", 3)]
+            assert await subscriber.take(1) == [(4, "deposit_event", 4)]
 
 
 async def listeners(server: RedisServer, count: int) -> bool:

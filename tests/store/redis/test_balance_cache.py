@@ -8,9 +8,10 @@ from contextlib import asynccontextmanager
 
 import pytest
 import trio
+from trio.testing import MockClock
 
-from cvms.store.redis.balance_cache import BalanceCache, balance_cache
-from cvms.store.redis.redis_client import ANSWER_SECONDS, open_redis
+from cvms.store.redis.balance_cache import BalanceCache, balance_cache, checksum
+from cvms.store.redis.redis_client import RETRY_SECONDS, open_redis
 from tests.redis_server import RedisServer
 from tests.store.examples import vault_row
 
@@ -52,9 +53,34 @@ async def test_a_forgotten_row_is_deleted_and_a_late_reader_cannot_restore_it(
 
 @pytest.mark.parametrize("garbage", [b"garbage", b"{}", b"[]", b'{"owner": 1}', b"\xff"])
 async def test_an_unreadable_value_is_a_miss(redis_server: RedisServer, garbage: bytes) -> None:
-    redis_server.client.set("cvms:balance:owner", garbage)
+    async with cache_at(redis_server.url) as cache:
+        for value in (garbage, checksum("owner", garbage) + garbage):  # damaged; of another version
+            redis_server.client.set("cvms:balance:owner", value)
+            assert await cache.get("owner") is None
+
+
+async def test_a_changed_digit_and_the_row_of_another_owner_are_misses(
+    redis_server: RedisServer,
+) -> None:
+    async with cache_at(redis_server.url) as cache:
+        await cache.put(vault_row(total=1000))
+        stored = redis_server.client.get("cvms:balance:owner")
+        assert isinstance(stored, bytes)
+        redis_server.client.set("cvms:balance:other", stored)
+        redis_server.client.set("cvms:balance:owner", stored.replace(b"1000", b"9000"))
+        assert await cache.get("owner") is None
+        assert await cache.get("other") is None
+
+
+async def test_a_key_of_another_type_is_a_miss_until_it_is_forgotten(
+    redis_server: RedisServer, mock_clock: MockClock
+) -> None:
+    redis_server.client.lpush("cvms:balance:owner", "row")
     async with cache_at(redis_server.url) as cache:
         assert await cache.get("owner") is None
+        mock_clock.jump(RETRY_SECONDS)
+        await cache.forget("owner")
+    assert redis_server.client.type("cvms:balance:owner") == b"string"
 
 
 async def test_a_killed_redis_is_a_miss_and_is_used_again_later(
@@ -74,29 +100,13 @@ async def test_a_killed_redis_is_a_miss_and_is_used_again_later(
                 await trio.sleep(0.02)
 
 
-async def test_a_redis_that_hangs_costs_one_answer_time_and_then_nothing(
-    redis_server: RedisServer,
-) -> None:
+async def test_a_redis_that_hangs_is_a_miss(redis_server: RedisServer) -> None:
     async with cache_at(redis_server.url) as cache:
         await cache.put(vault_row())
         redis_server.signal(signal.SIGSTOP)
-        start = trio.current_time()
         for _ in range(100):
             assert await cache.get("owner") is None
-        assert trio.current_time() - start < ANSWER_SECONDS + 0.25
         redis_server.signal(signal.SIGCONT)
-
-
-async def test_a_redis_that_hangs_from_the_start_delays_no_reader_by_more_than_two_answer_times(
-    redis_server: RedisServer,
-) -> None:
-    redis_server.signal(signal.SIGSTOP)
-    async with cache_at(redis_server.url) as cache, trio.open_nursery() as nursery:
-        nursery.cancel_scope.deadline = trio.current_time() + 2 * ANSWER_SECONDS + 0.5
-        for _ in range(50):
-            nursery.start_soon(cache.get, "owner")
-    redis_server.signal(signal.SIGCONT)
-    assert not nursery.cancel_scope.cancelled_caught
 
 
 async def test_readers_that_give_up_leave_the_connections_to_others(

@@ -25,9 +25,11 @@ from tests.redis_server import RedisServer
 
 Make = Callable[[], Limiter]
 
+pytestmark = pytest.mark.usefixtures("patient")
+
 
 @pytest.fixture
-async def redis(redis_server: RedisServer) -> AsyncIterator[RedisClient]:
+async def redis(patient: None, redis_server: RedisServer) -> AsyncIterator[RedisClient]:
     async with open_redis(redis_server.url) as client:
         assert client is not None
         yield client
@@ -144,3 +146,36 @@ async def test_a_bucket_leaves_redis_once_it_is_full_again(
     limits = limiter(redis, metrics=Metrics())
     await limits.take([Claim("a", Rate(10, 60))])
     assert 5000 < redis_server.client.pttl("cvms:limit:a") <= 6000
+
+
+@pytest.mark.parametrize("garbage", [b"", b"none", b"nan", b"inf", b"1e300", b"-1e300", [b"list"]])
+async def test_a_bucket_that_holds_anything_refuses_nobody_for_longer_than_a_request(
+    redis: RedisClient, redis_server: RedisServer, garbage: bytes | list[bytes]
+) -> None:
+    if isinstance(garbage, list):
+        redis_server.client.lpush("cvms:limit:a", *garbage)
+    else:
+        redis_server.client.set("cvms:limit:a", garbage)
+    allowance = await limiter(redis, metrics=Metrics()).take([Claim("a", Rate(10, 60))])
+    assert (allowance.retry_after or 0) <= 6
+
+
+async def test_a_server_that_forgot_the_script_is_given_it_again(
+    redis: RedisClient, redis_server: RedisServer
+) -> None:
+    limits, claim = limiter(redis, metrics=Metrics()), Claim("a", Rate(2, 3600))
+    for remaining in (1, 0):
+        redis_server.client.script_flush()
+        assert (await limits.take([claim])).remaining == remaining
+    assert (await limits.take([claim])).retry_after is not None
+
+
+async def test_a_bucket_that_was_larger_refuses_for_no_longer_than_its_new_size(
+    redis: RedisClient,
+) -> None:
+    metrics = Metrics()
+    limits = limiter(redis, metrics=metrics)
+    assert (await limits.take([Claim("a", Rate(1, 3600))])).retry_after is None
+    refused = await limits.take([Claim("a", Rate(1, 10))])
+    assert refused.retry_after == 10
+    assert metrics.registry.get_sample_value("limits_local") == 0

@@ -1,0 +1,36 @@
+"""Settings of the listeners and of the connections that clients open."""
+
+from __future__ import annotations
+
+from cvms.config import parsers as parse
+from cvms.config.fields import setting, settings_class
+
+
+@settings_class
+class ListenSettings:
+    """Where probes are answered, and how long and how many connections may be open."""
+
+    admin_port: int | None = setting(
+        "ADMIN_PORT",
+        parse.optional(parse.integer(0, 65535)),
+        default="",
+        expected="a TCP port, 0 to 65535, or unset",
+        about="A second TCP port on `HOST` that answers `/health`, `/ready` and `/metrics` only, "
+        "with connections of its own: no client of `PORT` can take them",
+    )
+    keep_alive: float = setting(
+        "KEEP_ALIVE_SECONDS",
+        parse.seconds,
+        default="75",
+        expected="seconds, above 0",
+        about="How long a connection without a request stays open. Longer than load balancers keep "
+        "theirs, or they send requests on connections that are being closed",
+    )
+    per_address: int = setting(
+        "CONNECTIONS_PER_ADDRESS",
+        parse.integer(1, 10**6),
+        default="512",
+        expected="a whole number of connections, 1 to 1000000",
+        about="Connections that one address (an IPv6 /64) may have open, at most three quarters of "
+        "all. `TRUSTED_PROXIES` may have any number",
+    )

@@ -1,0 +1,146 @@
+"""The open connections of a port: bounded in total, for each address and in buffered bytes.
+
+At a bound, the connection that has waited longest for its client makes room: an idle one, or one
+whose request does not arrive. If there is none, the new connection is refused.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Iterable
+from typing import Protocol
+
+import structlog
+import trio
+from prometheus_client import Counter as Metric
+
+log = structlog.get_logger(__name__)
+
+MAX_BUFFERED = 32 * 1024 * 1024
+"""Bytes of the requests that have not arrived completely, all clients together."""
+CLOSED_AT_ONCE = 64
+"""Connections that make room together once there are too many: finding them takes a while."""
+REPORT_SECONDS = 1.0
+
+
+class Connection(Protocol):
+    """What the pool knows of a connection."""
+
+    address: str | None
+    """Of the client, as it is counted; None for a trusted proxy, which has many clients."""
+    waiting_since: float | None
+    """When the connection began to wait for its client; None while a request is handled."""
+    buffered: int
+    """Bytes of a body that has not arrived completely."""
+
+    def finish(self) -> None: ...
+
+    def abort(self) -> None: ...
+
+
+class ConnectionPool:
+    """The connections of a port. `refused` counts by reason what had to be refused or closed."""
+
+    def __init__(self, *, total: int, per_address: int, refused: Metric) -> None:
+        self._total = total
+        self._per_address = per_address
+        self._refused = refused
+        self._open: dict[Connection, None] = {}
+        self._by_address: dict[str, dict[Connection, None]] = {}
+        self._buffered = 0
+        self._emptied = trio.Event()
+        self._unreported: Counter[str] = Counter()
+        self._to_report = trio.Event()
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def admit(self, connection: Connection) -> bool:
+        """Add a connection, or return False if it must be refused."""
+        address = connection.address
+        if address is not None:
+            of_address = self._by_address.get(address, {})
+            if len(of_address) >= self._per_address and not self._close_longest(of_address, 1):
+                self.count("address")
+                return False
+        if len(self._open) >= self._total and not self._close_longest(self._open, CLOSED_AT_ONCE):
+            self.count("total")
+            return False
+        self._open[connection] = None
+        if address is not None:
+            self._by_address.setdefault(address, {})[connection] = None
+        return True
+
+    def remove(self, connection: Connection) -> None:
+        """Forget a connection that is closed. May be called again."""
+        if connection not in self._open:
+            return
+        del self._open[connection]
+        self.release(connection)
+        if connection.address is not None:
+            of_address = self._by_address[connection.address]
+            del of_address[connection]
+            if not of_address:
+                del self._by_address[connection.address]
+        if not self._open:
+            self._emptied.set()
+
+    def hold(self, connection: Connection, size: int) -> None:
+        """Record that `size` bytes of a connection's request are buffered; others may make room."""
+        if connection not in self._open:
+            return
+        self._buffered += size - connection.buffered
+        connection.buffered = size
+        while self._buffered > MAX_BUFFERED:
+            self._close_longest((each for each in self._open if each.buffered), 1)
+
+    def release(self, connection: Connection) -> None:
+        """Record that a connection buffers nothing."""
+        self._buffered -= connection.buffered
+        connection.buffered = 0
+
+    def count(self, reason: str) -> None:
+        """Count something that was refused."""
+        self._refused.labels(reason=reason).inc()
+        self._unreported[reason] += 1
+        self._to_report.set()
+
+    async def report(self) -> None:
+        """Log what was refused, in one line a second at most."""
+        while True:
+            await self._to_report.wait()
+            await trio.sleep(REPORT_SECONDS)
+            log.warning("connections_refused", open=len(self._open), **self._unreported)
+            self._unreported.clear()
+            self._to_report = trio.Event()
+
+    def finish(self) -> None:
+        """Close every connection, busy ones after their responses."""
+        for connection in list(self._open):
+            connection.finish()
+
+    def abort(self) -> int:
+        """Abort every connection, and return how many there were."""
+        for connection in self._open:
+            connection.abort()
+        return len(self._open)
+
+    async def wait_until_empty(self) -> None:
+        """Wait until every connection is closed."""
+        while self._open:
+            self._emptied = trio.Event()
+            await self._emptied.wait()
+
+    def _close_longest(self, among: Iterable[Connection], count: int) -> bool:
+        waiting = [each for each in among if each.waiting_since is not None]
+        for connection in heapq.nsmallest(count, waiting, key=_waiting_since):
+            connection.abort()
+            self.remove(connection)
+            self.count("evicted")
+        return bool(waiting)
+
+
+def _waiting_since(connection: Connection) -> float:
+    assert connection.waiting_since is not None
+    return connection.waiting_since
