@@ -21,6 +21,7 @@ from cvms.store.redis.rate_limiter import (
     limiter,
 )
 from cvms.store.redis.redis_client import RedisClient, open_redis
+from tests.redis_proxy import Fault, RedisProxy
 from tests.redis_server import RedisServer
 
 Make = Callable[[], Limiter]
@@ -179,3 +180,13 @@ async def test_a_bucket_that_was_larger_refuses_for_no_longer_than_its_new_size(
     refused = await limits.take([Claim("a", Rate(1, 10))])
     assert refused.retry_after == 10
     assert metrics.registry.get_sample_value("limits_local") == 0
+
+
+@pytest.mark.parametrize("slack", [-(2**63), 2**63 - 1])
+async def test_a_state_that_no_bucket_can_have_is_not_believed(
+    proxy: RedisProxy, slack: int
+) -> None:
+    proxy.set(Fault(answer=f"*1\r\n:{slack}\r\n".encode()))
+    async with open_redis(proxy.url) as client:
+        allowance = await limiter(client, metrics=Metrics()).take([Claim("a", Rate(3, 60))])
+    assert (allowance.remaining, allowance.retry_after) == (2, None)

@@ -64,3 +64,12 @@ async def test_a_quiet_subscription_lives_on(
         await until(lambda: proxy.commands.count(b"PING") >= 5)
         assert proxy.commands.count(b"SUBSCRIBE") == 1
         nursery.cancel_scope.cancel()
+
+
+async def test_a_cancelled_subscriber_leaves_no_subscription_behind(
+    client: RedisClient, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cvms.store.redis.subscription.BEAT_SECONDS", 0.01)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(client.listen, "channel", nursery.cancel_scope.cancel)
+    await until(lambda: redis_server.client.pubsub_numsub("channel") == [(b"channel", 0)])
