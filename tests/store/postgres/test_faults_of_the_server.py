@@ -11,6 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 import trio
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from cvms.errors import DatabaseUnavailable
 from cvms.store.postgres.database import Database, open_database
@@ -168,3 +169,27 @@ async def test_a_full_disk_is_seen_until_there_is_space_again(
             await database.probe_write()
         finally:
             execute(own_server.uri(), "DROP TABLE hoard")
+
+
+async def test_a_role_without_temporary_tables_finds_that_there_is_space_again(
+    database_url: str,
+) -> None:
+    async with open_database(database_url) as database:
+        await database.prepare()
+    execute(database_url, STRICT.format(conninfo_to_dict(database_url)["dbname"]))
+    async with open_database(make_conninfo(database_url, options="-c role=clerk")) as database:
+        await database.prepare()
+        with pytest.raises(DatabaseUnavailable):
+            async with database.connection() as conn:
+                await conn.execute(RAISE.format("53100").encode())
+        await database.probe_write()
+
+
+STRICT = """
+DO $$ BEGIN CREATE ROLE clerk; EXCEPTION WHEN duplicate_object THEN NULL; END $$;
+REVOKE ALL ON DATABASE "{0}" FROM PUBLIC;
+REVOKE ALL ON SCHEMA public FROM PUBLIC;
+GRANT CONNECT ON DATABASE "{0}" TO clerk;
+GRANT USAGE, CREATE ON SCHEMA public TO clerk;
+GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO clerk;
+"""
