@@ -185,6 +185,20 @@ async def test_a_role_without_temporary_tables_finds_that_there_is_space_again(
         await database.probe_write()
 
 
+async def test_a_setting_that_only_a_superuser_may_correct_is_an_outage(
+    own_server: OwnServer,
+) -> None:
+    uri = own_server.uri().replace("postgres@", "clerk@", 1)
+    execute(own_server.uri(), "CREATE ROLE clerk LOGIN")
+    execute(own_server.uri(), "ALTER ROLE clerk SET session_replication_role = 'replica'")
+    async with open_database(uri) as database:
+        try:
+            with pytest.raises(DatabaseUnavailable, match="session_replication_role"):
+                await database.probe()
+        finally:
+            execute(own_server.uri(), "DROP ROLE clerk")
+
+
 STRICT = """
 DO $$ BEGIN CREATE ROLE clerk; EXCEPTION WHEN duplicate_object THEN NULL; END $$;
 REVOKE ALL ON DATABASE "{0}" FROM PUBLIC;
