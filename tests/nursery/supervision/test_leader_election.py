@@ -258,6 +258,18 @@ async def test_a_leader_that_was_stopped_beyond_its_lease_does_nothing_when_it_w
     assert (acting.actions, acting.ended) == (actions, True)
 
 
+async def test_a_leader_that_renews_its_lease_acts_beyond_it(
+    leader: Replica, acting: Acting, mock_clock: MockClock
+) -> None:
+    for _ in range(2 * RENEWALS):
+        mock_clock.jump(LEASE / RENEWALS)
+        await _renewed(leader)
+    actions = acting.actions
+    mock_clock.jump(ACTION_SECONDS)
+    await acting.change()
+    assert (acting.actions, acting.ended) == (actions + 1, False)
+
+
 async def test_a_leader_that_was_stopped_while_its_renewal_was_answered_does_nothing_either(
     leader: Replica, acting: Acting, mock_clock: MockClock, database_url: str
 ) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 import trio
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from cvms.errors import DatabaseUnavailable
 from cvms.store.postgres.database import Database, open_database
@@ -165,3 +166,41 @@ async def test_a_full_disk_is_seen_until_there_is_space_again(
             await database.probe_write()
         finally:
             execute(own_server.uri(), "DROP TABLE hoard")
+
+
+async def test_a_role_without_temporary_tables_finds_that_there_is_space_again(
+    database_url: str,
+) -> None:
+    async with open_database(database_url) as database:
+        await database.prepare()
+    execute(database_url, STRICT.format(conninfo_to_dict(database_url)["dbname"]))
+    async with open_database(make_conninfo(database_url, options="-c role=clerk")) as database:
+        await database.prepare()
+        with pytest.raises(DatabaseUnavailable):
+            async with database.connection() as conn:
+                await conn.execute(RAISE.format("53100").encode())
+        await database.probe_write()
+
+
+async def test_a_setting_that_only_a_superuser_may_correct_is_an_outage(
+    own_server: OwnServer,
+) -> None:
+    uri = own_server.uri().replace("postgres@", "clerk@", 1)
+    execute(own_server.uri(), "CREATE ROLE clerk LOGIN")
+    execute(own_server.uri(), "ALTER ROLE clerk SET session_replication_role = 'replica'")
+    async with open_database(uri) as database:
+        try:
+            with pytest.raises(DatabaseUnavailable, match="session_replication_role"):
+                await database.probe()
+        finally:
+            execute(own_server.uri(), "DROP ROLE clerk")
+
+
+STRICT = """
+DO $$ BEGIN CREATE ROLE clerk; EXCEPTION WHEN duplicate_object THEN NULL; END $$;
+REVOKE ALL ON DATABASE "{0}" FROM PUBLIC;
+REVOKE ALL ON SCHEMA public FROM PUBLIC;
+GRANT CONNECT ON DATABASE "{0}" TO clerk;
+GRANT USAGE, CREATE ON SCHEMA public TO clerk;
+GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO clerk;
+"""

@@ -269,6 +269,41 @@ async def test_what_nobody_waits_for_any_more_is_not_sent(
     assert proxy.commands.count(b"ECHO") == 1
 
 
+async def test_a_failure_beside_successes_stops_the_next_calls_too(
+    redis_server: RedisServer,
+    proxy: RedisProxy,
+    monkeypatch: pytest.MonkeyPatch,
+    mock_clock: MockClock,
+) -> None:
+    asked, resolved = threading.Event(), threading.Event()
+    resolve = socket.getaddrinfo
+
+    def wait(*arguments: Any) -> Any:
+        asked.set()
+        resolved.wait()
+        return resolve(*arguments)
+
+    async def fail() -> None:
+        with pytest.raises(RedisAway):
+            await client.ask(only, ("GET", "list"))
+
+    redis_server.client.lpush("list", "a")
+    async with open_redis(proxy.url) as client:
+        assert client is not None
+        monkeypatch.setattr(socket, "getaddrinfo", wait)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(get, client)
+            await trio.to_thread.run_sync(asked.wait)
+            for call in (partial(get, client), fail, partial(get, client)):
+                nursery.start_soon(call)  # these share a pipeline
+                await trio.testing.wait_all_tasks_blocked()
+            resolved.set()
+        sent = len(proxy.commands)
+        with pytest.raises(RedisAway):
+            await get(client)
+        assert len(proxy.commands) == sent
+
+
 async def test_the_end_does_not_wait_for_redis(proxy: RedisProxy, mock_clock: MockClock) -> None:
     """The clock stands still, so a wait for the thread would never end."""
     proxy.set(SILENT)
