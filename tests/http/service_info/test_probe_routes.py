@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+import trio
+from solders.keypair import Keypair
+
 from cvms.http.framework.admin_tokens import Role, mint
+from cvms.http.service_info import probe_routes
 from cvms.store.analytics import event_counters
+from cvms.store.postgres.row_mapping import fetch_value
 from tests.harness.service import Service, running
 
 SECRET = b"s" * 32
+WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted"
 VIEWER = Role.VIEWER
 
 
@@ -145,3 +152,23 @@ async def test_the_last_counters_are_served_while_the_database_is_unavailable(
     reply = await service.get("/metrics")
     assert reply.status_code == 200
     assert "vault_deposits_total 3.0" in reply.text
+
+
+async def test_any_number_of_scrapes_take_one_connection_of_the_database(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probe_routes, "SCRAPE_SECONDS", 60)
+    nonce = {"owner": str(Keypair().pubkey())}
+    async with (
+        service.database.dedicated() as holder,
+        trio.open_nursery() as nursery,
+        holder.transaction(),
+    ):
+        await holder.execute("LOCK TABLE vaults")
+        for _ in range(40):
+            nursery.start_soon(service.get, "/metrics")
+        while not await fetch_value(holder, WAITING, {}):
+            await trio.lowlevel.checkpoint()
+        with trio.fail_after(10):
+            assert (await service.post("/api/auth/nonce", nonce)).is_success
+        assert await fetch_value(holder, WAITING, {}) == 1
