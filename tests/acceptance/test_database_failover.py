@@ -25,7 +25,7 @@ def pair() -> Iterator[Pair]:
         yield pair
 
 
-@pytest.mark.parametrize("old_primary", ["stopped", "read-only"])
+@pytest.mark.parametrize("old_primary", ["stopped", "read-only", "silent"])
 async def test_a_promoted_standby_takes_over_without_loss(
     system: System, pair: Pair, old_primary: str
 ) -> None:
@@ -41,9 +41,12 @@ async def test_a_promoted_standby_takes_over_without_loss(
         await stack.enter_async_context(replicas._owners(system, traffic, nursery))
         await replicas._until(lambda: traffic.payments >= replicas.OWNERS)
 
-        await trio.to_thread.run_sync(
-            pair.primary.stop if old_primary == "stopped" else pair.demote_primary
-        )
+        ways = {
+            "stopped": pair.primary.stop,
+            "read-only": pair.demote_primary,
+            "silent": pair.primary.freeze,
+        }
+        await trio.to_thread.run_sync(ways[old_primary])
         await trio.to_thread.run_sync(pair.standby.promote)
         promoted_at, already = trio.current_time(), traffic.payments
         await replicas._until(lambda: traffic.payments > already)

@@ -36,6 +36,7 @@ HOSTILE = {
     "statement_timeout": "50",
     "exit_on_error": "on",
     "plpgsql.extra_errors": "all",
+    "session_replication_role": "replica",
     "row_security": "on",
 }
 EXPECTED = {
@@ -56,6 +57,7 @@ EXPECTED = {
     "statement_timeout": "10s",
     "exit_on_error": "off",
     "plpgsql.extra_errors": "none",
+    "session_replication_role": "origin",
     "row_security": "off",
 }
 ONE_BY_ONE = [{name: value} for name, value in HOSTILE.items()]

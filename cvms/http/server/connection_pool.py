@@ -103,7 +103,8 @@ class ConnectionPool:
         self._buffered += size - connection.buffered
         connection.buffered = size
         while self._buffered > MAX_BUFFERED:
-            self._close_waiting((each for each in self._open if each.buffered), 1)
+            if not self._close_waiting((each for each in self._open if each.buffered), 1):
+                return
 
     def release(self, connection: Connection) -> None:
         """Record that a connection buffers nothing."""

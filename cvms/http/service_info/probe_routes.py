@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
@@ -90,53 +89,35 @@ def metrics_routes(deps: Dependencies) -> RouteGroup:
     deps.metrics.registry.register(TaskGauges(deps.board))
     deps.metrics.registry.register(CheckGauges(deps.board.checks))
     group = RouteGroup("operation")
-    refresh = DatabaseRefresh(deps, counters)
+    reading = trio.Lock()
 
     @group.get("/metrics", replies={200: None})
     async def get_metrics(deps: Dependencies) -> Response:
         """Get the metrics in Prometheus' text format.
 
         Counters and the total value locked are read from the database first. If it does not answer
-        within two seconds, they have the values of the last scrape.
+        within two seconds, or another scrape is reading them, they have the values of the last
+        scrape.
         """
-        await refresh.run()
+        if not reading.locked():  # scrapes have no rate limit
+            async with reading:
+                await _read_database(deps, counters)
         return Response(generate_latest(deps.metrics.registry), content_type=CONTENT_TYPE_LATEST)
 
     return group
 
 
-class DatabaseRefresh:
-    """Refreshes what the database counts. Scrapes at the same time share one read.
-
-    They are always answered, so anybody may send many: they must not take all connections.
-    """
-
-    def __init__(self, deps: Dependencies, counters: EventCounters) -> None:
-        self._deps = deps
-        self._counters = counters
-        self._reading = trio.Lock()
-        self._begun = -math.inf
-
-    async def run(self) -> None:
-        """Refresh, unless the database does not answer in time."""
-        arrived = trio.current_time()
+async def _read_database(deps: Dependencies, counters: EventCounters) -> None:
+    """Refresh what the database counts, unless it does not answer in time."""
+    try:
         with trio.move_on_after(SCRAPE_SECONDS):
-            async with self._reading:
-                if self._begun <= arrived:
-                    self._begun = trio.current_time()
-                    await self._read()
-
-    async def _read(self) -> None:
-        try:
-            async with self._deps.database.transaction(
-                isolation=IsolationLevel.REPEATABLE_READ
-            ) as conn:
+            async with deps.database.transaction(isolation=IsolationLevel.REPEATABLE_READ) as conn:
                 locked = await vaults.tvl(conn)
                 counts = await event_counters.read(conn)
-            self._counters.counts = {kind: count for kind, (count, _) in counts.items()}
-            self._deps.metrics.total_value_locked.set(locked.total)
-        except DatabaseUnavailable:
-            log.debug("metrics_not_refreshed")
+            counters.counts = {kind: count for kind, (count, _) in counts.items()}
+            deps.metrics.total_value_locked.set(locked.total)
+    except DatabaseUnavailable:
+        log.debug("metrics_not_refreshed")
 
 
 class EventCounters(Collector):

@@ -152,6 +152,7 @@ class Database:
         """
         if self._disk_full:
             async with self.transaction() as connection:
+                await connection.execute("SET LOCAL work_mem = '64kB'")
                 await connection.execute(CLAIM_SPACE)
             self._disk_full = False
         async with self.connection() as connection:
@@ -202,7 +203,8 @@ SHARED_BACKENDS = (
 
 PROBE_WRITE = "UPDATE write_probe SET written_at = clock_timestamp()"
 
-CLAIM_SPACE = "CREATE TEMPORARY TABLE space ON COMMIT DROP AS SELECT repeat('x', 8000)"
+# More than `work_mem`, so that it takes space on the disk. Any role may do that.
+CLAIM_SPACE = "SELECT count(*) FROM generate_series(1, 10000)"
 
 # Classes of SQLSTATE: failures of the operating system's files, of the data, of the server's code.
 SERVER_FAULTS = ("58", "XX")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import psycopg
 from psycopg._conninfo_utils import get_param
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
@@ -32,6 +33,8 @@ SETTINGS = {
     "transaction_timeout": "0",
     "exit_on_error": "off",
     "plpgsql.extra_errors": "none",
+    # Else no trigger and no foreign key works. Only superusers may change it.
+    "session_replication_role": "origin",
     # A policy that hides rows would give wrong balances: the query has to fail instead.
     "row_security": "off",
 }
@@ -47,6 +50,7 @@ SET_UP = """
 SELECT set_config(name, value, FALSE)
 FROM unnest(%(names)s::TEXT[], %(values)s::TEXT[]) AS setting (name, value)
 WHERE current_setting(name, TRUE) IS NOT NULL
+  AND (name <> 'session_replication_role' OR current_setting(name) <> value)
   AND (name <> 'synchronous_commit' OR current_setting(name) = 'off')
 """
 
@@ -84,6 +88,8 @@ async def open_session(
             SET_UP, {"names": list(settings), "values": list(settings.values())}
         )
         ready = True
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise psycopg.OperationalError(str(error)) from error
     finally:
         if not ready:
             connection.finish()

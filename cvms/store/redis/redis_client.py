@@ -99,11 +99,12 @@ class RedisClient:
     def _deliver(self, calls: Sequence[Call]) -> None:
         """Wake the callers, also those that have left, and learn from how it went."""
         self._waiting -= len(calls)
+        failed = next((call for call in calls if call.is_outage()), None)
+        if failed is not None:
+            self._open_breaker(failed.error)
+        elif any(call.finished for call in calls):
+            self._failing = False
         for call in calls:
-            if call.is_outage():
-                self._open_breaker(call.error)
-            elif call.finished:
-                self._failing = False
             call.done.set()
 
 

@@ -6,7 +6,8 @@ serialized. Every time is by the database's clock.
 
 Steps only go forward. But a clock that was ahead may have left a last step that lies in the future,
 which would block the owner until then, so that one does not count. Used steps are therefore kept
-one by one too: no code takes effect twice, wherever the clock goes.
+one by one too. Once there are STEPS_KEPT, the earliest is forgotten for each new one, and nothing
+before those that are kept is valid: no code takes effect twice, wherever the clock goes.
 """
 
 from __future__ import annotations
@@ -74,25 +75,26 @@ SET failures = failures + 1,
 WHERE owner = %(owner)s
 """
 
-# Forgets the oldest used steps, but none that the clock has yet to reach.
 USE_STEP = """
 UPDATE twofa
 SET last_step = %(step)s,
     used_steps = ARRAY(
-        SELECT step
-        FROM unnest(used_steps) WITH ORDINALITY AS used (step, number)
-        WHERE step > %(newest)s OR number > cardinality(used_steps) - %(kept)s
-        ORDER BY number
-    ) || %(step)s::BIGINT,
+        SELECT used
+        FROM unnest(used_steps || %(step)s::BIGINT) AS used
+        ORDER BY used DESC
+        LIMIT %(kept)s
+    ),
     failures = 0,
     locked_until = NULL
 WHERE owner = %(owner)s
   AND enabled_at IS NOT NULL
   AND (last_step < %(step)s OR last_step > %(newest)s)
   AND %(step)s <> ALL (used_steps)
+  AND (cardinality(used_steps) < %(kept)s OR %(step)s > ANY (used_steps))
 """
 
 STEPS_KEPT = 100
+"""One is used in 30 s at most: a clock that is ahead for less than 50 minutes blocks nobody."""
 
 USE_RECOVERY_CODE = """
 UPDATE twofa_recovery_codes
@@ -164,7 +166,9 @@ class Factor:
 
     def step_used(self, step: int, *, newest: int) -> bool:
         """Return whether `use_step` would raise SecondFactorUsed."""
-        return step in self.used_steps or step <= self.last_step <= newest
+        used = self.used_steps
+        forgotten = len(used) >= STEPS_KEPT and step < min(used)
+        return step in used or forgotten or step <= self.last_step <= newest
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from cvms.http.framework import edge
 from cvms.http.server import connection_pool, server
 from cvms.http.server.connection_pool import REPORT_SECONDS, ConnectionPool
 from cvms.metrics import Metrics
-from tests.harness.processes import free_port
+from tests.harness.free_ports import free_port
 from tests.harness.service import Service, running
 from tests.http.server.raw_requests import HANDSHAKE, HEALTH, ask, connected, refusals
 

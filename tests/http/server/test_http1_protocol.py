@@ -69,9 +69,17 @@ async def test_a_message_whose_end_is_in_doubt_is_a_400_and_the_last(
         async with connected(service) as stream:
             received = await answers(stream, IN_DOUBT[name] + HEALTH)
     assert received.startswith(b"HTTP/1.1 400 "), received
+    assert b"content-length: 0" in received.lower()  # the application has not seen it
     assert received.count(b"HTTP/1.1 ") == 1
     assert b"connection: close" in received.lower()
     assert not [line for line in logs if "exc_info" in line]
+
+
+async def test_chunks_in_http_1_0_do_not_reach_the_application(service: Service) -> None:
+    async with connected(service) as stream:
+        received = await answers(stream, IN_DOUBT["chunks in HTTP/1.0"])
+    assert received.startswith(b"HTTP/1.1 400 ")
+    assert b"content-length: 0" in received.lower()
 
 
 async def test_another_version_of_http_is_a_505(service: Service) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 import trio
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from cvms.chain.types import Slot
 from cvms.errors import DatabaseUnavailable
@@ -258,6 +258,18 @@ async def test_a_leader_that_was_stopped_beyond_its_lease_does_nothing_when_it_w
     assert (acting.actions, acting.ended) == (actions, True)
 
 
+async def test_a_leader_that_renews_its_lease_acts_beyond_it(
+    leader: Replica, acting: Acting, mock_clock: MockClock
+) -> None:
+    for _ in range(2 * RENEWALS):
+        mock_clock.jump(LEASE / RENEWALS)
+        await _renewed(leader)
+    actions = acting.actions
+    mock_clock.jump(ACTION_SECONDS)
+    await acting.change()
+    assert (acting.actions, acting.ended) == (actions + 1, False)
+
+
 async def test_a_leader_that_was_stopped_while_its_renewal_was_answered_does_nothing_either(
     leader: Replica, acting: Acting, mock_clock: MockClock, database_url: str
 ) -> None:
@@ -295,6 +307,7 @@ class _RenewalInFlight:
         """Wait until the renewal has reached the database, which cannot answer it."""
         while not self._count("wait_event_type = 'Lock'"):
             await trio.lowlevel.checkpoint()
+        await wait_all_tasks_blocked()
 
     def answer(self) -> None:
         """Let the database answer, without a checkpoint in which the answer could be read."""
@@ -328,3 +341,4 @@ async def _renewed(leader: Replica) -> None:
     heartbeat = leader.board.tasks["leader"].heartbeat
     while leader.board.tasks["leader"].heartbeat == heartbeat:
         await trio.lowlevel.checkpoint()
+    await wait_all_tasks_blocked()

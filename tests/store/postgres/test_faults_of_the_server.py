@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,11 +10,12 @@ from pathlib import Path
 import psycopg
 import pytest
 import trio
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from cvms.errors import DatabaseUnavailable
 from cvms.store.postgres.database import Database, open_database
 from cvms.store.postgres.listen import listen
-from tests.harness.debian_programs import skip_or_fail
+from tests.harness.small_disk import small_disk
 from tests.store.own_server import OwnServer, execute, server_binaries
 
 RAISE = "DO $$ BEGIN RAISE EXCEPTION 'on purpose' USING ERRCODE = '{}'; END $$"
@@ -124,27 +124,25 @@ async def test_a_read_only_server_can_be_read_by_those_who_ask_for_it(demoted: O
 
 
 @pytest.fixture
-def small_disk(own_server: OwnServer) -> Iterator[Path]:
+def small_space(own_server: OwnServer) -> Iterator[Path]:
     """A disk of 4 MB with a tablespace `small` on it."""
     user = server_binaries()[1]
-    with tempfile.TemporaryDirectory(prefix="cvms-disk-") as folder:
-        command = ["mount", "-t", "tmpfs", "-o", "size=4m", "none", folder]
-        if user is None or subprocess.run(command, check=False).returncode != 0:
-            skip_or_fail("only root mounts a small disk, and not everywhere")
-        try:
-            space = Path(folder) / "space"
-            space.mkdir()
-            for path in (folder, space):
-                shutil.chown(path, user)
-            execute(own_server.uri(), f"CREATE TABLESPACE small LOCATION '{space}'")
-            yield Path(folder)
-            execute(own_server.uri(), "DROP TABLESPACE small")
-        finally:
-            subprocess.run(["umount", folder], check=True)
+    with (
+        tempfile.TemporaryDirectory(prefix="cvms-disk-") as folder,
+        small_disk(Path(folder), "4m") as disk,
+    ):
+        assert user is not None, "who mounts a disk is root, as whom no server runs"
+        space = disk / "space"
+        space.mkdir()
+        for path in (disk, space):
+            shutil.chown(path, user)
+        execute(own_server.uri(), f"CREATE TABLESPACE small LOCATION '{space}'")
+        yield disk
+        execute(own_server.uri(), "DROP TABLESPACE small")
 
 
 async def test_a_full_disk_is_seen_until_there_is_space_again(
-    own_server: OwnServer, small_disk: Path
+    own_server: OwnServer, small_space: Path
 ) -> None:
     async with open_database(own_server.uri()) as database:
         await database.prepare()  # on the large disk
@@ -154,7 +152,7 @@ async def test_a_full_disk_is_seen_until_there_is_space_again(
         async with database.connection() as conn:
             await conn.execute("CREATE TABLE hoard (text TEXT)")
         try:
-            filler = small_disk / "filler"
+            filler = small_space / "filler"
             with pytest.raises(OSError, match="No space left"):
                 filler.write_bytes(bytes(8 * 2**20))
             await database.probe_write()  # needs no space, and nobody has needed any yet
@@ -168,3 +166,41 @@ async def test_a_full_disk_is_seen_until_there_is_space_again(
             await database.probe_write()
         finally:
             execute(own_server.uri(), "DROP TABLE hoard")
+
+
+async def test_a_role_without_temporary_tables_finds_that_there_is_space_again(
+    database_url: str,
+) -> None:
+    async with open_database(database_url) as database:
+        await database.prepare()
+    execute(database_url, STRICT.format(conninfo_to_dict(database_url)["dbname"]))
+    async with open_database(make_conninfo(database_url, options="-c role=clerk")) as database:
+        await database.prepare()
+        with pytest.raises(DatabaseUnavailable):
+            async with database.connection() as conn:
+                await conn.execute(RAISE.format("53100").encode())
+        await database.probe_write()
+
+
+async def test_a_setting_that_only_a_superuser_may_correct_is_an_outage(
+    own_server: OwnServer,
+) -> None:
+    uri = own_server.uri().replace("postgres@", "clerk@", 1)
+    execute(own_server.uri(), "CREATE ROLE clerk LOGIN")
+    execute(own_server.uri(), "ALTER ROLE clerk SET session_replication_role = 'replica'")
+    async with open_database(uri) as database:
+        try:
+            with pytest.raises(DatabaseUnavailable, match="session_replication_role"):
+                await database.probe()
+        finally:
+            execute(own_server.uri(), "DROP ROLE clerk")
+
+
+STRICT = """
+DO $$ BEGIN CREATE ROLE clerk; EXCEPTION WHEN duplicate_object THEN NULL; END $$;
+REVOKE ALL ON DATABASE "{0}" FROM PUBLIC;
+REVOKE ALL ON SCHEMA public FROM PUBLIC;
+GRANT CONNECT ON DATABASE "{0}" TO clerk;
+GRANT USAGE, CREATE ON SCHEMA public TO clerk;
+GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO clerk;
+"""

@@ -11,6 +11,7 @@ import trio
 
 from cvms.store.postgres.database import Database, open_database
 from cvms.store.postgres.migrate import Migration, apply_schema, migrations
+from cvms.store.security import second_factors
 from cvms.store.vaults import vaults
 from tests.store.examples import store_vault, vault_row
 
@@ -109,6 +110,24 @@ async def test_replies_and_errors_of_before_are_found_as_they_are_looked_for_now
             "the host resolves to an address that is not public",
             "replied with status 500",
         }
+
+
+async def test_no_code_of_before_is_valid_again_if_the_clock_is_set_back(
+    empty_database_url: str,
+) -> None:
+    async with open_database(empty_database_url) as database, database.dedicated() as conn:
+        await apply_schema(conn, [each for each in migrations() if each.version < 17])
+        for owner, last_step in (("alice", 1_000), ("ahead", 10**9)):
+            await conn.execute(
+                "INSERT INTO twofa (owner, secret, created_at, enabled_at, last_step)"
+                " VALUES (%s, '', now(), now(), %s)",
+                [owner, last_step],
+            )
+        await apply_schema(conn)
+        for owner, used in (("alice", True), ("ahead", False)):
+            factor = await second_factors.lock(conn, owner)
+            assert factor is not None
+            assert [factor.step_used(step, newest=step) for step in (1, 950)] == [used, used]
 
 
 async def test_the_migrations_may_be_run_by_hand_as_well(database: Database) -> None:

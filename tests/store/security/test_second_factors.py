@@ -142,12 +142,20 @@ async def test_no_step_is_used_twice_wherever_the_clock_goes(database: Database,
                 await second_factors.use_step(conn, "alice", step, newest=step + 1)
 
 
-async def test_only_the_last_used_steps_are_kept(database: Database) -> None:
+async def test_a_step_that_is_no_longer_kept_is_not_used_again_by_a_clock_that_was_set_back(
+    database: Database,
+) -> None:
+    kept = second_factors.STEPS_KEPT
     await enable(database, step=100)
     async with database.connection() as conn:
-        for step in range(101, 101 + 2 * second_factors.STEPS_KEPT):
+        for step in range(101, 101 + 2 * kept):
             await second_factors.use_step(conn, "alice", step, newest=step)
-    assert len((await factor(database)).used_steps) == second_factors.STEPS_KEPT + 1
+        found = await factor(database)
+        assert len(found.used_steps) == kept
+        for step in (*range(100, 101 + kept), 100 + 2 * kept):
+            assert found.step_used(step, newest=step + 1)
+            with pytest.raises(SecondFactorUsed):
+                await second_factors.use_step(conn, "alice", step, newest=step + 1)
 
 
 @pytest.mark.parametrize("kind", ["step", "recovery code"])
