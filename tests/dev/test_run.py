@@ -10,7 +10,7 @@ import trio
 from cvms.config.settings import Config
 from cvms.dev import run
 from tests.harness.localnet import Localnet
-from tests.harness.processes import free_port
+from tests.harness.free_ports import free_port
 from tests.harness.resources import config_for_tests
 
 
