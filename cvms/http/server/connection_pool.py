@@ -50,6 +50,7 @@ class ConnectionPool:
         self._open: dict[Connection, None] = {}
         self._by_address: dict[str, dict[Connection, None]] = {}
         self._buffered = 0
+        self._closing = trio.Lock()
         self._emptied = trio.Event()
         self._unreported: Counter[str] = Counter()
         self._to_report = trio.Event()
@@ -86,6 +87,14 @@ class ConnectionPool:
                 del self._by_address[connection.address]
         if not self._open:
             self._emptied.set()
+
+    async def wait_to_close(self) -> None:
+        """Wait until it is this task's turn to close its connection: one in each pass of the loop.
+
+        Thousands that end together would otherwise keep everything else waiting for seconds.
+        """
+        async with self._closing:
+            pass
 
     def hold(self, connection: Connection, size: int) -> None:
         """Record that `size` bytes of a connection's request are buffered; others may make room."""

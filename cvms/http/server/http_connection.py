@@ -195,14 +195,25 @@ class HttpConnection:
 
     async def _read(self, protocol: Http1Protocol) -> None:
         while True:
-            data = await self._stream.receive_some(CHUNK)
+            data = await self._receive()
             self.last_received_at = trio.current_time()
             self._new = False
-            await protocol.handle(RawData(bytes(data)))
+            await protocol.handle(RawData(data))
             if not data:
                 return
             if self.waiting_since is not None and protocol.is_receiving:
                 self._wait_for_rest(protocol)
+
+    async def _receive(self) -> bytes:
+        """Return what the client sends next; at its end, once it is this connection's turn."""
+        try:
+            data = bytes(await self._stream.receive_some(CHUNK))
+        except trio.BrokenResourceError:
+            await self._pool.wait_to_close()
+            raise
+        if not data:
+            await self._pool.wait_to_close()
+        return data
 
     def _wait_for_rest(self, protocol: Http1Protocol) -> None:
         """Limit the time for the rest of a request, of which a part has arrived."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import socket
+import struct
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from ipaddress import ip_network
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -261,3 +264,41 @@ async def test_refusals_are_logged_in_one_line_a_second(autojump_clock: MockCloc
         {"event": "connections_refused", "log_level": "warning", "open": 3, **counts}
         for counts in ({"address": 20, "total": 4}, {"address": 1})
     ]
+
+
+async def test_connections_that_end_together_are_closed_one_by_one() -> None:
+    """So that others run in between: each pass of the event loop closes one, here seen in pairs."""
+    pool = ConnectionPool(total=1, per_address=1, refused=Metrics(CollectorRegistry()).refused)
+    closed, passes = 0, [0]
+
+    async def close() -> None:
+        nonlocal closed
+        await pool.wait_to_close()
+        closed += 1
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(100):
+            nursery.start_soon(close)
+        while closed < 100:
+            await trio.lowlevel.checkpoint()
+            passes.append(closed)
+    assert max(after - before for before, after in pairwise(passes)) <= 2
+
+
+@pytest.mark.parametrize("linger", [None, struct.pack("ii", 1, 0)], ids=["closed", "reset"])
+async def test_a_connection_waits_for_its_turn_to_be_closed(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, linger: bytes | None
+) -> None:
+    waited = trio.Event()
+
+    async def wait_to_close(_: ConnectionPool) -> None:
+        waited.set()
+
+    monkeypatch.setattr(ConnectionPool, "wait_to_close", wait_to_close)
+    async with running(database_url) as service:
+        async with connected(service) as stream:
+            assert b" 200 " in await ask(stream)
+            if linger is not None:
+                stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        with trio.fail_after(10):
+            await waited.wait()
