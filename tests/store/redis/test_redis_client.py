@@ -297,7 +297,7 @@ async def test_a_failure_beside_successes_stops_the_next_calls_too(
         resolved.wait()
         return resolve(*arguments)
 
-    async def fail() -> None:
+    async def fail(client: RedisClient) -> None:
         with pytest.raises(RedisAway):
             await client.ask(only, ("GET", "list"))
 
@@ -308,8 +308,8 @@ async def test_a_failure_beside_successes_stops_the_next_calls_too(
         async with trio.open_nursery() as nursery:
             nursery.start_soon(get, client)
             await trio.to_thread.run_sync(asked.wait)
-            for call in (partial(get, client), fail, partial(get, client)):
-                nursery.start_soon(call)  # these share a pipeline
+            for call in (get, fail, get):  # these share a pipeline
+                nursery.start_soon(call, client)
                 await trio.testing.wait_all_tasks_blocked()
             resolved.set()
         sent = len(proxy.commands)
