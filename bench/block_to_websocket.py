@@ -35,7 +35,8 @@ from cvms.dev.chain_setup import bundled_programs
 from cvms.dev.data_folder import write_private
 from cvms.dev.localnet import prepare
 from cvms.dev.postgres import embedded_postgres
-from tests.harness.processes import cvms, free_port, until_ready
+from tests.harness.free_ports import free_port
+from tests.harness.processes import cvms, until_ready
 from tests.scenario.wallets import Wallets
 
 OWNERS = 100

@@ -23,7 +23,8 @@ import trio
 
 from cvms.dev.postgres import embedded_postgres
 from tests.acceptance.conftest import localnet_arguments
-from tests.harness.processes import Command, cvms, free_port, until_ready
+from tests.harness.free_ports import free_port
+from tests.harness.processes import Command, cvms, until_ready
 
 WANTED_SECONDS = 5.0
 LEADING = """

@@ -74,7 +74,7 @@ async def _run(ports: Ports, data: Path, settings: Mapping[str, str]) -> None:
 
 async def _serve(config: Config, chain: localnet.Running, data: Path) -> None:
     async with trio.open_nursery() as nursery:
-        url = await nursery.start(serve, config)
+        url = await nursery.start(_serve_until_stopped, config, nursery.cancel_scope)
         await _wait_ready(url)
         print(
             f"""
@@ -91,12 +91,23 @@ Try `make demo`. For an administrator's token: `cvms token NAME --role admin`. C
         )
 
 
+async def _serve_until_stopped(
+    config: Config, start: trio.CancelScope, *, task_status: trio.TaskStatus[str]
+) -> None:
+    """Serve, and give up the start if the service is stopped before it is ready."""
+    await serve(config, task_status=task_status)
+    start.cancel()
+
+
 async def _wait_ready(url: str) -> None:
     reply: httpx.Response | None = None
     async with httpx.AsyncClient() as http:
         with trio.move_on_after(READY_DEADLINE):
             while reply is None or reply.status_code != httpx.codes.OK:
-                reply = await http.get(f"{url}/ready")
+                try:
+                    reply = await http.get(f"{url}/ready")
+                except httpx.TransportError:
+                    reply = None  # slow, or being stopped
                 await trio.sleep(0.05)
             return
     why = "no answer" if reply is None else reply.json()["detail"]

@@ -11,7 +11,8 @@ import pytest
 
 from cvms.config.loader import load_programs
 from cvms.demo import Addresses
-from tests.harness.processes import Command, Server, ServerForker, cvms, free_port, serving
+from tests.harness.free_ports import free_port
+from tests.harness.processes import Command, Server, ServerForker, cvms, serving
 from tests.redis_server import RedisServer
 
 

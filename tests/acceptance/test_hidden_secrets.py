@@ -20,7 +20,8 @@ from psycopg import sql
 from solders.keypair import Keypair
 
 from cvms.dev.data_folder import write_private
-from tests.harness.processes import Server, ServerForker, cvms, free_port, serving
+from tests.harness.free_ports import free_port
+from tests.harness.processes import Server, ServerForker, cvms, serving
 from tests.scenario.context import ADMIN_JWT_SECRET, administrator_headers
 from tests.store.own_server import OwnServer
 

@@ -23,7 +23,8 @@ from solders.keypair import Keypair
 from cvms.client import Client, ClientError, Event, Topic, Wallet, open_client
 from tests.acceptance.chain import fund
 from tests.acceptance.conftest import System
-from tests.harness.processes import HANG_SECONDS, Server, free_port, until_ready
+from tests.harness.free_ports import free_port
+from tests.harness.processes import HANG_SECONDS, Server, until_ready
 from tests.nursery.database_proxy import DatabaseProxy, database_proxy
 
 pytestmark = pytest.mark.slow

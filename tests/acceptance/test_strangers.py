@@ -12,7 +12,8 @@ from solders.keypair import Keypair
 
 from cvms.config.listen_settings import ListenSettings
 from tests.acceptance.conftest import System
-from tests.harness.processes import free_port, until_ready
+from tests.harness.free_ports import free_port
+from tests.harness.processes import until_ready
 
 pytestmark = pytest.mark.slow
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -36,6 +37,11 @@ async def test_sighup_replaces_all_workers_and_loses_no_request(system: System) 
         service.process.send_signal(signal.SIGHUP)
         await until(lambda: not set(pids(service)) & set(before) and len(pids(service)) == 2)
     assert set(answers) == {200}
+    started, ended = "http_listening", "shutdown_requested"
+    events = [json.loads(line)["event"] for line in service.log().splitlines()]
+    # No worker ends before its successor listens, and one after the other.
+    in_order = [event for event in events if event in (started, ended)]
+    assert in_order[:6] == [started, started, started, ended, started, ended]
 
 
 async def test_all_workers_exit_with_their_parent(system: System) -> None:

@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 import trio
 
 from cvms.localnet import Timing
-from tests.harness.processes import Server, ServerForker, free_port
+from tests.harness.free_ports import free_port
+from tests.harness.processes import Server, ServerForker
 from tests.harness.tcp_proxy import TcpProxy, serve_proxy
 from tests.harness.wall_clock import VARIABLE, WallClock
 from tests.nursery.database_proxy import database_proxy

@@ -32,7 +32,8 @@ from cvms.config.loader import load_programs
 from cvms.dev.chain_setup import bundled_programs, land
 from cvms.dev.data_folder import write_private
 from tests.conformance import validator
-from tests.harness.processes import cvms, free_port, until_ready
+from tests.harness.free_ports import free_port
+from tests.harness.processes import cvms, until_ready
 
 pytestmark = pytest.mark.slow
 

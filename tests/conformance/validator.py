@@ -17,7 +17,7 @@ from solders.account import Account
 from solders.pubkey import Pubkey
 
 from cvms.localnet import Deployment
-from tests.harness.processes import free_port
+from tests.harness.free_ports import free_port
 
 NAME = "solana-test-validator"
 START_SECONDS = 120.0

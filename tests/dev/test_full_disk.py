@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,26 +14,7 @@ import trio
 
 from cvms.dev.data_folder import locked_folder
 from cvms.errors import ConfigurationError
-
-
-@contextmanager
-def small_disk(folder: Path, size: str) -> Iterator[Path]:
-    """Mount a disk of so many bytes, which needs root."""
-    mount = shutil.which("mount")
-    if mount is None:
-        pytest.skip("there is no mount")
-    folder.mkdir()
-    done = subprocess.run(
-        [mount, "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)],
-        capture_output=True,
-        check=False,
-    )
-    if done.returncode:
-        pytest.skip(f"no disk can be mounted: {done.stderr.decode()}")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+from tests.harness.small_disk import small_disk
 
 
 def failure_of(*command: str) -> str:
@@ -54,14 +32,14 @@ def failure_of(*command: str) -> str:
 
 
 def test_postgresql_has_no_room(tmp_path: Path) -> None:
-    with small_disk(tmp_path / "disk", "3m") as disk:
+    with small_disk(tmp_path, "3m") as disk:
         failure = failure_of("dev", "--port=0", "--localnet-port=0", f"--data-dir={disk}/data")
     assert failure.startswith(f"cvms: PostgreSQL does not start in {disk}/data/postgres: ")
     assert "No space left on device" in failure
 
 
 def test_the_ledger_has_no_room(tmp_path: Path) -> None:
-    with small_disk(tmp_path / "disk", "100k") as disk:
+    with small_disk(tmp_path, "100k") as disk:
         failure = failure_of("localnet", "--port=0", f"--data-dir={disk}/data")
     assert failure == f"cvms: {disk}/data: database or disk is full\n"
 

@@ -13,7 +13,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from tests.harness.debian_programs import pgbouncer, server_user
-from tests.store.own_server import free_port
+from tests.harness.free_ports import free_port
 
 CONFIGURATION = """
 [databases]

@@ -37,12 +37,8 @@ def server_user() -> str | None:
     return pwd.getpwnam(POSTGRES_USER).pw_name
 
 
-def skip_or_fail(reason: str) -> NoReturn:
-    """End a test that cannot run here: as a failure where it has to."""
+def _missing(package: str) -> NoReturn:
+    reason = f"the Debian package {package} is not installed"
     if os.environ.get(REQUIRED):
         pytest.fail(reason)
     pytest.skip(reason)
-
-
-def _missing(package: str) -> NoReturn:
-    skip_or_fail(f"the Debian package {package} is not installed")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping
@@ -268,15 +267,3 @@ async def _not_ready(http: httpx.AsyncClient, url: str, components: Collection[s
         return "" if reply.status_code == 200 else reply.text
     now = reply.json()["parts"]
     return "; ".join(f"{name}: {now[name]['detail']}" for name in components if not now[name]["ok"])
-
-
-def free_port() -> int:
-    """Return a port that is free, as is the next one, for a server that must restart on it."""
-    while True:
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            port: int = listener.getsockname()[1]
-            try:
-                with socket.create_server(("127.0.0.1", port + 1)):
-                    return port
-            except (OSError, OverflowError):
-                continue

@@ -21,7 +21,8 @@ from cvms.dev.data_folder import write_private
 from cvms.dev.localnet import prepare
 from cvms.http.framework.admin_tokens import Role, mint
 from cvms.localnet.ledger.chain import LocalnetChain
-from tests.harness.processes import Server, ServerForker, free_port
+from tests.harness.free_ports import free_port
+from tests.harness.processes import Server, ServerForker
 from tests.provider_proxy import Provider, serve_provider
 
 ADMIN_JWT_SECRET = "s" * 32

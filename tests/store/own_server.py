@@ -6,13 +6,14 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import warnings
 from contextlib import suppress
 from pathlib import Path
 
 import psycopg
+
+from tests.harness.free_ports import free_port
 
 START_SECONDS = 20
 
@@ -111,10 +112,3 @@ def server_binaries() -> tuple[Path, str | None]:
 
 def _children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port

@@ -6,6 +6,7 @@ one member of a group and drop the others.
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
@@ -35,6 +36,8 @@ MAX_IN_FLIGHT_OF_ADDRESS = 64
 # Needed most when the service is overloaded.
 ALWAYS_ANSWERED = frozenset({"/health", "/ready", "/metrics"})
 METHODS = "GET, HEAD, POST, DELETE, OPTIONS"
+# A slash, a digit or a letter.
+_NEEDLESSLY_ENCODED = re.compile(rb"%(2f|3[0-9]|[46][1-9a-f]|[57][0-9a])", re.IGNORECASE)
 
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -160,11 +163,11 @@ class Edge(QuartTrio):
 def _is_plain(request: Request | Websocket) -> bool:
     """Return whether the path is the one that the client sent: one spelling for each route.
 
-    Werkzeug merges slashes at the start, and decoding makes a slash of `%2F`: proxies that hide a
-    route do neither.
+    Werkzeug merges slashes at the start, and decoding makes a slash of `%2F` and a letter of `%6D`:
+    not every proxy that hides a route does so.
     """
     plain = request.scope["path"] == request.path
-    return plain and b"%2f" not in request.scope["raw_path"].lower()
+    return plain and not _NEEDLESSLY_ENCODED.search(request.scope["raw_path"])
 
 
 def _check_path(request: Request | Websocket) -> None:

@@ -1,7 +1,8 @@
 """The open connections of a port: bounded in total, for each address and in buffered bytes.
 
-At a bound, the connection that has waited longest for its client makes room: an idle one, or one
-whose request does not arrive. If there is none, the new connection is refused.
+At a bound, a connection that waits for its client makes room: an idle one, or one whose request
+does not arrive. It is one of the address with the most connections, the one that has waited
+longest, so that whoever opens many closes their own. If there is none, the new one is refused.
 """
 
 from __future__ import annotations
@@ -61,10 +62,10 @@ class ConnectionPool:
         address = connection.address
         if address is not None:
             of_address = self._by_address.get(address, {})
-            if len(of_address) >= self._per_address and not self._close_longest(of_address, 1):
+            if len(of_address) >= self._per_address and not self._close_waiting(of_address, 1):
                 self.count("address")
                 return False
-        if len(self._open) >= self._total and not self._close_longest(self._open, CLOSED_AT_ONCE):
+        if len(self._open) >= self._total and not self._close_waiting(self._open, CLOSED_AT_ONCE):
             self.count("total")
             return False
         self._open[connection] = None
@@ -93,7 +94,8 @@ class ConnectionPool:
         self._buffered += size - connection.buffered
         connection.buffered = size
         while self._buffered > MAX_BUFFERED:
-            self._close_longest((each for each in self._open if each.buffered), 1)
+            if not self._close_waiting((each for each in self._open if each.buffered), 1):
+                return
 
     def release(self, connection: Connection) -> None:
         """Record that a connection buffers nothing."""
@@ -132,15 +134,16 @@ class ConnectionPool:
             self._emptied = trio.Event()
             await self._emptied.wait()
 
-    def _close_longest(self, among: Iterable[Connection], count: int) -> bool:
+    def _close_waiting(self, among: Iterable[Connection], count: int) -> bool:
         waiting = [each for each in among if each.waiting_since is not None]
-        for connection in heapq.nsmallest(count, waiting, key=_waiting_since):
+        for connection in heapq.nsmallest(count, waiting, key=self._order_of_closing):
             connection.abort()
             self.remove(connection)
             self.count("evicted")
         return bool(waiting)
 
-
-def _waiting_since(connection: Connection) -> float:
-    assert connection.waiting_since is not None
-    return connection.waiting_since
+    def _order_of_closing(self, connection: Connection) -> tuple[int, float]:
+        assert connection.waiting_since is not None
+        # A trusted proxy's connections come last.
+        of_address = self._by_address.get(connection.address or "", ())
+        return -len(of_address), connection.waiting_since

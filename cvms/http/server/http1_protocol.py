@@ -21,6 +21,7 @@ from hypercorn.protocol.http_stream import HTTPStream
 from cvms.http.framework.edge import MAX_BODY
 from cvms.http.server.websocket_stream import open_websocket, wants_websocket
 
+CONTINUE = 100
 BAD_REQUEST = 400
 REQUEST_TIMEOUT = 408
 BODY_TOO_LARGE = 413
@@ -29,9 +30,11 @@ VERSION_NOT_SUPPORTED = 505
 MAX_CHUNKS = 1024
 """Of a body: each costs as much time as many bytes."""
 
-# RFC 9112, 3.2.2. No user information, which no client sends.
+# RFC 9112, 3.2 and 3.2.2. No user information, which no client sends.
+_NAME = rb"[^/?#@:\[\]\\, \t]"
+_HOST = re.compile(rb"(\[[0-9a-f:.]+\]|%b*)(:[0-9]*)?" % _NAME, re.I)
 _ABSOLUTE_FORM = re.compile(
-    rb"https?://(?P<host>(?:\[[0-9a-f:.]+\]|[^/?#@:\[\]\\]+)(?::[0-9]*)?)(?P<path>[/?].*)?", re.I
+    rb"https?://(?P<host>(?:\[[0-9a-f:.]+\]|%b+)(?::[0-9]*)?)(?P<path>[/?].*)?" % _NAME, re.I
 )
 
 
@@ -106,6 +109,12 @@ class Http1Protocol(H11Protocol):
         self, event: h11.Data | h11.EndOfMessage | h11.InformationalResponse | h11.Response
     ) -> None:
         """Send a response's head together with its first data: sends are the costliest part."""
+        if (
+            isinstance(event, h11.InformationalResponse)
+            and event.status_code == CONTINUE
+            and not isinstance(self.stream, IncompleteRequest)
+        ):
+            return  # the body is refused
         if isinstance(event, h11.Response) and self._is_last():
             event = _with_connection_close(event)
         try:
@@ -243,8 +252,11 @@ def _is_chunked(request: h11.Request) -> bool:
 def in_origin_form(request: h11.Request) -> h11.Request | None:
     """Return the request with a path as its target, and the target's host; None if it has none.
 
-    `OPTIONS *` is about the server as a whole and stays as it is.
+    None also if the host is malformed. `OPTIONS *` is about the server as a whole and stays as it
+    is.
     """
+    if not all(_HOST.fullmatch(value) for name, value in request.headers if name == b"host"):
+        return None
     if request.target.startswith(b"/"):
         return request
     options = request.method == b"OPTIONS"

@@ -89,15 +89,19 @@ def metrics_routes(deps: Dependencies) -> RouteGroup:
     deps.metrics.registry.register(TaskGauges(deps.board))
     deps.metrics.registry.register(CheckGauges(deps.board.checks))
     group = RouteGroup("operation")
+    reading = trio.Lock()
 
     @group.get("/metrics", replies={200: None})
     async def get_metrics(deps: Dependencies) -> Response:
         """Get the metrics in Prometheus' text format.
 
         Counters and the total value locked are read from the database first. If it does not answer
-        within two seconds, they have the values of the last scrape.
+        within two seconds, or another scrape is reading them, they have the values of the last
+        scrape.
         """
-        await _read_database(deps, counters)
+        if not reading.locked():  # scrapes have no rate limit
+            async with reading:
+                await _read_database(deps, counters)
         return Response(generate_latest(deps.metrics.registry), content_type=CONTENT_TYPE_LATEST)
 
     return group

@@ -63,18 +63,20 @@ class AuditHeadSigner:
             log.error("audit_trail_contradicted", problem=problem, id=head.id, hash=head.hash.hex())
             return
         self.board.warnings.pop(WARNING, None)
-        self._last = signed or stored
-        if signed is not None:
+        newest = signed or stored
+        if newest is None:
+            return
+        if newest != self._last:  # also one that was stored by a process that ended before this
             log.info(
                 "audit_head_signed",
-                id=signed.id,
-                hash=signed.hash.hex(),
-                signed_at=signed.signed_at.isoformat(),
-                key=signed.key.hex(),
-                signature=signed.signature.hex(),
+                id=newest.id,
+                hash=newest.hash.hex(),
+                signed_at=newest.signed_at.isoformat(),
+                key=newest.key.hex(),
+                signature=newest.signature.hex(),
             )
-        if self._last is not None:
-            self.metrics.audit_head.set(self._last.id)
+        self._last = newest
+        self.metrics.audit_head.set(newest.id)
 
     async def _problem(self, conn: Connection, stored: SignedHead | None) -> str | None:
         """Return why the trail is not the one that was signed, by this process or before it."""

@@ -16,10 +16,10 @@ from trio.testing import MockClock
 
 from cvms.config.listen_settings import ListenSettings
 from cvms.http.framework import edge
-from cvms.http.server import server
+from cvms.http.server import connection_pool, server
 from cvms.http.server.connection_pool import REPORT_SECONDS, ConnectionPool
 from cvms.metrics import Metrics
-from tests.harness.processes import free_port
+from tests.harness.free_ports import free_port
 from tests.harness.service import Service, running
 from tests.http.server.raw_requests import HANDSHAKE, HEALTH, ask, connected, refusals
 
@@ -133,6 +133,40 @@ async def test_with_all_connections_open_a_new_client_takes_the_place_of_an_idle
         assert await refusals(service, "total") == 1
 
 
+async def test_with_all_connections_open_those_with_the_most_make_room(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "connection_limit", lambda: 5)
+    monkeypatch.setattr(connection_pool, "CLOSED_AT_ONCE", 1)
+    async with (
+        running(database_url) as service,
+        connected(service, "127.0.0.3") as idle,
+        connected(service, "127.0.0.4") as incomplete,
+        AsyncExitStack() as stack,
+    ):
+        assert b" 200 " in await ask(idle)
+        await incomplete.send_all(HEALTH[:9])
+        strangers = []
+        for _ in range(10):
+            strangers.append(await stack.enter_async_context(connected(service, STRANGER)))
+            assert b" 200 " in await ask(strangers[-1])
+        assert b" 200 " in await ask(idle)
+        assert b" 200 " in await ask(incomplete, HEALTH[9:])
+
+
+async def test_with_too_much_buffered_those_with_the_most_make_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connection_pool, "MAX_BUFFERED", 100)
+    pool = ConnectionPool(total=9, per_address=9, refused=Metrics(CollectorRegistry()).refused)
+    slow, proxied = Stub("127.0.0.3", waiting_since=1), Stub(None, waiting_since=2)
+    strangers = [Stub(waiting_since=3), Stub(waiting_since=4)]
+    for connection in (slow, proxied, *strangers):
+        assert pool.admit(connection)
+        pool.hold(connection, 30)
+    assert [each.aborted for each in (slow, proxied, *strangers)] == [False, False, True, False]
+
+
 async def test_one_address_cannot_take_all_places(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -202,10 +236,12 @@ class Stub:
     address: str | None = STRANGER
     waiting_since: float | None = None
     buffered: int = 0
+    aborted: bool = False
 
     def finish(self) -> None: ...
 
-    def abort(self) -> None: ...
+    def abort(self) -> None:
+        self.aborted = True
 
 
 async def test_refusals_are_logged_in_one_line_a_second(autojump_clock: MockClock) -> None:

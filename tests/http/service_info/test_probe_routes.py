@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+import trio
+
 from cvms.http.framework.admin_tokens import Role, mint
+from cvms.http.service_info import probe_routes
 from cvms.store.analytics import event_counters
+from tests.harness.processes import HANG_SECONDS
 from tests.harness.service import Service, running
 
 SECRET = b"s" * 32
@@ -145,3 +150,27 @@ async def test_the_last_counters_are_served_while_the_database_is_unavailable(
     reply = await service.get("/metrics")
     assert reply.status_code == 200
     assert "vault_deposits_total 3.0" in reply.text
+
+
+async def test_a_scrape_waits_for_no_other_and_takes_no_connection_beside_it(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scrapes have no rate limit, and would take every connection from the requests."""
+    monkeypatch.setattr(probe_routes, "SCRAPE_SECONDS", 3600.0)
+    scrapes = 20
+    answered = 0
+    nearly_all = trio.Event()
+
+    async def scrape() -> None:
+        nonlocal answered
+        assert (await service.get("/metrics")).status_code == 200
+        answered += 1
+        if answered == scrapes - 1:
+            nearly_all.set()
+
+    async with trio.open_nursery() as scraping, service.database.transaction() as conn:
+        await conn.execute("LOCK TABLE vaults")  # which a scrape reads
+        for _ in range(scrapes):
+            scraping.start_soon(scrape)
+        with trio.fail_after(HANG_SECONDS):
+            await nearly_all.wait()

@@ -79,6 +79,19 @@ async def test_a_new_key_signs_the_same_head_again(database: Database) -> None:
     assert head.is_signed_by(OTHER.public)
 
 
+async def test_a_head_that_was_stored_but_not_logged_is_logged(database: Database) -> None:
+    """A process can end between the two, or not learn that the transaction was committed."""
+    signing = signer(database)
+    for count in (1, 2):
+        await append(database, 1)
+        async with database.connection() as conn:
+            unlogged = KEY.sign(await audit_heads.current(conn), datetime.now(UTC))
+            await audit_heads.store(conn, unlogged)
+        assert unlogged.id == count
+        assert await published(signing) == [unlogged]
+        assert not await published(signing)
+
+
 async def test_no_older_head_replaces_a_newer_one(database: Database) -> None:
     await append(database, 2)
     [newer] = await published(signer(database))

@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 import trio
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from cvms.chain.types import Slot
 from cvms.errors import DatabaseUnavailable
@@ -307,6 +307,7 @@ class _RenewalInFlight:
         """Wait until the renewal has reached the database, which cannot answer it."""
         while not self._count("wait_event_type = 'Lock'"):
             await trio.lowlevel.checkpoint()
+        await wait_all_tasks_blocked()
 
     def answer(self) -> None:
         """Let the database answer, without a checkpoint in which the answer could be read."""
@@ -340,3 +341,4 @@ async def _renewed(leader: Replica) -> None:
     heartbeat = leader.board.tasks["leader"].heartbeat
     while leader.board.tasks["leader"].heartbeat == heartbeat:
         await trio.lowlevel.checkpoint()
+    await wait_all_tasks_blocked()

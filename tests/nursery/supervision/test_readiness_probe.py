@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+import psycopg
 import pytest
 
 from cvms.chain.rpc.rpc_client import open_rpc
@@ -128,3 +129,13 @@ async def test_not_every_probe_writes(world: World, monkeypatch: pytest.MonkeyPa
             times.add(await fetch_value(conn, "SELECT written_at FROM write_probe"))
     [written_at] = times
     assert written_at > datetime(2000, 1, 1, tzinfo=UTC)
+
+
+async def test_a_write_that_gets_no_answer_is_a_timeout(world: World, database_url: str) -> None:
+    await world.indexer().catch_up()
+    with psycopg.connect(database_url) as other:
+        other.execute("LOCK TABLE write_probe")
+        await probe_of(world).probe()
+    part = world.board.components["database"]
+    assert (part.ok, part.kind) == (False, "timeout")
+    assert "no answer to a write" in part.detail

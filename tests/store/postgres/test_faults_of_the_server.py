@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +15,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from cvms.errors import DatabaseUnavailable
 from cvms.store.postgres.database import Database, open_database
 from cvms.store.postgres.listen import listen
-from tests.harness.debian_programs import skip_or_fail
+from tests.harness.small_disk import small_disk
 from tests.store.own_server import OwnServer, execute, server_binaries
 
 RAISE = "DO $$ BEGIN RAISE EXCEPTION 'on purpose' USING ERRCODE = '{}'; END $$"
@@ -125,27 +124,25 @@ async def test_a_read_only_server_can_be_read_by_those_who_ask_for_it(demoted: O
 
 
 @pytest.fixture
-def small_disk(own_server: OwnServer) -> Iterator[Path]:
+def small_space(own_server: OwnServer) -> Iterator[Path]:
     """A disk of 4 MB with a tablespace `small` on it."""
     user = server_binaries()[1]
-    with tempfile.TemporaryDirectory(prefix="cvms-disk-") as folder:
-        command = ["mount", "-t", "tmpfs", "-o", "size=4m", "none", folder]
-        if user is None or subprocess.run(command, check=False).returncode != 0:
-            skip_or_fail("only root mounts a small disk, and not everywhere")
-        try:
-            space = Path(folder) / "space"
-            space.mkdir()
-            for path in (folder, space):
-                shutil.chown(path, user)
-            execute(own_server.uri(), f"CREATE TABLESPACE small LOCATION '{space}'")
-            yield Path(folder)
-            execute(own_server.uri(), "DROP TABLESPACE small")
-        finally:
-            subprocess.run(["umount", folder], check=True)
+    with (
+        tempfile.TemporaryDirectory(prefix="cvms-disk-") as folder,
+        small_disk(Path(folder), "4m") as disk,
+    ):
+        assert user is not None, "who mounts a disk is root, as whom no server runs"
+        space = disk / "space"
+        space.mkdir()
+        for path in (disk, space):
+            shutil.chown(path, user)
+        execute(own_server.uri(), f"CREATE TABLESPACE small LOCATION '{space}'")
+        yield disk
+        execute(own_server.uri(), "DROP TABLESPACE small")
 
 
 async def test_a_full_disk_is_seen_until_there_is_space_again(
-    own_server: OwnServer, small_disk: Path
+    own_server: OwnServer, small_space: Path
 ) -> None:
     async with open_database(own_server.uri()) as database:
         await database.prepare()  # on the large disk
@@ -155,7 +152,7 @@ async def test_a_full_disk_is_seen_until_there_is_space_again(
         async with database.connection() as conn:
             await conn.execute("CREATE TABLE hoard (text TEXT)")
         try:
-            filler = small_disk / "filler"
+            filler = small_space / "filler"
             with pytest.raises(OSError, match="No space left"):
                 filler.write_bytes(bytes(8 * 2**20))
             await database.probe_write()  # needs no space, and nobody has needed any yet

@@ -21,13 +21,16 @@ from cvms.store.redis.rate_limiter import (
     limiter,
 )
 from cvms.store.redis.redis_client import RedisClient, open_redis
+from tests.redis_proxy import Fault, RedisProxy
 from tests.redis_server import RedisServer
 
 Make = Callable[[], Limiter]
 
+pytestmark = pytest.mark.usefixtures("patient")
+
 
 @pytest.fixture
-async def redis(redis_server: RedisServer) -> AsyncIterator[RedisClient]:
+async def redis(patient: None, redis_server: RedisServer) -> AsyncIterator[RedisClient]:
     async with open_redis(redis_server.url) as client:
         assert client is not None
         yield client
@@ -166,3 +169,24 @@ async def test_a_server_that_forgot_the_script_is_given_it_again(
         redis_server.client.script_flush()
         assert (await limits.take([claim])).remaining == remaining
     assert (await limits.take([claim])).retry_after is not None
+
+
+async def test_a_bucket_that_was_larger_refuses_for_no_longer_than_its_new_size(
+    redis: RedisClient,
+) -> None:
+    metrics = Metrics()
+    limits = limiter(redis, metrics=metrics)
+    assert (await limits.take([Claim("a", Rate(1, 3600))])).retry_after is None
+    refused = await limits.take([Claim("a", Rate(1, 10))])
+    assert refused.retry_after == 10
+    assert metrics.registry.get_sample_value("limits_local") == 0
+
+
+@pytest.mark.parametrize("slack", [-(2**63), 2**63 - 1])
+async def test_a_state_that_no_bucket_can_have_is_not_believed(
+    proxy: RedisProxy, slack: int
+) -> None:
+    proxy.set(Fault(answer=f"*1\r\n:{slack}\r\n".encode()))
+    async with open_redis(proxy.url) as client:
+        allowance = await limiter(client, metrics=Metrics()).take([Claim("a", Rate(3, 60))])
+    assert (allowance.remaining, allowance.retry_after) == (2, None)

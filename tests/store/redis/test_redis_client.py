@@ -5,8 +5,6 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
-from collections.abc import AsyncIterator, Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -26,20 +24,6 @@ from tests.store.examples import vault_row
 
 SLOW = Fault(delay=(0.2, 0.6))
 SILENT = Fault(silent=True)
-
-
-@pytest.fixture
-async def proxy(redis_server: RedisServer) -> AsyncIterator[RedisProxy]:
-    async with redis_proxy(redis_server.socket_path) as proxy:
-        yield proxy
-
-
-@pytest.fixture
-async def client(proxy: RedisProxy) -> AsyncIterator[RedisClient]:
-    """A client of the proxy."""
-    async with open_redis(proxy.url) as client:
-        assert client is not None
-        yield client
 
 
 @pytest.fixture
@@ -177,17 +161,19 @@ async def test_many_callers_wait_for_one_that_finds_out(
 
 
 async def test_calls_of_the_same_moment_share_a_connection_and_keep_their_answers(
-    client: RedisClient, proxy: RedisProxy
+    patient: None, proxy: RedisProxy
 ) -> None:
     answers: dict[int, bytes] = {}
+    calls = range(redis_client.MAX_WAITING)
 
-    async def ask(number: int) -> None:
+    async def ask(client: RedisClient, number: int) -> None:
         answers[number] = await client.ask(only, ("ECHO", number))
 
-    async with trio.open_nursery() as nursery:
-        for number in range(redis_client.MAX_WAITING):
-            nursery.start_soon(ask, number)
-    assert answers == {number: str(number).encode() for number in range(redis_client.MAX_WAITING)}
+    async with open_redis(proxy.url) as client, trio.open_nursery() as nursery:
+        assert client is not None
+        for number in calls:
+            nursery.start_soon(ask, client, number)
+    assert answers == {number: str(number).encode() for number in calls}
     assert proxy.connections == 1
 
 
@@ -328,6 +314,7 @@ async def test_the_end_does_not_wait_for_redis(proxy: RedisProxy, mock_clock: Mo
         nursery.cancel_scope.cancel()
 
 
+@pytest.mark.usefixtures("patient")
 async def test_a_connection_that_was_closed_meanwhile_costs_no_call(
     redis_server: RedisServer,
 ) -> None:
@@ -354,12 +341,14 @@ async def test_a_redis_that_is_full_keeps_answering_reads(
     assert await cache.get("other") == vault_row(owner="other")
 
 
+@pytest.mark.usefixtures("patient")
 async def test_an_unknown_script_is_no_outage(client: RedisClient) -> None:
     with pytest.raises(ScriptUnknown):
         await client.ask(only, ("EVALSHA", "0" * 40, 0))
     assert await get(client) is None
 
 
+@pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize("scheme", ["unix", "redis"])
 async def test_passwords_and_databases_of_the_url_are_used(
     redis_server: RedisServer, proxy: RedisProxy, scheme: str
@@ -386,6 +375,7 @@ async def test_a_wrong_password_is_an_outage(redis_server: RedisServer, proxy: R
                 await get(client)
 
 
+@pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize("suffix", ["", "?ssl_cert_reqs=none&ssl_check_hostname=0"])
 @pytest.mark.parametrize(
     "certificate", [(True, "127.0.0.1"), (False, "127.0.0.1"), (True, "elsewhere")]
@@ -414,57 +404,3 @@ async def test_the_certificate_is_verified_whatever_the_url_says(
             with pytest.raises(RedisAway) as refused:
                 await get(client)
             assert "certificate verify failed" in str(refused.value.__cause__).lower()
-
-
-# --- subscriptions -------------------------------------------------------------------------------
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    with trio.fail_after(20):
-        while not condition():  # noqa: ASYNC110 - of a thread, or of another process
-            await trio.sleep(0.01)
-
-
-async def test_a_subscriber_wakes_once_subscribed_and_for_each_message(
-    client: RedisClient, redis_server: RedisServer
-) -> None:
-    woken: list[int] = []
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(client.listen, "channel", partial(woken.append, 1))
-        await until(lambda: len(woken) == 1)
-        redis_server.client.publish("channel", "one")
-        await until(lambda: len(woken) == 2)
-        nursery.cancel_scope.cancel()
-
-
-@pytest.mark.parametrize("fault", FAULTS, ids=str)
-async def test_a_subscription_that_is_not_confirmed_is_lost(
-    client: RedisClient, proxy: RedisProxy, fault: Fault, mock_clock: MockClock
-) -> None:
-    if fault.garbled or fault.cut_after:
-        fault = Fault(garbled=1.0) if fault.garbled else Fault(cut_after=0)
-    proxy.set(fault)
-    with pytest.raises(RedisAway):
-        await client.listen("channel", lambda: None)
-
-
-@pytest.mark.parametrize("fault", [Fault(refuses=True), SILENT], ids=str)
-async def test_a_subscription_that_falls_silent_is_lost(
-    client: RedisClient, proxy: RedisProxy, fault: Fault, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("cvms.store.redis.subscription.BEAT_SECONDS", 0.01)
-    monkeypatch.setattr("cvms.store.redis.subscription.SILENCE_SECONDS", 0.05)
-    with pytest.raises(RedisAway):
-        await client.listen("channel", partial(proxy.set, fault))
-
-
-async def test_a_quiet_subscription_lives_on(
-    client: RedisClient, proxy: RedisProxy, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("cvms.store.redis.subscription.BEAT_SECONDS", 0.01)
-    monkeypatch.setattr("cvms.store.redis.subscription.SILENCE_SECONDS", 0.05)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(client.listen, "channel", lambda: None)
-        await until(lambda: proxy.commands.count(b"PING") >= 5)
-        assert proxy.commands.count(b"SUBSCRIBE") == 1
-        nursery.cancel_scope.cancel()

@@ -1,0 +1,27 @@
+"""`cvms dev` waits until its service is ready, or has been stopped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import trio
+
+from cvms.config.settings import Config
+from cvms.dev import run
+from tests.harness.localnet import Localnet
+from tests.harness.processes import free_port
+from tests.harness.service import config_for_tests
+
+
+async def test_a_service_that_is_stopped_before_it_is_ready_ends_the_start_in_order(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], localnet: Localnet
+) -> None:
+    async def stopped(_: Config, *, task_status: trio.TaskStatus[str]) -> None:
+        task_status.started(f"http://127.0.0.1:{free_port()}")  # where nothing listens any more
+        await trio.sleep(0.2)
+
+    monkeypatch.setattr(run, "serve", stopped)
+    with trio.fail_after(10):
+        await run._serve(config_for_tests("postgresql:///unused"), localnet.running, Path())
+    assert not capsys.readouterr().out
