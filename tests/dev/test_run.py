@@ -9,9 +9,9 @@ import trio
 
 from cvms.config.settings import Config
 from cvms.dev import run
+from tests.harness.free_ports import free_port
 from tests.harness.localnet import Localnet
-from tests.harness.processes import free_port
-from tests.harness.service import config_for_tests
+from tests.harness.resources import config_for_tests
 
 
 async def test_a_service_that_is_stopped_before_it_is_ready_ends_the_start_in_order(
