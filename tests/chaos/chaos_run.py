@@ -20,7 +20,7 @@ import trio
 
 from tests.chaos.dependencies import Chaos, Replica
 from tests.chaos.faults import FaultPlan
-from tests.chaos.load import REPLY_SECONDS, Load
+from tests.chaos.load import REPLY_SECONDS, Load, LossyTransport
 from tests.harness.processes import HANG_SECONDS, until_ready
 from tests.scenario.checks import Violation
 from tests.scenario.scenario_runner import (
@@ -86,9 +86,9 @@ async def start_load(chaos: Chaos, *, seed: int) -> AsyncIterator[Load]:
     load = Load(chaos, wallets, rng)
     for replica in chaos.replicas:
         await replica.server.start()
-    limits = httpx.Limits(max_keepalive_connections=0)
+    transport = LossyTransport(random.Random(seed))
     async with (
-        httpx.AsyncClient(timeout=REPLY_SECONDS, limits=limits) as http,
+        httpx.AsyncClient(timeout=REPLY_SECONDS, transport=transport) as http,
         trio.open_nursery() as listening,
     ):
         listening.start_soon(load.listen)
@@ -108,7 +108,7 @@ async def check_all(chaos: Chaos, load: Load) -> list[Violation]:
     truth = read_truth(chaos.context.chain, chaos.context.programs)
     outcome = Outcome(truth, load.intents, load.listeners, Counter())
     violations = list(find_violations(chaos.context, outcome))
-    violations += [Violation("V8", "http", text) for text in load.failures]
+    violations += [Violation("V8", "http", text) for text in [*load.failures, *_idle_load(load)]]
     violations += [
         Violation("V8", "process", f"replica {name} ended with {status}")
         for name, status in load.statuses.items()
@@ -124,6 +124,18 @@ async def _stop_second(chaos: Chaos, load: Load) -> int:
     """Stop the second replica once its listener has every event; return its exit status."""
     await wait_until_idle(chaos.context, load.listeners, timeout=IDLE_SECONDS)
     return await chaos.replicas[1].server.stop(within=HANG_SECONDS)
+
+
+def _idle_load(load: Load) -> Iterator[str]:
+    """Yield what should have happened and did not: faults prove nothing to a service that rests."""
+    outcomes = Counter(intent.outcome for intent in load.intents)
+    if not outcomes["submitted"]:
+        yield f"nothing was submitted: {dict(outcomes)}"
+    if not load.replies[200]:
+        yield f"no read was answered: {dict(load.replies)}"
+    for name, listener in zip(("one", "two"), load.listeners, strict=True):
+        if not any(listener.seen.values()):
+            yield f"the listener of replica {name} has received nothing"
 
 
 def _failures_in_logs(chaos: Chaos) -> Iterator[str]:

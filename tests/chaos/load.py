@@ -11,7 +11,7 @@ import httpx
 import trio
 
 from tests.chaos.dependencies import Chaos
-from tests.scenario.clients import Client, Intent
+from tests.scenario.clients import OPERATIONS, Client, Intent
 from tests.scenario.listeners import Listener
 from tests.scenario.wallets import MAX_AMOUNT, Wallets
 
@@ -22,9 +22,28 @@ ACTION_SECONDS = 0.5
 PAUSE_SECONDS = 1.0
 REPLY_SECONDS = 8.0
 """After which a client tries again: a stopped replica does not answer."""
+LOST_REPLIES = 0.3
+"""The share of replies that never reach the client, which has to ask again."""
 PATIENCE = 600.0
 """No client gives up: it would not know what became of its request."""
+WRITES = OPERATIONS + 3 * tuple(each for each in OPERATIONS if each[1] == "schedule")
+"""Many that the operator may sign alone: only those are doubled if asking again is not the same."""
 UNAVAILABLE = {429, 502, 503, 504}
+
+
+class LossyTransport(httpx.AsyncHTTPTransport):
+    """Loses replies that the service has sent."""
+
+    def __init__(self, dice: random.Random) -> None:
+        super().__init__(limits=httpx.Limits(max_keepalive_connections=0))
+        self._dice = dice
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        reply = await super().handle_async_request(request)
+        if self._dice.random() < LOST_REPLIES:
+            await reply.aclose()
+            raise httpx.ReadError("the reply was lost", request=request)
+        return reply
 
 
 @dataclass(slots=True)
@@ -57,7 +76,7 @@ class Load:
                     nursery.start_soon(self._read, url, http)
                 for _ in range(WRITERS):
                     dice = random.Random(self.rng.random())
-                    writer = Client(url, http, dice, numbers, patience=PATIENCE)
+                    writer = Client(url, http, dice, numbers, patience=PATIENCE, operations=WRITES)
                     self.writers.append(writer)
                     nursery.start_soon(self._write, writer)
 

@@ -21,6 +21,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings(IGNORE_HTTPX_WARNING)
 READY_SECONDS = 30.0
 """From the end of all faults."""
 MEMORY_GROWTH = 0.15
+SHORT_GROWTH = 0.5
+"""Of a short run, in which memory still settles: more is a leak."""
 
 
 @pytest.fixture
@@ -44,6 +46,6 @@ async def test_two_replicas_survive_faults_of_all_that_they_depend_on(
         )
     print(report)  # noqa: T201
     assert not report.violations, "\n".join([f"SEED={seed}", *map(str, report.violations)])
-    if long:  # a busy machine delays a short run's recovery, and its memory still settles
+    assert report.growth < (MEMORY_GROWTH if long else SHORT_GROWTH)
+    if long:  # a busy machine delays a short run's recovery
         assert report.slowest_recovery < READY_SECONDS
-        assert report.growth < MEMORY_GROWTH

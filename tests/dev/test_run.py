@@ -9,8 +9,8 @@ import trio
 
 from cvms.config.settings import Config
 from cvms.dev import run
-from tests.harness.localnet import Localnet
 from tests.harness.free_ports import free_port
+from tests.harness.localnet import Localnet
 from tests.harness.resources import config_for_tests
 
 

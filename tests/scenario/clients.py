@@ -24,6 +24,16 @@ RETRY_SECONDS = 0.1
 PATIENCE = 30.0
 """Seconds for which a client repeats one request. The service may be down meanwhile."""
 
+OPERATIONS = (
+    ("/api/vault/deposit", "deposit", "deposit"),
+    ("/api/vault/deposit", "deposit", "deposit"),
+    ("/api/vault/withdraw", "withdraw", "withdraw"),
+    ("/api/pm/lock", "pm_lock", "lock"),
+    ("/api/pm/unlock", "pm_unlock", "unlock"),
+    ("/api/vault/schedule-withdraw", "schedule", "timelock"),
+)
+"""The route, the action that the wallet signs, and the kind of the effect. One is drawn."""
+
 
 @dataclass(slots=True)
 class Intent:
@@ -49,11 +59,12 @@ class Client:
     rng: random.Random
     numbers: itertools.count[int]
     patience: float = PATIENCE
+    operations: tuple[tuple[str, str, str], ...] = OPERATIONS
     intents: list[Intent] = field(default_factory=list)
 
     async def request(self, owner: Keypair) -> None:
         """Request a random operation, until it is submitted, refused or abandoned."""
-        route, action, kind = self.rng.choice(OPERATIONS)
+        route, action, kind = self.rng.choice(self.operations)
         intent = Intent(str(owner.pubkey()), kind, next(self.numbers))
         self.intents.append(intent)
         try:
@@ -101,13 +112,3 @@ class Client:
                     return reply
                 await trio.sleep(RETRY_SECONDS)
         raise RequestAbandoned
-
-
-OPERATIONS = (
-    ("/api/vault/deposit", "deposit", "deposit"),
-    ("/api/vault/deposit", "deposit", "deposit"),
-    ("/api/vault/withdraw", "withdraw", "withdraw"),
-    ("/api/pm/lock", "pm_lock", "lock"),
-    ("/api/pm/unlock", "pm_unlock", "unlock"),
-    ("/api/vault/schedule-withdraw", "schedule", "timelock"),
-)
