@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from cvms.cli.parser import build_parser
 from cvms.errors import ConfigurationError, CvmsError, leaves, one_line
+from cvms.log import errors_only
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -18,7 +19,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
     run: Callable[[argparse.Namespace], int] = options.run
     try:
-        return run(options)
+        # A command reports its failure itself, and its output may be read by a program.
+        with errors_only():
+            return run(options)
     except KeyboardInterrupt:
         return 130
     except BaseException as error:

@@ -3,6 +3,7 @@
 At a bound, a connection that waits for its client makes room: an idle one, or one whose request
 does not arrive. It is one of the address with the most connections, the one that has waited
 longest, so that whoever opens many closes their own. If there is none, the new one is refused.
+WebSockets never make room, so they have a share of the connections.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ class ConnectionPool:
         self._refused = refused
         self._open: dict[Connection, None] = {}
         self._by_address: dict[str, dict[Connection, None]] = {}
+        self._websockets: set[Connection] = set()
         self._buffered = 0
         self._closing = trio.Lock()
         self._emptied = trio.Event()
@@ -74,8 +76,17 @@ class ConnectionPool:
             self._by_address.setdefault(address, {})[connection] = None
         return True
 
+    def admit_websocket(self, connection: Connection) -> bool:
+        """Count an open connection as a WebSocket, or return False if it must be refused."""
+        if len(self._websockets) >= self._total - self._total // 4:
+            self.count("websockets")
+            return False
+        self._websockets.add(connection)
+        return True
+
     def remove(self, connection: Connection) -> None:
         """Forget a connection that is closed. May be called again."""
+        self._websockets.discard(connection)
         if connection not in self._open:
             return
         del self._open[connection]

@@ -102,6 +102,10 @@ class HttpConnection:
         finally:
             await trio.aclose_forcefully(self._stream)
 
+    def admit_websocket(self) -> bool:
+        """Count the connection as a WebSocket, or return False if there are too many."""
+        return self._pool.admit_websocket(self)
+
     def bound_buffer(self) -> None:
         """Limit the kernel's send buffer. Called once the connection is a WebSocket."""
         self._stream.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, WEBSOCKET_BUFFER)

@@ -43,7 +43,7 @@ class Ready(msgspec.Struct, frozen=True):
 
     `kind` is `ok` or a kind of trouble, such as `refused`. `detail` is the same in words; for
     administrators it also names hosts and numbers.
-    `warnings` names what needs a person, and no other replica.
+    `warnings` names what needs a person, and no other replica; administrators also see why.
     """
 
     parts: Mapping[str, ComponentStatus]
@@ -69,12 +69,14 @@ async def get_readiness(
     A check of the database against the chain that is not ok needs a person, but no other replica.
     """
     components, checks = deps.board.components, deps.board.checks.statuses()
+    warnings: Mapping[str, str] = deps.board.warnings
     if administrator is None:
+        warnings = dict.fromkeys(warnings, "needs a person")
         components = {name: each.without_detail() for name, each in components.items()}
         checks = {name: each.without_detail() for name, each in checks.items()}
     if deps.board.ready:
-        return Reply(Ready(components, checks, deps.board.warnings))
-    problem = not_ready(_plain(components), _plain(checks), deps.board.warnings)
+        return Reply(Ready(components, checks, warnings))
+    problem = not_ready(_plain(components), _plain(checks), warnings)
     return problem_response(problem)
 
 

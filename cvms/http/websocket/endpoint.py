@@ -14,7 +14,7 @@ import trio
 from quart import websocket
 from werkzeug.exceptions import TooManyRequests
 
-from cvms.errors import DatabaseUnavailable
+from cvms.errors import DatabaseUnavailable, Overloaded
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.server.http_connection import HttpConnection
 from cvms.http.websocket.client_session import (
@@ -47,6 +47,8 @@ class WebSocketEndpoint:
         """Serve the current WebSocket until it is closed."""
         connection: HttpConnection = websocket.scope["state"]["connection"]
         with self._connection_slot(self._deps.limits.address_of(websocket)):
+            if not connection.admit_websocket():
+                raise Overloaded("The service has as many WebSockets as it can. Try again later.")
             await websocket.accept()
             client = ClientSession(
                 self._deps,

@@ -136,6 +136,24 @@ async def test_with_all_connections_open_a_new_client_takes_the_place_of_an_idle
         assert await refusals(service, "total") == 1
 
 
+async def test_websockets_leave_connections_for_requests(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "connection_limit", lambda: 12)
+    async with running(database_url) as service, AsyncExitStack() as stack:
+        answers = []
+        for number in range(11):
+            stream = await stack.enter_async_context(connected(service, f"127.0.1.{number}"))
+            answers.append((await ask(stream, HANDSHAKE % b"/ws"))[9:12])
+        assert answers == [b"101"] * 9 + [b"503"] * 2
+        assert await refusals(service, "websockets") == 2
+        await stack.aclose()
+        answer = b""
+        while b" 101 " not in answer:  # until the server has seen that the others are closed
+            async with connected(service) as another:
+                answer = await ask(another, HANDSHAKE % b"/ws")
+
+
 async def test_with_all_connections_open_those_with_the_most_make_room(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
