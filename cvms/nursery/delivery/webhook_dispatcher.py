@@ -177,10 +177,10 @@ class WebhookDispatcher:
         )
         async with self.database.connection() as conn:
             if delivery.tries >= MAX_TRIES or delivery.age >= MAX_AGE:
-                await webhook_deliveries.give_up(conn, delivery.id, error=reason)
+                await webhook_deliveries.give_up(conn, delivery, error=reason)
             else:
                 delay = timedelta(seconds=retry_delay(delivery.tries))
-                await webhook_deliveries.try_again(conn, delivery.id, delay=delay, error=reason)
+                await webhook_deliveries.try_again(conn, delivery, delay=delay, error=reason)
 
 
 def retry_delay(tries: int) -> float:

@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 
 import structlog
@@ -186,10 +186,12 @@ async def serve_as_worker(
 
     async def report_ready() -> None:
         await board.was_ready.wait()
-        await control.send_all(READY)
+        with suppress(trio.BrokenResourceError):  # the parent is gone, which ends this worker
+            await control.send_all(READY)
 
     async def stop_with_parent() -> None:
-        await control.receive_some(1)
+        with suppress(trio.BrokenResourceError):
+            await control.receive_some(1)
         shutdown.set()
 
     async with control, trio.open_nursery() as nursery:

@@ -95,12 +95,14 @@ SET state = 'delivered',
 WHERE id = %(id)s
 """
 
+# An attempt that has failed says nothing about a message that was sent again meanwhile.
 AGAIN = """
 UPDATE webhook_deliveries
 SET due_at = clock_timestamp() + %(delay)s,
     last_error = %(error)s
 WHERE id = %(id)s
   AND state = 'pending'
+  AND tries = %(tries)s
 """
 
 GIVE_UP = """
@@ -109,6 +111,7 @@ SET state = 'given_up',
     last_error = %(error)s
 WHERE id = %(id)s
   AND state = 'pending'
+  AND tries = %(tries)s
 """
 
 # Messages of the same transaction have the same time.
@@ -222,14 +225,18 @@ async def delivered(conn: Connection, delivery: UUID) -> None:
     await conn.execute(DELIVERED, {"id": delivery})
 
 
-async def try_again(conn: Connection, delivery: UUID, *, delay: timedelta, error: str) -> None:
-    """Record a failure; the delivery is due again after `delay`."""
-    await conn.execute(AGAIN, {"id": delivery, "delay": delay, "error": error})
+async def try_again(
+    conn: Connection, delivery: AlertDelivery, *, delay: timedelta, error: str
+) -> None:
+    """Record that an attempt has failed; the delivery is due again after `delay`."""
+    params = {"id": delivery.id, "tries": delivery.tries, "delay": delay, "error": error}
+    await conn.execute(AGAIN, params)
 
 
-async def give_up(conn: Connection, delivery: UUID, *, error: str) -> None:
-    """Record a failure and give the delivery up."""
-    await conn.execute(GIVE_UP, {"id": delivery, "error": error})
+async def give_up(conn: Connection, delivery: AlertDelivery, *, error: str) -> None:
+    """Record that an attempt has failed, and give the delivery up."""
+    params = {"id": delivery.id, "tries": delivery.tries, "error": error}
+    await conn.execute(GIVE_UP, params)
 
 
 async def page(

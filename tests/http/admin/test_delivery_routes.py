@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import ssl
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
@@ -139,6 +140,20 @@ async def test_a_message_is_sent_again_under_the_same_id(
     assert trail == [
         {"actor": "admin:carol", "details": {"delivery": row["id"], "event": "alert.0"}}
     ]
+
+
+async def test_an_attempt_that_fails_after_the_message_was_sent_again_ends_nothing(
+    office: Service,
+) -> None:
+    await add(office, 1)
+    lease = timedelta(minutes=1)
+    async with office.database.connection() as conn:
+        [attempt] = await webhook_deliveries.take_alerts(conn, limit=1, lease=lease)
+        path = f"{LIST}/{attempt.id}/resend"
+        assert (await ask(office, "POST", path, bearer=token(Role.OPERATOR))).status_code == 202
+        await webhook_deliveries.give_up(conn, attempt, error="no reply")
+        [again] = await webhook_deliveries.take_alerts(conn, limit=1, lease=lease)
+    assert again.id == attempt.id
 
 
 @pytest.mark.parametrize(

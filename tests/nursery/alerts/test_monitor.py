@@ -127,10 +127,10 @@ async def test_a_webhook_that_fails_is_named_by_metric_board_and_alert(database:
             await monitor.run_once()
             assert (failing(monitor), monitor.board.warnings) == (0, {})
             [taken] = await webhook_deliveries.take_alerts(conn, limit=9, lease=now)
-            await webhook_deliveries.try_again(conn, taken.id, delay=now, error=error)
+            await webhook_deliveries.try_again(conn, taken, delay=now, error=error)
         later = partial(webhook_deliveries.try_again, delay=timedelta(hours=1))
         for fail in (later, webhook_deliveries.give_up):
-            await fail(conn, taken.id, error=error)
+            await fail(conn, taken, error=error)
             await monitor.run_once()
             assert failing(monitor) == 1
             assert monitor.board.warnings == {

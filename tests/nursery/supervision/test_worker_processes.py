@@ -1,0 +1,32 @@
+"""A worker process ends in order with its parent, whenever that is killed."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+import trio
+
+from cvms.config.settings import Config
+from cvms.nursery.channels.status_board import StatusBoard
+from cvms.nursery.supervision.worker_processes import serve_as_worker
+from tests.harness.resources import config_for_tests
+
+
+async def test_a_worker_that_is_ready_after_its_parent_was_killed_ends_in_order() -> None:
+    parent, worker = socket.socketpair()
+    listener = socket.create_server(("127.0.0.1", 0))
+    ended = []
+
+    async def serve(_: Config, *, board: StatusBoard, shutdown: trio.Event, **rest: Any) -> None:
+        parent.close()
+        for component in board.components:
+            board.set_component(component, ok=True, detail="fine")
+        await shutdown.wait()
+        ended.append("in order")
+        rest["listener"].close()
+
+    inherited = f"{worker.detach()},{listener.detach()}"
+    with trio.fail_after(10):
+        await serve_as_worker(config_for_tests("postgresql://nowhere/"), inherited, serve)
+    assert ended == ["in order"]
