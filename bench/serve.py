@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import sys
 
@@ -48,6 +49,8 @@ async def serve(database_url: str, redis_url: str) -> None:
             await serve_http(app, config=config, shutdown=shutdown, task_status=task_status)
 
         url = await nursery.start(until_shut)
+        gc.collect()
+        gc.freeze()  # as the service does
         print(url.rpartition(":")[2], flush=True)
         await trio.to_thread.run_sync(sys.stdin.read)
         shutdown.set()

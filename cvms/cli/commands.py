@@ -31,7 +31,7 @@ log = structlog.get_logger(__name__)
 
 
 def cmd_serve(options: argparse.Namespace) -> int:
-    from cvms.nursery.run import serve  # noqa: PLC0415
+    from cvms.nursery.run import serve_process  # noqa: PLC0415
     from cvms.nursery.supervision.worker_processes import run_workers, serve_as_worker  # noqa: PLC0415
 
     environ = environment()
@@ -45,11 +45,11 @@ def cmd_serve(options: argparse.Namespace) -> int:
         for name, setting in misspelt(environ).items():
             log.warning("setting_unknown", name=name, similar_to=setting)
     if options.inherit is not None:
-        trio.run(serve_as_worker, config, options.inherit, serve)
+        trio.run(serve_as_worker, config, options.inherit, serve_process)
     elif options.workers > 1:
         trio.run(run_workers, config, options.workers)
     else:
-        trio.run(serve, config)
+        trio.run(serve_process, config)
     return 0
 
 

@@ -16,6 +16,7 @@ closed last.
 
 from __future__ import annotations
 
+import gc
 import os
 import platform
 import signal
@@ -23,6 +24,7 @@ import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import Any
 
 import structlog
 import trio
@@ -44,6 +46,24 @@ log = structlog.get_logger(__name__)
 SCHEMA_SECONDS = 3.0
 """How long a worker waits for the schema before it listens."""
 RESTART = "restart to read the settings again; the parent of --workers does so without a pause"
+
+
+async def serve_process(
+    config: Config,
+    *,
+    task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
+    **options: Any,
+) -> None:
+    """Run `serve` in a process that does nothing else.
+
+    What was built at the start lives as long as the process. The garbage collector need not look at
+    it again: a full collection takes 60 ms, in which nothing is answered.
+    """
+    async with trio.open_nursery() as nursery:
+        url = await nursery.start(partial(serve, config, **options))
+        gc.collect()
+        gc.freeze()
+        task_status.started(url)
 
 
 async def serve(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import socket
@@ -23,7 +24,7 @@ from cvms.config.settings import Config
 from cvms.errors import ConfigurationError
 from cvms.http.framework.admin_tokens import Role, mint
 from cvms.nursery import run
-from cvms.nursery.run import serve
+from cvms.nursery.run import serve, serve_process
 from cvms.store.postgres.migrate import SCHEMA_LOCK
 from tests.harness.resources import config_for_tests
 from tests.nursery.world import World, until
@@ -97,6 +98,21 @@ async def test_sighup_is_ignored_in_one_line_that_says_what_to_do(
     [line] = [line for line in logs if line.get("signal") == "SIGHUP"]
     assert (line["event"], line["log_level"]) == ("signal_ignored", "warning")
     assert "restart" in line["instead"]
+
+
+async def test_the_collector_leaves_alone_what_was_built_at_the_start(
+    world: World, database_url: str
+) -> None:
+    shutdown = trio.Event()
+    config = configuration(world, database_url)
+    try:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(partial(serve_process, config, shutdown=shutdown))
+            left = len(gc.get_objects())
+            assert gc.get_freeze_count() > 10 * left
+            shutdown.set()
+    finally:
+        gc.unfreeze()
 
 
 async def test_without_a_database_it_starts_and_names_what_is_missing(world: World) -> None:
