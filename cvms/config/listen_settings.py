@@ -8,7 +8,7 @@ from cvms.config.fields import setting, settings_class
 
 @settings_class
 class ListenSettings:
-    """Where probes are answered, and how long and how many connections may be open."""
+    """The port of the probes, and the time and number for which connections may be open."""
 
     admin_port: int | None = setting(
         "ADMIN_PORT",

@@ -18,7 +18,7 @@ from solders.keypair import Keypair
 
 from cvms.errors import BadValue
 from cvms.secret_urls import after_scheme, check_encoding, check_url, check_user
-from cvms.store.postgres.conninfo import check_conninfo
+from cvms.store.postgres.driver.conninfo import check_conninfo
 from cvms.store.redis.rate_limiter import Rate
 
 T = TypeVar("T")

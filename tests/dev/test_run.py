@@ -9,7 +9,6 @@ import trio
 
 from cvms.config.settings import Config
 from cvms.dev import run
-from tests.harness.free_ports import free_port
 from tests.harness.localnet import Localnet
 from tests.harness.resources import config_for_tests
 
@@ -18,8 +17,10 @@ async def test_a_service_that_is_stopped_before_it_is_ready_ends_the_start_in_or
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], localnet: Localnet
 ) -> None:
     async def stopped(_: Config, *, task_status: trio.TaskStatus[str]) -> None:
-        task_status.started(f"http://127.0.0.1:{free_port()}")  # where nothing listens any more
-        await trio.sleep(0.2)
+        [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        async with listener:
+            task_status.started(f"http://127.0.0.1:{listener.socket.getsockname()[1]}")
+            await (await listener.accept()).aclose()  # as a service that is being stopped
 
     monkeypatch.setattr(run, "serve", stopped)
     with trio.fail_after(10):

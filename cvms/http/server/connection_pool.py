@@ -27,7 +27,7 @@ REPORT_SECONDS = 1.0
 
 
 class Connection(Protocol):
-    """What the pool knows of a connection."""
+    """A connection, as the pool sees it."""
 
     address: str | None
     """Of the client, as it is counted; None for a trusted proxy, which has many clients."""

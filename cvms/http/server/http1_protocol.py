@@ -58,12 +58,12 @@ class Http1Protocol(H11Protocol):
 
     @property
     def buffered(self) -> int:
-        """Bytes of the body that has not arrived completely."""
+        """Return how many bytes have arrived of a body that is not complete."""
         return len(self.stream.body) if isinstance(self.stream, IncompleteRequest) else 0
 
     @property
     def is_receiving(self) -> bool:
-        """Whether a part of a request has arrived that the application does not have."""
+        """Return whether a part of a request has arrived that the application does not have."""
         return self._parser.their_state is h11.SEND_BODY or self._parser.has_unparsed
 
     async def refuse_slow_request(self) -> None:
@@ -176,7 +176,7 @@ class StrictConnection(h11.Connection):
 
     @property
     def has_unparsed(self) -> bool:
-        """Whether something has arrived that is no event yet."""
+        """Return whether something has arrived that is no event yet."""
         return bool(self._receive_buffer)
 
     def next_event(self) -> Any:

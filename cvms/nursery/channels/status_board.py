@@ -82,7 +82,7 @@ class StatusBoard:
         self._faulty_since: dict[str, datetime] = {}
         self.checks = CheckProgress()
         self.warnings: dict[str, str] = {}
-        """What needs a person, but no other replica, by name. Shown by /ready to everybody."""
+        """Reasons of what needs a person, but no other replica, by its name."""
         self.was_ready = trio.Event()
         """Set once all components have been ok at the same time."""
 

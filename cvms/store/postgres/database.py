@@ -16,9 +16,9 @@ from prometheus_client import Counter
 from cvms.errors import ConfigurationError, DatabaseUnavailable
 from cvms.store.postgres.circuit_breaker import CircuitBreaker
 from cvms.store.postgres.driver.connection import Connection
+from cvms.store.postgres.driver.pooler import backends_are_shared, is_behind_pooler
 from cvms.store.postgres.migrate import apply_schema
 from cvms.store.postgres.pool import Pool, PoolLimits
-from cvms.store.postgres.pooler import backends_are_shared, is_behind_pooler
 from cvms.store.postgres.session import open_session
 
 # A migration may take longer than any query, and waits for other processes that migrate.

@@ -38,7 +38,7 @@ SETTINGS = {
     # A policy that hides rows would give wrong balances: the query has to fail instead.
     "row_security": "off",
 }
-"""What the service depends on, whatever ALTER DATABASE and ALTER ROLE set.
+"""Settings that the service depends on, whatever ALTER DATABASE and ALTER ROLE say.
 
 Two settings are the administrator's: `search_path` says in which schema the tables are, and
 `default_transaction_read_only` keeps the service from a server that must not be written to.

@@ -149,9 +149,10 @@ async def test_websockets_leave_connections_for_requests(
         assert await refusals(service, "websockets") == 2
         await stack.aclose()
         answer = b""
-        while b" 101 " not in answer:  # until the server has seen that the others are closed
-            async with connected(service) as another:
-                answer = await ask(another, HANDSHAKE % b"/ws")
+        with trio.fail_after(10):
+            while b" 101 " not in answer:  # until the server has seen that the others are closed
+                async with connected(service) as another:
+                    answer = await ask(another, HANDSHAKE % b"/ws")
 
 
 async def test_with_all_connections_open_those_with_the_most_make_room(

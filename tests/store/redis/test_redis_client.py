@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -24,6 +25,28 @@ from tests.store.examples import vault_row
 
 SLOW = Fault(delay=(0.2, 0.6))
 SILENT = Fault(silent=True)
+
+
+@dataclass(slots=True)
+class Resolver:
+    """The resolver of names, on which the client's thread waits until it is released."""
+
+    asked: threading.Event = field(default_factory=threading.Event)
+    released: threading.Event = field(default_factory=threading.Event)
+
+
+@pytest.fixture
+def resolver(monkeypatch: pytest.MonkeyPatch) -> Resolver:
+    resolver, resolve = Resolver(), socket.getaddrinfo
+
+    def wait(*arguments: Any) -> Any:
+        if threading.current_thread().name == "redis":
+            resolver.asked.set()
+            resolver.released.wait()
+        return resolve(*arguments)
+
+    monkeypatch.setattr(socket, "getaddrinfo", wait)
+    return resolver
 
 
 @pytest.fixture
@@ -216,57 +239,39 @@ async def test_a_cancelled_caller_leaves_at_once_and_others_are_not_disturbed(
 async def test_a_stuck_thread_costs_one_deadline_and_nothing_more(
     redis_server: RedisServer,
     proxy: RedisProxy,
-    monkeypatch: pytest.MonkeyPatch,
+    resolver: Resolver,
     mock_clock: MockClock,
 ) -> None:
     """The resolver has no deadline. The clock stands still, so a further wait would never end."""
-    asked, resolved = threading.Event(), threading.Event()
-    resolve = socket.getaddrinfo
-
-    def wait(*arguments: Any) -> Any:
-        if threading.current_thread().name == "redis":
-            asked.set()
-            resolved.wait()
-        return resolve(*arguments)
 
     async def refused(client: RedisClient) -> None:
         with pytest.raises(RedisAway):
             await get(client)
 
-    monkeypatch.setattr(socket, "getaddrinfo", wait)
     async with open_redis(proxy.url) as client:
         assert client is not None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(refused, client)
-            await trio.to_thread.run_sync(asked.wait)
+            await trio.to_thread.run_sync(resolver.asked.wait)
             mock_clock.jump(redis_client.ANSWER_SECONDS)
         mock_clock.jump(10 * RETRY_SECONDS)
         for _ in range(100):
             await refused(client)
-        resolved.set()
+        resolver.released.set()
 
 
 async def test_what_nobody_waits_for_any_more_is_not_sent(
-    proxy: RedisProxy, monkeypatch: pytest.MonkeyPatch, mock_clock: MockClock
+    proxy: RedisProxy, resolver: Resolver, mock_clock: MockClock
 ) -> None:
-    asked, resolved = threading.Event(), threading.Event()
-    resolve = socket.getaddrinfo
-
-    def wait(*arguments: Any) -> Any:
-        asked.set()
-        resolved.wait()
-        return resolve(*arguments)
-
     async with open_redis(proxy.url) as client:
         assert client is not None
         async with trio.open_nursery() as nursery:
-            monkeypatch.setattr(socket, "getaddrinfo", wait)
             nursery.start_soon(get, client)
-            await trio.to_thread.run_sync(asked.wait)
+            await trio.to_thread.run_sync(resolver.asked.wait)
             nursery.start_soon(client.ask, only, ("ECHO", "given up"))
             await trio.testing.wait_all_tasks_blocked()
             nursery.cancel_scope.cancel()
-        resolved.set()
+        resolver.released.set()
         assert await client.ask(only, ("ECHO", "wanted")) == b"wanted"
     assert proxy.commands.count(b"ECHO") == 1
 
@@ -274,17 +279,9 @@ async def test_what_nobody_waits_for_any_more_is_not_sent(
 async def test_a_failure_beside_successes_stops_the_next_calls_too(
     redis_server: RedisServer,
     proxy: RedisProxy,
-    monkeypatch: pytest.MonkeyPatch,
+    resolver: Resolver,
     mock_clock: MockClock,
 ) -> None:
-    asked, resolved = threading.Event(), threading.Event()
-    resolve = socket.getaddrinfo
-
-    def wait(*arguments: Any) -> Any:
-        asked.set()
-        resolved.wait()
-        return resolve(*arguments)
-
     async def fail(client: RedisClient) -> None:
         with pytest.raises(RedisAway):
             await client.ask(only, ("GET", "list"))
@@ -292,14 +289,13 @@ async def test_a_failure_beside_successes_stops_the_next_calls_too(
     redis_server.client.lpush("list", "a")
     async with open_redis(proxy.url) as client:
         assert client is not None
-        monkeypatch.setattr(socket, "getaddrinfo", wait)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(get, client)
-            await trio.to_thread.run_sync(asked.wait)
+            await trio.to_thread.run_sync(resolver.asked.wait)
             for call in (get, fail, get):
                 nursery.start_soon(call, client)  # these share a pipeline
                 await trio.testing.wait_all_tasks_blocked()
-            resolved.set()
+            resolver.released.set()
         sent = len(proxy.commands)
         with pytest.raises(RedisAway):
             await get(client)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cvms.errors import BadValue
-from cvms.store.postgres.conninfo import check_conninfo
+from cvms.store.postgres.driver.conninfo import check_conninfo
 
 SECRET = "Zq7vXw2kLm9tRb4y"
 
