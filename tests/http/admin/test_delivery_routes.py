@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
+from functools import partial
 from uuid import UUID
 
 import pytest
@@ -142,8 +143,16 @@ async def test_a_message_is_sent_again_under_the_same_id(
     ]
 
 
-async def test_an_attempt_that_fails_after_the_message_was_sent_again_ends_nothing(
-    office: Service,
+@pytest.mark.parametrize(
+    "fail",
+    [
+        webhook_deliveries.give_up,
+        partial(webhook_deliveries.try_again, delay=timedelta(hours=1)),
+    ],
+    ids=["given up", "to be tried later"],
+)
+async def test_an_attempt_that_fails_after_the_message_was_sent_again_changes_nothing(
+    office: Service, fail: Callable[..., Awaitable[None]]
 ) -> None:
     await add(office, 1)
     lease = timedelta(minutes=1)
@@ -151,7 +160,7 @@ async def test_an_attempt_that_fails_after_the_message_was_sent_again_ends_nothi
         [attempt] = await webhook_deliveries.take_alerts(conn, limit=1, lease=lease)
         path = f"{LIST}/{attempt.id}/resend"
         assert (await ask(office, "POST", path, bearer=token(Role.OPERATOR))).status_code == 202
-        await webhook_deliveries.give_up(conn, attempt, error="no reply")
+        await fail(conn, attempt, error="no reply")
         [again] = await webhook_deliveries.take_alerts(conn, limit=1, lease=lease)
     assert again.id == attempt.id
 

@@ -154,14 +154,18 @@ async def test_the_last_counters_are_served_while_the_database_is_unavailable(
     assert "vault_deposits_total 3.0" in reply.text
 
 
-async def test_a_scrape_waits_for_no_other_and_takes_no_connection_beside_it(
+async def test_of_scrapes_at_the_same_time_one_reads_the_database(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Scrapes have no rate limit, and would take every connection from the requests."""
-    monkeypatch.setattr(probe_routes, "SCRAPE_SECONDS", 3600.0)
-    scrapes = 20
-    answered = 0
+    scrapes, answered, reads = 20, 0, 0
     nearly_all = trio.Event()
+    begin = service.database.transaction
+
+    def transaction(**options: Any) -> Any:
+        nonlocal reads
+        reads += 1
+        return begin(**options)
 
     async def scrape() -> None:
         nonlocal answered
@@ -170,9 +174,12 @@ async def test_a_scrape_waits_for_no_other_and_takes_no_connection_beside_it(
         if answered == scrapes - 1:
             nearly_all.set()
 
+    monkeypatch.setattr(probe_routes, "SCRAPE_SECONDS", 3600.0)
     async with trio.open_nursery() as scraping, service.database.transaction() as conn:
         await conn.execute("LOCK TABLE vaults")  # which a scrape reads
+        monkeypatch.setattr(service.database, "transaction", transaction)
         for _ in range(scrapes):
             scraping.start_soon(scrape)
         with trio.fail_after(HANG_SECONDS):
             await nearly_all.wait()
+        assert reads == 1
