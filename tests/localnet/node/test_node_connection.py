@@ -12,7 +12,7 @@ import trio
 from cvms import localnet
 from cvms.errors import ConfigurationError
 from cvms.localnet import http_port
-from cvms.localnet.node import node_connection
+from cvms.localnet.node import node_connection, request_parser
 from tests.localnet.local_node import Node
 
 
@@ -106,7 +106,7 @@ async def test_one_connection_serves_many_calls(node: Node) -> None:
 
 async def test_a_body_that_is_too_large_is_refused_before_it_is_read(node: Node) -> None:
     async with await raw(node) as stream:
-        size = node_connection.MAX_BODY_BYTES + 1
+        size = request_parser.MAX_BODY_BYTES + 1
         await stream.send_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size)
         assert (await read_all(stream)).startswith(b"HTTP/1.1 413")
 
