@@ -6,12 +6,12 @@ nothing. A power failure may lose the newest commits, which is acceptable for de
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+import msgspec
 from solders.account import Account
 from solders.hash import Hash
 from solders.pubkey import Pubkey
@@ -122,7 +122,7 @@ class Ledger:
 
     def add_entry(self, entry: Entry) -> None:
         keys = b"".join(bytes(key) for key in entry.keys)
-        meta = json.dumps(entry.meta, separators=(",", ":"))
+        meta = msgspec.json.encode(entry.meta).decode()
         self._db.execute(
             "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?)",
             (entry.slot, entry.index, entry.signature, entry.message_hash, entry.wire, keys, meta),
@@ -225,4 +225,4 @@ def _block(row: tuple[int, int, int, bytes, int]) -> Block:
 def _entry(row: tuple[int, int, str, bytes, bytes, bytes, str]) -> Entry:
     slot, index, signature, message_hash, wire, keys, meta = row
     unpacked = tuple(Pubkey.from_bytes(keys[i : i + 32]) for i in range(0, len(keys), 32))
-    return Entry(slot, index, signature, message_hash, wire, unpacked, json.loads(meta))
+    return Entry(slot, index, signature, message_hash, wire, unpacked, msgspec.json.decode(meta))
