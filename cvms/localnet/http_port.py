@@ -94,6 +94,7 @@ class HttpPort:
             if limited is not None:
                 return 429, (*TEXT, *ANY_ORIGIN, *limited), b"Too many requests"
         reply = await answer(self._node, body)
+        await self._node.chain.ledger.committed()
         if methods and (garble := faults.strike(Garble, methods)):
             reply = garble.body
         return 200, ANSWERED, reply or b""

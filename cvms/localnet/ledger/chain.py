@@ -177,6 +177,7 @@ class LocalnetChain:
         self._notify_slot_started()
         for entry in again(dropped):
             self._land(VersionedTransaction.from_bytes(entry.wire))
+        self.ledger.commit()
         return block
 
     def _drop_after(self, point: Block) -> DroppedBlocks:
@@ -197,7 +198,7 @@ class LocalnetChain:
     # --- transactions --------------------------------------------------------------------------
 
     def process(self, transaction: VersionedTransaction) -> Entry:
-        """Run a transaction in the tip's block. It is on disk on return.
+        """Run a transaction in the tip's block. It is on disk once the ledger is `committed`.
 
         Raises TransactionRefused for a bad signature, an unknown block hash, a repetition, a
         program that cannot run, or a fee that cannot be paid.
@@ -294,7 +295,7 @@ class LocalnetChain:
         )
 
     def _record(self, entry: Entry, written: Sequence[tuple[Pubkey, Account | None]]) -> None:
-        with self.ledger.atomically():
+        with self.ledger.batched():
             self.ledger.add_entry(entry)
             self.ledger.put_accounts(entry.slot, written)
         self._next_index += 1

@@ -2,16 +2,20 @@
 
 In WAL mode a commit has reached the operating system when it returns, so a killed process loses
 nothing. A power failure may lose the newest commits, which is acceptable for development.
+
+A commit costs more than the virtual machine, so transactions that arrive together share one:
+`batched` writes, and whoever tells of what was written waits for `committed` before.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import msgspec
+import trio
 from solders.account import Account
 from solders.hash import Hash
 from solders.pubkey import Pubkey
@@ -57,6 +61,10 @@ class Ledger:
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
         self._db = sqlite3.connect(path or ":memory:", isolation_level=None, timeout=1.0)
+        self._failed = False
+        self.uncommitted = False
+        """True from the first write of a batch until its commit."""
+        self._commits = 0
         try:
             self._open()
             if int(self.setting("format", b"%d" % FORMAT)) != FORMAT:
@@ -72,11 +80,46 @@ class Ledger:
         self._db.executescript(SCHEMA)
 
     def close(self) -> None:
+        """Close the file. It holds what was written, unless a write has failed."""
+        if not self._failed:
+            self.commit()
         self._db.close()
 
     def atomically(self) -> AbstractContextManager[None]:
         """Commit the writes of the `with` block together, or none if it raises."""
+        self.commit()
         return _SqliteTransaction(self._db)
+
+    @contextmanager
+    def batched(self) -> Iterator[None]:
+        """Make the writes of the `with` block a part of the next commit.
+
+        If it raises, the batch is lost and the ledger must not be used any more.
+        """
+        if not self.uncommitted:
+            self._db.execute("BEGIN")
+            self.uncommitted = True
+        try:
+            yield
+        except BaseException:
+            self._failed = True
+            self._db.close()  # nobody may be told that another part of the batch is on disk
+            raise
+
+    def commit(self) -> None:
+        """Commit what `batched` wrote."""
+        if self.uncommitted:
+            self._db.execute("COMMIT")
+            self.uncommitted = False
+            self._commits += 1
+
+    async def committed(self) -> None:
+        """Return once all that was written is committed. Tasks that wait share a commit."""
+        if self.uncommitted:
+            before = self._commits
+            await trio.lowlevel.cancel_shielded_checkpoint()  # the others that can run write first
+            if self._commits == before:
+                self.commit()
 
     # --- settings ------------------------------------------------------------------------------
 

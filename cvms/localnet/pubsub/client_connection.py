@@ -133,6 +133,7 @@ class PubSubClient:
         async for due, frame in self._frames:
             if due > trio.current_time():
                 await trio.sleep_until(due)
+            await self._hub.node.chain.ledger.committed()
             with trio.fail_after(SEND_SECONDS):
                 await self._socket.send_message(frame)
 

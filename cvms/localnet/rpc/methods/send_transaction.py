@@ -34,7 +34,7 @@ from cvms.localnet.vm.transaction_errors import error_text
 
 
 def send_transaction(node: Node, params: Params) -> Json:
-    """Return the signature once the transaction is in a block and on disk.
+    """Return the signature once the transaction is in a block.
 
     As on a validator, an invalid transaction that was sent with `skipPreflight` is dropped
     without an error.
