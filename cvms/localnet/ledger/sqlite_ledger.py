@@ -186,8 +186,12 @@ class Ledger:
         ).fetchone()
         return row[0] if row else None
 
-    def entries_in(self, slot: int) -> list[Entry]:
-        rows = self._db.execute("SELECT * FROM entries WHERE slot = ? ORDER BY position", (slot,))
+    def entries_in(self, slot: int, *, first: int = 0) -> list[Entry]:
+        """Return a block's transactions from position `first` on."""
+        rows = self._db.execute(
+            "SELECT * FROM entries WHERE slot = ? AND position >= ? ORDER BY position",
+            (slot, first),
+        )
         return [_entry(row) for row in rows]
 
     def slots_of_entries(self, last: int, limit: int) -> list[int]:

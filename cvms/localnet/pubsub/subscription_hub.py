@@ -153,7 +153,7 @@ class SubscriptionHub:
 
     def _notify_remaining(self, block: Block) -> None:
         """Notify of the block's remaining transactions, if the node lagged when they ran."""
-        entries = self._node.entries_in(block.slot)[self._notified_entries :]
+        entries = self._node.entries_in(block.slot, first=self._notified_entries)
         if entries:
             self._notified_entries += len(entries)
             keys = dict.fromkeys(key for entry in entries for key in entry.keys)
