@@ -25,6 +25,9 @@ from cvms.localnet.types import Block, Entry
 
 FORMAT = 1
 
+CHECKPOINT_PAGES = 4000
+"""16 MiB. Each checkpoint syncs the file, for which every client waits."""
+
 MAX_SLOT = 2**63 - 1
 """SQLite's largest integer. Slots are unsigned 64-bit integers, but none comes near it."""
 
@@ -77,6 +80,7 @@ class Ledger:
         self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = NORMAL")
+        self._db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
         self._db.executescript(SCHEMA)
 
     def close(self) -> None:

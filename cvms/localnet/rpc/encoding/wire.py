@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from solders.errors import BincodeError
-from solders.message import Message, MessageV0, from_bytes_versioned
+from solders.message import from_bytes_versioned
 from solders.signature import Signature
 from solders.transaction import SanitizeError, VersionedTransaction
 
@@ -51,9 +51,7 @@ def _deserialize(wire: bytes) -> VersionedTransaction:
         WireReader(wire).version_1()
         raise invalid_params(f"invalid transaction: {error_text('UnsupportedVersion')}")
     with suppress(BincodeError, ValueError):
-        whole = VersionedTransaction.from_bytes(wire)
-        if bytes(whole) == wire and isinstance(whole.message, Message | MessageV0):
-            return whole
+        return VersionedTransaction.from_bytes(wire)
     reader = WireReader(wire)  # names what is wrong, or where the transaction ends
     reader.transaction()
     return VersionedTransaction.from_bytes(wire[: reader.position])
