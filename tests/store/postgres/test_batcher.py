@@ -100,6 +100,22 @@ async def test_those_that_wait_share_the_next_query(database: Database, division
     assert clients.answers == {1: 100, 2: 50, 4: 25, 5: 20, 10: 10, 20: 5}
 
 
+async def test_no_more_than_two_queries_are_under_way(
+    database: Database, division: Division
+) -> None:
+    batcher = Batcher(database, division, size=1)
+    with trio.fail_after(10):
+        async with trio.open_nursery() as batching:
+            async with trio.open_nursery() as nursery:
+                await Clients(nursery, batcher).ask(1, 2, 4)
+                batching.start_soon(batcher.run)
+                await wait_all_tasks_blocked()
+                assert division.asked == [[1], [2]]
+                division.gate.set()
+            batching.cancel_scope.cancel()
+    assert division.asked == [[1], [2], [4]]
+
+
 async def test_whoever_comes_later_does_not_go_before_those_that_wait(
     database: Database, division: Division
 ) -> None:
@@ -177,6 +193,7 @@ async def test_a_lost_connection_is_an_error_of_its_own_for_each(
     assert len({id(error) for error in errors}) == 3
     for error in errors:
         assert isinstance(error, DatabaseUnavailable)
+        assert isinstance(error.__cause__, psycopg.errors.AdminShutdown)
         assert kind_of(error) == "connection_lost"
 
 
