@@ -67,7 +67,7 @@ class Clients:
 
 @pytest.fixture
 async def division(database: Database) -> Division:
-    async with database.connection(), database.connection():
+    async with database.connection(), database.connection(), database.connection():
         pass  # no request has to connect first
     return Division()
 
