@@ -135,9 +135,11 @@ async def measure(measurement: Measurement, url: str, owners: list[str], count: 
     ):
         await opened.prepare()
         with psycopg.connect(url, autocommit=True) as connection:
-            for what, blocking, own, batched in _kinds(connection, opened, queries):
+            for what, (blocking, pipelined), own, batched in _kinds(connection, opened, queries):
                 run = partial(measurement.run, owners=owners, count=count)
                 base = await run(f"{what}: psycopg alone", clients=1, ask=blocking, baseline=0)
+                together = f"{what}: psycopg alone, pipelines of {CLIENTS}"
+                await run(together, clients=1, ask=pipelined, baseline=base)
                 await run(f"{what}: own connection", clients=1, ask=own, baseline=base)
                 await run(f"{what}: batched, 1 client", clients=1, ask=batched, baseline=base)
                 many = f"{what}: batched, {CLIENTS} clients"
@@ -147,12 +149,23 @@ async def measure(measurement: Measurement, url: str, owners: list[str], count: 
 
 def _kinds(
     connection: psycopg.Connection[Any], opened: Database, queries: BatchedQueries
-) -> list[tuple[str, Ask, Ask, Ask]]:
-    def blocking(query: LiteralString, params: Callable[[str], Any]) -> Ask:
-        async def ask(owner: str) -> object:
+) -> list[tuple[str, tuple[Ask, Ask], Ask, Ask]]:
+    def alone(query: LiteralString, params: Callable[[str], Any]) -> tuple[Ask, Ask]:
+        waiting: list[str] = []
+
+        async def blocking(owner: str) -> object:
             return connection.execute(query, params(owner)).fetchall()
 
-        return ask
+        async def pipelined(owner: str) -> object:
+            waiting.append(owner)
+            if len(waiting) < CLIENTS:
+                return None
+            with connection.pipeline():
+                cursors = [connection.execute(query, params(each)) for each in waiting]
+            waiting.clear()
+            return [cursor.fetchall() for cursor in cursors]
+
+        return blocking, pipelined
 
     async def vault(owner: str) -> object:
         async with opened.connection() as conn:
@@ -170,19 +183,19 @@ def _kinds(
     return [
         (
             "vault",
-            blocking(vaults.GET, lambda owner: {"owner": owner}),
+            alone(vaults.GET, lambda owner: {"owner": owner}),
             vault,
             queries.vault_rows.ask,
         ),
         (
             "history",
-            blocking(history.PAGE, lambda owner: {"owner": owner, "limit": LINES, **newest}),
+            alone(history.PAGE, lambda owner: {"owner": owner, "limit": LINES, **newest}),
             page,
             lambda owner: queries.history_pages.ask(PageRequest(owner=owner, limit=LINES)),
         ),
         (
             "nonce",
-            blocking(
+            alone(
                 "INSERT INTO nonces (nonce, owner, expires_at) VALUES (%s, %s, now() + %s)"
                 " RETURNING expires_at",
                 lambda owner: (secrets.token_hex(24), owner, LIFETIME),
