@@ -5,6 +5,7 @@
 The chain, with its ledger on disk and its clock running, and the baseline (trio, httptools and
 msgspec) are processes of their own; this one makes the load over keep-alive connections. The
 transactions are signed before and all of them execute; those count that landed without an error.
+Last it shows what solders alone takes of a send, which nothing here can save.
 It ends after 40 seconds. The exit code is 1 if any request failed or a goal is not met.
 """
 
@@ -18,7 +19,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,7 @@ from spl.token.instructions import transfer as transfer_tokens
 from spl.token.models import TransferParams as TokenTransferParams
 
 from bench.localnet.closed_loop import Answers, load, post
+from bench.localnet.machine_costs import machine_costs
 from bench.localnet.serve_chain import OWNERS, holding
 
 LONGEST_SECONDS = 40
@@ -85,8 +87,11 @@ def main() -> None:
     print("| | requests | a second | to the baseline | server's CPU µs each | failed |")
     print("|---|---|---|---|---|---|")
     rows = measure(options.seconds)
+    costs = solders_costs()
+    for what, microseconds in costs.items():
+        print(f"| {what} | | | | {microseconds:.0f} | |")
     if options.json is not None:
-        options.json.write_text(json.dumps(report(rows)))
+        options.json.write_text(json.dumps(report(rows, costs)))
     met = all(row.failures == 0 and row.rate >= (row.wanted or 0) for row in rows)
     sys.exit(0 if met else 1)
 
@@ -117,21 +122,26 @@ def measure(seconds: float) -> list[Row]:
     return rows
 
 
-def report(rows: Sequence[Row]) -> dict[str, Any]:
-    baseline = rows[0].rate
-    return {
-        "name": "localnet",
-        "rows": [
-            {
-                "what": row.what,
-                "value": row.rate,
-                "unit": "requests/s",
-                "baseline": baseline,
-                "ratio": row.rate / baseline,
-            }
-            for row in rows
-        ],
-    }
+def solders_costs() -> dict[str, float]:
+    costs: dict[str, float] = {}
+    for what, step in (("lamports", send_lamports), ("tokens", send_tokens)):
+        signature, run = machine_costs(_sign(step, Hash.default(), 1000))
+        costs.setdefault("of it, solders: a signature", signature)
+        costs[f"of it, LiteSVM: a transfer of {what}"] = run
+    return costs
+
+
+def report(rows: Sequence[Row], costs: Mapping[str, float]) -> dict[str, Any]:
+    first = rows[0]
+    found = [line(row.what, row.rate, "requests/s", baseline=first.rate) for row in rows] + [
+        line(what, cost, "CPU µs", baseline=first.cpu_microseconds) for what, cost in costs.items()
+    ]
+    return {"name": "localnet", "rows": found}
+
+
+def line(what: str, value: float, unit: str, *, baseline: float) -> dict[str, Any]:
+    ratio = value / baseline
+    return {"what": what, "value": value, "unit": unit, "baseline": baseline, "ratio": ratio}
 
 
 # --- reads ---------------------------------------------------------------------------------------
