@@ -2,10 +2,10 @@
 
     .venv/bin/python -m bench.growth [--only outbox] [--seconds 2] [--charts DIR] [--json FILE]
 
-Four parts: `reads` and `sockets` with one and two processes, the `outbox` with its head row, its
-NOTIFY and its broadcaster, and `designs` that could take its place. `--charts` draws the curves of
-docs/growth.md. Baselines: reads, the rate of one process; writers, the same rows written without
-head row or notification; designs, the outbox as it is.
+Five parts: `reads` and `sockets` with one and two processes, the `outbox` with its head row,
+`notify` with listeners and one broadcaster, and `designs` that could take their place. `--charts`
+draws the curves of docs/growth.md. Baselines: reads, the rate of one process; writers, the same
+rows written without head row or notification; designs, the outbox as it is.
 """
 
 from __future__ import annotations
@@ -31,12 +31,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="what growth brings")
     parser.add_argument("--only", action="append", choices=PARTS, help="may be repeated")
     parser.add_argument("--seconds", type=float, default=2.0)
+    parser.add_argument("--least", type=int, default=1, help="WebSockets")
     parser.add_argument("--most", type=int, default=10_000, help="WebSockets")
     parser.add_argument("--charts", type=Path, metavar="DIR")
     report.add_arguments(parser)
     options = parser.parse_args()
     parts = dict(PARTS)
-    clients = tuple(each for each in processes.CLIENTS if each <= options.most)
+    least, most = options.least, options.most
+    clients = tuple(each for each in processes.CLIENTS if least <= each <= most)
     parts["sockets"] = partial(processes.sockets, clients=clients)
     rows: list[report.Row] = []
     for name in options.only or PARTS:
@@ -64,7 +66,8 @@ async def _prepare(url: str) -> None:
 PARTS: dict[str, Part] = {
     "reads": processes.reads,
     "sockets": processes.sockets,
-    "outbox": partial(_on_logical_postgres, outbox.measure),
+    "outbox": partial(_on_logical_postgres, outbox.writers),
+    "notify": partial(_on_logical_postgres, outbox.readers),
     "designs": partial(_on_logical_postgres, comparison.measure),
 }
 

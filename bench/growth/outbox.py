@@ -44,13 +44,23 @@ FROM generate_series(1, %(messages)s)
 PLAIN_NOTIFY = "SELECT pg_notify('outbox', currval('plain_outbox_position')::TEXT)"
 
 
-def measure(url: str, seconds: float) -> Iterator[report.Row]:
+def writers(url: str, seconds: float) -> Iterator[report.Row]:
+    with _plain_outbox(url) as conn:
+        yield from _head_row(conn, url, seconds)
+
+
+def readers(url: str, seconds: float) -> Iterator[report.Row]:
+    with _plain_outbox(url) as conn:
+        yield from _notify(conn, url, seconds)
+    yield trio.run(_broadcaster, url)
+
+
+@contextmanager
+def _plain_outbox(url: str) -> Iterator[psycopg.Connection[Any]]:
     with psycopg.connect(url, autocommit=True) as conn:
         conn.execute("CREATE SEQUENCE plain_outbox_position")
         conn.execute(PLAIN_TABLE)
-        yield from _head_row(conn, url, seconds)
-        yield from _notify(conn, url, seconds)
-    yield trio.run(_broadcaster, url)
+        yield conn
 
 
 def payload() -> dict[str, Any]:
@@ -78,18 +88,18 @@ def plain(conn: psycopg.Connection[Any], messages: int) -> str:
 
 
 def _head_row(conn: psycopg.Connection[Any], url: str, seconds: float) -> Iterator[report.Row]:
-    for durable in (True, False):
+    for durable, messages in ((True, 1), (True, BATCH), (False, 1)):
         disk = "" if durable else ", no wait for the disk"
-        for messages in (1, BATCH) if durable else (1,):
-            for writers in WRITERS:
-                rates = [
-                    transactions_per_second(
-                        url, [statement], writers=writers, seconds=seconds, durable=durable
-                    )
-                    for statement in (append(conn, messages), plain(conn, messages))
-                ]
-                name = f"outbox: {writers} writers, {messages} in a transaction{disk}"
-                yield report.row(name, rates[0], "transactions/s", rates[1])
+        for writers in WRITERS:
+
+            def rate(statement: str, writers: int = writers, durable: bool = durable) -> float:
+                return transactions_per_second(
+                    url, [statement], writers=writers, seconds=seconds, durable=durable
+                )
+
+            base = rate(plain(conn, 1)) if messages == 1 else None
+            name = f"outbox: {writers} writers, {messages} in a transaction{disk}"
+            yield report.row(name, rate(append(conn, messages)), "transactions/s", base)
 
 
 def _notify(conn: psycopg.Connection[Any], url: str, seconds: float) -> Iterator[report.Row]:
