@@ -8,6 +8,7 @@ from pathlib import Path
 import psycopg
 
 from bench import report
+from bench.growth.pgbench import transactions_per_second
 from bench.load import get, saturate
 from bench.reads.database import filled_database
 from bench.servers import broadcaster, front_end
@@ -25,6 +26,9 @@ def reads(folder: Path, seconds: float) -> Iterator[report.Row]:
     """With the load and the database on the same two cores, CPU says more than the rate."""
     base: float | None = None
     with filled_database(folder) as (url, owners):
+        query = f"SELECT * FROM vaults WHERE owner = '{owners[0]}'"
+        found_rows = transactions_per_second(url, [query], writers=16, seconds=seconds)
+        yield report.row("PostgreSQL alone: a vault's row", found_rows, "rows/s")
         asked = [get(f"/api/vault/balance/{owner}") for owner in owners]
         for workers in WORKERS:
             with started(front_end.SERVE, url, "", str(workers)) as server:
