@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from solders.keypair import Keypair
 
@@ -20,7 +21,7 @@ from cvms.http.framework.cors import Cors
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.edge import Edge
 from cvms.http.framework.rate_limits import RateLimits
-from cvms.http.framework.routing import register
+from cvms.http.framework.routing import answer
 from cvms.http.multisig import proposal_routes, webhook_routes
 from cvms.http.service_info import idl_routes, probe_routes
 from cvms.http.service_info.swagger_ui import register_docs
@@ -120,7 +121,8 @@ def create_app(
         *transaction_routes.ROUTES,
         *second_factor_routes.ROUTES,
     )
-    register(app, deps, routes)
+    for route in routes:
+        app.add(route.method, route.rule, partial(answer, deps, route))
     register_docs(app, routes)
     endpoint = WebSocketEndpoint(deps, websocket_limits)
     app.add_websocket("/ws", "ws", endpoint.serve)

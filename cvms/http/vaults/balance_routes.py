@@ -6,7 +6,6 @@ from typing import Annotated
 
 import msgspec
 from msgspec import structs
-from quart import Response
 
 from cvms.errors import (
     BalanceNotKnown,
@@ -19,7 +18,7 @@ from cvms.http.framework import schemas
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.problems import unknown_vault
 from cvms.http.framework.request import Body, Limit, Offset, RowId, Slot, owner_in_path
-from cvms.http.framework.response import Reply, with_strong_etag, with_weak_etag
+from cvms.http.framework.response import Reply, Response, with_strong_etag, with_weak_etag
 from cvms.http.framework.routing import RouteGroup
 from cvms.store.index import cursor as cursors
 from cvms.store.postgres.driver.connection import Connection
