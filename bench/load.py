@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import os
 import select
 import socket
 import subprocess
@@ -31,6 +32,7 @@ ANSWER_SECONDS = 10.0
 """Longest wait for a reply; then the load fails."""
 SUCCESS = b"HTTP/1.1 200"
 LENGTH = b"ength: "  # Content-Length in any spelling
+CLOSE = b"onnection: close"
 
 
 class Job(msgspec.Struct):
@@ -54,6 +56,8 @@ class Result(msgspec.Struct, frozen=True):
     p95: float
     p99: float
     slowest: float
+    first_failure: str = ""
+    """The first reply other than 200."""
 
     @property
     def rate(self) -> float:
@@ -108,8 +112,10 @@ class Load:
     job: Job
     taken: list[float] = field(default_factory=list)
     failures: int = 0
+    first_failure: str = ""
     rest: dict[int, bytes] = field(default_factory=dict)
     """Beginnings of replies by file descriptor."""
+    poll: select.epoll | None = None
 
     def run(self) -> Result:
         address = ("127.0.0.1", self.job.port)
@@ -125,12 +131,14 @@ class Load:
         cpu = time.process_time() - cpu
         taken = sorted(each * 1000 for each in self.taken)
         p50, p95, p99 = (taken[int(share * len(taken))] for share in (0.5, 0.95, 0.99))
-        return Result(len(taken), self.failures, seconds, cpu, p50, p95, p99, taken[-1])
+        figures = seconds, cpu, p50, p95, p99, taken[-1]
+        return Result(len(taken), self.failures, *figures, self.first_failure)
 
     def _saturate(self, sockets: dict[int, socket.socket], begin: float) -> None:
         clock, take = time.perf_counter, self._take
         following = itertools.cycle(self.job.requests).__next__
-        poll, until, sent = select.epoll(), begin + self.job.seconds, {}
+        self.poll = poll = select.epoll()
+        until, sent = begin + self.job.seconds, dict[int, float]()
         for number, connection in sockets.items():
             poll.register(number, select.EPOLLIN)
             sent[number] = clock()
@@ -186,7 +194,22 @@ class Load:
             return False
         if not got.startswith(SUCCESS):
             self.failures += 1
+            self.first_failure = self.first_failure or got.decode(errors="replace")
+        if got.find(CLOSE, 0, end) >= 0:
+            self._reconnect(number)
         return True
+
+    def _reconnect(self, number: int) -> None:
+        """Replace a connection that the server closes, as it says, under the same descriptor."""
+        with socket.create_connection(
+            ("127.0.0.1", self.job.port), timeout=ANSWER_SECONDS
+        ) as fresh:
+            fresh.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self.poll is not None:
+                self.poll.unregister(number)
+            os.dup2(fresh.fileno(), number)
+        if self.poll is not None:
+            self.poll.register(number, select.EPOLLIN)
 
 
 # --- what the load itself can do -----------------------------------------------------------------

@@ -70,7 +70,10 @@ class Measurement:
         self.rows += (
             rows if base else (report.row(each.what, each.value, each.unit) for each in rows)
         )
-        self.good &= not cost.saturated.failures + cost.steady.failures
+        for load in (cost.saturated, cost.steady):
+            if load.failures:
+                print(f"{name}: {load.failures} of {load.count} failed; {load.first_failure}")
+                self.good = False
         self.good &= cost.steady.p95 <= WANTED_P95_MS
 
     def _rows(self, name: str, cost: Cost, base: Cost) -> Iterator[report.Row]:

@@ -89,7 +89,23 @@ def test_a_reply_in_pieces_is_one_reply(load: Callable[[int], Result]) -> None:
 @LOADS
 def test_replies_other_than_200_are_failures(load: Callable[[int], Result]) -> None:
     with server(lambda connection, _: connection.sendall(BAD)) as (port, received):
-        assert load(port).failures == len(received) > 0
+        found = load(port)
+    assert found.failures == len(received) > 0
+    assert found.first_failure.startswith("HTTP/1.1 503 Service Unavailable")
+
+
+@LOADS
+def test_a_connection_that_the_server_says_it_closes_is_replaced(
+    load: Callable[[int], Result],
+) -> None:
+    def close(connection: socket.socket, _: bytes) -> None:
+        connection.sendall(GOOD.replace(b"OK", b"OK\r\nconnection: close"))
+        connection.shutdown(socket.SHUT_RDWR)
+
+    with server(close) as (port, received):
+        found = load(port)
+    assert (found.count, found.failures) == (len(received), 0)
+    assert found.count > 3
 
 
 @LOADS
