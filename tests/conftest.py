@@ -23,6 +23,30 @@ from tests.postgres_server import BLANK, new_database, set_to_noon
 from tests.postgres_server import postgres_server as postgres_server_for_tests
 from tests.redis_server import RedisServer
 
+SLOW_SECONDS = 10
+"""How long a slow test takes, unless its mark says it: `slow(seconds=...)`."""
+SHARE_BEFORE_END = 0.9
+"""Of the quick tests, which are begun before the last slow one."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let the processes of xdist wait and compute at once, and none be left with a long test.
+
+    Slow tests mostly wait and quick ones compute: spread the slow ones, the longest first.
+    """
+    if not hasattr(config, "workerinput"):
+        return
+    marks = [(item, item.get_closest_marker("slow")) for item in items]
+    slow = [(item, mark.kwargs.get("seconds", SLOW_SECONDS)) for item, mark in marks if mark]
+    slow.sort(key=lambda each: each[1], reverse=True)
+    quick = [item for item, mark in marks if not mark]
+    between = int(SHARE_BEFORE_END * len(quick)) // max(len(slow), 1)
+    items.clear()
+    for number, (item, _) in enumerate(slow):
+        items += [item, *quick[number * between : (number + 1) * between]]
+    items += quick[len(slow) * between :]
+
 
 @pytest.fixture(autouse=True)
 def logging_as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
