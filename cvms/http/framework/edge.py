@@ -16,9 +16,11 @@ from typing import Any
 import structlog
 import trio
 from quart import Response
+from quart.routing import QuartRule
 from quart.wrappers import Request, Websocket
 from quart_trio import QuartTrio
 from structlog.contextvars import bound_contextvars
+from werkzeug.routing import ValidationError
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from cvms.errors import NotFound, Overloaded, RateLimited, leaves
@@ -48,8 +50,24 @@ SECURITY_HEADERS = {
 }
 
 
+class RequestRule(QuartRule):
+    """A rule that requests are matched to, and from which no URL is built.
+
+    Compiling the functions that build URLs takes longer than the rest of a front end.
+    """
+
+    def _compile_builder(self, append_unknown: bool = True) -> Callable[..., tuple[str, str]]:
+        return _build_no_url
+
+
+def _build_no_url(rule: RequestRule, **values: Any) -> tuple[str, str]:
+    raise ValidationError(f"no URL is built from {rule.rule}")
+
+
 class Edge(QuartTrio):
     """Quart-Trio with limits on a request's body and time, and on the requests in flight."""
+
+    url_rule_class = RequestRule  # type: ignore[assignment]  # as that of Quart
 
     def __init__(
         self,
