@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,6 @@ import structlog
 import trio
 import trustme
 
-from cvms.http.framework.edge import Edge
-from cvms.http.framework.routing import Route
-from cvms.http.service_info import openapi, swagger_ui
 from cvms.localnet import Timing
 from cvms.store.postgres.database import Database, open_database
 from tests.harness.localnet import FAST, Localnet, start_localnet
@@ -68,23 +65,6 @@ def short_list_of_authorities(tmp_path_factory: pytest.TempPathFactory) -> Itera
         file = tmp_path_factory.mktemp("authorities") / "none.pem"
         trustme.CA().cert_pem.write_to_path(str(file))
         patch.setenv("SSL_CERT_FILE", str(file))
-        yield
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_openapi_document() -> Iterator[None]:
-    """Build the OpenAPI document once: it takes longer than the rest of a front end."""
-    documents: dict[tuple[str, ...], dict[str, Any]] = {}
-
-    def openapi_document(app: Edge, routes: Iterable[Route]) -> dict[str, Any]:
-        routes = tuple(routes)
-        key = tuple(f"{route.method} {route.rule}" for route in routes)
-        if key not in documents:
-            documents[key] = openapi.openapi_document(app, routes)
-        return documents[key]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(swagger_ui, "openapi_document", openapi_document)
         yield
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from functools import partial
+from collections.abc import Callable, Iterable
+from functools import cache, partial
 from importlib import resources
 from typing import Any
 
@@ -52,15 +52,18 @@ START = b"""SwaggerUIBundle({
 
 
 def register_docs(app: Edge, routes: Iterable[Route]) -> None:
-    """Add the document of these routes, and the page that shows it, to the application."""
-    document = msgspec.json.encode(openapi_document(app, routes))
-    app.add_url_rule("/openapi.json", "openapi", partial(_static, document, "application/json"))
+    """Add the document of these routes, and the page that shows it, to the application.
+
+    The document is made when it is first asked for: that takes longer than the rest of a start.
+    """
+    document = cache(lambda: msgspec.json.encode(openapi_document(app, routes)))
+    app.add_url_rule("/openapi.json", "openapi", partial(_document, document))
     app.add_url_rule("/docs", "docs", _page)
     app.add_url_rule("/docs/<name>", "docs_asset", _asset)
 
 
-async def _static(content: bytes, content_type: str) -> Response:
-    return bytes_with_strong_etag(content, content_type)
+async def _document(document: Callable[[], bytes]) -> Response:
+    return bytes_with_strong_etag(document(), "application/json")
 
 
 async def _page() -> Response:
