@@ -7,7 +7,7 @@ shows that the list is not complete: then nothing of the slot is used until the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -53,6 +53,7 @@ class BlockReader:
     rpc: RpcClient
     program: Pubkey
     dense: int = DENSE
+    clock: Callable[[], float] = trio.current_time
     _slots: dict[Slot, _Slot] = field(default_factory=dict, init=False)
     _records: dict[Slot, Records] = field(default_factory=dict, init=False)
     _pause_seconds: float = field(default=0.0, init=False)
@@ -82,7 +83,7 @@ class BlockReader:
         dense = [each for each in slots if len(self._slots[each].signatures) >= self.dense]
         wanted = [each for each in dense if each not in self._records]
         for start in range(0, len(wanted), BLOCKS_PER_CALL):
-            if trio.current_time() >= self._paused_until:
+            if self.clock() >= self._paused_until:
                 await self._read_blocks(wanted[start : start + BLOCKS_PER_CALL])
         records: Records = {}
         for each in dense:
@@ -124,5 +125,5 @@ class BlockReader:
 
     def _pause(self, reason: str, slot: Slot) -> None:
         seconds = max(FIRST_PAUSE_SECONDS, min(MAX_PAUSE_SECONDS, 2 * self._pause_seconds))
-        self._pause_seconds, self._paused_until = seconds, trio.current_time() + seconds
+        self._pause_seconds, self._paused_until = seconds, self.clock() + seconds
         log.info("blocks_not_read", slot=slot, reason=reason, seconds=seconds)
