@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -102,8 +103,13 @@ def counted_by_account(event: Event) -> tuple[str, int, int] | None:
 
 def event_vaults(event: Event) -> list[str]:
     """Return the vaults an event is about; none for the events of the vault authority."""
-    names = ("vault", "from_vault", "to_vault")
-    return [str(getattr(event, name)) for name in names if hasattr(event, name)]
+    return [str(getattr(event, name)) for name in _vault_fields(type(event))]
+
+
+@cache
+def _vault_fields(kind: type[Event]) -> list[str]:
+    named = {field.name for field in fields(kind)}
+    return [name for name in ("vault", "from_vault", "to_vault") if name in named]
 
 
 def event_data(event: Event) -> dict[str, Any]:
@@ -118,7 +124,11 @@ def history_row(recorded: RecordedEvent, entry: LedgerEntry) -> HistoryRow:
     """Return the history line of an entry."""
     row = recorded.row
     return HistoryRow(
-        **asdict(entry),
+        owner=entry.owner,
+        vault=entry.vault,
+        kind=entry.kind,
+        amount=entry.amount,
+        balance_after=entry.balance_after,
         slot=row.slot,
         block_time=row.block_time,
         signature=row.signature,
