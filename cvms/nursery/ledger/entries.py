@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import cache
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
@@ -50,6 +49,13 @@ _MAPPINGS: Mapping[type[Event], _EventMapping] = {
     chain.YieldDepositEvent: _EventMapping(Kind.YIELD_DEPOSIT),
     chain.YieldWithdrawEvent: _EventMapping(Kind.YIELD_WITHDRAW),
     chain.YieldCompoundEvent: _EventMapping(Kind.YIELD_COMPOUND, amount="compounded_amount"),
+}
+
+
+_VAULT_NAMES = ("vault", "from_vault", "to_vault")
+_VAULT_FIELDS: Mapping[type[Event], Sequence[str]] = {
+    kind: [field.name for field in fields(kind) if field.name in _VAULT_NAMES]
+    for kind in get_args(Event)
 }
 
 
@@ -103,13 +109,7 @@ def counted_by_account(event: Event) -> tuple[str, int, int] | None:
 
 def event_vaults(event: Event) -> list[str]:
     """Return the vaults an event is about; none for the events of the vault authority."""
-    return [str(getattr(event, name)) for name in _vault_fields(type(event))]
-
-
-@cache
-def _vault_fields(kind: type[Event]) -> list[str]:
-    named = {field.name for field in fields(kind)}
-    return [name for name in ("vault", "from_vault", "to_vault") if name in named]
+    return [str(getattr(event, name)) for name in _VAULT_FIELDS[type(event)]]
 
 
 def event_data(event: Event) -> dict[str, Any]:
