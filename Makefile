@@ -19,6 +19,8 @@ SEED ?= 0
 MINUTES ?= 15
 # Twice the number of cores or so: half of the time a test waits.
 WORKERS ?= 4
+# Many images set it. Then each test process, and each process that a test starts, compiles all it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help install dev demo test fuzz scenario scenario-long chaos soak bench conformance lint types settings check program clippy lock clean
@@ -45,7 +47,7 @@ demo: $(INSTALLED) ## what a vault can do, step by step, against a running `make
 	@exec $(BIN)/cvms demo --url http://127.0.0.1:$(PORT) --rpc-url http://127.0.0.1:$(LOCALNET_PORT)
 
 test: $(INSTALLED) ## run the whole suite on its own databases and chains
-	$(BIN)/pytest -n $(WORKERS) --dist worksteal
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup
 
 fuzz: $(INSTALLED) ## many new steps of the programs against their specification, for minutes
 	HYPOTHESIS_PROFILE=long $(BIN)/pytest tests/program/state_machine
