@@ -48,6 +48,8 @@ BENCHMARKS = (
     Benchmark("bench.tasks.submitter_rounds", "--transactions 500", 40),
     Benchmark("bench.tasks.reconciliation", "--vaults 3000", 50),
     Benchmark("bench.tasks.failover", "--times 1", 110),
+    Benchmark("bench.indexing.from_nothing", "--transactions 8000", 60),
+    Benchmark("bench.indexing.block_to_websocket", "--seconds 8", 60),
     Benchmark("bench.growth", "--seconds 1 --most 1000", 150),
 )
 
