@@ -263,7 +263,16 @@ class Config:
     cache_ttl: float = _duration(
         "CACHE_TTL_SECONDS",
         default="5",
-        about="How long a balance stays in Redis",
+        about="How long a balance is answered from memory or from Redis at most, if nothing said "
+        "that it has changed",
+    )
+    reply_cache_bytes: int = setting(
+        "REPLY_CACHE_BYTES",
+        parse.integer(0),
+        default="33554432",
+        expected="a whole number of bytes, 0 or more",
+        about="Memory of each process for replies that are answered without the database, about "
+        "750 bytes for each balance; 0 disables them: [docs/http.md](docs/http.md)",
     )
     reconciliation_threshold: int = setting(
         "RECONCILIATION_THRESHOLD",

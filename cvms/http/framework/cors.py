@@ -9,7 +9,7 @@ from quart.wrappers import Request
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 METHODS = "GET, POST, DELETE"
-HEADERS = "Authorization, Content-Type, Idempotency-Key, If-None-Match, X-2FA-CODE"
+HEADERS = "Authorization, Content-Type, Idempotency-Key, If-None-Match, X-2FA-CODE, X-Min-Slot"
 EXPOSED = "ETag, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Retry-After, X-Request-Id"
 PREFLIGHT_SECONDS = 600
 

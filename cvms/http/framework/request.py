@@ -85,6 +85,14 @@ def owner_in_path(text: str) -> Pubkey:
         raise field_error("The path", "owner", str(error)) from None
 
 
+def read_min_slot() -> int:
+    """Return the slot in `X-Min-Slot`, 0 without one. Raises InvalidRequest."""
+    text = request.headers.get("X-Min-Slot", "0")
+    if not (text.isascii() and text.isdecimal() and len(text) < 20):
+        raise field_error("The header", "X-Min-Slot", "expected a slot, at most 19 digits")
+    return int(text)
+
+
 def json_response(value: Any, status: int = 200) -> Response:
     """Return the value as a JSON response."""
     content = msgspec.json.encode(value, enc_hook=_encode_exact)
