@@ -256,15 +256,15 @@ class Config:
         parse.optional(parse.redis_url),
         default="",
         expected="redis://host:port/db with a port from 1 to 65535, or unset",
-        about="Redis 6 or later, which caches balances, shares rate limits and notifies replicas "
-        "of events. Optional. The certificate of a `rediss://` host is verified",
+        about="Redis 6 or later, which shares rate limits and notifies replicas of events. "
+        "Optional. The certificate of a `rediss://` host is verified",
         secret=True,
     )
     cache_ttl: float = _duration(
         "CACHE_TTL_SECONDS",
         default="5",
-        about="How long a balance is answered from memory or from Redis at most, if nothing said "
-        "that it has changed",
+        about="How long a balance is answered from memory at most, if nothing says that it has "
+        "changed",
     )
     reply_cache_bytes: int = setting(
         "REPLY_CACHE_BYTES",
