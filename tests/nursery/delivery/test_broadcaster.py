@@ -302,10 +302,13 @@ async def test_a_lost_connection_drops_every_reply(database: Database) -> None:
         keep_old(replies, "alice")
         return replies.get("alice") == OLD
 
+    async def listener_ended() -> bool:
+        async with database.connection() as conn:
+            return bool(await (await conn.execute(END_LISTENERS)).fetchall())
+
     async with running(follow):
         await until(answered)
-        async with database.connection() as conn:
-            await conn.execute(END_LISTENERS)
+        await until(listener_ended)
         with trio.fail_after(10):
             await lost.wait()
         assert (len(replies), replies.get("alice")) == (0, None)
