@@ -15,6 +15,7 @@ from cvms.nursery.channels.account_registry import AccountRegistry
 from cvms.nursery.channels.hub import Hub
 from cvms.nursery.channels.indexer_progress import IndexerProgress
 from cvms.nursery.channels.reconcile_requests import ReconcileQueue
+from cvms.nursery.channels.reply_cache import ReplyCache
 from cvms.nursery.channels.status_board import OperatorFunds, StatusBoard
 from cvms.nursery.channels.wakeups import OutboxWakeup, SubmitWakeup, TimelockWakeup, TvlWakeup
 from cvms.store.batched_queries import BatchedQueries, open_batched_queries
@@ -39,6 +40,7 @@ class Resources:
     outbox_notifier: OutboxNotifier
     rpc: RpcClient
     cache: BalanceCache
+    replies: ReplyCache
     limiter: Limiter
     metrics: Metrics
     yield_sources: tuple[YieldSource, ...]
@@ -72,6 +74,7 @@ async def open_resources(config: Config, *, board: StatusBoard) -> AsyncIterator
             outbox_notifier=outbox_notifier(redis, database),
             rpc=rpc,
             cache=balance_cache(redis, ttl=config.cache_ttl),
+            replies=ReplyCache(max_bytes=config.reply_cache_bytes, max_age=config.cache_ttl),
             limiter=limiter(redis, metrics=metrics),
             metrics=metrics,
             yield_sources=parse_yield_sources(config.yield_sources),
