@@ -30,7 +30,7 @@ import trio
 from solders.pubkey import Pubkey
 
 from bench.balance_reads import VAULTS, database
-from cvms.store.batched_queries import BatchedQueries, open_batched_queries
+from cvms.store.batched_queries import BatchedQueries, start_batched_queries
 from cvms.store.postgres.database import Database, open_database
 from cvms.store.security import nonces
 from cvms.store.security.nonces import NewNonce
@@ -131,8 +131,9 @@ class Measurement:
 async def measure(measurement: Measurement, url: str, owners: list[str], count: int) -> list[Row]:
     async with (
         open_database(url) as opened,
-        open_batched_queries(opened) as queries,
+        trio.open_nursery() as tasks,
     ):
+        queries = start_batched_queries(opened, tasks)
         await opened.prepare()
         with psycopg.connect(url, autocommit=True) as connection:
             for what, (blocking, pipelined), own, batched in _kinds(connection, opened, queries):
@@ -144,6 +145,7 @@ async def measure(measurement: Measurement, url: str, owners: list[str], count: 
                 await run(f"{what}: batched, 1 client", clients=1, ask=batched, baseline=base)
                 many = f"{what}: batched, {CLIENTS} clients"
                 await run(many, clients=CLIENTS, ask=batched, baseline=base)
+        tasks.cancel_scope.cancel()
     return measurement.rows
 
 
