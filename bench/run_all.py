@@ -43,6 +43,7 @@ class Benchmark:
 BENCHMARKS = (
     Benchmark("bench.load", "--seconds 2", 20),
     Benchmark("bench.reads", "--seconds 2", 110),
+    Benchmark("bench.reads.queries", "--count 1000", 40),
     Benchmark("bench.reads.analytics", "--lines 200000", 60),
     Benchmark("bench.websockets", "--clients 500 --seconds 5 --idle 1000", 60),
     Benchmark("bench.tasks.submitter_rounds", "--transactions 500", 40),
