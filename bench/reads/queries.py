@@ -2,7 +2,7 @@
 
     .venv/bin/python -m bench.reads.queries [--count 2000] [--json FILE]
 
-On an embedded PostgreSQL with 60,000 vaults, and 50 lines of history for each of 2,000. The
+On an embedded PostgreSQL with 10,000 vaults, and 50 lines of history for each of 2,000. The
 baseline, in the same run, is psycopg alone: its C implementation, blocking, one query after the
 other. The exit code is 1 if 32 clients at a time make fewer queries a second than the baseline.
 """
@@ -34,6 +34,7 @@ from cvms.store.security.nonces import NewNonce
 from cvms.store.vaults import history, vaults
 from cvms.store.vaults.history import PageRequest
 
+VAULTS = 10_000
 CLIENTS = 32
 LINES = 50
 OWNERS_WITH_HISTORY = 2_000
@@ -52,9 +53,9 @@ def main() -> None:
     print("|---|---|---|---|---|")
     with (
         tempfile.TemporaryDirectory(prefix="cvms-bench-") as folder,
-        filled_database(Path(folder)) as (url, owners),
+        filled_database(Path(folder), vaults=VAULTS, lines=0) as (url, owners),
     ):
-        with_history = owners[-OWNERS_WITH_HISTORY:]
+        with_history = owners[:OWNERS_WITH_HISTORY]
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute(FILL_LINES, {"owners": with_history, "lines": LINES})
             connection.execute("VACUUM ANALYZE")
