@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+import trio
+
 from cvms.chain.rpc.rpc_client import RpcClient, open_rpc
 from cvms.chain.types import Programs
 from cvms.chain.yields.sources import YieldSource, parse_yield_sources
@@ -18,7 +20,7 @@ from cvms.nursery.channels.reconcile_requests import ReconcileQueue
 from cvms.nursery.channels.reply_cache import ReplyCache
 from cvms.nursery.channels.status_board import OperatorFunds, StatusBoard
 from cvms.nursery.channels.wakeups import OutboxWakeup, SubmitWakeup, TimelockWakeup, TvlWakeup
-from cvms.store.batched_queries import BatchedQueries, open_batched_queries
+from cvms.store.batched_queries import BatchedQueries, start_batched_queries
 from cvms.store.messaging.outbox_notifier import OutboxNotifier, outbox_notifier
 from cvms.store.postgres.database import Database, open_database
 from cvms.store.redis.balance_cache import BalanceCache, balance_cache
@@ -63,14 +65,14 @@ async def open_resources(config: Config, *, board: StatusBoard) -> AsyncIterator
     async with (
         open_redis(config.redis_url) as redis,
         open_database(config.database_url, repeats=metrics.transaction_repeats) as database,
-        open_batched_queries(database) as queries,
         open_rpc(config.rpc_urls, metrics=metrics) as rpc,
+        trio.open_nursery() as tasks,
     ):
         yield Resources(
             config=config,
             programs=config.programs,
             database=database,
-            queries=queries,
+            queries=start_batched_queries(database, tasks),
             outbox_notifier=outbox_notifier(redis, database),
             rpc=rpc,
             cache=balance_cache(redis, ttl=config.cache_ttl),
@@ -81,3 +83,4 @@ async def open_resources(config: Config, *, board: StatusBoard) -> AsyncIterator
             board=board,
             operator_funds=OperatorFunds(config.sponsoring.operator_minimum),
         )
+        tasks.cancel_scope.cancel()
