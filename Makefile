@@ -23,7 +23,7 @@ WORKERS ?= 4
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo test fuzz scenario scenario-long chaos soak conformance lint types settings check program clippy lock clean
+.PHONY: help install dev demo test fuzz scenario scenario-long chaos soak bench conformance lint types settings check program clippy lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1	/' | expand -t 23
@@ -64,6 +64,9 @@ chaos: $(INSTALLED) ## two replicas while all they depend on fails; SEED and MIN
 soak: MINUTES = 30
 soak: $(INSTALLED) ## mixed load without faults for MINUTES (30); plots memory and files to docs/soak.svg
 	SOAK_MINUTES=$(MINUTES) $(BIN)/pytest -s tests/chaos/soak.py
+
+bench: $(INSTALLED) ## every benchmark, at most 15 minutes; fails if a ratio fell by a third since the last
+	$(BIN)/python -m bench.run_all
 
 conformance: $(INSTALLED) ## the local chain against a solana-test-validator on PATH, or its recording
 	$(BIN)/python -m tests.conformance.compare

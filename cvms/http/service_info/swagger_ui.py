@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from functools import cache, partial
+from collections.abc import Iterable, Mapping
 from importlib import resources
-from typing import Any
 
 import msgspec
-from quart import Response
+import trio
 from werkzeug.exceptions import NotFound
 
 from cvms.http.framework.edge import Edge
-from cvms.http.framework.response import bytes_with_strong_etag
+from cvms.http.framework.request import Request
+from cvms.http.framework.response import Response, bytes_with_strong_etag
 from cvms.http.framework.routing import Route
 from cvms.http.service_info.openapi import openapi_document
 
@@ -56,22 +55,31 @@ def register_docs(app: Edge, routes: Iterable[Route]) -> None:
 
     The document is made when it is first asked for: that takes longer than the rest of a start.
     """
-    document = cache(lambda: msgspec.json.encode(openapi_document(app, routes)))
-    app.add_url_rule("/openapi.json", "openapi", partial(_document, document))
-    app.add_url_rule("/docs", "docs", _page)
-    app.add_url_rule("/docs/<name>", "docs_asset", _asset)
+    making = trio.Lock()
+    made: list[bytes] = []
+
+    async def openapi(request: Request, variables: Mapping[str, str]) -> Response:
+        async with making:
+            if not made:
+                made.append(await trio.to_thread.run_sync(_encoded, app, routes))
+        return bytes_with_strong_etag(made[0])
+
+    app.add("GET", "/openapi.json", openapi)
+    app.add("GET", "/docs", _page)
+    app.add("GET", "/docs/<name>", _asset)
 
 
-async def _document(document: Callable[[], bytes]) -> Response:
-    return bytes_with_strong_etag(document(), "application/json")
+def _encoded(app: Edge, routes: Iterable[Route]) -> bytes:
+    return msgspec.json.encode(openapi_document(app, routes))
 
 
-async def _page() -> Response:
-    headers = {"Content-Security-Policy": PAGE_POLICY}
-    return Response(PAGE, content_type="text/html; charset=utf-8", headers=headers)
+async def _page(request: Request, variables: Mapping[str, str]) -> Response:
+    headers = {"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": PAGE_POLICY}
+    return Response(PAGE, 200, headers)
 
 
-async def _asset(name: str) -> Any:
+async def _asset(request: Request, variables: Mapping[str, str]) -> Response:
+    name = variables["name"]
     if name not in ASSETS:
         raise NotFound
     file = resources.files("swagger_ui").joinpath("static", name)
