@@ -15,14 +15,12 @@ import argparse
 import base64
 import itertools
 import json
-import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -39,6 +37,7 @@ from spl.token.models import TransferParams as TokenTransferParams
 from bench.localnet.closed_loop import Answers, load, post
 from bench.localnet.machine_costs import machine_costs
 from bench.localnet.serve_chain import OWNERS, holding
+from bench.report import Report, Row, add_arguments, finish, machine, row
 
 LONGEST_SECONDS = 40
 MOST_SENDS = 7_000
@@ -65,8 +64,8 @@ class Server:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One line of the table."""
+class Measured:
+    """What one kind of request came to."""
 
     what: str
     count: int
@@ -80,46 +79,47 @@ class Row:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=float, default=4.0)
-    parser.add_argument("--json", type=Path)
+    add_arguments(parser)
     options = parser.parse_args()
     signal.alarm(LONGEST_SECONDS)
-    print(f"load of the machine {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
-    print("| | requests | a second | to the baseline | server's CPU µs each | failed |")
-    print("|---|---|---|---|---|---|")
-    rows = measure(options.seconds)
-    costs = solders_costs()
-    for what, microseconds in costs.items():
-        print(f"| {what} | | | | {microseconds:.0f} | |")
-    if options.json is not None:
-        options.json.write_text(json.dumps(report(rows, costs)))
-    met = all(row.failures == 0 and row.rate >= (row.wanted or 0) for row in rows)
-    sys.exit(0 if met else 1)
+    print(machine())
+    measured = measure(options.seconds)
+    finish(Report("localnet", tuple(rows(measured, solders_costs()))), options.json)
+    for each in measured:
+        if each.failures:
+            print(f"{each.what}: {each.failures} of {each.count} failed")
+    good = all(each.failures == 0 and each.rate >= (each.wanted or 0) for each in measured)
+    sys.exit(0 if good else 1)
 
 
-def measure(seconds: float) -> list[Row]:
-    rows: list[Row] = []
-
-    def show(row: Row) -> None:
-        rows.append(row)
-        share = row.rate / rows[0].rate
-        print(
-            f"| {row.what} | {row.count} | {row.rate:.0f} | {share:.2f} "
-            f"| {row.cpu_microseconds:.0f} | {row.failures} |",
-            flush=True,
-        )
-
+def measure(seconds: float) -> list[Measured]:
     with start("serve_echo") as echo:
-        show(read("baseline: echo", echo, account_reads(), seconds / 2))
+        baseline = read("baseline: echo", echo, account_reads(), seconds / 2)
     with start("serve_chain") as chain:
         read("warm-up", chain, account_reads(), 0.5)
-        show(read("getAccountInfo", chain, account_reads(), seconds, wanted=WANTED_READS))
-        for what, step, wanted, skip_preflight in (
-            ("sendTransaction, lamports", send_lamports, WANTED_SENDS, True),
-            ("sendTransaction, tokens", send_tokens, None, True),
-            ("sendTransaction, lamports, with preflight", send_lamports, None, False),
-        ):
-            show(send(what, chain, step, seconds, wanted, skip_preflight=skip_preflight))
-    return rows
+        return [
+            baseline,
+            read("getAccountInfo", chain, account_reads(), seconds, wanted=WANTED_READS),
+            *(
+                send(what, chain, step, seconds, wanted, skip_preflight=skip_preflight)
+                for what, step, wanted, skip_preflight in (
+                    ("sendTransaction, lamports", send_lamports, WANTED_SENDS, True),
+                    ("sendTransaction, tokens", send_tokens, None, True),
+                    ("sendTransaction, lamports, with preflight", send_lamports, None, False),
+                )
+            ),
+        ]
+
+
+def rows(measured: Sequence[Measured], costs: Mapping[str, float]) -> Iterator[Row]:
+    first, *others = measured
+    yield row(first.what, first.rate, "requests/s")
+    yield row(f"{first.what}: CPU", first.cpu_microseconds, "µs")
+    for each in others:
+        yield row(each.what, each.rate, "requests/s", first.rate)
+        yield row(f"{each.what}: CPU", each.cpu_microseconds, "µs", first.cpu_microseconds)
+    for what, microseconds in costs.items():
+        yield row(what, microseconds, "µs")
 
 
 def solders_costs() -> dict[str, float]:
@@ -129,19 +129,6 @@ def solders_costs() -> dict[str, float]:
         costs.setdefault("of it, solders: a signature", signature)
         costs[f"of it, LiteSVM: a transfer of {what}"] = run
     return costs
-
-
-def report(rows: Sequence[Row], costs: Mapping[str, float]) -> dict[str, Any]:
-    first = rows[0]
-    found = [line(row.what, row.rate, "requests/s", baseline=first.rate) for row in rows] + [
-        line(what, cost, "CPU µs", baseline=first.cpu_microseconds) for what, cost in costs.items()
-    ]
-    return {"name": "localnet", "rows": found}
-
-
-def line(what: str, value: float, unit: str, *, baseline: float) -> dict[str, Any]:
-    ratio = value / baseline
-    return {"what": what, "value": value, "unit": unit, "baseline": baseline, "ratio": ratio}
 
 
 # --- reads ---------------------------------------------------------------------------------------
@@ -165,9 +152,9 @@ def read(
     seconds: float,
     *,
     wanted: int | None = None,
-) -> Row:
+) -> Measured:
     answers, cpu = _load(server, requests, seconds)
-    return Row(what, answers.count, answers.rate, cpu, answers.failures, wanted)
+    return Measured(what, answers.count, answers.rate, cpu, answers.failures, wanted)
 
 
 def _load(server: Server, requests: Iterator[bytes], seconds: float) -> tuple[Answers, float]:
@@ -209,7 +196,7 @@ def send(
     wanted: int | None,
     *,
     skip_preflight: bool,
-) -> Row:
+) -> Measured:
     """Send transactions with one signature, and count those that landed without an error."""
     latest = server.call("getLatestBlockhash", {"commitment": "confirmed"})
     signed = _sign(step, Hash.from_string(latest["value"]["blockhash"]), int(seconds * MOST_SENDS))
@@ -225,7 +212,7 @@ def send(
     answers, cpu = _load(server, iter(requests), seconds)
     landed = _landed(server, [str(each.signatures[0]) for each in signed[: answers.count]])
     lost = answers.count - landed
-    return Row(what, landed, landed / answers.seconds, cpu, answers.failures + lost, wanted)
+    return Measured(what, landed, landed / answers.seconds, cpu, answers.failures + lost, wanted)
 
 
 def _sign(

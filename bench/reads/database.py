@@ -38,9 +38,11 @@ CROSS JOIN generate_series(1, %(lines)s) AS line
 
 
 @contextmanager
-def filled_database(folder: Path) -> Iterator[tuple[str, list[str]]]:
+def filled_database(
+    folder: Path, *, vaults: int = VAULTS, lines: int = LINES
+) -> Iterator[tuple[str, list[str]]]:
     """Run a database, and yield its URL and the owners of its vaults."""
-    owners = [str(Pubkey.new_unique()) for _ in range(VAULTS)]
+    owners = [str(Pubkey.new_unique()) for _ in range(vaults)]
 
     async def prepare() -> None:
         async with open_database(url) as found:
@@ -50,6 +52,6 @@ def filled_database(folder: Path) -> Iterator[tuple[str, list[str]]]:
         trio.run(prepare)
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute(FILL_VAULTS, {"owners": owners})
-            connection.execute(FILL_LINES, {"owners": owners[:WITH_HISTORY], "lines": LINES})
+            connection.execute(FILL_LINES, {"owners": owners[:WITH_HISTORY], "lines": lines})
             connection.execute("VACUUM ANALYZE")
         yield url, owners

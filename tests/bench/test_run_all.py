@@ -132,6 +132,12 @@ def test_a_part_is_compared_with_its_part_and_leaves_the_rest(program: Path) -> 
     assert kept(program) == {"one": 0.5, "two": 0.5, "other": 0.9}
 
 
+def test_the_figures_of_one_that_failed_are_kept(program: Path) -> None:
+    keep(program, Report("one", (row("x", 0.9, "a/s", 1),)))
+    assert run(program, "0.5 silent", write=True)
+    assert kept(program) == {"one": 0.9, "other": 0.9}
+
+
 # --- the table -----------------------------------------------------------------------------------
 
 

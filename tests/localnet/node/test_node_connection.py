@@ -138,6 +138,26 @@ async def test_an_idle_client_is_disconnected(node: Node, monkeypatch: pytest.Mo
         assert await read_all(stream) == b""
 
 
+async def test_a_client_that_does_not_finish_its_body_is_disconnected(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node_connection, "TRANSFER_SECONDS", 0.05)
+    async with await raw(node) as stream:
+        await stream.send_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n12345")
+        assert await read_all(stream) == b""
+
+
+async def test_a_client_that_does_not_read_its_replies_is_disconnected(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node_connection, "TRANSFER_SECONDS", 0.05)
+    body = json.dumps(call("getVoteAccounts")).encode()
+    request = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    async with await raw(node) as stream:
+        with trio.fail_after(20), pytest.raises(trio.BrokenResourceError):
+            await send_forever(stream, request * 100)
+
+
 async def test_a_vanished_client_does_not_affect_others(node: Node) -> None:
     for part in (b"", b"POST / HT", b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n12"):
         stream = await raw(node)
@@ -190,6 +210,11 @@ async def test_pubsub_is_on_the_next_port(nursery: trio.Nursery) -> None:
     running: localnet.Running = await nursery.start(partial(localnet.serve, port=port, ledger=None))
     assert running.rpc_url == f"http://127.0.0.1:{port}"
     assert running.ws_url == f"ws://127.0.0.1:{port + 1}"
+
+
+async def send_forever(stream: trio.SocketStream, data: bytes) -> None:
+    while True:
+        await stream.send_all(data)
 
 
 async def raw(node: Node) -> trio.SocketStream:
