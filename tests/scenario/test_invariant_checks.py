@@ -41,7 +41,7 @@ async def _run(forker: ServerForker, url: str, folder: Path) -> Outcome:
         return await run_scenario(context, Scenario(seed=1, actions=200, kills=1))
 
 
-def test_each_damaged_row_is_reported_and_nothing_without_damage(
+def test_a_damaged_row_is_reported(
     finished: tuple[Truth, Connection], subtests: pytest.Subtests
 ) -> None:
     truth, connection = finished
