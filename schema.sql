@@ -102,6 +102,7 @@ CREATE TABLE balance_history (
 -- Finds the slot of a time: the first movement from then on.
 CREATE INDEX balance_history_by_time ON balance_history (block_time, slot)
     WHERE block_time IS NOT NULL;
+CREATE INDEX balance_history_by_slot ON balance_history (slot);
 
 -- By how much an owner's history exceeds what the vault's account counts as deposited and
 -- withdrawn, since an account starts over after it was closed. Negative if the account counts
@@ -113,9 +114,12 @@ CREATE TABLE account_offsets (
     withdrawn NUMERIC NOT NULL
 );
 
--- The balance of each vault that is not empty at `at`, a full hour (UTC). Written once, when
--- everything before is indexed; missed hours are filled from balance_history. Those of midnight
--- are kept forever, the others are pruned by age (store/vaults/balance_snapshots.py).
+-- The balance of each vault at `at`, a full hour (UTC), if it has changed since its last row, and at
+-- midnight if it has changed in the day. In other hours it is as in its last row, and empty before
+-- the first. Written once, when everything before is indexed; missed hours are filled from
+-- balance_history. Those of midnight are kept forever, the others are pruned by age
+-- (store/vaults/balance_snapshots.py). Up to `changes_since` of snapshot_head, each vault has a row
+-- for each hour in which it was not empty.
 CREATE TABLE balance_snapshots (
     owner TEXT NOT NULL,
     at TIMESTAMPTZ NOT NULL,
@@ -146,7 +150,8 @@ CREATE TABLE tvl_snapshots (
 -- The hour of the last snapshot, NULL before the first. This row is also the lock of the snapshots.
 CREATE TABLE snapshot_head (
     one BOOLEAN PRIMARY KEY DEFAULT TRUE CHECK (one),
-    at TIMESTAMPTZ
+    at TIMESTAMPTZ,
+    changes_since TIMESTAMPTZ
 );
 INSERT INTO snapshot_head (at) VALUES (NULL);
 
