@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from solders.pubkey import Pubkey
 
-from bench.vaults.books import Books, signature
+from bench.vaults.books import PERIOD, Books, signature
 from cvms.chain.program.events.events import DepositEvent
 from cvms.chain.rpc.responses import SignatureInfo
 from cvms.chain.types import Commitment, Slot
@@ -17,6 +17,7 @@ from cvms.nursery.indexing.apply_batch import apply_batch
 from cvms.nursery.indexing.batch_reader import Batch, ExecutedTransaction
 from cvms.nursery.ledger.entries import RecordedEvent, event_data
 from cvms.nursery.ledger.vault_fetch import FetchedVault
+from cvms.nursery.scheduled.retention import Retention
 from cvms.store.alerts import alerts, queries
 from cvms.store.analytics import aggregate_check
 from cvms.store.index import chain_events, index_status, vault_mints
@@ -25,14 +26,19 @@ from cvms.store.index.cursor import Cursor
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.reconciliation import vault_ledger
-from cvms.store.vaults import maturities, vaults, yield_policies
+from cvms.store.vaults import balance_snapshots, maturities, vaults, yield_policies
 
 BATCH = 100
 """Deposits in a batch of the indexer."""
 PAGE = 50
 """Vaults in a page of the reconciler."""
+HOURS = PERIOD // timedelta(hours=1)
 Work = Callable[[int], Awaitable[float]]
 """Does some work that begins at the vault with this number, and returns the seconds it took."""
+
+
+class _Undo(Exception):
+    """Rolls a measured transaction back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +70,9 @@ class Upkeep:
             "reconciliation: sizes counted again, per vault": (count, self._count_sizes),
             "reconciliation: flows counted again, per line": (lines, self._count_flows),
             "reconciliation: vaults without a row, per vault": (count, self._without_row),
+            "snapshots: all vaults for the first time, per vault": (count, self._first_snapshot),
+            "snapshots: an hour, per line": (max(1, lines // HOURS), self._hourly_snapshot),
+            "retention: nothing to delete, per vault": (count, self._retention),
         }
 
     async def apply(self, number: int) -> float:
@@ -208,6 +217,36 @@ class Upkeep:
             begin = time.perf_counter()
             assert await vault_mints.owners_without_row(conn) == []
             return time.perf_counter() - begin
+
+    async def _first_snapshot(self) -> float:
+        return await self._snapshots(first=True)
+
+    async def _hourly_snapshot(self) -> float:
+        return await self._snapshots(first=False)
+
+    async def _snapshots(self, *, first: bool) -> float:
+        """Write two snapshots an hour apart, return the time of one, and undo both."""
+        at = self.planned.end.replace(minute=0, second=0) - timedelta(hours=3)
+        at -= timedelta(hours=2 if at.hour in (23, 0) else 0)  # neither of them is a midnight
+        seconds = []
+        try:
+            async with self.database.dedicated(query_timeout=3600) as conn, conn.transaction():
+                for hour in range(2):
+                    begin = time.perf_counter()
+                    await balance_snapshots.write(
+                        conn, at + timedelta(hours=hour), complete=hour == 0
+                    )
+                    seconds.append(time.perf_counter() - begin)
+                raise _Undo
+        except _Undo:
+            return seconds[0 if first else 1]
+
+    async def _retention(self) -> float:
+        retention = Retention(database=self.database)
+        await retention.run_once()  # what has become old since the books were made
+        begin = time.perf_counter()
+        await retention.run_once()
+        return time.perf_counter() - begin
 
     async def _in_transaction(self, work: Callable[[Connection], Awaitable[object]]) -> float:
         async with self.database.dedicated(query_timeout=3600) as conn, conn.transaction():
