@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
 
 import structlog
+
+log_fields: ContextVar[Mapping[str, str]] = ContextVar("log_fields")
+"""What every line that the current task logs has, such as the id of its request."""
 
 
 def configure_logging(form: str, level: str = "info") -> None:
     """Set up structlog, also for the logs of libraries. `form` is `json` or `console`."""
     shared: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
+        _add_log_fields,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -51,6 +56,12 @@ def configure_logging(form: str, level: str = "info") -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
+
+
+def _add_log_fields(
+    logger: Any, method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    return {**log_fields.get({}), **event}
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from solders.keypair import Keypair
 
@@ -20,7 +21,7 @@ from cvms.http.framework.cors import Cors
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.edge import Edge
 from cvms.http.framework.rate_limits import RateLimits
-from cvms.http.framework.routing import register
+from cvms.http.framework.routing import answer
 from cvms.http.multisig import proposal_routes, webhook_routes
 from cvms.http.service_info import idl_routes, probe_routes
 from cvms.http.service_info.swagger_ui import register_docs
@@ -41,6 +42,7 @@ from cvms.nursery.channels.hub import Hub
 from cvms.nursery.channels.status_board import OperatorFunds, StatusBoard
 from cvms.nursery.channels.wakeups import SubmitWakeup
 from cvms.operator_key import OperatorKey
+from cvms.store.batched_queries import BatchedQueries
 from cvms.store.postgres.database import Database
 from cvms.store.redis.balance_cache import BalanceCache
 from cvms.store.redis.rate_limiter import Limiter
@@ -52,6 +54,7 @@ def create_app(
     *,
     config: Config,
     database: Database,
+    queries: BatchedQueries,
     rpc: RpcClient,
     programs: Programs,
     operator: Keypair,
@@ -78,6 +81,7 @@ def create_app(
     deps = Dependencies(
         config=config,
         database=database,
+        queries=queries,
         rpc=rpc,
         fees=PriorityFees(rpc, metrics),
         programs=programs,
@@ -120,7 +124,8 @@ def create_app(
         *transaction_routes.ROUTES,
         *second_factor_routes.ROUTES,
     )
-    register(app, deps, routes)
+    for route in routes:
+        app.add(route.method, route.rule, partial(answer, deps, route))
     register_docs(app, routes)
     endpoint = WebSocketEndpoint(deps, websocket_limits)
     app.add_websocket("/ws", "ws", endpoint.serve)

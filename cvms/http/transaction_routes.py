@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from quart import Response
 from solders.signature import Signature
 from solders.transaction import VersionedTransaction
 
@@ -33,8 +32,9 @@ from cvms.errors import (
 from cvms.http.framework import schemas
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.operation_metrics import counted
+from cvms.http.framework.problems import response_of
 from cvms.http.framework.request import Body
-from cvms.http.framework.response import Reply, response_of
+from cvms.http.framework.response import Reply, Response
 from cvms.http.framework.routing import RouteGroup
 from cvms.http.multisig.cosigning import CoSigningRun, signatures_in
 from cvms.http.operations.execute import UNSPONSORED

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Annotated
 
 import msgspec
-from quart import Response
 from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 from spl.token.instructions import create_idempotent_associated_token_account
@@ -27,7 +26,7 @@ from cvms.http.framework import schemas
 from cvms.http.framework.admin_tokens import Administrator
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.request import Body, TokenAmount
-from cvms.http.framework.response import Reply
+from cvms.http.framework.response import Reply, Response
 from cvms.http.framework.routing import Auth, RouteGroup
 from cvms.http.operations import plans
 from cvms.http.operations.execute import execute_operation

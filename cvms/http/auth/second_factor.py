@@ -11,8 +11,6 @@ import math
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from quart import request
-
 from cvms.errors import (
     Conflict,
     InvalidSecondFactor,
@@ -24,6 +22,7 @@ from cvms.errors import (
 from cvms.http.auth import totp
 from cvms.http.auth.credential import SignedRequest
 from cvms.http.framework.dependencies import Dependencies
+from cvms.http.framework.request import current_request
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.security import audit_log, second_factors
 from cvms.store.security.encryption import SecretBox
@@ -174,7 +173,7 @@ def second_factor(
     """Return the signed request with the code of the current HTTP request."""
     return SecondFactor(
         signed,
-        code=request.headers.get(HEADER, "").strip(),
+        code=(current_request().header(HEADER.lower()) or "").strip(),
         secret_box=deps.secret_box,
         required=required,
     )

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import msgspec
 import trio
-from quart import request
 from solders.pubkey import Pubkey
 
 from cvms.errors import (
@@ -26,7 +25,7 @@ from cvms.http.auth.second_factor import second_factor
 from cvms.http.auth.signed_body import Signed
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.operation_metrics import counted
-from cvms.http.framework.request import Body, owner_in_path
+from cvms.http.framework.request import Body, current_request, owner_in_path
 from cvms.http.framework.response import Reply
 from cvms.http.framework.routing import Auth, RouteGroup
 from cvms.store.postgres.driver.connection import Connection
@@ -119,7 +118,7 @@ async def verify(deps: Dependencies, body: Verify) -> Reply:
     with counted(deps, "twofa_verify"):
         _require_keys(deps)
         owner = str(body.owner)
-        await deps.limits.admit_guess(request, owner)
+        await deps.limits.admit_guess(current_request(), owner)
         async with deps.database.transaction() as conn:
             factor = _unverified(await second_factors.lock(conn, owner), owner)
             secret = factor.secret(deps.secret_box)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 from cvms.config.parsers import Network
@@ -63,6 +64,7 @@ def is_trusted(address: str, proxies: Sequence[Network]) -> bool:
     return node is not None and not isinstance(node, str) and _is_in(node, proxies)
 
 
+@lru_cache(maxsize=4096)
 def group_address(address: str) -> str:
     """Return the address under which a client is counted: an IPv4 address or an IPv6 /64."""
     return _grouped(_node(address) or address)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from quart import Response
-from quart.wrappers import Request
-from werkzeug.wrappers import Response as WerkzeugResponse
+from cvms.http.framework.request import Request
+from cvms.http.framework.response import Response
 
 METHODS = "GET, POST, DELETE"
 HEADERS = "Authorization, Content-Type, Idempotency-Key, If-None-Match, X-2FA-CODE"
@@ -25,23 +24,23 @@ class Cors:
 
     def preflight(self, request: Request) -> Response | None:
         """Return the response to a preflight of an allowed origin; None for any other request."""
-        if request.method != "OPTIONS" or "Access-Control-Request-Method" not in request.headers:
+        if request.method != "OPTIONS" or "access-control-request-method" not in request.headers:
             return None
-        if request.headers.get("Origin") not in self._origins:
+        if request.header("origin") not in self._origins:
             return None
         headers = {
             "Access-Control-Allow-Methods": METHODS,
             "Access-Control-Allow-Headers": HEADERS,
             "Access-Control-Max-Age": str(PREFLIGHT_SECONDS),
         }
-        return Response(b"", status=204, headers=headers)
+        return Response(b"", 204, headers)
 
-    def allow(self, request: Request, response: Response | WerkzeugResponse) -> None:
+    def allow(self, request: Request, response: Response) -> None:
         """Let the requesting page read the response, if its origin is allowed."""
         if not self._origins:
             return
-        response.vary.add("Origin")
-        origin = request.headers.get("Origin")
-        if origin in self._origins:
+        response.headers["Vary"] = "Origin"
+        origin = request.header("origin")
+        if origin is not None and origin in self._origins:
             response.headers["Access-Control-Allow-Origin"] = origin
             response.headers["Access-Control-Expose-Headers"] = EXPOSED

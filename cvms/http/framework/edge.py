@@ -9,22 +9,26 @@ from __future__ import annotations
 import re
 import secrets
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, cast
 
 import structlog
 import trio
-from quart import Response
-from quart.wrappers import Request, Websocket
+from quart import Request as QuartRequest
+from quart import Response as QuartResponse
+from quart.wrappers import Websocket
 from quart_trio import QuartTrio
-from structlog.contextvars import bound_contextvars
-from werkzeug.wrappers import Response as WerkzeugResponse
+from werkzeug.datastructures import Headers
 
 from cvms.errors import NotFound, Overloaded, RateLimited, leaves
 from cvms.http.framework.cors import Cors
 from cvms.http.framework.problems import problem_response, resolve
 from cvms.http.framework.rate_limits import RateLimits, limit_headers
+from cvms.http.framework.request import Request, current_request
+from cvms.http.framework.response import Response
+from cvms.http.framework.routing import Method, RouteTable, View
+from cvms.log import log_fields
 from cvms.metrics import Metrics
 
 log = structlog.get_logger(__name__)
@@ -65,6 +69,7 @@ class Edge(QuartTrio):
         self.config["BODY_TIMEOUT"] = REQUEST_SECONDS
         self.config["RESPONSE_TIMEOUT"] = None  # each write has a deadline of its own
         self.url_map.merge_slashes = False
+        self.routes = RouteTable()
         self.metrics = metrics
         self._limits = limits
         self._cors = cors or Cors()
@@ -76,59 +81,96 @@ class Edge(QuartTrio):
         self.shutdown_hooks: list[Callable[[], Awaitable[None]]] = []
         """Called at shutdown before the connections are closed. They must return soon."""
 
-    async def handle_request(self, request: Request) -> Response | WerkzeugResponse:
-        """Answer a request. Raises nothing but cancellation."""
-        request_id = secrets.token_hex(8)
-        with bound_contextvars(request_id=request_id, method=request.method, path=request.path):
-            response = await self._answer(request)
-            log.debug("request_answered", status=response.status_code)
-            response.headers.update(limit_headers())
-        response.headers["X-Request-Id"] = request_id
+    def add(self, method: Method, rule: str, view: View) -> None:
+        """Add a route: to Quart's URL map, and to the table for ordinary requests."""
+
+        async def quart_view(**variables: str) -> QuartResponse:
+            return _quart_response(await view(current_request(), variables))
+
+        self.add_url_rule(rule, f"{method} {rule}", quart_view, methods=[method])
+        self.routes.add(method, rule, view)
+
+    async def handle_request(self, request: QuartRequest) -> QuartResponse:
+        """Answer a request that Quart has received. Raises nothing but cancellation."""
+        response = await self.answer(_request_of(request), partial(self._dispatch, request))
+        return _quart_response(response)
+
+    async def answer(
+        self, request: Request, respond: Callable[[], Awaitable[Response]]
+    ) -> Response:
+        """Return the response of `respond`, or the problem that came of it, with all headers.
+
+        Raises nothing but cancellation.
+        """
+        request.make_current()
+        log_fields.set({"request_id": request.id, "method": request.method, "path": request.path})
+        response = await self._admit(request, respond)
+        log.debug("request_answered", status=response.status)
+        headers = response.headers
+        headers.update(limit_headers(request.allowances))
+        headers["X-Request-Id"] = request.id
         self._cors.allow(request, response)
         for name, value in SECURITY_HEADERS.items():
-            response.headers.setdefault(name, value)
+            headers.setdefault(name, value)
+        headers["Content-Length"] = str(len(response.body))
         return response
 
-    async def handle_websocket(self, websocket: Websocket) -> Response | WerkzeugResponse | None:
+    async def handle_websocket(self, websocket: Websocket) -> QuartResponse | Any:
         """Serve a WebSocket. A refused handshake is answered with a problem."""
-        request_id = secrets.token_hex(8)
-        with bound_contextvars(request_id=request_id, path=websocket.path):
-            try:
-                await self._limits.admit(websocket)
-                _check_path(websocket)
-                async with self.websocket_context(websocket) as context:
-                    return await self.full_dispatch_websocket(context)
-            except (Exception, BaseExceptionGroup) as error:
-                return _error_response(error)
+        request = _request_of(websocket)
+        request.make_current()
+        log_fields.set({"request_id": request.id, "path": request.path})
+        try:
+            await self._limits.admit(request)
+            _check_path(request)
+            async with self.websocket_context(websocket) as context:
+                return await self.full_dispatch_websocket(context)
+        except (Exception, BaseExceptionGroup) as error:
+            return _quart_response(_error_response(error))
 
     async def handle_user_exception(self, error: Any) -> Any:
-        """Raise the error again, for `_answer` to handle it."""
+        """Raise the error again, for `answer` to handle it."""
         raise error
 
-    async def _answer(self, request: Request) -> Response | WerkzeugResponse:
+    async def _admit(
+        self, request: Request, respond: Callable[[], Awaitable[Response]]
+    ) -> Response:
+        # Each response pays for what is here: no `fail_after`, no generators.
+        scope = trio.CancelScope(deadline=trio.current_time() + REQUEST_SECONDS)
         try:
-            with trio.fail_after(REQUEST_SECONDS):
-                if request.path in ALWAYS_ANSWERED and _is_plain(request):
-                    return await self._dispatch(request)
-                with self._slot_of_address(self._limits.address_of(request)):
+            with scope:
+                if request.path in ALWAYS_ANSWERED and request.plain:
+                    return await respond()
+                address = self._limits.address_of(request)
+                self._take_slot_of_address(address)
+                try:
                     # Before the slot for all: whoever is refused has used up its allowance.
                     await self._limits.admit(request)
-                    with self._slot():
+                    self._take_slot()
+                    try:
                         _check_path(request)
-                        return await self._dispatch(request)
+                        return await respond()
+                    finally:
+                        self._in_flight -= 1
+                finally:
+                    self._release_slot_of_address(address)
+            raise trio.TooSlowError
         except (Exception, BaseExceptionGroup) as error:
             return _error_response(error)
 
-    async def _dispatch(self, request: Request) -> Response | WerkzeugResponse:
+    async def _dispatch(self, quart_request: QuartRequest) -> Response:
+        request = current_request()
         if (preflight := self._cors.preflight(request)) is not None:
             return preflight
-        if request.scope["raw_path"] == b"*":
-            return Response(b"", status=204, headers={"Allow": METHODS})
-        async with self.request_context(request) as context:
-            return await self.full_dispatch_request(context)
+        if request.raw_path == b"*":
+            return Response(b"", 204, {"Allow": METHODS})
+        async with self.request_context(quart_request) as context:
+            response = await self.full_dispatch_request(context)
+        assert isinstance(response, QuartResponse)
+        body = await response.get_data(as_text=False)
+        return Response(body, response.status_code, dict(response.headers))
 
-    @contextmanager
-    def _slot_of_address(self, address: str) -> Iterator[None]:
+    def _take_slot_of_address(self, address: str) -> None:
         """Count a request in flight for its client. Raises RateLimited for one too many."""
         if self._in_flight_of_address[address] >= MAX_IN_FLIGHT_OF_ADDRESS:
             self.metrics.limited.labels(scope="in_flight").inc()
@@ -137,15 +179,13 @@ class Edge(QuartTrio):
                 retry_after=1,
             )
         self._in_flight_of_address[address] += 1
-        try:
-            yield
-        finally:
-            self._in_flight_of_address[address] -= 1
-            if not self._in_flight_of_address[address]:
-                del self._in_flight_of_address[address]
 
-    @contextmanager
-    def _slot(self) -> Iterator[None]:
+    def _release_slot_of_address(self, address: str) -> None:
+        self._in_flight_of_address[address] -= 1
+        if not self._in_flight_of_address[address]:
+            del self._in_flight_of_address[address]
+
+    def _take_slot(self) -> None:
         """Count a request in flight. Raises Overloaded rather than queue without bound."""
         if self._in_flight >= self._max_in_flight:
             self.metrics.refused.labels(reason="overloaded").inc()
@@ -154,28 +194,50 @@ class Edge(QuartTrio):
                 "Try again in a moment."
             )
         self._in_flight += 1
-        try:
-            yield
-        finally:
-            self._in_flight -= 1
 
 
-def _is_plain(request: Request | Websocket) -> bool:
-    """Return whether the path is the one that the client sent: one spelling for each route.
+def _request_of(quart: QuartRequest | Websocket) -> Request:
+    """Return the request that Quart has received.
 
-    Werkzeug merges slashes at the start, and decoding makes a slash of `%2F` and a letter of `%6D`:
-    not every proxy that hides a route does so.
+    Its path is plain if it is the one that the client sent, so that there is one spelling for each
+    route. Werkzeug merges slashes at the start, and decoding makes a slash of `%2F` and a letter of
+    `%6D`: not every proxy that hides a route does so.
     """
-    plain = request.scope["path"] == request.path
-    return plain and not _NEEDLESSLY_ENCODED.search(request.scope["raw_path"])
+    scope = quart.scope
+    headers: dict[str, list[str]] = {}
+    for name, value in scope["headers"]:
+        headers.setdefault(name.decode("latin1").lower(), []).append(value.decode("latin1"))
+
+    async def body() -> bytes:
+        assert isinstance(quart, QuartRequest)
+        return cast("bytes", await quart.get_data(as_text=False))
+
+    client = scope.get("client")
+    return Request(
+        quart.method if isinstance(quart, QuartRequest) else "GET",
+        quart.path,
+        raw_path=scope["raw_path"],
+        query_string=scope["query_string"],
+        headers=headers,
+        body=body,
+        peer=client[0] if client else "",
+        plain=scope["path"] == quart.path and not _NEEDLESSLY_ENCODED.search(scope["raw_path"]),
+        probes_only=bool(scope["state"].get("probes_only")),
+        identity=secrets.token_hex(8),
+    )
 
 
-def _check_path(request: Request | Websocket) -> None:
+def _quart_response(response: Response) -> QuartResponse:
+    converted = QuartResponse(response.body, response.status)
+    converted.headers = Headers(response.headers)
+    return converted
+
+
+def _check_path(request: Request) -> None:
     """Raise NotFound for another spelling of a path, and for a path of another port."""
-    target = request.scope["raw_path"].decode("ascii", "replace")
-    if request.scope["raw_path"] != b"*" and not _is_plain(request):
-        raise NotFound(f"There is nothing at {target}.")
-    if request.scope["state"].get("probes_only"):
+    if request.raw_path != b"*" and not request.plain:
+        raise NotFound(f"There is nothing at {request.raw_path.decode('ascii', 'replace')}.")
+    if request.probes_only:
         raise NotFound(f"This port has {', '.join(sorted(ALWAYS_ANSWERED))} only.")
 
 

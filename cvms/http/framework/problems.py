@@ -9,11 +9,11 @@ from typing import Any
 import msgspec
 import structlog
 import trio
-from quart import Response
-from structlog.contextvars import get_contextvars
 from werkzeug.exceptions import HTTPException
 
 from cvms import errors
+from cvms.http.framework.request import current_request_id
+from cvms.http.framework.response import Reply, Response, json_response
 
 log = structlog.get_logger(__name__)
 
@@ -149,8 +149,8 @@ def problem_of(error: BaseException) -> Problem | None:
 def unexpected() -> Problem:
     """Return the problem of a fault of ours. It shows only the id under which it is logged."""
     detail = (
-        f"The error is logged with the request id {_request_id()}. The request may have taken "
-        "effect: check the state before you try again."
+        f"The error is logged with the request id {current_request_id()}. The request may have "
+        "taken effect: check the state before you try again."
     )
     return Problem(500, "internal_error", detail)
 
@@ -186,16 +186,19 @@ def problem_response(problem: Problem) -> Response:
         "title": problem.title,
         "status": problem.status,
         "detail": problem.detail,
-        "instance": f"urn:cvms:request:{_request_id()}",
+        "instance": f"urn:cvms:request:{current_request_id()}",
         "code": problem.code,
         **problem.extra,
     }
-    return Response(
-        msgspec.json.encode(body),
-        status=problem.status,
-        content_type="application/problem+json",
-        headers=problem.headers,
-    )
+    headers = {"Content-Type": "application/problem+json", **problem.headers}
+    return Response(msgspec.json.encode(body), problem.status, headers)
+
+
+def response_of(outcome: Reply | errors.CvmsError) -> Response:
+    """Return the response for a reply or an error."""
+    if isinstance(outcome, errors.CvmsError):
+        return problem_response(problem_of(outcome) or unexpected())
+    return json_response(outcome.value, outcome.status)
 
 
 def not_ready(
@@ -210,11 +213,6 @@ def not_ready(
 def program_error(error: errors.ProgramRefused) -> dict[str, Any]:
     """Return an on-chain refusal as JSON: the program's own error code, name and message."""
     return {"code": error.code, "name": error.name, "msg": error.msg}
-
-
-def _request_id() -> str:
-    # Bound by the edge. A client that reports it leads us to its log lines.
-    return str(get_contextvars().get("request_id", ""))
 
 
 def _of_http(error: HTTPException) -> Problem:

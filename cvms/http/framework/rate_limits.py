@@ -8,23 +8,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from contextvars import ContextVar
 from dataclasses import dataclass
-
-from quart.wrappers import Request, Websocket
 
 from cvms.config.parsers import Network
 from cvms.config.settings import Rates
 from cvms.errors import RateLimited
 from cvms.http.framework.client_address import client_address
+from cvms.http.framework.request import Request, current_request
 from cvms.metrics import Metrics
 from cvms.store.redis.rate_limiter import Allowance, Claim, Limiter, Rate
 
 # Unsigned codes that one address may try for one owner.
 GUESSES = Rate(10, 600.0)
-
-# The allowances checked for the current request; the response reports the scarcest.
-_allowances: ContextVar[list[Allowance]] = ContextVar("allowances")
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -36,57 +31,52 @@ class RateLimits:
     proxies: Sequence[Network]
     metrics: Metrics
 
-    async def admit(self, request: Request | Websocket) -> None:
+    async def admit(self, request: Request) -> None:
         """Count a request at the edge."""
-        _allowances.set([])
         address = self.address_of(request)
         await self._take(
-            "address", (f"ip:{address}", self.rates.address), ("all", self.rates.everybody)
+            request, "address", (f"ip:{address}", self.rates.address), ("all", self.rates.everybody)
         )
 
     async def admit_sensitive(self, request: Request, route: str) -> None:
         """Count a request to a route that grants access or moves money."""
         key = f"ip:{self.address_of(request)}:{route}"
-        await self._take("sensitive", (key, self.rates.sensitive))
+        await self._take(request, "sensitive", (key, self.rates.sensitive))
 
     async def admit_owner(self, owner: str) -> None:
         """Count a request signed by `owner`."""
-        await self._take("owner", (f"owner:{owner}", self.rates.owner))
+        await self._take(current_request(), "owner", (f"owner:{owner}", self.rates.owner))
 
     async def admit_guess(self, request: Request, owner: str) -> None:
         """Count an unsigned code for `owner`."""
         key = f"ip:{self.address_of(request)}:guess:{owner}"
-        await self._take("guess", (key, GUESSES))
+        await self._take(request, "guess", (key, GUESSES))
 
-    def address_of(self, request: Request | Websocket) -> str:
+    def address_of(self, request: Request) -> str:
         """Return the client's address, as `client_address` finds it."""
-        state = request.scope["state"]  # of this request
-        if "client_address" not in state:
-            client = request.scope.get("client")
-            state["client_address"] = client_address(
-                client[0] if client else "",
+        if request.address is None:
+            request.address = client_address(
+                request.peer,
                 self.proxies,
-                x_forwarded_for=request.headers.getlist("X-Forwarded-For"),
-                forwarded=request.headers.getlist("Forwarded"),
+                x_forwarded_for=request.headers.get("x-forwarded-for", ()),
+                forwarded=request.headers.get("forwarded", ()),
             )
-        address: str = state["client_address"]
-        return address
+        return request.address
 
-    async def _take(self, scope: str, *wanted: tuple[str, Rate | None]) -> None:
+    async def _take(self, request: Request, scope: str, *wanted: tuple[str, Rate | None]) -> None:
         claims = [Claim(key, rate) for key, rate in wanted if rate is not None]
         if not claims:
             return
         allowance = await self.limiter.take(claims)
-        _allowances.get([]).append(allowance)
+        request.allowances.append(allowance)
         if allowance.retry_after is not None:
             self.metrics.limited.labels(scope=scope).inc()
             seconds = math.ceil(allowance.retry_after)
             raise RateLimited(f"Too many requests. Try again in {seconds} s.", retry_after=seconds)
 
 
-def limit_headers() -> dict[str, str]:
-    """Return the `RateLimit-*` headers of the scarcest allowance of the current request."""
-    allowances = _allowances.get([])
+def limit_headers(allowances: Sequence[Allowance]) -> dict[str, str]:
+    """Return the `RateLimit-*` headers of the scarcest allowance."""
     if not allowances:
         return {}
     scarcest = min(allowances, key=lambda each: (each.retry_after is None, each.remaining))

@@ -1,21 +1,101 @@
-"""Parsing of request bodies and queries, and the types that validate their fields."""
+"""A request as handlers see it, and the types that validate its body and its query."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextvars import ContextVar
 from decimal import Decimal
 from typing import Annotated, Any, TypeVar
+from urllib.parse import parse_qsl
 
 import msgspec
-from quart import Response, request
 from solders.pubkey import Pubkey
 from werkzeug.exceptions import UnsupportedMediaType
+from werkzeug.http import parse_options_header
 
 from cvms.errors import FieldProblem, InvalidRequest
+from cvms.store.redis.rate_limiter import Allowance
 
 MAX_AMOUNT = 2**63 - 1
 
 T = TypeVar("T")
+
+_current: ContextVar[Request] = ContextVar("request")
+
+
+class Request:
+    """A request, or the handshake of a WebSocket, whichever way it came.
+
+    `headers` has the values of each name, which is in lower case, in their order. `body` returns
+    the whole body, or raises the HTTP error 413. `plain` says whether the path is spelled as in our
+    own documents, `peer` is the address at the other end of the connection, and
+    `identity` tells the request from all others.
+    """
+
+    __slots__ = (
+        "address",
+        "allowances",
+        "body",
+        "headers",
+        "id",
+        "method",
+        "path",
+        "peer",
+        "plain",
+        "probes_only",
+        "query_string",
+        "raw_path",
+    )
+
+    def __init__(
+        self,
+        method: str,
+        path: str,
+        *,
+        raw_path: bytes,
+        query_string: bytes,
+        headers: Mapping[str, Sequence[str]],
+        body: Callable[[], Awaitable[bytes]],
+        peer: str,
+        plain: bool,
+        probes_only: bool,
+        identity: str,
+    ) -> None:
+        self.method = method
+        self.path = path
+        self.raw_path = raw_path
+        self.query_string = query_string
+        self.headers = headers
+        self.body = body
+        self.peer = peer
+        self.plain = plain
+        self.probes_only = probes_only
+        self.id = identity
+        self.address: str | None = None
+        """The client's address, once it is known."""
+        self.allowances: list[Allowance] = []
+        """The allowances that were checked for it; the response reports the scarcest."""
+
+    def header(self, name: str) -> str | None:
+        """Return the first value of a header, whose name is given in lower case."""
+        values = self.headers.get(name)
+        return values[0] if values else None
+
+    def make_current(self) -> None:
+        """Let `current_request` return it in this task."""
+        _current.set(self)
+
+
+def current_request() -> Request:
+    """Return the request that this task answers."""
+    return _current.get()
+
+
+def current_request_id() -> str:
+    """Return the id of the request that this task answers, "" if there is none."""
+    request = _current.get(None)
+    return request.id if request else ""
 
 
 class TokenAmount(int):
@@ -51,11 +131,12 @@ Uuid = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a
 
 async def read_body(kind: type[T]) -> T:
     """Return the JSON body as `kind`. Raises InvalidRequest, or the HTTP error 413 or 415."""
-    if request.mimetype != "application/json":
+    request = current_request()
+    if parse_options_header(request.header("content-type"))[0].lower() != "application/json":
         raise UnsupportedMediaType("Send the body as `Content-Type: application/json`.")
-    if request.headers.get("Content-Encoding", "").lower() not in {"", "identity"}:
+    if (request.header("content-encoding") or "").lower() not in {"", "identity"}:
         raise UnsupportedMediaType("Send the body without a `Content-Encoding`.")
-    return decode(await request.get_data(as_text=False), kind)
+    return decode(await request.body(), kind)
 
 
 def decode(raw: bytes | str, kind: type[T]) -> T:
@@ -68,11 +149,14 @@ def decode(raw: bytes | str, kind: type[T]) -> T:
 
 def read_query(kind: type[T]) -> T:
     """Return the query string as `kind`. Raises InvalidRequest, also for a repeated parameter."""
-    repeated = [name for name, values in request.args.lists() if len(values) > 1]
-    if repeated:
-        raise field_error("The query", repeated[0], "given more than once")
+    fields: dict[str, str] = {}
+    text = current_request().query_string.decode("ascii", "replace")
+    for name, value in parse_qsl(text, keep_blank_values=True, errors="werkzeug.url_quote"):
+        if name in fields:
+            raise field_error("The query", name, "given more than once")
+        fields[name] = value
     try:
-        return msgspec.convert(request.args.to_dict(), kind, strict=False, dec_hook=_field)
+        return msgspec.convert(fields, kind, strict=False, dec_hook=_field)
     except msgspec.ValidationError as error:
         raise _invalid("The query", error) from None
 
@@ -83,20 +167,6 @@ def owner_in_path(text: str) -> Pubkey:
         return _pubkey(text)
     except ValueError as error:
         raise field_error("The path", "owner", str(error)) from None
-
-
-def json_response(value: Any, status: int = 200) -> Response:
-    """Return the value as a JSON response."""
-    content = msgspec.json.encode(value, enc_hook=_encode_exact)
-    return Response(content, status, content_type="application/json")
-
-
-def _encode_exact(value: Any) -> msgspec.Raw:
-    if not isinstance(value, Exact):
-        raise NotImplementedError(type(value))
-    whole, _, decimals = f"{value:f}".partition(".")
-    decimals = decimals.rstrip("0")
-    return msgspec.Raw(f"{whole}.{decimals}" if decimals else whole)
 
 
 def _field(kind: type, value: Any) -> Any:

@@ -1,17 +1,26 @@
-"""Conversion of handlers' replies to responses, with validators (RFC 9110, 13)."""
+"""The response of a handler, with validators (RFC 9110, 13)."""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
-from quart import Response, request
+from werkzeug.http import parse_etags, quote_etag
 
-from cvms.errors import CvmsError
-from cvms.http.framework.problems import problem_of, problem_response, unexpected
-from cvms.http.framework.request import json_response
+from cvms.http.framework.request import Exact, current_request
+
+JSON = "application/json"
+
+
+@dataclass(slots=True)
+class Response:
+    """A response to any request. `headers` has no `Content-Length`, which follows from `body`."""
+
+    body: bytes
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,19 +31,32 @@ class Reply:
     status: int = 200
 
 
-def response_of(outcome: Reply | CvmsError) -> Response:
-    """Return the response for a reply or an error."""
-    if isinstance(outcome, CvmsError):
-        return problem_response(problem_of(outcome) or unexpected())
-    return json_response(outcome.value, outcome.status)
+def content(body: bytes, content_type: str, status: int = 200) -> Response:
+    """Return the bytes as a response."""
+    return Response(body, status, {"Content-Type": content_type})
+
+
+def json_response(value: Any, status: int = 200) -> Response:
+    """Return the value as a JSON response."""
+    return content(msgspec.json.encode(value, enc_hook=_encode_exact), JSON, status)
+
+
+def _encode_exact(value: Any) -> msgspec.Raw:
+    if not isinstance(value, Exact):
+        raise NotImplementedError(type(value))
+    whole, _, decimals = f"{value:f}".partition(".")
+    decimals = decimals.rstrip("0")
+    return msgspec.Raw(f"{whole}.{decimals}" if decimals else whole)
 
 
 def conditional(response: Response, etag: str, *, weak: bool = False) -> Response:
     """Return the response with this validator, or 304 if the client already has it."""
-    if request.if_none_match.contains_weak(etag):
-        response = Response(b"", status=304)
-    response.set_etag(etag, weak)
-    response.headers["Cache-Control"] = "no-cache"  # store it, but revalidate it before each use
+    known = current_request().header("if-none-match")
+    if known is not None and parse_etags(known).contains_weak(etag):
+        response = Response(b"", 304)
+    response.headers["ETag"] = quote_etag(etag, weak)
+    # Store it, but revalidate it before each use.
+    response.headers["Cache-Control"] = "no-cache"
     return response
 
 
@@ -51,7 +73,7 @@ def with_strong_etag(value: Any) -> Response:
     return bytes_with_strong_etag(msgspec.json.encode(value))
 
 
-def bytes_with_strong_etag(content: bytes, content_type: str = "application/json") -> Response:
+def bytes_with_strong_etag(body: bytes, content_type: str = JSON) -> Response:
     """Return the bytes with a strong validator, their hash."""
-    etag = hashlib.blake2b(content, digest_size=16).hexdigest()
-    return conditional(Response(content, content_type=content_type), etag)
+    etag = hashlib.blake2b(body, digest_size=16).hexdigest()
+    return conditional(content(body, content_type), etag)

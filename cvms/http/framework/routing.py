@@ -7,20 +7,17 @@ contradict each other.
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import partial
 from typing import Any, Literal, TypedDict, TypeVar, Unpack, get_type_hints
-
-from quart import Response, request
 
 from cvms.errors import AdminDisabled, CvmsError, InvalidToken
 from cvms.http.framework.admin_tokens import Administrator, Role, authenticate, require
 from cvms.http.framework.dependencies import Dependencies
-from cvms.http.framework.edge import Edge
-from cvms.http.framework.request import Body, read_body, read_query
-from cvms.http.framework.response import Reply, response_of
+from cvms.http.framework.problems import response_of
+from cvms.http.framework.request import Body, Request, read_body, read_query
+from cvms.http.framework.response import Reply, Response
 from cvms.store.security import audit_log
 
 
@@ -36,7 +33,16 @@ class Auth(StrEnum):
     WALLET_OR_ADMIN = "wallet_or_admin"
 
 
+_ADMINISTRATORS = frozenset({Auth.ADMIN, Auth.WALLET_OR_ADMIN})
 MAX_QUERY_LOGGED = 500
+
+MAX_SEGMENT = 2**63
+_VARIABLE = re.compile(
+    r"<(?:string\(minlength=(?P<least>\d+),maxlength=(?P<most>\d+)\):)?(?P<name>\w+)>"
+)
+
+View = Callable[[Request, Mapping[str, str]], Awaitable[Response]]
+"""Answers a request, given the variables of its path."""
 
 Handler = Callable[..., Awaitable[Reply | Response]]
 H = TypeVar("H", bound=Handler)
@@ -130,22 +136,82 @@ class RouteGroup:
         return declare
 
 
-def register(app: Edge, deps: Dependencies, routes: Iterable[Route]) -> None:
-    """Add the routes to the application."""
-    for route in routes:
-        endpoint = f"{route.method} {route.rule}"
-        app.add_url_rule(
-            route.rule, endpoint, partial(_dispatch, deps, route), methods=[route.method]
-        )
+class RouteTable:
+    """Finds the route of a path, as the application's URL map does, for the methods of routes.
+
+    A tree by the segments of the rules, in which a variable is exactly one segment.
+    """
+
+    def __init__(self) -> None:
+        self._root = _Segment()
+        self.views: dict[str, View] = {}
+        """By method and rule, as in `GET /api/vaults`."""
+
+    def add(self, method: Method, rule: str, view: View) -> None:
+        """Add a rule. Raises ValueError for a converter that is not known here."""
+        names = []
+        segment = self._root
+        for text in rule.split("/")[1:]:
+            variable = _VARIABLE.fullmatch(text)
+            if variable is None and "<" in text:
+                raise ValueError(f"the rule {rule} has a variable of an unknown kind: {text}")
+            if variable is None:
+                segment = segment.fixed.setdefault(text, _Segment())
+                continue
+            names.append(variable["name"])
+            length = (int(variable["least"] or 1), int(variable["most"] or MAX_SEGMENT))
+            segment = segment.variable.setdefault(length, _Segment())
+        segment.views[method] = (view, tuple(names))
+        self.views[f"{method} {rule}"] = view
+
+    def find(self, method: str, path: str) -> tuple[View, dict[str, str]] | None:
+        """Return the view of a path and the values of its variables, None if there is none."""
+        return self._root.find(method, path.split("/"), 1, ())
 
 
-async def _dispatch(deps: Dependencies, route: Route, **arguments: Any) -> Response:
+class _Segment:
+    __slots__ = ("fixed", "variable", "views")
+
+    def __init__(self) -> None:
+        self.fixed: dict[str, _Segment] = {}
+        self.variable: dict[tuple[int, int], _Segment] = {}
+        """By the least and the most characters of the value."""
+        self.views: dict[str, tuple[View, tuple[str, ...]]] = {}
+
+    def find(
+        self, method: str, path: list[str], position: int, values: tuple[str, ...]
+    ) -> tuple[View, dict[str, str]] | None:
+        if position == len(path):
+            found = self.views.get(method)
+            return found and (found[0], dict(zip(found[1], values, strict=True)))
+        text = path[position]
+        fixed = self.fixed.get(text)
+        if fixed is not None:
+            match = fixed.find(method, path, position + 1, values)
+            if match is not None:
+                return match
+        for (least, most), segment in self.variable.items():
+            if least <= len(text) <= most:
+                match = segment.find(method, path, position + 1, (*values, text))
+                if match is not None:
+                    return match
+        return None
+
+
+async def answer(
+    deps: Dependencies, route: Route, request: Request, variables: Mapping[str, str]
+) -> Response:
+    """Return the route's response, given the variables of the request's path.
+
+    Raises RateLimited, InvalidRequest, the errors of a token, and those that the handler raises.
+    """
+    arguments: dict[str, Any] = dict(variables)
     if route.sensitive:
         await deps.limits.admit_sensitive(request, route.rule)
-    if route.auth in {Auth.ADMIN, Auth.WALLET_OR_ADMIN}:
-        arguments["administrator"] = await _administrator(deps, route)
+    if route.auth in _ADMINISTRATORS:
+        arguments["administrator"] = await _administrator(deps, route, request)
     if route.auth is Auth.OPTIONAL_ADMIN:
-        arguments["administrator"] = _administrator_if_any(deps)
+        arguments["administrator"] = _administrator_if_any(deps, request)
     if route.query is not None:
         arguments["query"] = read_query(route.query)
     if route.body is not None:
@@ -154,14 +220,16 @@ async def _dispatch(deps: Dependencies, route: Route, **arguments: Any) -> Respo
     return reply if isinstance(reply, Response) else response_of(reply)
 
 
-async def _administrator(deps: Dependencies, route: Route) -> Administrator | None:
+async def _administrator(
+    deps: Dependencies, route: Route, request: Request
+) -> Administrator | None:
     """Return the administrator whose token the request carries, None if a wallet may sign instead.
 
     Raises AdminDisabled, InvalidToken or NotAllowed. The audit trail records every call: here those
     that only read and those that are refused; one that changes something is recorded in the
     transaction of its change.
     """
-    authorization = request.headers.get("Authorization")
+    authorization = request.header("authorization")
     if route.auth is Auth.WALLET_OR_ADMIN and authorization is None:
         return None
     administrator = authenticate(deps.config.admin_jwt_secret, authorization)
@@ -184,13 +252,13 @@ async def _administrator(deps: Dependencies, route: Route) -> Administrator | No
     return administrator
 
 
-def _administrator_if_any(deps: Dependencies) -> Administrator | None:
+def _administrator_if_any(deps: Dependencies, request: Request) -> Administrator | None:
     """Return the holder of a valid token, None without one.
 
     The audit trail does not record the call, which has to be answered without the database.
     """
     try:
-        return authenticate(deps.config.admin_jwt_secret, request.headers.get("Authorization"))
+        return authenticate(deps.config.admin_jwt_secret, request.header("authorization"))
     except (AdminDisabled, InvalidToken):
         return None
 

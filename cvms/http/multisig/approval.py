@@ -29,7 +29,8 @@ from cvms.errors import (
 )
 from cvms.http.auth.credential import Credential
 from cvms.http.framework.dependencies import Dependencies
-from cvms.http.framework.response import Reply, response_of
+from cvms.http.framework.problems import response_of
+from cvms.http.framework.response import Reply
 from cvms.http.multisig.chain_state import multisig_of, next_transaction
 from cvms.http.multisig.proposal_view import notify_signers, proposal_view
 from cvms.http.operations.idempotency import IdempotencyKey

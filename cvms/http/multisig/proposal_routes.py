@@ -7,7 +7,6 @@ from typing import Annotated
 from uuid import UUID, uuid4
 
 import msgspec
-from quart import Response
 from solders.pubkey import Pubkey
 
 from cvms.chain.transactions.versioned import MAX_COMPUTE_UNITS, with_budget
@@ -30,7 +29,7 @@ from cvms.http.auth.signed_body import Signed
 from cvms.http.auth.wallet_signature import signed_text
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.operation_metrics import counted
-from cvms.http.framework.problems import unknown_vault
+from cvms.http.framework.problems import response_of, unknown_vault
 from cvms.http.framework.request import (
     Body,
     Nonce,
@@ -39,7 +38,7 @@ from cvms.http.framework.request import (
     Uuid,
     WalletSignature,
 )
-from cvms.http.framework.response import Reply, response_of
+from cvms.http.framework.response import Reply, Response
 from cvms.http.framework.routing import Auth, RouteGroup
 from cvms.http.multisig.approval import ApprovalRun, record_audit, reload, unknown_proposal
 from cvms.http.multisig.chain_state import Multisig, build_withdrawal, multisig_of

@@ -14,7 +14,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from quart import Response
 from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 
@@ -35,8 +34,8 @@ from cvms.http.auth.credential import AdministratorRequest, Anonymous, Credentia
 from cvms.http.framework import schemas
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.operation_metrics import counted
-from cvms.http.framework.problems import program_error
-from cvms.http.framework.response import Reply, response_of
+from cvms.http.framework.problems import program_error, response_of
+from cvms.http.framework.response import Reply, Response
 from cvms.http.operations import plans
 from cvms.http.operations.idempotency import IdempotencyKey, replay_or_run
 from cvms.http.operations.plans import TransactionPlan

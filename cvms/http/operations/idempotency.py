@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import msgspec
-from quart import Response, request
 
 from cvms.errors import (
     CvmsError,
@@ -23,7 +22,8 @@ from cvms.errors import (
     ProgramRefused,
 )
 from cvms.http.framework.dependencies import Dependencies
-from cvms.http.framework.response import Reply
+from cvms.http.framework.request import current_request
+from cvms.http.framework.response import Reply, Response
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.security import idempotency_keys
 
@@ -56,8 +56,8 @@ class IdempotencyKey:
             raise IdempotencyKeyReused(
                 f"{HEADER} {self.text} came with another request before; use a new key."
             )
-        headers = {"Idempotency-Replayed": "true"}
-        return Response(kept.content, kept.status, headers, content_type=kept.content_type)
+        headers = {"Content-Type": kept.content_type, "Idempotency-Replayed": "true"}
+        return Response(kept.content, kept.status, headers)
 
     async def store(self, conn: Connection, response: Response) -> None:
         """Store the reply in the transaction of its effect. Raises KeyRaceLost."""
@@ -65,9 +65,9 @@ class IdempotencyKey:
             owner=self.holder,
             key=self.text,
             fingerprint=self.fingerprint,
-            status=response.status_code,
-            content_type=response.content_type or "",
-            content=await response.get_data(as_text=False),
+            status=response.status,
+            content_type=response.headers["Content-Type"],
+            content=response.body,
         )
         if not await idempotency_keys.store(conn, kept):
             raise KeyRaceLost
@@ -101,13 +101,14 @@ async def replay_or_run(
 
 
 async def _key_of_request(holder: str | None) -> IdempotencyKey | None:
-    text = request.headers.get(HEADER)
+    request = current_request()
+    text = request.header(HEADER.lower())
     if text is None:
         return None
     if not re.fullmatch(PATTERN, text):
         problem = FieldProblem(HEADER, "Expected 1 to 128 visible ASCII characters")
         raise InvalidRequest(f"The header {HEADER} is malformed.", [problem])
-    body = msgspec.json.decode(await request.get_data(as_text=False))
+    body = msgspec.json.decode(await request.body())
     canonical = msgspec.json.encode([request.method, request.path, body], order="deterministic")
     fingerprint = hashlib.sha256(canonical)
     return IdempotencyKey(

@@ -66,6 +66,18 @@ class Http1Protocol(H11Protocol):
         """Return whether a part of a request has arrived that the application does not have."""
         return self._parser.their_state is h11.SEND_BODY or self._parser.has_unparsed
 
+    @property
+    def is_idle(self) -> bool:
+        """Return whether the client may send a request, and has not begun to."""
+        parser = self._parser
+        return (
+            self.connection is parser
+            and self.stream is None
+            and parser.our_state is h11.IDLE
+            and parser.their_state is h11.IDLE
+            and not parser.has_unparsed
+        )
+
     async def refuse_slow_request(self) -> None:
         """Answer a request that does not arrive. Call it only if the application has none."""
         if not self._refused:

@@ -9,6 +9,7 @@ ends only its connection. TLS and HTTP/2 are left to the proxy.
 from __future__ import annotations
 
 import math
+import os
 import socket
 from collections.abc import Callable, Hashable
 
@@ -21,8 +22,10 @@ from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState, LifespanState
 
+from cvms.http.framework.edge import Edge
 from cvms.http.server.connection_pool import ConnectionPool
 from cvms.http.server.http1_protocol import Http1Protocol
+from cvms.http.server.ordinary_requests import OrdinaryRequests, ResponseWriter
 from cvms.http.server.send_queue import SendQueue
 
 log = structlog.get_logger(__name__)
@@ -49,7 +52,8 @@ class HttpConnection:
         self,
         stream: trio.SocketStream,
         *,
-        app: ASGIWrapper,
+        app: Edge,
+        writer: ResponseWriter,
         config: HypercornConfig,
         context: WorkerContext,
         pool: ConnectionPool,
@@ -72,6 +76,7 @@ class HttpConnection:
         """When the client last sent anything, pongs included; on trio's clock."""
         self._stream = stream
         self._app = app
+        self._writer = writer
         self._config = config
         self._context = context
         self._tasks: TaskGroup | None = None
@@ -172,11 +177,12 @@ class HttpConnection:
 
     async def _serve(self) -> None:
         address = self._stream.socket.getpeername()[:2]
+        ordinary = OrdinaryRequests(self._app, peer=address[0], probes_only=self._probes_only)
         server = self._stream.socket.getsockname()[:2]
         async with TaskGroup() as tasks:
             self._tasks = tasks
             protocol = Http1Protocol(
-                self._app,
+                ASGIWrapper(self._app),
                 self._config,
                 self._context,
                 tasks,
@@ -191,41 +197,90 @@ class HttpConnection:
                 end_soon=self._end_soon,
             )
             with self._reading:
-                await self._read(protocol)
+                await self._read(protocol, ordinary)
             if self._receiving and trio.current_time() >= self._reading.deadline:
                 self._pool.count("slow")
                 await protocol.refuse_slow_request()
             await protocol.handle(Closed())
 
-    async def _read(self, protocol: Http1Protocol) -> None:
+    async def _read(self, protocol: Http1Protocol, ordinary: OrdinaryRequests) -> None:
+        held = b""
         while True:
-            data = await self._receive()
+            received = await self._receive()
             self.last_received_at = trio.current_time()
             self._new = False
+            data = held + received
+            if received and protocol.is_idle:
+                data = await self._answer_ordinary(data, protocol, ordinary)
+                # Many clients send the body by itself.
+                held = data if ordinary.lacks_body and not held else b""
+                if held:
+                    self._wait_for_rest(len(held))
+                if held or not data:
+                    continue
             await protocol.handle(RawData(data))
-            if not data:
+            if not received:
+                if data:
+                    await protocol.handle(RawData(b""))
                 return
             if self.waiting_since is not None and protocol.is_receiving:
-                self._wait_for_rest(protocol)
+                self._wait_for_rest(protocol.buffered)
+
+    async def _answer_ordinary(
+        self, data: bytes, protocol: Http1Protocol, ordinary: OrdinaryRequests
+    ) -> bytes:
+        """Answer the ordinary requests at the start of the data; return what follows them."""
+        while data and protocol.keep_alive_requests < self._config.keep_alive_max_requests:
+            parsed = ordinary.parse(data)
+            if parsed is None:
+                break
+            data = data[parsed.size :]
+            protocol.keep_alive_requests += 1
+            self._on_request()
+            response = await self._app.answer(parsed.request, parsed.respond)
+            closing = self._context.terminated
+            await self._send(self._writer.write(response, last=closing.is_set()))
+            self._on_response()
+            if closing.is_set() or self._broken:
+                self._unread = True
+                self._reading.cancel()
+            if data:  # others take their turn before the next one
+                await trio.lowlevel.checkpoint()
+        return data
+
+    async def _send(self, data: bytes) -> None:
+        """Write a whole response, at once if the socket accepts it."""
+        try:
+            sent = os.write(self._stream.socket.fileno(), data)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        if sent < len(data):
+            await self._write(data[sent:])
 
     async def _receive(self) -> bytes:
         """Return what the client sends next; at its end, once it is this connection's turn."""
-        try:
-            data = bytes(await self._stream.receive_some(CHUNK))
-        except trio.BrokenResourceError:
-            await self._pool.wait_to_close()
-            raise
+        data = None
+        while data is None:
+            # As a rule there is nothing yet: `receive_some` would ask the kernel once more.
+            await trio.lowlevel.wait_readable(self._stream.socket)
+            try:
+                data = os.read(self._stream.socket.fileno(), CHUNK)
+            except (BlockingIOError, InterruptedError):
+                continue
+            except OSError:
+                await self._pool.wait_to_close()
+                raise
         if not data:
             await self._pool.wait_to_close()
         return data
 
-    def _wait_for_rest(self, protocol: Http1Protocol) -> None:
-        """Limit the time for the rest of a request, of which a part has arrived."""
+    def _wait_for_rest(self, buffered: int) -> None:
+        """Limit the time for the rest of a request, of which this many bytes are buffered."""
         if not self._receiving:
             self._receiving = True
             self.waiting_since = trio.current_time()
         assert self.waiting_since is not None
-        self._pool.hold(self, protocol.buffered)
+        self._pool.hold(self, buffered)
         seconds = RECEIVE_SECONDS + self.buffered / RECEIVE_RATE
         self._reading.deadline = self.waiting_since + seconds
 
@@ -236,13 +291,16 @@ class HttpConnection:
         if self.buffered:
             self._pool.release(self)
 
+    def _on_response(self) -> None:
+        self.waiting_since = trio.current_time()
+        self._reading.deadline = self.waiting_since + self._keep_alive
+
     async def _handle(self, event: Event) -> None:
         match event:
             case RawData(data=data):
                 await self._write(data)
             case Updated(idle=True):
-                self.waiting_since = trio.current_time()
-                self._reading.deadline = self.waiting_since + self._keep_alive
+                self._on_response()
             case Closed():
                 self._unread = True
                 self._reading.cancel()

@@ -12,7 +12,6 @@ from functools import partial
 
 import structlog
 import trio
-from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config as HypercornConfig
 from hypercorn.trio.worker_context import WorkerContext
 
@@ -23,6 +22,7 @@ from cvms.http.framework.edge import Edge
 from cvms.http.server.connection_pool import ConnectionPool
 from cvms.http.server.http_connection import HttpConnection
 from cvms.http.server.listeners import connection_limit, open_listeners
+from cvms.http.server.ordinary_requests import ResponseWriter
 from cvms.http.server.websocket_stream import MAX_FRAME
 
 log = structlog.get_logger(__name__)
@@ -97,10 +97,11 @@ class _Server:
     """The open connections and their shared state."""
 
     def __init__(self, app: Edge, *, config: Config, going_away: trio.Event) -> None:
-        self._app = ASGIWrapper(app)
+        self._app = app
         self._config = config
         self._hypercorn_config = _hypercorn_config()
         self._context = WorkerContext(None)
+        self._writer = ResponseWriter(self._hypercorn_config)
         self._going_away = going_away
         total = connection_limit()
         per_address = min(config.listening.per_address, total - total // 4)
@@ -122,6 +123,7 @@ class _Server:
         connection = HttpConnection(
             stream,
             app=self._app,
+            writer=self._writer,
             config=self._hypercorn_config,
             context=self._context,
             pool=pool,

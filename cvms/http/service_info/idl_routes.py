@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from quart import Response
 from solders.pubkey import Pubkey
 
 from cvms.chain.program.idl import ProgramName, idl_json
 from cvms.errors import NotFound
 from cvms.http.framework.dependencies import Dependencies
-from cvms.http.framework.response import with_strong_etag
+from cvms.http.framework.response import Response, with_strong_etag
 from cvms.http.framework.routing import RouteGroup
 
 ROUTES = RouteGroup("operation")

@@ -13,13 +13,12 @@ from prometheus_client import CONTENT_TYPE_LATEST, Metric, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 from psycopg import IsolationLevel
-from quart import Response
 
 from cvms.errors import DatabaseUnavailable
 from cvms.http.framework.admin_tokens import Administrator
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.problems import not_ready, problem_response
-from cvms.http.framework.response import Reply
+from cvms.http.framework.response import Reply, Response, content
 from cvms.http.framework.routing import Auth, RouteGroup
 from cvms.nursery.channels.check_progress import CheckProgress, CheckStatus
 from cvms.nursery.channels.status_board import ComponentStatus, StatusBoard
@@ -104,7 +103,7 @@ def metrics_routes(deps: Dependencies) -> RouteGroup:
         if not reading.locked():  # scrapes have no rate limit
             async with reading:
                 await _read_database(deps, counters)
-        return Response(generate_latest(deps.metrics.registry), content_type=CONTENT_TYPE_LATEST)
+        return content(generate_latest(deps.metrics.registry), CONTENT_TYPE_LATEST)
 
     return group
 

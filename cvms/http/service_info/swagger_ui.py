@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from functools import partial
+from collections.abc import Iterable, Mapping
 from importlib import resources
-from typing import Any
 
 import msgspec
-from quart import Response
 from werkzeug.exceptions import NotFound
 
 from cvms.http.framework.edge import Edge
-from cvms.http.framework.response import bytes_with_strong_etag
+from cvms.http.framework.request import Request
+from cvms.http.framework.response import Response, bytes_with_strong_etag
 from cvms.http.framework.routing import Route
 from cvms.http.service_info.openapi import openapi_document
 
@@ -54,21 +52,22 @@ START = b"""SwaggerUIBundle({
 def register_docs(app: Edge, routes: Iterable[Route]) -> None:
     """Add the document of these routes, and the page that shows it, to the application."""
     document = msgspec.json.encode(openapi_document(app, routes))
-    app.add_url_rule("/openapi.json", "openapi", partial(_static, document, "application/json"))
-    app.add_url_rule("/docs", "docs", _page)
-    app.add_url_rule("/docs/<name>", "docs_asset", _asset)
+
+    async def openapi(request: Request, variables: Mapping[str, str]) -> Response:
+        return bytes_with_strong_etag(document)
+
+    app.add("GET", "/openapi.json", openapi)
+    app.add("GET", "/docs", _page)
+    app.add("GET", "/docs/<name>", _asset)
 
 
-async def _static(content: bytes, content_type: str) -> Response:
-    return bytes_with_strong_etag(content, content_type)
+async def _page(request: Request, variables: Mapping[str, str]) -> Response:
+    headers = {"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": PAGE_POLICY}
+    return Response(PAGE, 200, headers)
 
 
-async def _page() -> Response:
-    headers = {"Content-Security-Policy": PAGE_POLICY}
-    return Response(PAGE, content_type="text/html; charset=utf-8", headers=headers)
-
-
-async def _asset(name: str) -> Any:
+async def _asset(request: Request, variables: Mapping[str, str]) -> Response:
+    name = variables["name"]
     if name not in ASSETS:
         raise NotFound
     file = resources.files("swagger_ui").joinpath("static", name)

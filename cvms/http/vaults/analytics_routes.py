@@ -11,11 +11,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import msgspec
-from quart import Response
 
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.request import MAX_AMOUNT, Body, field_error
-from cvms.http.framework.response import with_strong_etag
+from cvms.http.framework.response import Response, with_strong_etag
 from cvms.http.framework.routing import RouteGroup
 from cvms.http.framework.schemas import reply_of
 from cvms.store.analytics import aggregates, overview

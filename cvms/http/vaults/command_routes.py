@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from quart import Response
 from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 
@@ -13,7 +12,7 @@ from cvms.http.auth.signed_body import Signed
 from cvms.http.framework import schemas
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.request import Body, Seconds, TokenAmount
-from cvms.http.framework.response import Reply
+from cvms.http.framework.response import Reply, Response
 from cvms.http.framework.routing import Auth, RouteGroup
 from cvms.http.operations import plans
 from cvms.http.operations.execute import (

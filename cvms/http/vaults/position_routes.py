@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from quart import Response
 from solders.instruction import Instruction
 
 from cvms.chain.program import instructions
@@ -13,7 +12,7 @@ from cvms.errors import Conflict, VaultNotFound
 from cvms.http.auth.signed_body import Signed
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.request import TokenAmount
-from cvms.http.framework.response import Reply
+from cvms.http.framework.response import Reply, Response
 from cvms.http.framework.routing import Auth, RouteGroup
 from cvms.http.operations.execute import COSIGN, SIGNED_REFUSALS, execute_by_owner
 

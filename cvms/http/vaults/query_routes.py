@@ -11,13 +11,12 @@ import binascii
 from typing import Annotated
 
 import msgspec
-from quart import Response
 
 from cvms.errors import FieldProblem, InvalidRequest, VaultNotFound
 from cvms.http.framework import schemas
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.request import MAX_AMOUNT, Body, Limit, owner_in_path
-from cvms.http.framework.response import with_strong_etag, with_weak_etag
+from cvms.http.framework.response import Response, with_strong_etag, with_weak_etag
 from cvms.http.framework.routing import RouteGroup
 from cvms.http.vaults.balance_routes import open_vault, version_of
 from cvms.http.vaults.state_schemas import (

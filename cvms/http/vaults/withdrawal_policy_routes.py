@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Annotated
 
 import msgspec
-from quart import Response
 from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 
@@ -28,7 +27,7 @@ from cvms.http.framework.request import (
     SignInMessage,
     WalletSignature,
 )
-from cvms.http.framework.response import Reply
+from cvms.http.framework.response import Reply, Response
 from cvms.http.framework.routing import Auth, RouteGroup
 from cvms.http.operations.execute import COSIGN, SIGNED_REFUSALS, execute_by_owner
 

@@ -16,6 +16,7 @@ from werkzeug.exceptions import TooManyRequests
 
 from cvms.errors import DatabaseUnavailable, Overloaded
 from cvms.http.framework.dependencies import Dependencies
+from cvms.http.framework.request import current_request
 from cvms.http.server.http_connection import HttpConnection
 from cvms.http.websocket.client_session import (
     INTERNAL_ERROR,
@@ -46,7 +47,7 @@ class WebSocketEndpoint:
     async def serve(self) -> None:
         """Serve the current WebSocket until it is closed."""
         connection: HttpConnection = websocket.scope["state"]["connection"]
-        with self._connection_slot(self._deps.limits.address_of(websocket)):
+        with self._connection_slot(self._deps.limits.address_of(current_request())):
             if not connection.admit_websocket():
                 raise Overloaded("The service has as many WebSockets as it can. Try again later.")
             await websocket.accept()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from quart import Response
 from solders.pubkey import Pubkey
 
 from cvms.errors import Conflict, VaultNotFound, YieldProgramUnsupported
 from cvms.http.auth.signed_body import Signed
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.request import TokenAmount
-from cvms.http.framework.response import Reply
+from cvms.http.framework.response import Reply, Response
 from cvms.http.framework.routing import Auth, RouteGroup
 from cvms.http.operations import yield_plans
 from cvms.http.operations.execute import COSIGN_OR_SUBMIT, SIGNED_REFUSALS, execute_operation

@@ -135,7 +135,7 @@ TABLE: dict[str, Row] = {
 
 def routes_of(app: Edge) -> list[Route]:
     """Return the registered routes, whichever module they come from."""
-    views = [view for view in app.view_functions.values() if isinstance(view, partial)]
+    views = [view for view in app.routes.views.values() if isinstance(view, partial)]
     return [each for view in views for each in view.args if isinstance(each, Route)]
 
 
