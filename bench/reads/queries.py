@@ -27,9 +27,8 @@ from typing import Any, LiteralString
 import psutil
 import psycopg
 import trio
-from solders.pubkey import Pubkey
 
-from bench.balance_reads import VAULTS, database
+from bench.reads.database import filled_database
 from cvms.store.batched_queries import BatchedQueries, open_batched_queries
 from cvms.store.postgres.database import Database, open_database
 from cvms.store.security import nonces
@@ -37,6 +36,7 @@ from cvms.store.security.nonces import NewNonce
 from cvms.store.vaults import history, vaults
 from cvms.store.vaults.history import PageRequest
 
+VAULTS = 10_000
 CLIENTS = 32
 LINES = 50
 OWNERS_WITH_HISTORY = 2_000
@@ -71,14 +71,13 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=3000)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    owners = [str(Pubkey.new_unique()) for _ in range(VAULTS)]
     print(f"psycopg's implementation: {psycopg.pq.__impl__}; ", end="")
     print(f"load of the machine {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     print("| | queries/s | to the baseline | our CPU µs each | PostgreSQL's CPU µs each |")
     print("|---|---|---|---|---|")
     with (
         tempfile.TemporaryDirectory(prefix="cvms-bench-") as folder,
-        database(Path(folder), owners) as url,
+        filled_database(Path(folder), vaults=VAULTS, lines=0) as (url, owners),
     ):
         with psycopg.connect(url, autocommit=True) as connection:
             with_history = owners[:OWNERS_WITH_HISTORY]
