@@ -44,7 +44,7 @@ async def serve(
         redis_url=redis_url or None,
         programs=load_programs({}),
         port=0,
-        listening=ListenSettings(per_address=100_000),
+        listening=ListenSettings(per_address=100_000, connections=16_384),
         rpc_urls=(NOWHERE,),
         rates=Rates(address=None, sensitive=None, owner=None, everybody=None),
     )
