@@ -53,7 +53,7 @@ def _explained(host: str, port: int, setting: str) -> Iterator[None]:
 
 
 def connection_limit(most: int) -> int:
-    """Raise the limit of open files as far as allowed; return how many connections fit, or `most`."""
+    """Raise the limit of open files as allowed, and return how many connections fit, or `most`."""
     files, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if files != hard:
         try:
