@@ -169,6 +169,16 @@ def owner_in_path(text: str) -> Pubkey:
         raise field_error("The path", "owner", str(error)) from None
 
 
+def read_min_slot() -> int:
+    """Return the slot in `X-Min-Slot`, 0 without one. Raises InvalidRequest."""
+    text = current_request().header("x-min-slot")
+    if text is None:
+        return 0
+    if not (text.isascii() and text.isdecimal() and len(text) < 20):
+        raise field_error("The header", "X-Min-Slot", "expected a slot, at most 19 digits")
+    return int(text)
+
+
 def _field(kind: type, value: Any) -> Any:
     if kind is TokenAmount:
         return _amount(value)

@@ -17,9 +17,24 @@ from cvms.errors import (
 from cvms.http.framework import schemas
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.problems import unknown_vault
-from cvms.http.framework.request import Body, Limit, Offset, RowId, Slot, owner_in_path
-from cvms.http.framework.response import Reply, Response, with_strong_etag, with_weak_etag
+from cvms.http.framework.request import (
+    Body,
+    Limit,
+    Offset,
+    RowId,
+    Slot,
+    owner_in_path,
+    read_min_slot,
+)
+from cvms.http.framework.response import (
+    Reply,
+    Response,
+    json_with_weak_etag,
+    with_strong_etag,
+    with_weak_etag,
+)
 from cvms.http.framework.routing import RouteGroup
+from cvms.nursery.channels.reply_cache import CachedReply
 from cvms.store.index import cursor as cursors
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.vaults import balance_history, history, vaults
@@ -50,24 +65,23 @@ class BalanceQuery(Body, frozen=True):
 async def get_balance(deps: Dependencies, owner: str, query: BalanceQuery) -> Response:
     """Get a vault's balance.
 
-    Without `slot`, returns the newest balance, which may be `cached`.
+    Without `slot`, returns the newest balance. If it is `cached`, it may be up to a second old, but
+    never older than what a WebSocket of the same process has shown. With a header `X-Min-Slot`, it
+    is answered from memory only if it is of that slot or a later one.
 
     With `slot`, returns what the vault held at the end of that slot; `as_of` is the block time of
     the last movement before, if known. Balances are known from the vault's first movement or first
     read up to the newest indexed slot: 404 `balance_not_known` before, 422 `slot_not_indexed`
     after. A vault that has been closed since keeps its past balances.
     """
-    key = str(owner_in_path(owner))
     if query.slot is not None:
-        return with_strong_etag(await _past(deps, key, query.slot))
+        return with_strong_etag(await _past(deps, str(owner_in_path(owner)), query.slot))
     with deps.metrics.balance_query_seconds.time():
-        row = await deps.cache.get(key)
-        cached = row is not None
-        if row is None:
-            row = require_open(await deps.queries.vault_rows.ask(key), key)
-            await deps.cache.put(row)
-        balance = schemas.reply_of(row, schemas.Balance)
-        return with_weak_etag(structs.replace(balance, cached=cached), version_of(row))
+        min_slot = read_min_slot()
+        # Before the owner is parsed: what is there is valid.
+        if (kept := deps.replies.get(owner)) is not None and kept.slot >= min_slot:
+            return json_with_weak_etag(kept.body, kept.etag)
+        return await _newest(deps, str(owner_in_path(owner)))
 
 
 @ROUTES.get(
@@ -121,6 +135,15 @@ def version_of(row: VaultRow) -> str:
     """Return a text that changes whenever the row does."""
     written = row.updated_at.timestamp() if row.updated_at else 0
     return f"{row.slot}-{written:.6f}"
+
+
+async def _newest(deps: Dependencies, owner: str) -> Response:
+    ticket = deps.replies.begin()
+    row = require_open(await deps.queries.vault_rows.ask(owner), owner)
+    version = version_of(row)
+    cached = structs.replace(schemas.reply_of(row, schemas.Balance), cached=True)
+    deps.replies.keep(owner, ticket, CachedReply(msgspec.json.encode(cached), version, row.slot))
+    return with_weak_etag(structs.replace(cached, cached=False), version)
 
 
 async def _past(deps: Dependencies, owner: str, slot: int) -> schemas.Balance:
