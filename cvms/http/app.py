@@ -45,7 +45,6 @@ from cvms.nursery.channels.wakeups import SubmitWakeup
 from cvms.operator_key import OperatorKey
 from cvms.store.batched_queries import BatchedQueries
 from cvms.store.postgres.database import Database
-from cvms.store.redis.balance_cache import BalanceCache
 from cvms.store.redis.rate_limiter import Limiter
 from cvms.store.security.encryption import SecretBox
 from cvms.store.submissions.fee_budget import FeeBudget
@@ -62,7 +61,6 @@ def create_app(
     hub: Hub,
     submit_wake: SubmitWakeup,
     board: StatusBoard,
-    cache: BalanceCache,
     replies: ReplyCache,
     metrics: Metrics,
     accounts: AccountRegistry,
@@ -92,7 +90,6 @@ def create_app(
         accounts=accounts,
         submit_wake=submit_wake,
         board=board,
-        cache=cache,
         replies=replies,
         metrics=metrics,
         limits=limits,

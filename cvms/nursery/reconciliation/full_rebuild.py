@@ -46,7 +46,6 @@ from cvms.store.projection import rebuild_schema, vault_writer
 from cvms.store.projection.rebuild_owners import RebuildOwners
 from cvms.store.projection.rebuild_schema import RowDifference, TableComparison
 from cvms.store.reconciliation import vault_ledger
-from cvms.store.redis.balance_cache import NoCache
 from cvms.store.security import audit_log
 
 COMPARE_SECONDS = 3600.0
@@ -135,7 +134,6 @@ class FullRebuild:
             outbox_wake=OutboxWakeup(),
             tvl_wake=TvlWakeup(),
             timelock_wake=TimelockWakeup(),
-            cache=NoCache(),
             board=StatusBoard(),
             metrics=Metrics(),
         )
@@ -151,7 +149,6 @@ class FullRebuild:
             rpc=self.rpc,
             programs=self.programs,
             outbox_wake=OutboxWakeup(),
-            cache=NoCache(),
         )
         finalizer = Finalizer(
             database=self.scratch, rpc=self.rpc, forks=indexer.forks, recheck=recheck
