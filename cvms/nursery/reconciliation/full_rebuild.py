@@ -65,6 +65,21 @@ class RebuildProgress:
     slot: int | None
     target: int
 
+    def __str__(self) -> str:
+        applied = "nothing yet" if self.slot is None else f"up to slot {self.slot}"
+        return f"applied {applied}, of {self.target}"
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonProgress:
+    """The number of rows of a table that have been compared so far, at least."""
+
+    table: str
+    rows: int
+
+    def __str__(self) -> str:
+        return f"compared {self.rows} rows of {self.table}"
+
 
 @dataclass(frozen=True, slots=True)
 class RebuildOutcome:
@@ -96,7 +111,7 @@ class FullRebuild:
     scratch: Database
     rpc: RpcClient
     programs: Programs
-    report: Callable[[RebuildProgress], None]
+    report: Callable[[RebuildProgress | ComparisonProgress], None]
     max_shown: int
     accept_incomplete: bool = False
     _resumed_from: int | None = field(default=None, init=False)
@@ -182,7 +197,12 @@ class FullRebuild:
 
     async def _compare(self, conn: Connection, cursor: Cursor, *, replace: bool) -> RebuildOutcome:
         live = await rebuild_schema.live_schema(conn)
-        comparison = TableComparison(conn, live=live, slot=cursor.slot)
+        comparison = TableComparison(
+            conn,
+            live=live,
+            slot=cursor.slot,
+            report=lambda table, rows: self.report(ComparisonProgress(table, rows)),
+        )
         await comparison.compare()
         if differing := await comparison.keys("vaults", MAX_VAULTS):
             await self._read_again(differing)
@@ -279,7 +299,7 @@ async def open_rebuild(
     rpc: RpcClient,
     programs: Programs,
     fresh: bool,
-    report: Callable[[RebuildProgress], None],
+    report: Callable[[RebuildProgress | ComparisonProgress], None],
     max_shown: int,
     accept_incomplete: bool = False,
 ) -> AsyncIterator[FullRebuild]:
