@@ -42,6 +42,7 @@ from cvms.nursery.channels.hub import Hub
 from cvms.nursery.channels.status_board import OperatorFunds, StatusBoard
 from cvms.nursery.channels.wakeups import SubmitWakeup
 from cvms.operator_key import OperatorKey
+from cvms.store.batched_queries import BatchedQueries
 from cvms.store.postgres.database import Database
 from cvms.store.redis.balance_cache import BalanceCache
 from cvms.store.redis.rate_limiter import Limiter
@@ -53,6 +54,7 @@ def create_app(
     *,
     config: Config,
     database: Database,
+    queries: BatchedQueries,
     rpc: RpcClient,
     programs: Programs,
     operator: Keypair,
@@ -79,6 +81,7 @@ def create_app(
     deps = Dependencies(
         config=config,
         database=database,
+        queries=queries,
         rpc=rpc,
         fees=PriorityFees(rpc, metrics),
         programs=programs,

@@ -59,20 +59,20 @@ def event_row(**changes: Any) -> EventRow:
 
 
 def history_row(**changes: Any) -> HistoryRow:
-    row = HistoryRow(
-        owner="owner",
-        vault="vault",
-        kind="deposit",
-        amount=1000,
-        balance_after=1000,
-        slot=100,
-        block_time=BLOCK_TIME,
-        signature="signature",
-        instruction_index=0,
-        ordinal=0,
-        commitment="confirmed",
-    )
-    return replace(row, **changes)
+    given: dict[str, Any] = {
+        "owner": "owner",
+        "vault": "vault",
+        "kind": "deposit",
+        "amount": 1000,
+        "balance_after": 1000,
+        "slot": 100,
+        "block_time": BLOCK_TIME,
+        "signature": "signature",
+        "instruction_index": 0,
+        "ordinal": 0,
+        "commitment": "confirmed",
+    }
+    return HistoryRow(**(given | changes))
 
 
 def message(**changes: Any) -> OutboxMessage:

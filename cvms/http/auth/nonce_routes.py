@@ -12,7 +12,7 @@ from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.request import Body
 from cvms.http.framework.response import Reply
 from cvms.http.framework.routing import RouteGroup
-from cvms.store.security import nonces
+from cvms.store.security.nonces import NewNonce
 
 NONCE_BYTES = 24
 
@@ -39,6 +39,5 @@ async def issue(deps: Dependencies, body: NonceRequest) -> Reply:
     """
     nonce = secrets.token_hex(NONCE_BYTES)  # alphanumeric, as sign-in messages require
     lifetime = timedelta(seconds=deps.config.nonce_ttl)
-    async with deps.database.connection() as conn:
-        expires_at = await nonces.issue(conn, str(body.owner), nonce, lifetime)
+    expires_at = await deps.queries.nonces.ask(NewNonce(str(body.owner), nonce, lifetime))
     return Reply(IssuedNonce(nonce, expires_at))

@@ -17,6 +17,7 @@ from cvms.nursery.channels.hub import Hub
 from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.channels.wakeups import SubmitWakeup
 from cvms.operator_key import OperatorKey
+from cvms.store.batched_queries import BatchedQueries
 from cvms.store.postgres.database import Database
 from cvms.store.redis.balance_cache import BalanceCache
 from cvms.store.security.encryption import SecretBox
@@ -28,6 +29,7 @@ class Dependencies:
 
     config: Config
     database: Database
+    queries: BatchedQueries
     rpc: RpcClient
     fees: PriorityFees
     programs: Programs

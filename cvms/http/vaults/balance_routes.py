@@ -23,6 +23,7 @@ from cvms.http.framework.routing import RouteGroup
 from cvms.store.index import cursor as cursors
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.vaults import balance_history, history, vaults
+from cvms.store.vaults.history import PageRequest
 from cvms.store.vaults.vaults import VaultRow
 
 Kind = Annotated[str, msgspec.Meta(pattern=r"^[a-z_]{1,32}\Z")]
@@ -63,8 +64,7 @@ async def get_balance(deps: Dependencies, owner: str, query: BalanceQuery) -> Re
         row = await deps.cache.get(key)
         cached = row is not None
         if row is None:
-            async with deps.database.connection() as conn:
-                row = await open_vault(conn, key)
+            row = require_open(await deps.queries.vault_rows.ask(key), key)
             await deps.cache.put(row)
         balance = schemas.reply_of(row, schemas.Balance)
         return with_weak_etag(structs.replace(balance, cached=cached), version_of(row))
@@ -83,17 +83,16 @@ async def list_transactions(deps: Dependencies, owner: str, query: HistoryQuery)
     if query.cursor is not None and query.offset:
         problem = FieldProblem("offset", "not together with cursor")
         raise InvalidRequest("Send either `offset` or `cursor`.", [problem])
-    async with deps.database.connection() as conn:
-        rows = await history.page(
-            conn,
-            key,
-            limit=query.limit,
-            offset=query.offset,
-            before_id=query.cursor,
-            kind=query.kind,
-        )
-        if not rows and await vaults.get(conn, key) is None:
-            raise unknown_vault(key)
+    if query.offset:
+        async with deps.database.connection() as conn:  # it may take long, and delays nobody else
+            rows = await history.page(
+                conn, key, limit=query.limit, offset=query.offset, kind=query.kind
+            )
+    else:
+        page = PageRequest(owner=key, limit=query.limit, before_id=query.cursor, kind=query.kind)
+        rows = await deps.queries.history_pages.ask(page)
+    if not rows and await deps.queries.vault_rows.ask(key) is None:
+        raise unknown_vault(key)
     transactions = [schemas.reply_of(row, schemas.Movement) for row in rows]
     next_cursor = rows[-1].id if len(rows) == query.limit else None
     return Reply(schemas.History(owner=key, transactions=transactions, next_cursor=next_cursor))
@@ -108,7 +107,11 @@ async def get_tvl(deps: Dependencies) -> Reply:
 
 async def open_vault(conn: Connection, owner: str) -> VaultRow:
     """Return the row of the owner's open vault. Raises VaultNotFound if there is none."""
-    row = await vaults.get(conn, owner)
+    return require_open(await vaults.get(conn, owner), owner)
+
+
+def require_open(row: VaultRow | None, owner: str) -> VaultRow:
+    """Return the row of the owner's vault. Raises VaultNotFound if it is None or closed."""
     if row is None or row.closed:
         raise unknown_vault(owner)
     return row

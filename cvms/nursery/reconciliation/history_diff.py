@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from cvms.chain.types import Slot
 from cvms.nursery.reconciliation.chain_history import VaultHistory
 from cvms.store.index.chain_events import EventRow
+from cvms.store.postgres.row_mapping import columns
 from cvms.store.reconciliation import reconciliation_log
 from cvms.store.reconciliation.reconciliation_log import ReconciliationEntry
 from cvms.store.vaults.history import HistoryRow
@@ -131,11 +132,11 @@ def _in_scope(
 def _differing(chain: EventRow | HistoryRow, stored: EventRow | HistoryRow) -> list[str]:
     """Return the columns that differ. A block time that the node does not know is no difference."""
     time = stored.block_time if chain.block_time is None else chain.block_time
-    expected = replace(chain, block_time=time)
+    expected = {name: getattr(chain, name) for name in columns(type(chain))} | {"block_time": time}
     return [
         name
-        for name in type(chain).__slots__
-        if name not in ("id", "commitment") and getattr(expected, name) != getattr(stored, name)
+        for name, value in expected.items()
+        if name not in ("id", "commitment") and value != getattr(stored, name)
     ]
 
 

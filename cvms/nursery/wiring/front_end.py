@@ -22,6 +22,7 @@ def build_front_end(
     return create_app(
         config=resources.config,
         database=resources.database,
+        queries=resources.queries,
         rpc=resources.rpc,
         programs=resources.programs,
         operator=resources.config.operator,

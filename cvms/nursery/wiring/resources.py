@@ -17,6 +17,7 @@ from cvms.nursery.channels.indexer_progress import IndexerProgress
 from cvms.nursery.channels.reconcile_requests import ReconcileQueue
 from cvms.nursery.channels.status_board import OperatorFunds, StatusBoard
 from cvms.nursery.channels.wakeups import OutboxWakeup, SubmitWakeup, TimelockWakeup, TvlWakeup
+from cvms.store.batched_queries import BatchedQueries, open_batched_queries
 from cvms.store.messaging.outbox_notifier import OutboxNotifier, outbox_notifier
 from cvms.store.postgres.database import Database, open_database
 from cvms.store.redis.balance_cache import BalanceCache, balance_cache
@@ -34,6 +35,7 @@ class Resources:
     config: Config
     programs: Programs
     database: Database
+    queries: BatchedQueries
     outbox_notifier: OutboxNotifier
     rpc: RpcClient
     cache: BalanceCache
@@ -59,12 +61,14 @@ async def open_resources(config: Config, *, board: StatusBoard) -> AsyncIterator
     async with (
         open_redis(config.redis_url) as redis,
         open_database(config.database_url, repeats=metrics.transaction_repeats) as database,
+        open_batched_queries(database) as queries,
         open_rpc(config.rpc_urls, metrics=metrics) as rpc,
     ):
         yield Resources(
             config=config,
             programs=config.programs,
             database=database,
+            queries=queries,
             outbox_notifier=outbox_notifier(redis, database),
             rpc=rpc,
             cache=balance_cache(redis, ttl=config.cache_ttl),

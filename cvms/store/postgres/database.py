@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from random import SystemRandom
 from typing import TypeVar
@@ -61,6 +61,7 @@ class Database:
             partial(self._open, query_timeout=query_timeout),
             limits=limits,
             circuit_breaker=self._circuit_breaker,
+            report=self._report,
         )
         self._dedicated: set[Connection] = set()
         self._disk_full = False
@@ -72,13 +73,11 @@ class Database:
         """True if the last attempt to reach the server succeeded."""
         return self._circuit_breaker.closed
 
-    @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Connection]:
-        """Yield a connection in autocommit mode: each statement is its own transaction."""
+    def connection(self) -> AbstractAsyncContextManager[Connection]:
+        """Lend a connection in autocommit mode: each statement is its own transaction."""
         if not self.schema_ready:
             raise DatabaseUnavailable("the database schema is not applied yet")
-        async with self._pooled() as connection:
-            yield connection
+        return self._pool.connection()
 
     @asynccontextmanager
     async def transaction(
@@ -121,8 +120,10 @@ class Database:
             connection = await self._open(query_timeout=query_timeout or self._query_timeout)
         self._dedicated.add(connection)
         try:
-            async with self._reporting(connection):
-                yield connection
+            yield connection
+        except psycopg.Error as error:
+            self._report(connection, error)
+            raise
         finally:
             self._dedicated.remove(connection)
             connection.finish()
@@ -142,7 +143,7 @@ class Database:
 
     async def probe(self) -> None:
         """Make one round trip to the server. Raises DatabaseUnavailable."""
-        async with self._pooled() as connection:
+        async with self._pool.connection() as connection:
             await connection.execute("SELECT 1")
 
     async def probe_write(self) -> None:
@@ -162,30 +163,21 @@ class Database:
         """Close all idle connections; the others are closed when they are released."""
         self._pool.close()
 
-    @asynccontextmanager
-    async def _pooled(self) -> AsyncIterator[Connection]:
-        async with self._pool.connection() as connection, self._reporting(connection):
-            yield connection
-
-    @asynccontextmanager
-    async def _reporting(self, connection: Connection) -> AsyncIterator[None]:
-        """Raise psycopg's failures as DatabaseUnavailable, and inform the circuit breaker."""
-        try:
-            yield
-        except psycopg.Error as error:
-            if isinstance(error, psycopg.errors.DiskFull):
-                self._disk_full = True
-            if connection.closed:
-                self._circuit_breaker.suspect()
-                if isinstance(error, psycopg.errors.QueryCanceled):
-                    self._circuit_breaker.trip(str(error))
-            elif isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
-                self._leave_server(str(error).strip())
-            elif (error.sqlstate or "").startswith(SERVER_FAULTS):
-                connection.finish()
-            elif not isinstance(error, psycopg.OperationalError):
-                raise
-            raise DatabaseUnavailable(str(error).strip()) from error
+    def _report(self, connection: Connection, error: psycopg.Error) -> None:
+        """Raise a failure as DatabaseUnavailable, and inform the circuit breaker."""
+        if isinstance(error, psycopg.errors.DiskFull):
+            self._disk_full = True
+        if connection.closed:
+            self._circuit_breaker.suspect()
+            if isinstance(error, psycopg.errors.QueryCanceled):
+                self._circuit_breaker.trip(str(error))
+        elif isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
+            self._leave_server(str(error).strip())
+        elif (error.sqlstate or "").startswith(SERVER_FAULTS):
+            connection.finish()
+        elif not isinstance(error, psycopg.OperationalError):
+            return
+        raise DatabaseUnavailable(str(error).strip()) from error
 
     def _leave_server(self, reason: str) -> None:
         """Close every connection: another server may be the one to write to by now."""

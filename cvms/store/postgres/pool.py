@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from random import SystemRandom
+from types import TracebackType
 
 import psycopg
 import trio
@@ -54,8 +55,10 @@ class Pool:
         *,
         limits: PoolLimits,
         circuit_breaker: CircuitBreaker,
+        report: Callable[[Connection, psycopg.Error], None] = lambda connection, error: None,
     ) -> None:
         self._connect = connect
+        self._report = report
         self._limits = limits
         self._circuit_breaker = circuit_breaker
         self._slots = trio.Semaphore(limits.size, max_value=limits.size)
@@ -63,18 +66,12 @@ class Pool:
         self._closed = False
         self._generation = 0
 
-    @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Connection]:
-        """Yield a connection. Raises DatabaseUnavailable if there is none in time."""
-        await self._take_slot()
-        try:
-            member = await self._take()
-            try:
-                yield member.connection
-            finally:
-                self._release(member)
-        finally:
-            self._slots.release()
+    def connection(self) -> AbstractAsyncContextManager[Connection]:
+        """Lend a connection for a block. Raises DatabaseUnavailable if there is none in time.
+
+        `report` is called with an error of psycopg that leaves the block, and may raise another.
+        """
+        return _Lending(self._acquire, self._release, self._report)
 
     def close(self) -> None:
         """Close the idle connections; the others are closed when they are released."""
@@ -87,13 +84,22 @@ class Pool:
         while self._idle:
             self._idle.pop().connection.finish()
 
-    async def _take_slot(self) -> None:
+    async def _acquire(self) -> _Member:
         self._circuit_breaker.check()
+        await self._take_slot()
         try:
-            with trio.fail_after(self._limits.acquire_timeout):
-                await self._slots.acquire()
-        except trio.TooSlowError:
+            return await self._take()
+        except BaseException:
+            self._slots.release()
+            raise
+
+    async def _take_slot(self) -> None:
+        try:
+            self._slots.acquire_nowait()  # no checkpoint: the query that follows has one
+        except trio.WouldBlock:
             seconds = self._limits.acquire_timeout
+            with trio.move_on_after(seconds):
+                return await self._slots.acquire()
             raise DatabaseUnavailable(f"no connection came free in {seconds:g} s") from None
 
     async def _take(self) -> _Member:
@@ -116,13 +122,10 @@ class Pool:
     def _drop_expired(self) -> None:
         now = trio.current_time()
         idle_since = now - self._limits.max_idle
-        kept: deque[_Member] = deque()
-        for member in self._idle:
+        for member in list(self._idle):
             if member.expires_at <= now or member.heard_at <= idle_since:
+                self._idle.remove(member)
                 member.connection.finish()
-            else:
-                kept.append(member)
-        self._idle = kept
 
     def _trusted(self, member: _Member) -> bool:
         """Return whether `member` can be lent without a check.
@@ -156,11 +159,46 @@ class Pool:
         connection = member.connection
         member.heard_at = trio.current_time()
         outdated = member.generation != self._generation or member.expires_at <= member.heard_at
-        if self._closed or outdated or not connection.reusable:
-            connection.finish()
-        else:
-            self._idle.append(member)
-            self._drop_expired()
+        try:
+            if self._closed or outdated or not connection.reusable:
+                connection.finish()
+            else:
+                self._idle.append(member)
+                self._drop_expired()
+        finally:
+            self._slots.release()
+
+
+class _Lending(AbstractAsyncContextManager[Connection]):
+    """Lends a connection. Every query needs one, and a generator would take four times as long."""
+
+    __slots__ = ("_acquire", "_member", "_release", "_report")
+
+    def __init__(
+        self,
+        acquire: Callable[[], Awaitable[_Member]],
+        release: Callable[[_Member], None],
+        report: Callable[[Connection, psycopg.Error], None],
+    ) -> None:
+        self._acquire = acquire
+        self._release = release
+        self._report = report
+
+    async def __aenter__(self) -> Connection:
+        self._member = await self._acquire()
+        return self._member.connection
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            if isinstance(exc, psycopg.Error):
+                self._report(self._member.connection, exc)
+        finally:
+            self._release(self._member)
 
 
 class _ConnectionLost(Exception):

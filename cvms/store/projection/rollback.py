@@ -6,24 +6,24 @@ Call it under the cursor's lock, in one transaction with what replaces the vault
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import msgspec
+from msgspec import structs
 
 from cvms.store.analytics import aggregates, event_counters
 from cvms.store.index import applied_transactions, vault_mints
 from cvms.store.index.applied_transactions import UndoRecord
 from cvms.store.index.vault_mints import VaultMint
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.postgres.row_mapping import columns, fetch_all, query_for
+from cvms.store.postgres.row_mapping import columns, fetch_structs, query_for
 from cvms.store.vaults import account_offsets
 from cvms.store.vaults.history import HistoryRow
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RolledBackLine(HistoryRow):
+class RolledBackLine(HistoryRow, frozen=True, kw_only=True, array_like=True):
     """A deleted row of the history, with the data of its event.
 
     `counted_at` is the time at which it was counted in the sums.
@@ -97,10 +97,10 @@ async def roll_back(conn: Connection, place: int) -> RolledBack:
     records = await applied_transactions.undo_records(conn, place)
     signatures = await applied_transactions.roll_back(conn, place)
     params = {"signatures": signatures}
-    lines = await fetch_all(conn, RolledBackLine, LINES, params)
+    lines = await fetch_structs(conn, RolledBackLine, LINES, params)
     await conn.execute(DROP_LINES, params)
     events = (await conn.execute(DROP_EVENTS, params)).rowcount
-    counted = [replace(each.line, block_time=each.counted_at) for each in lines]
+    counted = [structs.replace(each.line, block_time=each.counted_at) for each in lines]
     await aggregates.uncount(conn, counted)
     for kind in sorted({each.kind for each in lines}):
         amounts = [each.amount for each in lines if each.kind == kind]

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from cvms.errors import NonceExpired, NonceUnknown, NonceUsed
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.postgres.row_mapping import fetch_one, fetch_value
+from cvms.store.postgres.row_mapping import by_column, fetch_one
 
 ISSUE = """
 INSERT INTO nonces (nonce, owner, expires_at)
-VALUES (%(nonce)s, %(owner)s, clock_timestamp() + %(lifetime)s)
-RETURNING expires_at
+SELECT nonce, owner, clock_timestamp() + lifetime
+FROM unnest(%(nonce)s::TEXT[], %(owner)s::TEXT[], %(lifetime)s::INTERVAL[])
+  AS new (nonce, owner, lifetime)
+RETURNING nonce, expires_at
 """
 
 # The row lock makes concurrent consumers take turns; the second one finds used_at set.
@@ -40,17 +43,25 @@ WHERE expires_at < now() - INTERVAL '1 day'
 
 
 @dataclass(frozen=True, slots=True)
+class NewNonce:
+    """A nonce to be issued to `owner`."""
+
+    owner: str
+    nonce: str
+    lifetime: timedelta
+
+
+@dataclass(frozen=True, slots=True)
 class _Status:
     used: bool
     expired: bool
 
 
-async def issue(conn: Connection, owner: str, nonce: str, lifetime: timedelta) -> datetime:
-    """Store a nonce issued to `owner`; return when it expires, by the database's clock."""
-    expires_at: datetime = await fetch_value(
-        conn, ISSUE, {"nonce": nonce, "owner": owner, "lifetime": lifetime}
-    )
-    return expires_at
+async def issue(conn: Connection, new: Sequence[NewNonce]) -> list[datetime]:
+    """Store nonces; return when each expires, by the database's clock."""
+    cursor = await conn.execute(ISSUE, by_column(new, ("nonce", "owner", "lifetime")))
+    expires_at: dict[str, datetime] = dict(await cursor.fetchall())
+    return [expires_at[each.nonce] for each in new]
 
 
 async def consume(conn: Connection, owner: str, nonce: str) -> None:

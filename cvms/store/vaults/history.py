@@ -6,9 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, LiteralString
+
+import msgspec
 
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.postgres.row_mapping import by_column, columns, fetch_all, query_for
+from cvms.store.postgres.row_mapping import by_column, columns, fetch_structs, query_for
 
 
 class Kind(StrEnum):
@@ -59,9 +64,11 @@ EFFECTS: Mapping[str, Effect] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HistoryRow:
-    """One movement in one vault. The database sets `id`; leave it out when adding."""
+class HistoryRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """One movement in one vault. The database sets `id`; leave it out when adding.
+
+    A Struct, since a page of fifty dataclasses takes longer to build than to query.
+    """
 
     owner: str
     vault: str
@@ -80,6 +87,16 @@ class HistoryRow:
     def identity(self) -> tuple[str, int, int]:
         """The identity of its event."""
         return self.signature, self.instruction_index, self.ordinal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageRequest:
+    """Up to `limit` rows of `owner`, newest first, older than `before_id`, of any or one kind."""
+
+    owner: str
+    limit: int
+    before_id: int | None = None
+    kind: str | None = None
 
 
 ADD = query_for(
@@ -116,6 +133,26 @@ PAGE = query_for(
 
 # A query of its own, so that its plan uses the index by kind.
 PAGE_OF_KIND = PAGE.replace("WHERE owner", "WHERE kind = %(kind)s AND owner", 1)
+
+_PAGES = """
+SELECT line.*, number
+FROM unnest(
+    %(owner)s::TEXT[], %(kind)s::TEXT[], %(before_slot)s::BIGINT[], %(before_id)s::BIGINT[],
+    %(limit)s::BIGINT[]
+) WITH ORDINALITY AS asked (p_owner, p_kind, p_before_slot, p_before_id, p_limit, number)
+CROSS JOIN LATERAL ({page}) AS line
+ORDER BY number, line.slot DESC, line.id DESC
+"""
+
+
+def _pages(page: LiteralString) -> LiteralString:
+    """Return the query of a page for a list of pages: its parameters become columns of the list."""
+    page = page.replace("OFFSET %(offset)s", "").replace("%(", "asked.p_").replace(")s", "")
+    return _PAGES.replace("{page}", page)
+
+
+PAGES = _pages(PAGE)
+PAGES_OF_KIND = _pages(PAGE_OF_KIND)
 
 IN_ORDER = query_for(
     HistoryRow,
@@ -163,20 +200,43 @@ async def page(
     kind: str | None = None,
 ) -> list[HistoryRow]:
     """Return up to `limit` rows of `owner`, newest first, older than `before_id`."""
-    params = {
-        "owner": owner,
-        "kind": kind,
-        "before_slot": MAX_ID if before_id is None else None,
-        "before_id": MAX_ID if before_id is None else before_id,
-        "limit": limit,
-        "offset": offset,
+    request = PageRequest(owner=owner, limit=limit, before_id=before_id, kind=kind)
+    query = PAGE if kind is None else PAGE_OF_KIND
+    return await fetch_structs(conn, HistoryRow, query, _params(request) | {"offset": offset})
+
+
+async def pages(conn: Connection, requests: Sequence[PageRequest]) -> list[list[HistoryRow]]:
+    """Return the page of each request, with one query for all pages of any kind of movement."""
+    found: dict[PageRequest, list[HistoryRow]] = {request: [] for request in requests}
+    of_kind = [request for request in found if request.kind is not None]
+    of_all = [request for request in found if request.kind is None]
+    for one, many, asked in ((PAGE, PAGES, of_all), (PAGE_OF_KIND, PAGES_OF_KIND, of_kind)):
+        if len(asked) == 1:  # the server keeps its plan
+            params = _params(asked[0]) | {"offset": 0}
+            found[asked[0]] = await fetch_structs(conn, HistoryRow, one, params)
+        elif asked:
+            lists = [_params(request) for request in asked]
+            arrays = {name: [each[name] for each in lists] for name in lists[0]}
+            cursor = await conn.execute(many, arrays)
+            for number, rows in groupby(await cursor.fetchall(), key=itemgetter(-1)):
+                found[asked[number - 1]] = msgspec.convert(list(rows), list[HistoryRow])
+    return [found[request] for request in requests]
+
+
+def _params(request: PageRequest) -> dict[str, Any]:
+    newest = request.before_id is None
+    return {
+        "owner": request.owner,
+        "kind": request.kind,
+        "before_slot": MAX_ID if newest else None,
+        "before_id": MAX_ID if newest else request.before_id,
+        "limit": request.limit,
     }
-    return await fetch_all(conn, HistoryRow, PAGE if kind is None else PAGE_OF_KIND, params)
 
 
 async def in_order(conn: Connection, owner: str) -> list[HistoryRow]:
     """Return every row of `owner`, oldest first."""
-    return await fetch_all(conn, HistoryRow, IN_ORDER, {"owner": owner})
+    return await fetch_structs(conn, HistoryRow, IN_ORDER, {"owner": owner})
 
 
 async def remove(conn: Connection, rows: Sequence[HistoryRow]) -> None:
@@ -186,4 +246,4 @@ async def remove(conn: Connection, rows: Sequence[HistoryRow]) -> None:
 
 async def of_slot(conn: Connection, owner: str, slot: int) -> list[HistoryRow]:
     """Return the rows of `owner` in one slot, oldest first."""
-    return await fetch_all(conn, HistoryRow, OF_SLOT, {"owner": owner, "slot": slot})
+    return await fetch_structs(conn, HistoryRow, OF_SLOT, {"owner": owner, "slot": slot})

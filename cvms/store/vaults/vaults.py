@@ -87,6 +87,8 @@ GET = query_for(
     """,
 )
 
+GET_MANY = GET.replace("= %(owner)s", "= ANY(%(owners)s)")
+
 GET_BY_VAULTS = query_for(
     VaultRow,
     """
@@ -145,6 +147,15 @@ async def upsert_all(conn: Connection, rows: Sequence[VaultRow]) -> set[str]:
 async def get(conn: Connection, owner: str) -> VaultRow | None:
     """Return the vault of `owner`."""
     return await fetch_one(conn, VaultRow, GET, {"owner": owner})
+
+
+async def get_many(conn: Connection, owners: Sequence[str]) -> list[VaultRow | None]:
+    """Return what `get` returns for each owner, in the order given."""
+    if len(owners) == 1:
+        return [await get(conn, owners[0])]  # whose plan the server keeps
+    rows = await fetch_all(conn, VaultRow, GET_MANY, {"owners": list(owners)})
+    found = {row.owner: row for row in rows}
+    return [found.get(owner) for owner in owners]
 
 
 async def get_by_vaults(conn: Connection, vaults: Sequence[str]) -> list[VaultRow]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import trio
+from msgspec import structs
 from solders.keypair import Keypair
 
 from cvms.metrics import Metrics
@@ -68,7 +69,7 @@ async def withdraw(database: Database, number: int, amount: int, **changes: Any)
     async with database.connection() as conn:
         cursor = await conn.execute("SELECT now()")
         [now] = await cursor.fetchone() or []
-        await history.add(conn, [replace(row, block_time=changes.get("block_time", now))])
+        await history.add(conn, [structs.replace(row, block_time=changes.get("block_time", now))])
 
 
 async def stored(database: Database, kind: str | None = None) -> list[AlertRow]:

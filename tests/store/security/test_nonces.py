@@ -11,11 +11,24 @@ import trio
 from cvms.errors import NonceExpired, NonceUnknown, NonceUsed
 from cvms.store.postgres.database import Database
 from cvms.store.security import nonces
+from cvms.store.security.nonces import NewNonce
 
 
 async def issue(database: Database, nonce: str = "nonce", seconds: float = 60) -> None:
     async with database.connection() as conn:
-        await nonces.issue(conn, "owner", nonce, timedelta(seconds=seconds))
+        await nonces.issue(conn, [NewNonce("owner", nonce, timedelta(seconds=seconds))])
+
+
+async def test_nonces_issued_together_each_have_their_owner_and_lifetime(
+    database: Database,
+) -> None:
+    new = [NewNonce(f"owner {n}", f"nonce {n}", timedelta(hours=n)) for n in (3, 1, 2)]
+    async with database.connection() as conn:
+        expiries = await nonces.issue(conn, new)
+        assert sorted(expiries) == [expiries[1], expiries[2], expiries[0]]
+        assert timedelta(minutes=59) < expiries[2] - expiries[1] < timedelta(minutes=61)
+        for each in new:
+            await nonces.consume(conn, each.owner, each.nonce)
 
 
 async def test_of_twenty_equal_uses_exactly_one_succeeds(database: Database) -> None:

@@ -29,6 +29,17 @@ async def test_an_unknown_vault_is_none(database: Database) -> None:
         assert await vaults.get_by_vaults(conn, ["nothing"]) == []
 
 
+async def test_rows_that_are_read_together_are_those_of_each_owner(database: Database) -> None:
+    async with database.connection() as conn:
+        for owner in ("alice", "bob"):
+            await store_vault(conn, vault_row(owner=owner, vault=f"vault of {owner}"))
+        owners = ["bob", "nobody", "alice", "bob"]
+        together = await vaults.get_many(conn, owners)
+        assert together == [await vaults.get(conn, owner) for owner in owners]
+        assert [row and row.owner for row in together] == ["bob", None, "alice", "bob"]
+        assert await vaults.get_many(conn, ["nobody"]) == [None]
+
+
 async def test_an_older_slot_never_replaces_a_newer(database: Database) -> None:
     newer = vault_row(slot=101, total=1100, available=500)
     async with database.connection() as conn:

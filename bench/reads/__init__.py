@@ -1,0 +1,1 @@
+"""What a read costs: the queries, and the requests that make them."""
