@@ -1,6 +1,6 @@
 """Every setting of the service: its variable, parser, default and description.
 
-To add a setting, declare a field here (or in cvms.config's alert_settings or listen_settings) and
+To add a setting, declare a field here (or in one of cvms.config's modules *_settings) and
 run `make settings`, which writes README.md's table.
 """
 
@@ -24,6 +24,7 @@ from cvms.config.alert_settings import AlertSettings
 from cvms.config.fields import group, setting, settings_class
 from cvms.config.listen_settings import ListenSettings
 from cvms.config.parsers import Network
+from cvms.config.replica_settings import ReplicaSettings
 from cvms.store.redis.rate_limiter import Rate
 
 _PUBKEY = "a base58 public key"
@@ -158,6 +159,7 @@ class Config:
         "as in libpq. In a URL, `@`, `/`, `:` and `%` of a password are percent-encoded",
         secret=True,
     )
+    replicas: ReplicaSettings = field(default_factory=ReplicaSettings)
     host: str = setting(
         "HOST",
         str,

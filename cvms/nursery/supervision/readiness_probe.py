@@ -1,4 +1,4 @@
-"""Readiness probe: once a second it checks the database, the RPC and the indexer's lag."""
+"""Readiness probe: once a second it checks the database, its replicas, the RPC and the indexer."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from cvms.store.messaging import leader_lease
 from cvms.store.messaging.leader_lease import Report
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.outage_kinds import kind_of
+from cvms.store.replicas.reader import Reader
 
 PROBE_SECONDS = 1.0
 TIMEOUT_SECONDS = 2.0
@@ -30,6 +31,7 @@ class ReadinessProbe:
     """Keeps the board's components up to date: `database`, `rpc` and `indexer`."""
 
     database: Database
+    reader: Reader
     rpc: RpcClient
     progress: IndexerProgress
     max_lag_slots: int
@@ -39,10 +41,14 @@ class ReadinessProbe:
     _write_at: float = field(default=-math.inf, init=False)
 
     async def probe(self) -> None:
-        """Probe the database and the chain concurrently, for at most TIMEOUT_SECONDS."""
+        """Probe the database and the chain concurrently, for at most TIMEOUT_SECONDS.
+
+        The replicas' part takes up to twice as long. It is never unready: the primary answers.
+        """
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._probe_database)
             nursery.start_soon(self._probe_chain)
+            nursery.start_soon(self.reader.check)
 
     async def _probe_database(self) -> None:
         ok, detail, trouble = False, f"no answer within {TIMEOUT_SECONDS:g} s", "timeout"
@@ -55,7 +61,7 @@ class ReadinessProbe:
                         self._leader = await leader_lease.report(conn)
                     detail = f"no answer to a write within {TIMEOUT_SECONDS:g} s"
                     await self._probe_write()
-                    ok, detail, trouble = True, "answers", ""
+                    ok, detail, trouble = True, f"answers{self.reader.summary}", ""
                 else:
                     detail, trouble = "its schema is not applied yet", "no_schema"
             except DatabaseUnavailable as error:

@@ -45,6 +45,7 @@ def _account_subscriptions(resources: Resources) -> AccountSubscriptions:
 def build_readiness_probe(resources: Resources) -> ReadinessProbe:
     return ReadinessProbe(
         database=resources.database,
+        reader=resources.reader,
         rpc=resources.rpc,
         progress=resources.progress,
         max_lag_slots=resources.config.indexer_max_lag_slots,

@@ -23,6 +23,7 @@ from cvms.store.postgres.database import Database, open_database
 from cvms.store.redis.balance_cache import BalanceCache, balance_cache
 from cvms.store.redis.rate_limiter import Limiter, limiter
 from cvms.store.redis.redis_client import open_redis
+from cvms.store.replicas.reader import Reader, open_reader
 
 TaskFunction = Callable[[], Awaitable[None]]
 """The body of a task, which runs until it is cancelled."""
@@ -36,6 +37,7 @@ class Resources:
     programs: Programs
     database: Database
     queries: BatchedQueries
+    reader: Reader
     outbox_notifier: OutboxNotifier
     rpc: RpcClient
     cache: BalanceCache
@@ -62,6 +64,14 @@ async def open_resources(config: Config, *, board: StatusBoard) -> AsyncIterator
         open_redis(config.redis_url) as redis,
         open_database(config.database_url, repeats=metrics.transaction_repeats) as database,
         open_batched_queries(database) as queries,
+        open_reader(
+            database,
+            queries,
+            urls=config.replicas.urls,
+            max_lag=config.replicas.max_lag,
+            program=str(config.programs.vault),
+            metrics=metrics,
+        ) as reader,
         open_rpc(config.rpc_urls, metrics=metrics) as rpc,
     ):
         yield Resources(
@@ -69,6 +79,7 @@ async def open_resources(config: Config, *, board: StatusBoard) -> AsyncIterator
             programs=config.programs,
             database=database,
             queries=queries,
+            reader=reader,
             outbox_notifier=outbox_notifier(redis, database),
             rpc=rpc,
             cache=balance_cache(redis, ttl=config.cache_ttl),

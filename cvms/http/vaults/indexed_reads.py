@@ -1,0 +1,53 @@
+"""Reads of what is indexed, for the client whose request is being answered.
+
+The client may require a slot with `X-Min-Slot`; the response names the slot that it is true for in
+`X-Slot`, if that is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from cvms.http.framework.dependencies import Dependencies
+from cvms.http.framework.request import current_request, read_min_slot
+from cvms.store.postgres.driver.connection import Connection
+from cvms.store.replicas.snapshot import ReadBound
+from cvms.store.vaults.history import HistoryRow, PageRequest
+from cvms.store.vaults.vaults import VaultRow
+
+T = TypeVar("T")
+
+
+async def read_indexed(deps: Dependencies, work: Callable[[Connection], Awaitable[T]]) -> T:
+    """Return the result of `work`, which must write nothing and may run twice."""
+    with _bound() as bound:
+        return await deps.reader.read(work, bound)
+
+
+async def read_vault_row(
+    deps: Dependencies, owner: str, *, from_primary: bool = False
+) -> VaultRow | None:
+    """Return the row of the owner's vault, None if there is none."""
+    with _bound() as bound:
+        return await deps.reader.vault_row(owner, bound, from_primary=from_primary)
+
+
+async def read_history_page(deps: Dependencies, page: PageRequest) -> list[HistoryRow]:
+    """Return a page of a vault's history."""
+    with _bound() as bound:
+        return await deps.reader.history_page(page, bound)
+
+
+@contextmanager
+def _bound() -> Iterator[ReadBound]:
+    """Yield what the client requires. Of several reads the response names the oldest slot."""
+    request = current_request()
+    bound = ReadBound(read_min_slot())
+    try:
+        yield bound
+    finally:
+        if bound.slot is not None:
+            known = request.indexed_slot
+            request.indexed_slot = bound.slot if known is None else min(known, bound.slot)
