@@ -6,8 +6,7 @@ The client may require a slot with `X-Min-Slot`; the response names the slot tha
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from cvms.http.framework.dependencies import Dependencies
@@ -22,32 +21,36 @@ T = TypeVar("T")
 
 async def read_indexed(deps: Dependencies, work: Callable[[Connection], Awaitable[T]]) -> T:
     """Return the result of `work`, which must write nothing and may run twice."""
-    with _bound() as bound:
+    bound = ReadBound(read_min_slot())
+    try:
         return await deps.reader.read(work, bound)
+    finally:
+        _note(bound)
 
 
 async def read_vault_row(
     deps: Dependencies, owner: str, *, from_primary: bool = False
 ) -> VaultRow | None:
     """Return the row of the owner's vault, None if there is none."""
-    with _bound() as bound:
+    bound = ReadBound(read_min_slot())
+    try:
         return await deps.reader.vault_row(owner, bound, from_primary=from_primary)
+    finally:
+        _note(bound)
 
 
 async def read_history_page(deps: Dependencies, page: PageRequest) -> list[HistoryRow]:
     """Return a page of a vault's history."""
-    with _bound() as bound:
-        return await deps.reader.history_page(page, bound)
-
-
-@contextmanager
-def _bound() -> Iterator[ReadBound]:
-    """Yield what the client requires. Of several reads the response names the oldest slot."""
-    request = current_request()
     bound = ReadBound(read_min_slot())
     try:
-        yield bound
+        return await deps.reader.history_page(page, bound)
     finally:
-        if bound.slot is not None:
-            known = request.indexed_slot
-            request.indexed_slot = bound.slot if known is None else min(known, bound.slot)
+        _note(bound)
+
+
+def _note(bound: ReadBound) -> None:
+    """Let the response name the slot of a read; of several reads, the oldest."""
+    if bound.slot is not None:
+        request = current_request()
+        known = request.indexed_slot
+        request.indexed_slot = bound.slot if known is None else min(known, bound.slot)

@@ -17,6 +17,7 @@ from cvms.nursery.supervision.readiness_probe import ReadinessProbe
 from cvms.nursery.wiring.replica_tasks import build_readiness_probe
 from cvms.store.postgres.database import open_database
 from cvms.store.postgres.row_mapping import fetch_value
+from cvms.store.replicas.reader import open_reader
 from tests.nursery.world import World
 
 NOBODY = "http://127.0.0.1:1"
@@ -83,6 +84,25 @@ async def test_an_unavailable_or_empty_database_is_named(world: World, database_
         await bare.prepare()
         await probe_of(world, database=bare).probe()
     assert world.board.ready
+
+
+async def test_a_replica_that_is_down_is_shown_and_the_service_ready(world: World) -> None:
+    await world.indexer().catch_up()
+    async with open_reader(
+        world.database,
+        world.resources.queries,
+        urls=("postgresql://nobody:secret@127.0.0.1:1/nothing",),
+        program=str(world.programs.vault),
+        metrics=world.resources.metrics,
+    ) as reader:
+        await probe_of(world, reader=reader).probe()
+        await probe_of(world, reader=reader).probe()
+    assert world.board.ready
+    database = world.board.components["database"]
+    assert "; read replica 1 (127.0.0.1:1): " in database.detail
+    assert "refused" in database.detail
+    assert "secret" not in database.detail
+    assert database.without_detail().detail == "ok"
 
 
 REFUSE_WRITES = """
