@@ -19,9 +19,11 @@ SEED ?= 0
 MINUTES ?= 15
 # Twice the number of cores or so: half of the time a test waits.
 WORKERS ?= 4
+# Many images set it. Then each test process, and each process that a test starts, compiles all it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo test fuzz scenario scenario-long chaos soak conformance lint types settings check program clippy lock clean
+.PHONY: help install dev demo test fuzz scenario scenario-long chaos soak bench conformance lint types settings check program clippy lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1	/' | expand -t 23
@@ -45,7 +47,7 @@ demo: $(INSTALLED) ## what a vault can do, step by step, against a running `make
 	@exec $(BIN)/cvms demo --url http://127.0.0.1:$(PORT) --rpc-url http://127.0.0.1:$(LOCALNET_PORT)
 
 test: $(INSTALLED) ## run the whole suite on its own databases and chains
-	$(BIN)/pytest -n $(WORKERS) --dist worksteal
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup
 
 fuzz: $(INSTALLED) ## many new steps of the programs against their specification, for minutes
 	HYPOTHESIS_PROFILE=long $(BIN)/pytest tests/program/state_machine
@@ -62,6 +64,9 @@ chaos: $(INSTALLED) ## two replicas while all they depend on fails; SEED and MIN
 soak: MINUTES = 30
 soak: $(INSTALLED) ## mixed load without faults for MINUTES (30); plots memory and files to docs/soak.svg
 	SOAK_MINUTES=$(MINUTES) $(BIN)/pytest -s tests/chaos/soak.py
+
+bench: $(INSTALLED) ## every benchmark, at most 15 minutes; fails if a ratio fell by a third since the last
+	$(BIN)/python -m bench.run_all
 
 conformance: $(INSTALLED) ## the local chain against a solana-test-validator on PATH, or its recording
 	$(BIN)/python -m tests.conformance.compare

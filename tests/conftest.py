@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,6 @@ import structlog
 import trio
 import trustme
 
-from cvms.http.framework.edge import Edge
-from cvms.http.framework.routing import Route
-from cvms.http.service_info import openapi, swagger_ui
 from cvms.localnet import Timing
 from cvms.store.postgres.database import Database, open_database
 from tests.harness.localnet import FAST, Localnet, start_localnet
@@ -22,6 +19,30 @@ from tests.harness.processes import ServerForker, server_forker
 from tests.postgres_server import BLANK, new_database, set_to_noon
 from tests.postgres_server import postgres_server as postgres_server_for_tests
 from tests.redis_server import RedisServer
+
+SLOW_SECONDS = 10
+"""How long a slow test takes, unless its mark says it: `slow(seconds=...)`."""
+SHARE_BEFORE_END = 0.9
+"""Of the quick tests, which are begun before the last slow one."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let the processes of xdist wait and compute at once, and none be left with a long test.
+
+    Slow tests mostly wait and quick ones compute: spread the slow ones, the longest first.
+    """
+    if not hasattr(config, "workerinput"):
+        return
+    marks = [(item, item.get_closest_marker("slow")) for item in items]
+    slow = [(item, mark.kwargs.get("seconds", SLOW_SECONDS)) for item, mark in marks if mark]
+    slow.sort(key=lambda each: each[1], reverse=True)
+    quick = [item for item, mark in marks if not mark]
+    between = int(SHARE_BEFORE_END * len(quick)) // max(len(slow), 1)
+    items.clear()
+    for number, (item, _) in enumerate(slow):
+        items += [item, *quick[number * between : (number + 1) * between]]
+    items += quick[len(slow) * between :]
 
 
 @pytest.fixture(autouse=True)
@@ -44,23 +65,6 @@ def short_list_of_authorities(tmp_path_factory: pytest.TempPathFactory) -> Itera
         file = tmp_path_factory.mktemp("authorities") / "none.pem"
         trustme.CA().cert_pem.write_to_path(str(file))
         patch.setenv("SSL_CERT_FILE", str(file))
-        yield
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_openapi_document() -> Iterator[None]:
-    """Build the OpenAPI document once: it takes longer than the rest of a front end."""
-    documents: dict[tuple[str, ...], dict[str, Any]] = {}
-
-    def openapi_document(app: Edge, routes: Iterable[Route]) -> dict[str, Any]:
-        routes = tuple(routes)
-        key = tuple(f"{route.method} {route.rule}" for route in routes)
-        if key not in documents:
-            documents[key] = openapi.openapi_document(app, routes)
-        return documents[key]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(swagger_ui, "openapi_document", openapi_document)
         yield
 
 

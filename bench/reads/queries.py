@@ -27,9 +27,8 @@ from typing import Any, LiteralString
 import psutil
 import psycopg
 import trio
-from solders.pubkey import Pubkey
 
-from bench.balance_reads import VAULTS, database
+from bench.reads.database import filled_database
 from cvms.store.batched_queries import BatchedQueries, open_batched_queries
 from cvms.store.postgres.database import Database, open_database
 from cvms.store.security import nonces
@@ -37,6 +36,7 @@ from cvms.store.security.nonces import NewNonce
 from cvms.store.vaults import history, vaults
 from cvms.store.vaults.history import PageRequest
 
+VAULTS = 10_000
 CLIENTS = 32
 LINES = 50
 OWNERS_WITH_HISTORY = 2_000
@@ -71,14 +71,13 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=3000)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    owners = [str(Pubkey.new_unique()) for _ in range(VAULTS)]
     print(f"psycopg's implementation: {psycopg.pq.__impl__}; ", end="")
     print(f"load of the machine {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     print("| | queries/s | to the baseline | our CPU µs each | PostgreSQL's CPU µs each |")
     print("|---|---|---|---|---|")
     with (
         tempfile.TemporaryDirectory(prefix="cvms-bench-") as folder,
-        database(Path(folder), owners) as url,
+        filled_database(Path(folder), vaults=VAULTS, lines=0) as (url, owners),
     ):
         with psycopg.connect(url, autocommit=True) as connection:
             with_history = owners[:OWNERS_WITH_HISTORY]
@@ -135,9 +134,11 @@ async def measure(measurement: Measurement, url: str, owners: list[str], count: 
     ):
         await opened.prepare()
         with psycopg.connect(url, autocommit=True) as connection:
-            for what, blocking, own, batched in _kinds(connection, opened, queries):
+            for what, (blocking, pipelined), own, batched in _kinds(connection, opened, queries):
                 run = partial(measurement.run, owners=owners, count=count)
                 base = await run(f"{what}: psycopg alone", clients=1, ask=blocking, baseline=0)
+                together = f"{what}: psycopg alone, pipelines of {CLIENTS}"
+                await run(together, clients=1, ask=pipelined, baseline=base)
                 await run(f"{what}: own connection", clients=1, ask=own, baseline=base)
                 await run(f"{what}: batched, 1 client", clients=1, ask=batched, baseline=base)
                 many = f"{what}: batched, {CLIENTS} clients"
@@ -147,12 +148,23 @@ async def measure(measurement: Measurement, url: str, owners: list[str], count: 
 
 def _kinds(
     connection: psycopg.Connection[Any], opened: Database, queries: BatchedQueries
-) -> list[tuple[str, Ask, Ask, Ask]]:
-    def blocking(query: LiteralString, params: Callable[[str], Any]) -> Ask:
-        async def ask(owner: str) -> object:
+) -> list[tuple[str, tuple[Ask, Ask], Ask, Ask]]:
+    def alone(query: LiteralString, params: Callable[[str], Any]) -> tuple[Ask, Ask]:
+        waiting: list[str] = []
+
+        async def blocking(owner: str) -> object:
             return connection.execute(query, params(owner)).fetchall()
 
-        return ask
+        async def pipelined(owner: str) -> object:
+            waiting.append(owner)
+            if len(waiting) < CLIENTS:
+                return None
+            with connection.pipeline():
+                cursors = [connection.execute(query, params(each)) for each in waiting]
+            waiting.clear()
+            return [cursor.fetchall() for cursor in cursors]
+
+        return blocking, pipelined
 
     async def vault(owner: str) -> object:
         async with opened.connection() as conn:
@@ -170,19 +182,19 @@ def _kinds(
     return [
         (
             "vault",
-            blocking(vaults.GET, lambda owner: {"owner": owner}),
+            alone(vaults.GET, lambda owner: {"owner": owner}),
             vault,
             queries.vault_rows.ask,
         ),
         (
             "history",
-            blocking(history.PAGE, lambda owner: {"owner": owner, "limit": LINES, **newest}),
+            alone(history.PAGE, lambda owner: {"owner": owner, "limit": LINES, **newest}),
             page,
             lambda owner: queries.history_pages.ask(PageRequest(owner=owner, limit=LINES)),
         ),
         (
             "nonce",
-            blocking(
+            alone(
                 "INSERT INTO nonces (nonce, owner, expires_at) VALUES (%s, %s, now() + %s)"
                 " RETURNING expires_at",
                 lambda owner: (secrets.token_hex(24), owner, LIFETIME),

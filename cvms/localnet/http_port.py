@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-import h11
 import trio
 
 from cvms.localnet.node.faults import ConnectionCut, Garble
 from cvms.localnet.node.node import Node
-from cvms.localnet.node.node_connection import BodyTooLarge, Headers, HttpRequest, NodeConnection
+from cvms.localnet.node.node_connection import CLOSE, NodeConnection
+from cvms.localnet.node.request_parser import Headers, HttpRequest, RequestRefused
 from cvms.localnet.rpc import request_faults
 from cvms.localnet.rpc.dispatch import answer
 from cvms.localnet.rpc.methods.node_info import HEALTHY_LAG
@@ -19,8 +19,12 @@ MAX_CONNECTIONS = 1024
 JSON: Headers = ((b"content-type", b"application/json; charset=utf-8"),)
 TEXT: Headers = ((b"content-type", b"text/plain; charset=utf-8"),)
 ANY_ORIGIN: Headers = ((b"access-control-allow-origin", b"*"),)
+ANSWERED: Headers = (*JSON, *ANY_ORIGIN)
 
 NOT_ALLOWED = b"Used HTTP Method is not allowed. POST or OPTIONS is required\n"
+
+Reply = tuple[int, Headers, bytes]
+"""The status, the headers and the body."""
 
 Upgrade = Callable[[trio.SocketStream, bytes], Awaitable[None]]
 
@@ -41,19 +45,15 @@ class HttpPort:
         self._open += 1
         try:
             async with stream:
-                await self._serve_requests(stream)
-        except (
-            ConnectionCut,
-            trio.BrokenResourceError,
-            trio.ClosedResourceError,
-            trio.TooSlowError,
-        ):
+                connection = NodeConnection(stream)
+                with connection.limit:
+                    await self._serve_requests(connection, stream)
+        except (ConnectionCut, trio.BrokenResourceError, trio.ClosedResourceError):
             return
         finally:
             self._open -= 1
 
-    async def _serve_requests(self, stream: trio.SocketStream) -> None:
-        connection = NodeConnection(stream)
+    async def _serve_requests(self, connection: NodeConnection, stream: trio.SocketStream) -> None:
         try:
             while (request := await connection.read_request()) is not None:
                 if self._node.faults.refuse:
@@ -62,28 +62,29 @@ class HttpPort:
                     await self._upgrade(stream, request.raw)
                     return
                 await self._answer(connection, request)
-                if not connection.next_cycle():
+                if not request.keep_alive:
                     return
-        except h11.RemoteProtocolError as error:
-            await _refuse(connection, error.error_status_hint, str(error))
-        except BodyTooLarge:
-            await _refuse(connection, 413, "request body too large")
+        except RequestRefused as refused:
+            await connection.reply(refused.status, [*TEXT, CLOSE], str(refused).encode())
 
     async def _answer(self, connection: NodeConnection, request: HttpRequest) -> None:
+        status, headers, body = await self._reply(connection, request)
+        await connection.reply(status, headers if request.keep_alive else (*headers, CLOSE), body)
+
+    async def _reply(self, connection: NodeConnection, request: HttpRequest) -> Reply:
         path = request.target.partition(b"?")[0]
         match request.method:
             case b"POST":
-                await self._call(connection, request.body)
+                return await self._call(connection, request.body)
             case b"OPTIONS":
-                await connection.reply(200, [*ANY_ORIGIN, *_preflight(request)], b"")
+                return 200, (*ANY_ORIGIN, *_preflight(request)), b""
             case b"GET" | b"HEAD" if path == b"/health":
                 body = _health(self._node) if request.method == b"GET" else b""
-                await connection.reply(200, [*TEXT, *ANY_ORIGIN], body)
+                return 200, (*TEXT, *ANY_ORIGIN), body
             case _:
-                allowed = [*TEXT, (b"allow", b"POST, OPTIONS")]
-                await connection.reply(405, allowed, NOT_ALLOWED)
+                return 405, (*TEXT, (b"allow", b"POST, OPTIONS")), NOT_ALLOWED
 
-    async def _call(self, connection: NodeConnection, body: bytes) -> None:
+    async def _call(self, connection: NodeConnection, body: bytes) -> Reply:
         faults = self._node.faults
         methods = request_faults.called_methods(body) if faults.rpc else frozenset()
         if methods:
@@ -91,12 +92,12 @@ class HttpPort:
                 faults, methods, client_gone=connection.wait_gone
             )
             if limited is not None:
-                await connection.reply(429, [*TEXT, *ANY_ORIGIN, *limited], b"Too many requests")
-                return
+                return 429, (*TEXT, *ANY_ORIGIN, *limited), b"Too many requests"
         reply = await answer(self._node, body)
+        await self._node.chain.ledger.committed()
         if methods and (garble := faults.strike(Garble, methods)):
             reply = garble.body
-        await connection.reply(200, [*JSON, *ANY_ORIGIN], reply or b"")
+        return 200, ANSWERED, reply or b""
 
 
 def _health(node: Node) -> bytes:
@@ -112,10 +113,3 @@ def _preflight(request: HttpRequest) -> Headers:
         (b"access-control-allow-headers", asked or b"content-type"),
         (b"access-control-max-age", b"86400"),
     ]
-
-
-async def _refuse(connection: NodeConnection, status: int, reason: str) -> None:
-    try:
-        await connection.reply(status, [*TEXT, (b"connection", b"close")], reason.encode())
-    except h11.LocalProtocolError:
-        return  # the reply has begun, so only closing the connection can report the error

@@ -18,7 +18,7 @@ keys=$(mktemp -d)
 trap 'rm -rf "$keys"' EXIT
 
 wallet() { "$bin/python" "$here/wallet.py" "$@"; }
-field() { wallet get "$@" <<<"$reply"; }
+field() { "$bin/python" -IS "$here/fields.py" "$@" <<<"$reply"; } # -IS: none but Python's own modules
 
 # ask METHOD PATH [BODY [HEADER]]: send a request; sets $status and $reply.
 ask() {

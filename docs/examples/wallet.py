@@ -8,7 +8,6 @@ wallet.py cosign TRANSACTION FILE ...        add signatures to a transaction in 
 wallet.py payer TRANSACTION                  print its fee payer
 wallet.py multisig FILE BLOCKHASH N KEY ...  print a transaction that sets a multisig, N of KEYs
 wallet.py code SECRET                        print the current code of the second factor
-wallet.py get NAME.NAME ...                  print fields of the JSON on stdin
 """
 
 from __future__ import annotations
@@ -87,15 +86,6 @@ def code(secret: str) -> None:
     print(pyotp.TOTP(secret).now())
 
 
-def get(*paths: str) -> None:
-    value = json.load(sys.stdin)
-    for path in paths:
-        field: Any = value
-        for name in path.split("."):
-            field = field[int(name) if name.isdigit() else name]
-        print(field)
-
-
 def key(file: str) -> Keypair:
     return Keypair.from_base58_string(Path(file).read_text())
 
@@ -118,7 +108,7 @@ def print_wire(transaction: VersionedTransaction) -> None:
 
 
 if __name__ == "__main__":
-    COMMANDS = (new, address, sign, sign_in, cosign, payer, multisig, code, get)
+    COMMANDS = (new, address, sign, sign_in, cosign, payer, multisig, code)
     by_name = {each.__name__.replace("_", "-"): each for each in COMMANDS}
     if len(sys.argv) < 2 or sys.argv[1] not in by_name:
         sys.exit(__doc__)

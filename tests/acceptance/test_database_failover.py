@@ -16,7 +16,7 @@ from tests.harness.processes import until_ready
 
 log = structlog.get_logger(__name__)
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(seconds=15)
 
 
 @pytest.fixture

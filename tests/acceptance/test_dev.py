@@ -14,7 +14,7 @@ from cvms.config.loader import load_programs
 from cvms.demo import Addresses, run_demo
 from tests.harness.processes import Command, cvms
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(seconds=35)
 
 PORTS = ("--port", "0", "--localnet-port", "0")
 # Two deposits of 1,000 USDT, minus withdrawals of 650, plus a yield of 10.

@@ -13,7 +13,7 @@ import trio
 from tests.harness.processes import cvms
 from tests.paths import DOCS
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(seconds=45)
 
 WALK = DOCS / "examples" / "walk.sh"
 PORTS = ("--port", "0", "--localnet-port", "0")

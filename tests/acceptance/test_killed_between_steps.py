@@ -9,7 +9,7 @@ from cvms.demo import STEPS, run_demo
 from tests.acceptance.conftest import System
 from tests.harness.processes import COMPONENTS, until_ready
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(seconds=70)
 
 
 async def test_a_service_killed_after_every_step_loses_and_duplicates_nothing(

@@ -16,7 +16,7 @@ from tests.harness.processes import HANG_SECONDS, until_ready
 from tests.redis_proxy import FAULTS, Fault, redis_proxy
 from tests.redis_server import RedisServer
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(seconds=25)
 
 OWNER = Keypair()
 TOTAL = 1000

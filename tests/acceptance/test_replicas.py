@@ -27,7 +27,7 @@ from tests.harness.free_ports import free_port
 from tests.harness.processes import HANG_SECONDS, Server, until_ready
 from tests.nursery.database_proxy import DatabaseProxy, database_proxy
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(seconds=15)
 
 USDT = 1_000_000
 OWNERS = 4

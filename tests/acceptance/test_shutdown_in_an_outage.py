@@ -18,7 +18,7 @@ from tests.harness.tcp_proxy import TcpProxy, tcp_proxy
 from tests.nursery.database_proxy import database_proxy
 from tests.scenario.clients import IGNORE_HTTPX_WARNING
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings(IGNORE_HTTPX_WARNING)]
+pytestmark = [pytest.mark.slow(seconds=15), pytest.mark.filterwarnings(IGNORE_HTTPX_WARNING)]
 
 CLIENTS = 3
 ROUNDS = 3

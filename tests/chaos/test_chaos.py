@@ -16,7 +16,7 @@ from tests.harness.processes import ServerForker
 from tests.redis_server import RedisServer
 from tests.scenario.clients import IGNORE_HTTPX_WARNING
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings(IGNORE_HTTPX_WARNING)]
+pytestmark = [pytest.mark.slow(seconds=110), pytest.mark.filterwarnings(IGNORE_HTTPX_WARNING)]
 
 READY_SECONDS = 30.0
 """From the end of all faults."""

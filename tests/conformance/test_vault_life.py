@@ -35,7 +35,7 @@ from tests.conformance import validator
 from tests.harness.free_ports import free_port
 from tests.harness.processes import cvms, until_ready
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(seconds=25)
 
 USDT, SOL = 1_000_000, 1_000_000_000
 DEADLINE = 90.0

@@ -115,22 +115,29 @@ async def _read(command: Command) -> None:
 
 @dataclass(slots=True)
 class ServerForker:
-    """The process that servers are forked from. Only one test may use it at a time."""
+    """The process that servers are forked from. Tasks of one test may use it at once."""
 
     process: subprocess.Popen[bytes]
     statuses: dict[int, int] = field(default_factory=dict)
+    _started: list[int] = field(default_factory=list)
+    _starting: trio.Lock = field(default_factory=trio.Lock)
+    _reading: trio.Lock = field(default_factory=trio.Lock)
+    _lines: int = 0
     _buffer: bytes = b""
 
     async def start(self, folder: Path, environ: Mapping[str, str]) -> int:
         """Start a server, and return its process id."""
         assert self.process.stdin is not None
         request = json.dumps({"folder": str(folder), "environ": dict(environ)})
-        self.process.stdin.write(request.encode() + b"\n")
-        self.process.stdin.flush()
-        while True:
-            word, *numbers = await self._read_line()
-            if word == "started":
-                return int(numbers[0])
+        async with self._starting:
+            # Shielded, or the next start would get this one's answer.
+            with trio.fail_after(HANG_SECONDS) as scope:
+                scope.shield = True
+                self.process.stdin.write(request.encode() + b"\n")
+                self.process.stdin.flush()
+                while not self._started:
+                    await self._read_line()
+            return self._started.pop()
 
     async def exit_status(self, pid: int) -> int:
         """Wait until a server has ended, and return its status, which is negative for a signal."""
@@ -138,18 +145,25 @@ class ServerForker:
             await self._read_line()
         return self.statuses[pid]
 
-    async def _read_line(self) -> list[str]:
+    async def _read_line(self) -> None:
+        """Take in the next line, or wait until another task has taken one in."""
         assert self.process.stdout is not None
-        while b"\n" not in self._buffer:
-            await trio.lowlevel.wait_readable(self.process.stdout)
-            if not (got := os.read(self.process.stdout.fileno(), 4096)):
-                raise AssertionError("the server forker has ended")
-            self._buffer += got
-        line, self._buffer = self._buffer.split(b"\n", 1)
-        words = line.decode().split()
-        if words[0] == "ended":
-            self.statuses[int(words[1])] = int(words[2])
-        return words
+        lines = self._lines
+        async with self._reading:
+            if self._lines != lines:
+                return
+            while b"\n" not in self._buffer:
+                await trio.lowlevel.wait_readable(self.process.stdout)
+                if not (got := os.read(self.process.stdout.fileno(), 4096)):
+                    raise AssertionError("the server forker has ended")
+                self._buffer += got
+            line, self._buffer = self._buffer.split(b"\n", 1)
+            self._lines += 1
+        word, pid, *status = line.decode().split()
+        if word == "started":
+            self._started.append(int(pid))
+        else:
+            self.statuses[int(pid)] = int(status[0])
 
 
 @contextmanager

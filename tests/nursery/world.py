@@ -25,6 +25,7 @@ from cvms.metrics import Metrics
 from cvms.nursery.channels.indexer_progress import IndexerProgress
 from cvms.nursery.channels.reconcile_requests import ReconcileQueue
 from cvms.nursery.channels.status_board import StatusBoard
+from cvms.nursery.indexing.block_reader import DENSE
 from cvms.nursery.indexing.finalizer import Finalizer
 from cvms.nursery.indexing.indexer import Indexer
 from cvms.nursery.ledger.vault_rows import vault_row
@@ -52,15 +53,19 @@ SOL = 1_000_000_000
 
 @dataclass
 class World:
-    """The chain of one test, and the resources that its tasks share."""
+    """The chain of one test, and the resources that its tasks share.
+
+    `dense`: from how many transactions in a slot on the indexer reads its block.
+    """
 
     chain: localnet.Running
     resources: Resources
+    dense: int = DENSE
 
     def with_resources(self, **changes: Any) -> World:
         """Return the same chain with other resources, in which nobody waits for vaults yet."""
         changes = {"reconcile_queue": ReconcileQueue()} | changes
-        return World(self.chain, replace(self.resources, **changes))
+        return World(self.chain, replace(self.resources, **changes), self.dense)
 
     @property
     def rpc(self) -> RpcClient:
@@ -102,7 +107,9 @@ class World:
         resources = self._with_rpc(rpc)
         if cache is not None:
             resources = replace(resources, cache=cache)
-        return replace(build_indexer(resources), batch_size=batch_size)
+        indexer = replace(build_indexer(resources), batch_size=batch_size)
+        indexer.blocks.dense = self.dense
+        return indexer
 
     def finalizer(self, *, rpc: RpcClient | None = None) -> Finalizer:
         return build_finalizer(self._with_rpc(rpc), self.indexer(rpc=rpc))

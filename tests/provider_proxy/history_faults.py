@@ -213,3 +213,34 @@ class BlockTimes(CallFault):
 
     def _other(self, time: Any) -> Any:
         return time * 1000 if self.time == "ms" and time is not None else self.time
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class CutBlocks(CallFault):
+    """A block has only its first `entries` transactions, and of those none of `signatures`."""
+
+    methods: Collection[str] = ("getBlock",)
+    entries: int | None = None
+    signatures: Collection[str] = ()
+
+    def change(self, call: Call, answer: Answer) -> Answer:
+        result = answer.get("result")
+        if isinstance(result, dict) and "transactions" in result:
+            result["transactions"] = [
+                each
+                for each in result["transactions"][: self.entries]
+                if each["transaction"]["signatures"][0] not in self.signatures
+            ]
+        return answer
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class OtherBlocks(CallFault):
+    """The block of another slot is given, so many slots away."""
+
+    methods: Collection[str] = ("getBlock",)
+    distance: int = -1
+
+    def answer(self, call: Call) -> Answer | None:
+        params_of(call)[0] += self.distance
+        return None

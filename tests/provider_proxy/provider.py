@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-import h11
 import httpx
 import trio
 
-from cvms.localnet.node.node_connection import BodyTooLarge, NodeConnection
+from cvms.localnet.node.node_connection import NodeConnection
+from cvms.localnet.node.request_parser import RequestRefused
 from tests.provider_proxy.fault import (
     Answer,
     Call,
@@ -117,15 +117,19 @@ class _RpcPort:
         async with stream:
             connection = NodeConnection(stream)
             try:
-                while (request := await connection.read_request()) is not None:
-                    reply = await self._reply(request.body)
-                    kind = (b"content-type", reply.content_type.encode())
-                    extra = [(name.encode(), value.encode()) for name, value in reply.headers]
-                    await connection.reply(reply.status, [kind, *extra], reply.body)
-                    if not connection.next_cycle():
-                        return
-            except (h11.RemoteProtocolError, BodyTooLarge, *GONE):
+                with connection.limit:
+                    await self._serve(connection)
+            except (RequestRefused, *GONE):
                 return  # the client has hung up
+
+    async def _serve(self, connection: NodeConnection) -> None:
+        while (request := await connection.read_request()) is not None:
+            reply = await self._reply(request.body)
+            kind = (b"content-type", reply.content_type.encode())
+            extra = [(name.encode(), value.encode()) for name, value in reply.headers]
+            await connection.reply(reply.status, [kind, *extra], reply.body)
+            if not request.keep_alive:
+                return
 
     async def _reply(self, body: bytes) -> HttpReply:
         try:

@@ -23,6 +23,7 @@ from cvms.http.framework.admin_tokens import Role, mint
 from cvms.localnet.ledger.chain import LocalnetChain
 from tests.harness.free_ports import free_port
 from tests.harness.processes import Server, ServerForker
+from tests.postgres_server import BLANK, new_database
 from tests.provider_proxy import Provider, serve_provider
 
 ADMIN_JWT_SECRET = "s" * 32
@@ -112,6 +113,36 @@ async def scenario_context(
         finally:
             await server.close()
         nursery.cancel_scope.cancel()
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where scenarios run, several at once: what they share."""
+
+    forker: ServerForker
+    postgres_server: str
+    folder: Path
+
+    @asynccontextmanager
+    async def context(
+        self,
+        name: str,
+        *,
+        timing: localnet.Timing = TIMING,
+        endpoints: int = 2,
+        providers: bool = False,
+    ) -> AsyncIterator[ScenarioContext]:
+        """Start a context with a folder and a database of its own.
+
+        The database has no schema: the server applies it, or dies doing so.
+        """
+        folder = self.folder / name
+        folder.mkdir()
+        with new_database(self.postgres_server, BLANK) as url:
+            async with scenario_context(
+                self.forker, folder, url, timing=timing, endpoints=endpoints, providers=providers
+            ) as context:
+                yield context
 
 
 def connect(database_url: str) -> psycopg.Connection[tuple[object, ...]]:

@@ -21,7 +21,11 @@ from tests.scenario.truth import Truth
 
 Connection = psycopg.Connection[tuple[object, ...]]
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings(IGNORE_HTTPX_WARNING)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.xdist_group("one scenario for all"),
+    pytest.mark.filterwarnings(IGNORE_HTTPX_WARNING),
+]
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,6 @@ from functools import partial
 from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
-from based58 import b58decode
 from solders.hash import Hash
 from solders.pubkey import Pubkey
 
@@ -25,9 +24,6 @@ UNEXPECTED_SHAPE = INTERNAL_ERROR  # the node's own, since it broke its interfac
 Count = Annotated[int, msgspec.Meta(ge=0)]
 FIRST_BLOCK_TIME = 1_584_230_400  # 15 March 2020, the day before the first block of Solana
 LAST_BLOCK_TIME = 4_102_444_800  # the year 2100
-_BASE58_CHUNK = 128
-
-Index = Annotated[int, msgspec.Meta(ge=0, le=255)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +76,7 @@ class StatusesAt:
     statuses: list[SignatureStatus | None]
 
 
-@dataclass(frozen=True, slots=True)
-class RawInstruction:
+class RawInstruction(msgspec.Struct, frozen=True):
     """An executed instruction.
 
     `index` is that of the top-level instruction, `inner_index` the position among its inner ones.
@@ -182,47 +177,6 @@ class FeeResponse(msgspec.Struct, frozen=True, rename="camel"):
     prioritization_fee: Count
 
 
-class _InstructionResponse(msgspec.Struct, frozen=True, rename="camel"):
-    program_id_index: Index
-    accounts: list[Index]
-    data: str
-
-
-class _InnerResponse(msgspec.Struct, frozen=True):
-    index: Index
-    instructions: list[_InstructionResponse]
-
-
-class _LoadedResponse(msgspec.Struct, frozen=True):
-    writable: list[Pubkey] = []
-    readonly: list[Pubkey] = []
-
-
-class _MetaResponse(msgspec.Struct, frozen=True, rename="camel"):
-    err: Any
-    fee: Count
-    log_messages: list[str] | None = None
-    inner_instructions: list[_InnerResponse] | None = None
-    loaded_addresses: _LoadedResponse | None = None
-
-
-class _MessageResponse(msgspec.Struct, frozen=True, rename="camel"):
-    account_keys: list[Pubkey]
-    instructions: list[_InstructionResponse]
-
-
-class _SignedResponse(msgspec.Struct, frozen=True):
-    signatures: list[str]
-    message: _MessageResponse
-
-
-class TransactionResponse(msgspec.Struct, frozen=True, rename="camel"):
-    slot: Count
-    transaction: _SignedResponse
-    meta: _MetaResponse
-    block_time: int | None = None
-
-
 def signature_infos(answer: Any) -> list[SignatureInfo]:
     """Return the result of getSignaturesForAddress. Raises RpcError."""
     return [
@@ -298,77 +252,6 @@ def statuses(answer: Any, count: int) -> StatusesAt:
         raise unexpected(method, f"{len(got.value)} statuses for {count}")
     parsed = [None if each is None else status(each) for each in got.value]
     return StatusesAt(Slot(got.context.slot), parsed)
-
-
-def transaction(answer: TransactionResponse, method: str) -> TransactionRecord:
-    """Return the transaction.
-
-    Raises RpcError when an instruction refers to an account that is not listed, or when its data
-    are not base58.
-    """
-    message, meta = answer.transaction.message, answer.meta
-    loaded = meta.loaded_addresses or _LoadedResponse()
-    keys = [*message.account_keys, *loaded.writable, *loaded.readonly]
-    inner = {each.index: each.instructions for each in meta.inner_instructions or ()}
-    instructions = []
-    try:
-        for index, top in enumerate(message.instructions):
-            instructions.append(_instruction(top, keys, index, None))
-            for inner_index, each in enumerate(inner.get(index, ())):
-                instructions.append(_instruction(each, keys, index, inner_index))
-        signature = answer.transaction.signatures[0]
-    except (IndexError, ValueError) as error:
-        raise unexpected(method, str(error)) from None
-    return TransactionRecord(
-        signature=signature,
-        slot=Slot(answer.slot),
-        block_time=block_time(answer.block_time),
-        err=meta.err,
-        logs=meta.log_messages,
-        account_keys=keys,
-        instructions=instructions,
-        fee=Lamports(meta.fee),
-    )
-
-
-def record(signature: str, answer: Any) -> TransactionRecord | None:
-    """Return a result of getTransaction, None for null. Raises RpcError."""
-    if answer is None:
-        return None
-    got = read(TransactionResponse, answer, "getTransaction")
-    found = transaction(got, "getTransaction")
-    if found.signature != signature:
-        raise unexpected("getTransaction", "another transaction")
-    return found
-
-
-def _instruction(
-    answer: _InstructionResponse, keys: list[Pubkey], index: int, inner_index: int | None
-) -> RawInstruction:
-    return RawInstruction(
-        index=index,
-        inner_index=inner_index,
-        program_id=keys[answer.program_id_index],
-        accounts=tuple(keys[each] for each in answer.accounts),
-        data=_decode_base58(answer.data),
-    )
-
-
-def _decode_base58(text: str) -> bytes:
-    """Decode instruction data. Raises ValueError when they are not base58.
-
-    The library takes quadratic time: 50 ms for the 10,240 bytes that a program may pass to another.
-    Decoded in chunks they take 7 ms.
-    """
-    if len(text) <= _BASE58_CHUNK:
-        return b58decode(text.encode())
-    significant = text.lstrip("1")
-    number = 0
-    for start in range(0, len(significant), _BASE58_CHUNK):
-        chunk = significant[start : start + _BASE58_CHUNK].encode()
-        number = number * 58 ** len(chunk) + int.from_bytes(b58decode(chunk), "big")
-    zeros = len(text) - len(significant)
-    return bytes(zeros) + number.to_bytes((number.bit_length() + 7) // 8, "big")
 
 
 def _from_base58(kind: type, value: Any) -> Any:

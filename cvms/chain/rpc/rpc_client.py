@@ -16,12 +16,7 @@ from based58 import b58encode
 from solders.pubkey import Pubkey
 
 from cvms.chain.rpc import call_params, responses
-from cvms.chain.rpc.call_params import (
-    ACCOUNTS_PER_CALL,
-    MAX_TRANSACTION_VERSION,
-    at,
-    slice_of,
-)
+from cvms.chain.rpc.call_params import ACCOUNTS_PER_CALL, at, slice_of
 from cvms.chain.rpc.endpoint_probe import EndpointProbe
 from cvms.chain.rpc.responses import (
     AccountsAt,
@@ -37,6 +32,7 @@ from cvms.chain.rpc.responses import (
     reader,
 )
 from cvms.chain.rpc.status_quorum import in_chunks, merge_statuses, statuses_from
+from cvms.chain.rpc.transaction_responses import transaction_call
 from cvms.chain.rpc.transport.call_state import Call, unchecked
 from cvms.chain.rpc.transport.endpoint_pool import Endpoint
 from cvms.chain.rpc.transport.endpoint_state import EndpointState, states
@@ -265,13 +261,7 @@ class RpcClient:
         An endpoint known to have reached `at_slot` is preferred. The call has no minContextSlot, so
         a None is no evidence that the transaction does not exist.
         """
-        method = "getTransaction"
-        version = MAX_TRANSACTION_VERSION
-        options = at(commitment, encoding="json", maxSupportedTransactionVersion=version)
-        calls = [
-            Call(method, [each, options], partial(responses.record, each), may_lack=True)
-            for each in signatures
-        ]
+        calls = [transaction_call(each, commitment) for each in signatures]
         records: list[TransactionRecord | None] = []
         for each in await self._transport.batch(calls, at_slot=at_slot or 0):
             if isinstance(each, RpcError):

@@ -17,9 +17,11 @@ import structlog
 import trio
 from quart import Request as QuartRequest
 from quart import Response as QuartResponse
+from quart.routing import QuartRule
 from quart.wrappers import Websocket
 from quart_trio import QuartTrio
 from werkzeug.datastructures import Headers
+from werkzeug.routing import ValidationError
 
 from cvms.errors import NotFound, Overloaded, RateLimited, leaves
 from cvms.http.framework.cors import Cors
@@ -52,8 +54,24 @@ SECURITY_HEADERS = {
 }
 
 
+class RequestRule(QuartRule):
+    """A rule that requests are matched to, and from which no URL is built.
+
+    Compiling the functions that build URLs takes longer than the rest of a front end.
+    """
+
+    def _compile_builder(self, append_unknown: bool = True) -> Callable[..., tuple[str, str]]:
+        return _build_no_url
+
+
+def _build_no_url(rule: RequestRule, **values: Any) -> tuple[str, str]:
+    raise ValidationError(f"no URL is built from {rule.rule}")
+
+
 class Edge(QuartTrio):
     """Quart-Trio with limits on a request's body and time, and on the requests in flight."""
+
+    url_rule_class = RequestRule  # type: ignore[assignment]  # as that of Quart
 
     def __init__(
         self,

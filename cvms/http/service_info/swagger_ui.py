@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from importlib import resources
 
 import msgspec
+import trio
 from werkzeug.exceptions import NotFound
 
 from cvms.http.framework.edge import Edge
@@ -50,15 +51,26 @@ START = b"""SwaggerUIBundle({
 
 
 def register_docs(app: Edge, routes: Iterable[Route]) -> None:
-    """Add the document of these routes, and the page that shows it, to the application."""
-    document = msgspec.json.encode(openapi_document(app, routes))
+    """Add the document of these routes, and the page that shows it, to the application.
+
+    The document is made when it is first asked for: that takes longer than the rest of a start.
+    """
+    making = trio.Lock()
+    made: list[bytes] = []
 
     async def openapi(request: Request, variables: Mapping[str, str]) -> Response:
-        return bytes_with_strong_etag(document)
+        async with making:
+            if not made:
+                made.append(await trio.to_thread.run_sync(_encoded, app, routes))
+        return bytes_with_strong_etag(made[0])
 
     app.add("GET", "/openapi.json", openapi)
     app.add("GET", "/docs", _page)
     app.add("GET", "/docs/<name>", _asset)
+
+
+def _encoded(app: Edge, routes: Iterable[Route]) -> bytes:
+    return msgspec.json.encode(openapi_document(app, routes))
 
 
 async def _page(request: Request, variables: Mapping[str, str]) -> Response:

@@ -2,16 +2,20 @@
 
 In WAL mode a commit has reached the operating system when it returns, so a killed process loses
 nothing. A power failure may lose the newest commits, which is acceptable for development.
+
+A commit costs more than the virtual machine, so transactions that arrive together share one:
+`batched` writes, and whoever tells of what was written waits for `committed` before.
 """
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+import msgspec
+import trio
 from solders.account import Account
 from solders.hash import Hash
 from solders.pubkey import Pubkey
@@ -20,6 +24,9 @@ from cvms.errors import ConfigurationError
 from cvms.localnet.types import Block, Entry
 
 FORMAT = 1
+
+CHECKPOINT_PAGES = 4000
+"""16 MiB. Each checkpoint syncs the file, for which every client waits."""
 
 MAX_SLOT = 2**63 - 1
 """SQLite's largest integer. Slots are unsigned 64-bit integers, but none comes near it."""
@@ -57,6 +64,10 @@ class Ledger:
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
         self._db = sqlite3.connect(path or ":memory:", isolation_level=None, timeout=1.0)
+        self._failed = False
+        self.uncommitted = False
+        """True from the first write of a batch until its commit."""
+        self._commits = 0
         try:
             self._open()
             if int(self.setting("format", b"%d" % FORMAT)) != FORMAT:
@@ -69,14 +80,50 @@ class Ledger:
         self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = NORMAL")
+        self._db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
         self._db.executescript(SCHEMA)
 
     def close(self) -> None:
+        """Close the file. It holds what was written, unless a write has failed."""
+        if not self._failed:
+            self.commit()
         self._db.close()
 
     def atomically(self) -> AbstractContextManager[None]:
         """Commit the writes of the `with` block together, or none if it raises."""
+        self.commit()
         return _SqliteTransaction(self._db)
+
+    @contextmanager
+    def batched(self) -> Iterator[None]:
+        """Make the writes of the `with` block a part of the next commit.
+
+        If it raises, the batch is lost and the ledger must not be used any more.
+        """
+        if not self.uncommitted:
+            self._db.execute("BEGIN")
+            self.uncommitted = True
+        try:
+            yield
+        except BaseException:
+            self._failed = True
+            self._db.close()  # nobody may be told that another part of the batch is on disk
+            raise
+
+    def commit(self) -> None:
+        """Commit what `batched` wrote."""
+        if self.uncommitted:
+            self._db.execute("COMMIT")
+            self.uncommitted = False
+            self._commits += 1
+
+    async def committed(self) -> None:
+        """Return once all that was written is committed. Tasks that wait share a commit."""
+        if self.uncommitted:
+            before = self._commits
+            await trio.lowlevel.cancel_shielded_checkpoint()  # the others that can run write first
+            if self._commits == before:
+                self.commit()
 
     # --- settings ------------------------------------------------------------------------------
 
@@ -122,7 +169,7 @@ class Ledger:
 
     def add_entry(self, entry: Entry) -> None:
         keys = b"".join(bytes(key) for key in entry.keys)
-        meta = json.dumps(entry.meta, separators=(",", ":"))
+        meta = msgspec.json.encode(entry.meta).decode()
         self._db.execute(
             "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?)",
             (entry.slot, entry.index, entry.signature, entry.message_hash, entry.wire, keys, meta),
@@ -143,8 +190,12 @@ class Ledger:
         ).fetchone()
         return row[0] if row else None
 
-    def entries_in(self, slot: int) -> list[Entry]:
-        rows = self._db.execute("SELECT * FROM entries WHERE slot = ? ORDER BY position", (slot,))
+    def entries_in(self, slot: int, *, first: int = 0) -> list[Entry]:
+        """Return a block's transactions from position `first` on."""
+        rows = self._db.execute(
+            "SELECT * FROM entries WHERE slot = ? AND position >= ? ORDER BY position",
+            (slot, first),
+        )
         return [_entry(row) for row in rows]
 
     def slots_of_entries(self, last: int, limit: int) -> list[int]:
@@ -225,4 +276,4 @@ def _block(row: tuple[int, int, int, bytes, int]) -> Block:
 def _entry(row: tuple[int, int, str, bytes, bytes, bytes, str]) -> Entry:
     slot, index, signature, message_hash, wire, keys, meta = row
     unpacked = tuple(Pubkey.from_bytes(keys[i : i + 32]) for i in range(0, len(keys), 32))
-    return Entry(slot, index, signature, message_hash, wire, unpacked, json.loads(meta))
+    return Entry(slot, index, signature, message_hash, wire, unpacked, msgspec.json.decode(meta))

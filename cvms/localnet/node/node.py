@@ -50,8 +50,9 @@ class Node:
         entry = self.chain.ledger.entry(signature)
         return self.as_recorded(entry) if entry is not None and self._retains(entry.slot) else None
 
-    def entries_in(self, slot: int) -> list[Entry]:
-        return [self.as_recorded(entry) for entry in self.chain.ledger.entries_in(slot)]
+    def entries_in(self, slot: int, *, first: int = 0) -> list[Entry]:
+        entries = self.chain.ledger.entries_in(slot, first=first)
+        return [self.as_recorded(entry) for entry in entries]
 
     def position(self, signature: str) -> tuple[int, int] | None:
         """Return a transaction's slot and its index in the block."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import structlog
 import trio
 import trio_websocket
@@ -16,7 +17,6 @@ from cvms.localnet.rpc.dispatch import raise_injected_error
 from cvms.localnet.rpc.envelope import (
     Call,
     NotARequest,
-    encoded,
     error_reply,
     parse_error,
     read_request,
@@ -133,6 +133,7 @@ class PubSubClient:
         async for due, frame in self._frames:
             if due > trio.current_time():
                 await trio.sleep_until(due)
+            await self._hub.node.chain.ledger.committed()
             with trio.fail_after(SEND_SECONDS):
                 await self._socket.send_message(frame)
 
@@ -146,13 +147,13 @@ class PubSubClient:
         try:
             request = read_request(message)
         except NotARequest:
-            self.push(encoded(parse_error()))
+            self.push(_frame(parse_error()))
             return
         batch = [request] if isinstance(request, Call) else request
         subscribed: list[int] = []
         replies = [reply for call in batch if (reply := self._answer(call, subscribed)) is not None]
         if replies:
-            self.push(encoded(replies[0] if isinstance(request, Call) else replies))
+            self.push(_frame(replies[0] if isinstance(request, Call) else replies))
         for identifier in subscribed:
             self._hub.notify_if_landed(identifier)
 
@@ -188,6 +189,10 @@ class PubSubClient:
             return METHODS[name](self._hub.node, params)
         # Blocks and votes are known, but off, as on a validator without options.
         raise RpcError(METHOD_NOT_FOUND, "Method not found")
+
+
+def _frame(reply: Json) -> str:
+    return msgspec.json.encode(reply).decode()
 
 
 class _PrefixedStream(trio.abc.Stream):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import count
 
+import msgspec
 from solders.pubkey import Pubkey
 
 from cvms.localnet.node.node import Node
@@ -153,7 +153,7 @@ class SubscriptionHub:
 
     def _notify_remaining(self, block: Block) -> None:
         """Notify of the block's remaining transactions, if the node lagged when they ran."""
-        entries = self._node.entries_in(block.slot)[self._notified_entries :]
+        entries = self._node.entries_in(block.slot, first=self._notified_entries)
         if entries:
             self._notified_entries += len(entries)
             keys = dict.fromkeys(key for entry in entries for key in entry.keys)
@@ -210,7 +210,7 @@ def _notification(active: ActiveSubscription, result: Json) -> str:
     params = {"result": result, "subscription": active.identifier}
     method = f"{active.subscription.name}Notification"
     frame = {"jsonrpc": "2.0", "method": method, "params": params}
-    return json.dumps(frame, separators=(",", ":"))
+    return msgspec.json.encode(frame).decode()
 
 
 def _at_least(reached: Commitment, wanted: Commitment | None) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import structlog
 import trio
 
@@ -14,7 +15,6 @@ from cvms.localnet.rpc.call.signatures import SIGNATURES
 from cvms.localnet.rpc.envelope import (
     Call,
     NotARequest,
-    encoded,
     error_reply,
     parse_error,
     read_request,
@@ -77,4 +77,4 @@ def raise_injected_error(node: Node, method: str) -> None:
 
 
 def _line(reply: Json) -> bytes:
-    return encoded(reply).encode() + b"\n"
+    return msgspec.json.encode(reply) + b"\n"

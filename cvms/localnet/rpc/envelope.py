@@ -5,8 +5,9 @@ A request whose `id` is no id, or a batch with something that is no call, is a p
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
+
+import msgspec
 
 from cvms.errors import CvmsError, RpcError
 from cvms.localnet.rpc.call.rpc_errors import INVALID_REQUEST, PARSE_ERROR
@@ -35,18 +36,12 @@ class Call:
 def read_request(text: bytes | str) -> Call | list[Call]:
     """Return a call or a batch. Raises NotARequest."""
     try:
-        request = json.loads(text, parse_constant=_refuse_constant)
-        json.dumps(request, ensure_ascii=False).encode()
-    except (ValueError, RecursionError) as error:  # a lone surrogate cannot be encoded
+        request = msgspec.json.decode(text)
+    except (ValueError, RecursionError) as error:
         raise NotARequest(str(error)) from None
     if isinstance(request, list):
         return [_read_call(call) for call in request]
     return _read_call(request)
-
-
-def _refuse_constant(name: str) -> Json:
-    """Refuse NaN and infinities, which are not JSON."""
-    raise ValueError(name)
 
 
 def _read_call(call: Json) -> Call:
@@ -98,7 +93,3 @@ def error_reply(call: Call, error: RpcError) -> Json:
         shown["data"] = error.data
     version = {} if call.version is None else {"jsonrpc": call.version}
     return {**version, "error": shown, "id": call.identifier}
-
-
-def encoded(reply: Json) -> str:
-    return json.dumps(reply, separators=(",", ":"))

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import trio
 
 from cvms.localnet.node.faults import ConnectionCut, Cut, Hang, NodeFaults, Slow, TooManyRequests
-from cvms.localnet.node.node_connection import Headers
+from cvms.localnet.node.request_parser import Headers
 
 
 async def apply_request_faults(

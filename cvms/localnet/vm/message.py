@@ -78,8 +78,11 @@ def _table(account: Account | None) -> list[Pubkey]:
 
 def writable_keys(message: AnyMessage, keys: LoadedKeys) -> list[Pubkey]:
     """Return the keys that the transaction declares writable."""
-    static = [key for i, key in enumerate(keys.static) if is_static_writable(message, i)]
-    return static + list(keys.writable)
+    header, static = message.header, keys.static
+    signers = header.num_required_signatures
+    signing = static[: signers - header.num_readonly_signed_accounts]
+    others = static[signers : len(static) - header.num_readonly_unsigned_accounts]
+    return [*signing, *others, *keys.writable]
 
 
 def is_static_writable(message: AnyMessage, index: int) -> bool:

@@ -19,6 +19,7 @@ from cvms.chain.program.events.touched_vaults import (
 from cvms.chain.rpc.responses import SignatureInfo, TransactionRecord
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Commitment, Programs, Slot
+from cvms.nursery.indexing.block_reader import BlockReader
 from cvms.nursery.ledger.entries import RecordedEvent, event_data, event_vaults
 from cvms.nursery.ledger.vault_fetch import FetchedVault, fetch_vaults
 from cvms.store.index.chain_events import EventRow
@@ -56,13 +57,17 @@ async def read_batch(
     programs: Programs,
     infos: Sequence[SignatureInfo],
     known: dict[Pubkey, FetchedVault],
+    *,
+    blocks: BlockReader | None = None,
 ) -> Batch:
     """Return the batch of `infos`, or of the first of them, as far as the node has them all.
+
+    Those that `blocks` can read from whole blocks are not read one by one.
 
     A transaction whose logs do not show all of its events is a batch of its own. Accounts in
     `known` that were read in this slot or a later one are not read again; those read are added.
     """
-    infos, records = await _records(rpc, infos)
+    infos, records = await _records(rpc, infos, blocks)
     logs = {record.signature: parse_logs(record, programs) for record in records}
     truncated = {signature for signature, parsed in logs.items() if parsed.truncated}
     infos = tuple(takewhile(lambda i: i.signature not in truncated, infos)) or infos[:1]
@@ -106,18 +111,19 @@ async def _fetch(
 
 
 async def _records(
-    rpc: RpcClient, infos: Sequence[SignatureInfo]
+    rpc: RpcClient, infos: Sequence[SignatureInfo], blocks: BlockReader | None
 ) -> tuple[tuple[SignatureInfo, ...], list[TransactionRecord]]:
     """Return the infos before the first whose transaction the node lacks, and their records."""
     executed = [info for info in infos if info.err is None]
-    found = await rpc.get_transactions(
-        [info.signature for info in executed], commitment=Commitment.CONFIRMED
-    )
+    found = {} if blocks is None else await blocks.read(infos)
+    others = [info.signature for info in executed if info.signature not in found]
+    read = await rpc.get_transactions(others, commitment=Commitment.CONFIRMED)
+    found |= dict(zip(others, read, strict=True))
     records = {
         info.signature: record
-        for info, record in zip(executed, found, strict=True)
+        for info in executed
         # In another block than listed, or with another result: of another fork.
-        if record is not None and record.slot == info.slot and record.err is None
+        if (record := found[info.signature]) and record.slot == info.slot and record.err is None
     }
     known = tuple(takewhile(lambda info: info.err is not None or info.signature in records, infos))
     return known, [records[info.signature] for info in known if info.err is None]

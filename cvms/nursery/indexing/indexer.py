@@ -40,6 +40,7 @@ from cvms.nursery.channels.wakeups import OutboxWakeup, TimelockWakeup, TvlWakeu
 from cvms.nursery.indexing.apply_batch import apply_batch
 from cvms.nursery.indexing.backfill import Backfill
 from cvms.nursery.indexing.batch_reader import Batch, read_batch
+from cvms.nursery.indexing.block_reader import BlockReader
 from cvms.nursery.indexing.event_reconstruction import reconstruct
 from cvms.nursery.indexing.fork_rollback import ForkRollback
 from cvms.nursery.indexing.signature_gap import (
@@ -58,8 +59,8 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
-BATCH = 100
-"""Transactions fetched in one request and applied in one database transaction."""
+BATCH = 400
+"""Transactions applied in one database transaction, which costs the same for any number."""
 POLL_SECONDS = 1.0
 """Longest delay between two runs, in case notifications are lost."""
 RETRY_SECONDS = 0.2
@@ -91,6 +92,7 @@ class Indexer:
     longest_gap: int = LONGEST_GAP
     forks: ForkRollback = field(init=False)
     backfill: Backfill = field(init=False)
+    blocks: BlockReader = field(init=False)
     _program: str = field(init=False)
     _start_checked: bool = field(default=False, init=False)
     _stuck_rounds: int = field(default=0, init=False)
@@ -111,6 +113,7 @@ class Indexer:
         self.backfill = Backfill(
             database=self.database, rpc=self.rpc, program=self.programs.vault, metrics=self.metrics
         )
+        self.blocks = BlockReader(self.rpc, self.programs.vault)
 
     async def run(self) -> None:
         """Follow the chain until cancelled. After an exception it can be run again."""
@@ -181,7 +184,7 @@ class Indexer:
         if gap is None:
             return False
         self.metrics.indexer_gap.set(len(gap))
-        if not await self._apply_all(cursor, gap):
+        if not await self._apply_all(cursor, gap, to_end=True):
             await self._note_lack(cursor)
             return False
         self._stuck_rounds = 0
@@ -212,7 +215,7 @@ class Indexer:
         read = partial(self.backfill.list_missing, cursor, self._lister())
         await self._read_or_roll_back(at_least, read)
         while chunk := await self.backfill.next_chunk(cursor):
-            if not await self._apply_all(cursor, chunk):
+            if not await self._apply_all(cursor, chunk, to_end=False):
                 await self._note_lack(cursor)
                 break
             self._stuck_rounds = 0
@@ -259,8 +262,14 @@ class Indexer:
         if self._stuck_rounds >= STUCK_ROUNDS:
             self.progress.problem = f"no node has the next transaction after {describe(cursor)}"
 
-    async def _apply_all(self, cursor: Cursor | None, gap: Sequence[SignatureInfo]) -> bool:
-        """Apply the gap, reading one batch ahead; return False if a part of it has to wait."""
+    async def _apply_all(
+        self, cursor: Cursor | None, gap: Sequence[SignatureInfo], *, to_end: bool
+    ) -> bool:
+        """Apply the gap, reading one batch ahead; return False if a part of it has to wait.
+
+        `to_end`: see BlockReader.begin.
+        """
+        self.blocks.begin(gap, after=Slot(cursor.slot) if cursor else None, to_end=to_end)
         send, receive = trio.open_memory_channel[Batch](0)
         left = len(gap)
         try:
@@ -286,7 +295,7 @@ class Indexer:
             start, known = 0, dict[Pubkey, FetchedVault]()
             while start < len(gap):
                 page = gap[start : start + self.batch_size]
-                batch = await read_batch(self.rpc, self.programs, page, known)
+                batch = await read_batch(self.rpc, self.programs, page, known, blocks=self.blocks)
                 if not batch.signatures:
                     return
                 start += len(batch.signatures)

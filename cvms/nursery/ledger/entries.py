@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, get_args
 
 import msgspec
 
@@ -49,6 +49,13 @@ _MAPPINGS: Mapping[type[Event], _EventMapping] = {
     chain.YieldDepositEvent: _EventMapping(Kind.YIELD_DEPOSIT),
     chain.YieldWithdrawEvent: _EventMapping(Kind.YIELD_WITHDRAW),
     chain.YieldCompoundEvent: _EventMapping(Kind.YIELD_COMPOUND, amount="compounded_amount"),
+}
+
+
+_VAULT_NAMES = ("vault", "from_vault", "to_vault")
+_VAULT_FIELDS: Mapping[type[Event], Sequence[str]] = {
+    kind: [field.name for field in fields(kind) if field.name in _VAULT_NAMES]
+    for kind in get_args(Event)
 }
 
 
@@ -102,8 +109,7 @@ def counted_by_account(event: Event) -> tuple[str, int, int] | None:
 
 def event_vaults(event: Event) -> list[str]:
     """Return the vaults an event is about; none for the events of the vault authority."""
-    names = ("vault", "from_vault", "to_vault")
-    return [str(getattr(event, name)) for name in names if hasattr(event, name)]
+    return [str(getattr(event, name)) for name in _VAULT_FIELDS[type(event)]]
 
 
 def event_data(event: Event) -> dict[str, Any]:
@@ -118,7 +124,11 @@ def history_row(recorded: RecordedEvent, entry: LedgerEntry) -> HistoryRow:
     """Return the history line of an entry."""
     row = recorded.row
     return HistoryRow(
-        **asdict(entry),
+        owner=entry.owner,
+        vault=entry.vault,
+        kind=entry.kind,
+        amount=entry.amount,
+        balance_after=entry.balance_after,
         slot=row.slot,
         block_time=row.block_time,
         signature=row.signature,

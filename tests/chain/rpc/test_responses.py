@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from solders.pubkey import Pubkey
 
-from cvms.chain.rpc import responses
+from cvms.chain.rpc import responses, transaction_responses
 from cvms.chain.rpc.responses import UNEXPECTED_SHAPE
 from cvms.chain.rpc.rpc_client import RpcClient, open_rpc
 from cvms.chain.types import Commitment
@@ -119,8 +119,8 @@ async def test_another_transaction_than_the_one_asked_for_is_no_answer() -> None
 
 
 def transaction(answer: Any) -> responses.TransactionRecord:
-    return responses.transaction(
-        responses.read(responses.TransactionResponse, answer, "get"), "get"
+    return transaction_responses.transaction(
+        responses.read(transaction_responses.TransactionResponse, answer, "get"), "get"
     )
 
 

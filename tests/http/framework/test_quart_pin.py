@@ -1,10 +1,12 @@
-"""Quart-Trio still hands every error of a handler to what the edge overrides."""
+"""Quart-Trio and Werkzeug still call what the edge overrides."""
 
 from __future__ import annotations
 
 import pytest
 from quart_trio import QuartTrio
+from werkzeug.routing import BuildError, Map, Rule
 
+from cvms.http.framework.edge import Edge, RequestRule
 from tests.source_pins import Pin, check_pin
 
 DISPATCH: list[Pin] = [
@@ -19,3 +21,23 @@ DISPATCH: list[Pin] = [
 @pytest.mark.parametrize("pin", DISPATCH, ids=lambda pin: pin[0].__qualname__)
 def test_the_dispatch_of_requests_is_the_one_that_was_overridden(pin: Pin) -> None:
     check_pin(pin, used_by="cvms/http/framework/edge.py")
+
+
+RULES: list[Pin] = [
+    (Rule.compile, "96edc39424f37ba3"),
+    (Rule.build, "66b88dc2f51420e6"),
+    (Rule._compile_builder, "a0ec55cf067ff5d5"),
+]
+
+
+@pytest.mark.parametrize("pin", RULES, ids=lambda pin: pin[0].__qualname__)
+def test_the_builders_of_urls_are_the_ones_that_were_overridden(pin: Pin) -> None:
+    check_pin(pin, used_by="cvms/http/framework/edge.py")
+
+
+def test_a_rule_is_matched_and_builds_no_url() -> None:
+    assert Edge.url_rule_class is RequestRule
+    urls = Map([RequestRule("/vaults/<owner>", endpoint="vault")]).bind("localhost")
+    assert urls.match("/vaults/alice") == ("vault", {"owner": "alice"})
+    with pytest.raises(BuildError):
+        urls.build("vault", {"owner": "alice"})

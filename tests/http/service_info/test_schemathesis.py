@@ -26,7 +26,7 @@ from tests.harness.localnet import Localnet
 from tests.harness.service import running
 from tests.http.wallets import USDT, with_vault
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(seconds=30)
 
 SEED = 20
 EXAMPLES = 1

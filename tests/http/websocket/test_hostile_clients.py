@@ -156,15 +156,18 @@ async def test_connections_that_come_and_go_leave_nothing_behind(service: Servic
                 await socket.message()
                 await socket.send(packed(8, b"\x03\xe8"))
 
-    await come_and_go(2)
-    await until_nobody_is_left(service)
-    before = (tasks(), descriptors())
-    for _ in range(10):
+    async def forty_at_once() -> None:
         async with trio.open_nursery() as nursery:
             for number in range(40):
                 nursery.start_soon(come_and_go, number)
+
+    await forty_at_once()  # afterwards the pool has all its connections to the database
     await until_nobody_is_left(service)
-    await until(lambda: (tasks(), descriptors()) <= before)
+    tasks_before, descriptors_before = tasks(), descriptors()
+    for _ in range(10):
+        await forty_at_once()
+    await until_nobody_is_left(service)
+    await until(lambda: tasks() <= tasks_before and descriptors() <= descriptors_before)
     gc.collect()
     assert [each for each in gc.get_objects() if isinstance(each, ClientSession)] == []
     assert service.hub._by_filter == {}

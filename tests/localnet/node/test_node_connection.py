@@ -12,7 +12,7 @@ import trio
 from cvms import localnet
 from cvms.errors import ConfigurationError
 from cvms.localnet import http_port
-from cvms.localnet.node import node_connection
+from cvms.localnet.node import node_connection, request_parser
 from tests.localnet.local_node import Node
 
 
@@ -42,6 +42,11 @@ async def test_a_batch_is_answered_call_by_call_in_order(node: Node) -> None:
         (b"\xff\xfe\x00", -32700),
         (b"[" * 100_000, -32700),
         (b"[1]", -32700),
+        (b'\xef\xbb\xbf{"jsonrpc":"2.0","id":1,"method":"getSlot"}', -32700),
+        ('{"jsonrpc":"2.0","id":1,"method":"getSlot"}'.encode("utf-16"), -32700),
+        (b'{"jsonrpc":"2.0","id":1,"method":"getBlock","params":[1e400]}', -32700),
+        (b'{"jsonrpc":"2.0","id":"\\ud83d","method":"getSlot"}', -32700),
+        (b'{"jsonrpc":"2.0","id":NaN,"method":"getSlot"}', -32700),
         (b"5", -32700),
         (b'{"id":1,"method":"getSlot"}', -32600),
         (b'{"jsonrpc":"2.0","id":1,"method":"getSlot","also":1}', -32600),
@@ -57,6 +62,13 @@ async def test_an_invalid_request_gets_its_json_rpc_error(
     reply = await post(node, body)
     assert isinstance(reply, dict)
     assert reply["error"]["code"] == code
+
+
+async def test_text_is_returned_in_utf8_as_by_a_validator(node: Node) -> None:
+    body = json.dumps(call("getHealth", "\u00e9\U0001f600")).encode()
+    response = await node.http.post(node.running.rpc_url, content=body)
+    expected = '{"jsonrpc":"2.0","result":"ok","id":"\u00e9\U0001f600"}\n'
+    assert response.content == expected.encode()
 
 
 async def test_an_empty_batch_has_no_reply(node: Node) -> None:
@@ -106,7 +118,7 @@ async def test_one_connection_serves_many_calls(node: Node) -> None:
 
 async def test_a_body_that_is_too_large_is_refused_before_it_is_read(node: Node) -> None:
     async with await raw(node) as stream:
-        size = node_connection.MAX_BODY_BYTES + 1
+        size = request_parser.MAX_BODY_BYTES + 1
         await stream.send_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size)
         assert (await read_all(stream)).startswith(b"HTTP/1.1 413")
 
@@ -124,6 +136,26 @@ async def test_an_idle_client_is_disconnected(node: Node, monkeypatch: pytest.Mo
     async with await raw(node) as stream:
         await stream.send_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n12345")
         assert await read_all(stream) == b""
+
+
+async def test_a_client_that_does_not_finish_its_body_is_disconnected(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node_connection, "TRANSFER_SECONDS", 0.05)
+    async with await raw(node) as stream:
+        await stream.send_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n12345")
+        assert await read_all(stream) == b""
+
+
+async def test_a_client_that_does_not_read_its_replies_is_disconnected(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node_connection, "TRANSFER_SECONDS", 0.05)
+    body = json.dumps(call("getVoteAccounts")).encode()
+    request = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    async with await raw(node) as stream:
+        with trio.fail_after(20), pytest.raises(trio.BrokenResourceError):
+            await send_forever(stream, request * 100)
 
 
 async def test_a_vanished_client_does_not_affect_others(node: Node) -> None:
@@ -178,6 +210,11 @@ async def test_pubsub_is_on_the_next_port(nursery: trio.Nursery) -> None:
     running: localnet.Running = await nursery.start(partial(localnet.serve, port=port, ledger=None))
     assert running.rpc_url == f"http://127.0.0.1:{port}"
     assert running.ws_url == f"ws://127.0.0.1:{port + 1}"
+
+
+async def send_forever(stream: trio.SocketStream, data: bytes) -> None:
+    while True:
+        await stream.send_all(data)
 
 
 async def raw(node: Node) -> trio.SocketStream:

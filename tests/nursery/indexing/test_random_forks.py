@@ -21,6 +21,7 @@ from cvms.chain.types import Commitment
 from cvms.errors import RpcError
 from cvms.localnet.types import Commitment as ChainCommitment
 from cvms.localnet.types import Entry
+from cvms.nursery.indexing.block_reader import DENSE
 from tests.nursery.forking import Forking, opened
 from tests.nursery.indexing.test_indexer import cancelled_after
 from tests.nursery.world import World
@@ -28,10 +29,11 @@ from tests.nursery.world import World
 STEPS = 40
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize(("seed", "dense"), [(1, DENSE), (2, DENSE), (3, 1), (4, 1)])
 async def test_after_random_steps_the_tables_equal_those_of_a_fresh_index(
-    forking: Forking, seed: int
+    forking: Forking, seed: int, dense: int
 ) -> None:
+    forking.world.dense = dense
     dice = random.Random(seed)
     owners = [await opened(forking) for _ in range(3)]
     steps = RandomSteps(forking.world, dice, owners)

@@ -20,7 +20,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from .policy_limits import PolicyLimits
 from .steps import SUCCESS
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(seconds=30)
 
 PROFILES = {
     "ci": settings(max_examples=100, derandomize=True, database=None, print_blob=True),

@@ -24,6 +24,7 @@ _ID = r"([1-9A-HJ-NP-Za-km-z]{32,44})"
 _INVOKE = re.compile(rf"Program {_ID} invoke \[(\d{{1,3}})\]")
 _SUCCESS = re.compile(rf"Program {_ID} success")
 _FAILED = re.compile(rf"Program {_ID} failed: (?s:.*)")
+_LOG = "Program log: "
 _DATA = "Program data: "
 _TRUNCATED = "Log truncated"
 
@@ -90,10 +91,16 @@ class _LogReader:
         self._ordinal = 0
 
     def read(self, line: str) -> None:
+        if line.startswith(_LOG):
+            return
         if line == _TRUNCATED:
             # Shorter lines may still follow, with unmarked gaps.
             raise _Unreliable("the log is truncated")
-        if match := _INVOKE.fullmatch(line):
+        if line.startswith(_DATA):
+            if self._frames and self._frames[-1] == self._program:
+                for text in line[len(_DATA) :].split(" "):
+                    self._data(text)
+        elif match := _INVOKE.fullmatch(line):
             self._invoke(match[1], int(match[2]))
         elif match := _SUCCESS.fullmatch(line):
             self._leave(match[1])
@@ -101,9 +108,6 @@ class _LogReader:
             # A failed frame fails the whole transaction.
             self._leave(match[1])
             self.failed = True
-        elif line.startswith(_DATA) and self._frames and self._frames[-1] == self._program:
-            for text in line[len(_DATA) :].split(" "):
-                self._data(text)
 
     def finish(self) -> None:
         if self._frames:

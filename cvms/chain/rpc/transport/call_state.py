@@ -22,13 +22,14 @@ class Call(NamedTuple):
     """One call. `parse` returns the typed result, or raises RpcError for another shape.
 
     `may_lack`: a null or an empty list says only that this endpoint has nothing, so others are
-    asked for it too.
+    asked for it too. `raw`: `parse` takes the JSON text of the result, which is not decoded before.
     """
 
     method: str
     params: Sequence[Any]
     parse: Callable[[Any], Any] = unchecked
     may_lack: bool = False
+    raw: bool = False
 
     def worth(self, answer: Any | RpcError) -> int:
         """Return how much a response is worth among those of several endpoints."""

@@ -330,7 +330,11 @@ class FailoverTransport:
         return RpcRequest(
             methods=[call.method for call in calls],
             body=jsonrpc.encode_body(requests[0] if single else requests),
-            read=partial(_read_single if single else jsonrpc.decode_batch, call_ids=ids),
+            read=partial(
+                _read_single if single else jsonrpc.decode_batch,
+                call_ids=ids,
+                raw=[call.raw for call in calls],
+            ),
             parse=lambda place, answer: calls[place].parse(answer),
             at_slot=max(at_slot, options.get("minContextSlot") or 0),
             newest=options.get("commitment") in ("processed", "confirmed"),
@@ -342,8 +346,8 @@ class FailoverTransport:
                 self.metrics.rpc_requests.labels(method, outcome).inc()
 
 
-def _read_single(content: bytes, *, call_ids: Sequence[int]) -> Answers:
-    return [jsonrpc.decode_response(content, call_ids[0])]
+def _read_single(content: bytes, *, call_ids: Sequence[int], raw: Sequence[bool]) -> Answers:
+    return [jsonrpc.decode_response(content, call_ids[0], raw=raw[0])]
 
 
 @asynccontextmanager

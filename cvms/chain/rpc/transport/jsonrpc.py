@@ -22,9 +22,12 @@ class _Error(msgspec.Struct):
     data: Any = None
 
 
+_ABSENT = msgspec.Raw(b"")
+
+
 class _Response(msgspec.Struct):
     id: int | str | None = None
-    result: Any = msgspec.UNSET
+    result: msgspec.Raw = _ABSENT
     error: _Error | None = None
 
 
@@ -38,21 +41,26 @@ def encode_body(request: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> byt
     return msgspec.json.encode(request)
 
 
-def decode_response(body: bytes, call_id: int) -> Any | RpcError:
-    """Return the result, or the node's error as a value. Raises MalformedResponse."""
+def decode_response(body: bytes, call_id: int, *, raw: bool = False) -> Any | RpcError:
+    """Return the result, or the node's error as a value. Raises MalformedResponse.
+
+    A `raw` result is the JSON text.
+    """
     answer = _decode(body, _Response)
     if answer.error is not None and answer.id is None:
-        return _value(answer)  # a node that cannot parse the request does not know its id
+        return _value(answer, raw=raw)  # a node that cannot parse the request does not know its id
     if answer.id != call_id:
         raise MalformedResponse("the answer's id is not the request's")
-    return _value(answer)
+    return _value(answer, raw=raw)
 
 
-def decode_batch(body: bytes, call_ids: Sequence[int]) -> list[Any | RpcError]:
+def decode_batch(
+    body: bytes, call_ids: Sequence[int], *, raw: Sequence[bool] | None = None
+) -> list[Any | RpcError]:
     """Return the results in the order of `call_ids`, a node's error as a value.
 
     A node may reject a whole batch with one error, alone or in a list, which then stands for each
-    call. Raises MalformedResponse.
+    call. Results for which `raw` is True are JSON texts. Raises MalformedResponse.
     """
     if body.lstrip()[:1] == b"{":
         answer = _decode(body, _Response)
@@ -65,19 +73,20 @@ def decode_batch(body: bytes, call_ids: Sequence[int]) -> list[Any | RpcError]:
     answers = {answer.id: answer for answer in received}
     if answers.keys() != set(call_ids) or len(received) != len(call_ids):
         raise MalformedResponse("the answers' ids are not the requests'")
-    return [_value(answers[call_id]) for call_id in call_ids]
+    texts = [False] * len(call_ids) if raw is None else raw
+    return [_value(answers[each], raw=text) for each, text in zip(call_ids, texts, strict=True)]
 
 
-def _decode(body: bytes, kind: type[T]) -> T:
+def _decode(body: bytes | msgspec.Raw, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.DecodeError, RecursionError):
         raise MalformedResponse("the body is not the JSON of an answer") from None
 
 
-def _value(answer: _Response) -> Any | RpcError:
+def _value(answer: _Response, *, raw: bool = False) -> Any | RpcError:
     if answer.error is not None:
         return RpcError(answer.error.code, answer.error.message, answer.error.data)
-    if answer.result is msgspec.UNSET:
+    if answer.result is _ABSENT:
         raise MalformedResponse("neither result nor error")
-    return answer.result
+    return answer.result if raw else _decode(answer.result, Any)

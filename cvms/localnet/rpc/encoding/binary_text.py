@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import base64
+import binascii
 import string
 
 from based58 import b58decode
@@ -30,19 +30,27 @@ def decode_base58(text: str) -> bytes:
 def decode_base64(text: str) -> bytes:
     """Decode base64 with canonical padding. Raises NotDecodable."""
     raw = text.encode(errors="surrogatepass")
+    try:
+        decoded = binascii.a2b_base64(raw)
+    except binascii.Error:
+        raise NotDecodable(_base64_fault(raw)) from None
+    if binascii.b2a_base64(decoded, newline=False) != raw:  # it skips what is not base64
+        raise NotDecodable(_base64_fault(raw))
+    return decoded
+
+
+def _base64_fault(raw: bytes) -> str:
+    """Return the first fault of text that is not canonical base64."""
     body = raw.rstrip(b"=")
     padding = len(raw) - len(body)
     for index, byte in enumerate(body):
         if chr(byte) not in BASE64:
-            raise NotDecodable(f"InvalidByte({index}, {byte})")
+            return f"InvalidByte({index}, {byte})"
     last = len(body) % 4
     if padding > 2 or (padding and last in (0, 1)):
-        raise NotDecodable(f"InvalidByte({len(body)}, 61)")
+        return f"InvalidByte({len(body)}, 61)"
     if last == 1:
-        raise NotDecodable(f"InvalidLength({len(body)})")
+        return f"InvalidLength({len(body)})"
     if padding != -len(body) % 4:
-        raise NotDecodable("InvalidPadding")
-    unused = {0: 0, 2: 0b1111, 3: 0b11}[last]
-    if body and BASE64.index(chr(body[-1])) & unused:
-        raise NotDecodable(f"InvalidLastSymbol({len(body) - 1}, {body[-1]})")
-    return base64.b64decode(raw)
+        return "InvalidPadding"
+    return f"InvalidLastSymbol({len(body) - 1}, {body[-1]})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 from solders.errors import BincodeError
@@ -35,12 +36,7 @@ def read_transaction(text: str, encoding: str) -> VersionedTransaction:
     """Return a transaction that can be run. Raises RpcError."""
     wire = _decode(text, encoding, TRANSACTION)
     try:
-        reader = WireReader(wire)
-        if wire[:1] == VERSION_1:
-            reader.version_1()
-            raise invalid_params(f"invalid transaction: {error_text('UnsupportedVersion')}")
-        reader.transaction()
-        transaction = VersionedTransaction.from_bytes(wire[: reader.position])
+        transaction = _deserialize(wire)
     except (BincodeError, NotDeserializable, ValueError) as error:
         raise invalid_params(f"failed to deserialize {TRANSACTION}: {error}") from None
     try:
@@ -48,6 +44,17 @@ def read_transaction(text: str, encoding: str) -> VersionedTransaction:
     except SanitizeError:
         raise invalid_params(f"invalid transaction: {error_text('SanitizeFailure')}") from None
     return transaction
+
+
+def _deserialize(wire: bytes) -> VersionedTransaction:
+    if wire[:1] == VERSION_1:
+        WireReader(wire).version_1()
+        raise invalid_params(f"invalid transaction: {error_text('UnsupportedVersion')}")
+    with suppress(BincodeError, ValueError):
+        return VersionedTransaction.from_bytes(wire)
+    reader = WireReader(wire)  # names what is wrong, or where the transaction ends
+    reader.transaction()
+    return VersionedTransaction.from_bytes(wire[: reader.position])
 
 
 def read_message(text: str) -> AnyMessage:

@@ -34,7 +34,7 @@ from cvms.localnet.vm.transaction_errors import error_text
 
 
 def send_transaction(node: Node, params: Params) -> Json:
-    """Return the signature once the transaction is in a block and on disk.
+    """Return the signature once the transaction is in a block.
 
     As on a validator, an invalid transaction that was sent with `skipPreflight` is dropped
     without an error.
@@ -47,10 +47,10 @@ def send_transaction(node: Node, params: Params) -> Json:
     load_sanitized_keys(view, transaction)
     if not skips:
         _preflight(view, transaction)
-    return submit(node, transaction)
+    return submit(node, transaction, verified=not skips)
 
 
-def submit(node: Node, transaction: VersionedTransaction) -> str:
+def submit(node: Node, transaction: VersionedTransaction, *, verified: bool) -> str:
     """Run a transaction in the tip's block, drop it if it is invalid, and return its signature.
 
     Raises ConnectionCut if a fault loses the reply.
@@ -62,7 +62,7 @@ def submit(node: Node, transaction: VersionedTransaction) -> str:
             node.chain.process_later(transaction, blocks=sends.late_blocks)
         else:
             with suppress(TransactionRefused):
-                node.chain.process(transaction)
+                node.chain.process(transaction, verified=verified)
     if faults.happens(sends.lose_answer):
         raise ConnectionCut
     return signature

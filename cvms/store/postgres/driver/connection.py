@@ -21,6 +21,7 @@ from psycopg.adapt import AdaptersMap
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import AsyncRowFactory, TupleRow, tuple_row
 
+from cvms.store.postgres.driver.array_dumper import ArrayDumper
 from cvms.store.postgres.driver.connect import connect_first
 from cvms.store.postgres.driver.event_loop import RV, YieldTimer, run_connecting, run_generator
 from cvms.store.postgres.driver.fair_lock import FairLock
@@ -74,6 +75,7 @@ class Connection(AsyncConnection[TupleRow]):
             connection.cursor_factory = cursor_factory
         if context is not None:
             connection._adapters = AdaptersMap(context.adapters)
+        connection.adapters.register_dumper(list, ArrayDumper)
         return connection
 
     @property

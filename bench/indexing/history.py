@@ -22,7 +22,7 @@ from cvms.dev.chain_setup import bundled_programs
 from cvms.dev.localnet import prepare
 from cvms.localnet.ledger.chain import LocalnetChain
 
-SERVE = "from bench.history import main; main()"
+SERVE = "from bench.indexing.history import main; main()"
 OWNERS = 100
 IN_A_BLOCK = 100
 

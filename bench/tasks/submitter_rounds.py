@@ -1,13 +1,14 @@
 """Duration of a submitter round with many transactions in flight.
 
-`python -m bench.submitter_rounds [--transactions 1000]`: the submitter, an embedded PostgreSQL and
-the local chain, which runs every transaction, in one process.
+    .venv/bin/python -m bench.tasks.submitter_rounds [--transactions 1000] [--json FILE]
+
+The submitter, an embedded PostgreSQL and the local chain, which runs every transaction, in one
+process. The baseline of the later rounds is the first one, in which all are sent.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import tempfile
 import time
 from functools import partial
@@ -20,6 +21,7 @@ from solders.pubkey import Pubkey
 from solders.system_program import TransferParams, transfer
 from solders.transaction import VersionedTransaction
 
+from bench import report
 from cvms import localnet
 from cvms.chain.rpc.rpc_client import RpcClient, open_rpc
 from cvms.chain.transactions.versioned import message_hash, message_of, signature_of
@@ -38,16 +40,19 @@ TIMING = localnet.Timing(slot_seconds=0.4, confirmed_lag=1, finalized_lag=4)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--transactions", type=int, default=1000)
-    count: int = parser.parse_args().transactions
-    print(f"load of the machine {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+    report.add_arguments(parser)
+    options = parser.parse_args()
+    print(f"{options.transactions} transactions in flight; {report.machine()}")
     with (
         tempfile.TemporaryDirectory(prefix="cvms-bench-") as folder,
         embedded_postgres(Path(folder) / "data") as url,
     ):
-        trio.run(measure, url, count)
+        rows = trio.run(measure, url, options.transactions)
+    report.finish(report.Report("tasks.submitter_rounds", tuple(rows)), options.json)
 
 
-async def measure(url: str, count: int) -> None:
+async def measure(url: str, count: int) -> list[report.Row]:
+    rows, base = list[report.Row](), None
     serve = partial(localnet.serve, port=0, ledger=None, timing=TIMING)
     async with trio.open_nursery() as nursery, open_database(url) as database:
         await database.prepare()
@@ -66,7 +71,6 @@ async def measure(url: str, count: int) -> None:
                 metrics=Metrics(),
                 resend_seconds=3600,
             )
-            print(f"\n| a round with {count} under way | ms |\n|---|---|")
             for name, blocks in (
                 ("all are sent", 0),
                 ("all are confirmed", 1),
@@ -76,8 +80,11 @@ async def measure(url: str, count: int) -> None:
                 running.chain.advance(blocks)
                 begin = time.perf_counter()
                 await submitter.run_once()
-                print(f"| {name} | {(time.perf_counter() - begin) * 1000:.0f} |", flush=True)
+                taken = (time.perf_counter() - begin) * 1000
+                rows.append(report.row(f"a round in which {name}", taken, "ms", base))
+                base = base or taken
         nursery.cancel_scope.cancel()
+    return rows
 
 
 async def sign(rpc: RpcClient, database: Database, count: int) -> None:

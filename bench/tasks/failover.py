@@ -1,6 +1,6 @@
 """Time without a leader: two replicas, from the leader's death or stop until the other indexes.
 
-    .venv/bin/python -m bench.failover [--times 5]
+    .venv/bin/python -m bench.tasks.failover [--times 5] [--json FILE]
 
 Real processes on an embedded PostgreSQL and a local chain. The baseline of the same run is a
 leader that ends in order (SIGTERM) and hands over. The exit code is 1 if any took 5 s or more.
@@ -9,7 +9,6 @@ leader that ends in order (SIGTERM) and hands over. The exit code is 1 if any to
 from __future__ import annotations
 
 import argparse
-import os
 import signal
 import statistics
 import sys
@@ -21,6 +20,7 @@ from pathlib import Path
 import psycopg
 import trio
 
+from bench import report
 from cvms.dev.postgres import embedded_postgres
 from tests.acceptance.conftest import localnet_arguments
 from tests.harness.free_ports import free_port
@@ -37,12 +37,12 @@ WHERE until > clock_timestamp()
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--times", type=int, default=5)
+    report.add_arguments(parser)
     options = parser.parse_args()
-    print(f"load of the machine {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
-    print("| the leader | median s | worst s |\n|---|---|---|")
-    worst = 0.0
+    print(report.machine())
+    worst, rows, base = 0.0, list[report.Row](), None
     fates = {
-        "ends in order": signal.SIGTERM,
+        "shuts down in order": signal.SIGTERM,
         "is killed": signal.SIGKILL,
         "is stopped": signal.SIGSTOP,
     }
@@ -52,8 +52,12 @@ def main() -> None:
     ):
         for name, number in fates.items():
             taken = trio.run(measure, Path(folder), database, number, options.times)
-            print(f"| {name} | {statistics.median(taken):.2f} | {max(taken):.2f} |", flush=True)
+            median = statistics.median(taken)
+            rows.append(report.row(f"the leader {name}, median", median, "s", base))
+            rows.append(report.row(f"the leader {name}, worst", max(taken), "s"))
+            base = base or median
             worst = max(worst, *taken)
+    report.finish(report.Report("tasks.failover", tuple(rows)), options.json)
     sys.exit(worst >= WANTED_SECONDS)
 
 

@@ -36,13 +36,14 @@ class Crowd:
     clients: dict[int, Client] = field(default_factory=dict)
     milliseconds: list[float] = field(default_factory=list)
 
-    def read(self, seconds: float) -> None:
-        """Receive for `seconds`; latency is from the timestamp in an event to its arrival."""
+    def read(self, seconds: float, *, expected: int) -> None:
+        """Receive so many events, or for `seconds`; latency is from an event's timestamp on."""
         poll = select.epoll()
         for number in self.clients:
             poll.register(number, select.EPOLLIN)
         until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0:
+        wanted = len(self.milliseconds) + expected
+        while len(self.milliseconds) < wanted and (left := until - time.monotonic()) > 0:
             for number, _ in poll.poll(min(left, 0.1)):
                 self._take(self.clients[number])
                 if self.clients[number].ended:
