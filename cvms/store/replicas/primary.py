@@ -54,7 +54,11 @@ class Primary:
         self.version: int | None = None
 
     def connection(self) -> AbstractAsyncContextManager[Connection]:
-        """Lend a connection in a transaction. Raises DatabaseUnavailable."""
+        """Lend a connection in autocommit mode. Raises DatabaseUnavailable."""
+        return self._database.connection()
+
+    def transaction(self) -> AbstractAsyncContextManager[Connection]:
+        """Lend a connection in a transaction with one snapshot. Raises DatabaseUnavailable."""
         return self._database.transaction(isolation=psycopg.IsolationLevel.REPEATABLE_READ)
 
     def judge(self, state: SnapshotState) -> None:

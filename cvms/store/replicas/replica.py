@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 
 import psycopg
@@ -80,8 +80,12 @@ class Replica:
             report=self._report,
         )
 
+    def connection(self) -> AbstractAsyncContextManager[Connection]:
+        """Lend a connection in autocommit mode. Raises DatabaseUnavailable."""
+        return self._pool.connection()
+
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Connection]:
+    async def transaction(self) -> AsyncIterator[Connection]:
         """Lend a connection in a transaction with one snapshot. Raises DatabaseUnavailable."""
         async with self._pool.connection() as connection, connection.transaction():
             yield connection

@@ -14,12 +14,11 @@ from cvms.errors import MinSlotNotIndexed
 from cvms.store.batched_queries import PAGES, ROWS
 from cvms.store.postgres.batcher import Batcher
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.postgres.row_mapping import fetch_exactly_one
+from cvms.store.postgres.row_mapping import columns, fetch_exactly_one
 from cvms.store.vaults import history, vaults
 from cvms.store.vaults.history import HistoryRow, PageRequest
 from cvms.store.vaults.vaults import VaultRow
 
-RequestT = TypeVar("RequestT")
 T = TypeVar("T")
 
 STATE = """
@@ -29,6 +28,19 @@ SELECT coalesce(max(through), 0) AS slot,
 FROM indexer_cursor
 WHERE program = %(program)s
 """
+
+
+# A vault's row and the state in one statement, which has one snapshot: without a transaction, a
+# balance takes a quarter of the time.
+_WITH_STATE = """
+SELECT state.slot, state.in_recovery, state.replayed_at, row.*
+FROM ({state}) AS state
+LEFT JOIN ({rows}) AS row ON TRUE
+"""
+VAULT_ROW = _WITH_STATE.replace("{state}", STATE).replace("{rows}", vaults.GET)
+VAULT_ROWS = _WITH_STATE.replace("{state}", STATE).replace("{rows}", vaults.GET_MANY)
+VAULT_COLUMNS = columns(VaultRow)
+STATE_COLUMNS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +82,13 @@ class AsOf(Generic[T]):
 
 
 class SnapshotSource(Protocol):
-    """A server that lends connections, each in a transaction with one snapshot."""
+    """A server that lends connections, and judges what may be read from it."""
 
     def connection(self) -> AbstractAsyncContextManager[Connection]:
-        """Lend a connection in a transaction. Raises DatabaseUnavailable."""
+        """Lend a connection in autocommit mode. Raises DatabaseUnavailable."""
+
+    def transaction(self) -> AbstractAsyncContextManager[Connection]:
+        """Lend a connection in a transaction with one snapshot. Raises DatabaseUnavailable."""
 
     def judge(self, state: SnapshotState) -> None:
         """Raise DatabaseUnavailable unless reads may be answered from this snapshot."""
@@ -85,11 +100,11 @@ class SnapshotReads:
     def __init__(self, source: SnapshotSource, *, program: str) -> None:
         self._source = source
         self._program = program
-        self.vault_rows: Batcher[str, AsOf[VaultRow | None]] = self._batcher(
-            vaults.get_many, size=ROWS
+        self.vault_rows: Batcher[str, AsOf[VaultRow | None]] = Batcher(
+            source, self._vault_rows, size=ROWS
         )
-        self.history_pages: Batcher[PageRequest, AsOf[list[HistoryRow]]] = self._batcher(
-            history.pages, size=PAGES
+        self.history_pages: Batcher[PageRequest, AsOf[list[HistoryRow]]] = Batcher(
+            _Transactions(source), self._history_pages, size=PAGES
         )
 
     async def run(self) -> None:
@@ -103,26 +118,45 @@ class SnapshotReads:
 
         Raises DatabaseUnavailable, MinSlotNotIndexed, and what `work` raises.
         """
-        async with self._source.connection() as conn:
+        async with self._source.transaction() as conn:
             bound.accept(await self._slot(conn))
             return await work(conn)
 
-    def _batcher(
-        self,
-        query: Callable[[Connection, Sequence[RequestT]], Awaitable[Sequence[T]]],
-        *,
-        size: int,
-    ) -> Batcher[RequestT, AsOf[T]]:
-        async def in_snapshot(conn: Connection, requests: Sequence[RequestT]) -> list[AsOf[T]]:
-            slot = await self._slot(conn)
-            return [AsOf(slot, each) for each in await query(conn, requests)]
+    async def _vault_rows(
+        self, conn: Connection, owners: Sequence[str]
+    ) -> list[AsOf[VaultRow | None]]:
+        params = {"program": self._program, "owner": owners[0], "owners": list(owners)}
+        query = VAULT_ROW if len(owners) == 1 else VAULT_ROWS
+        rows = await (await conn.execute(query, params)).fetchall()
+        state = SnapshotState(*rows[0][:STATE_COLUMNS])
+        self._source.judge(state)
+        found = {}
+        for row in rows:
+            values = dict(zip(VAULT_COLUMNS, row[STATE_COLUMNS:], strict=True))
+            if values["owner"] is not None:
+                found[values["owner"]] = VaultRow(**values)
+        return [AsOf(state.slot, found.get(owner)) for owner in owners]
 
-        return Batcher(self._source, in_snapshot, size=size)
+    async def _history_pages(
+        self, conn: Connection, requests: Sequence[PageRequest]
+    ) -> list[AsOf[list[HistoryRow]]]:
+        slot = await self._slot(conn)
+        return [AsOf(slot, page) for page in await history.pages(conn, requests)]
 
     async def _slot(self, conn: Connection) -> int:
         state = await read_state(conn, self._program)
         self._source.judge(state)
         return state.slot
+
+
+@dataclass(frozen=True, slots=True)
+class _Transactions:
+    """Lends the connections of a server in transactions."""
+
+    source: SnapshotSource
+
+    def connection(self) -> AbstractAsyncContextManager[Connection]:
+        return self.source.transaction()
 
 
 async def read_state(conn: Connection, program: str) -> SnapshotState:
