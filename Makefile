@@ -47,7 +47,7 @@ demo: $(INSTALLED) ## what a vault can do, step by step, against a running `make
 	@exec $(BIN)/cvms demo --url http://127.0.0.1:$(PORT) --rpc-url http://127.0.0.1:$(LOCALNET_PORT)
 
 test: $(INSTALLED) ## run the whole suite on its own databases and chains
-	$(BIN)/pytest -n $(WORKERS) --dist loadgroup
+	$(BIN)/pytest -n $(WORKERS) --dist load --maxschedchunk 1
 
 fuzz: $(INSTALLED) ## many new steps of the programs against their specification, for minutes
 	HYPOTHESIS_PROFILE=long $(BIN)/pytest tests/program/state_machine

@@ -11,6 +11,7 @@ import pytest
 import structlog
 import trio
 import trustme
+from hypothesis import HealthCheck, settings
 
 from cvms.localnet import Timing
 from cvms.store.postgres.database import Database, open_database
@@ -19,6 +20,12 @@ from tests.harness.processes import ServerForker, server_forker
 from tests.postgres_server import BLANK, new_database, set_to_noon
 from tests.postgres_server import postgres_server as postgres_server_for_tests
 from tests.redis_server import RedisServer
+
+# No example of hypothesis fails because the machine is busy.
+settings.register_profile(
+    "any_machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("any_machine")
 
 SLOW_SECONDS = 10
 """How long a slow test takes, unless its mark says it: `slow(seconds=...)`."""

@@ -19,6 +19,7 @@ from psycopg.types.json import Jsonb
 from bench import report
 from bench.growth.pgbench import transactions_per_second, with_values
 from cvms.nursery.channels.hub import Hub
+from cvms.nursery.channels.reply_cache import ReplyCache
 from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.channels.wakeups import OutboxWakeup
 from cvms.nursery.delivery.broadcaster import Broadcaster
@@ -174,6 +175,7 @@ async def _broadcaster(url: str) -> report.Row:
         broadcaster = Broadcaster(
             database=database,
             hub=hub,
+            replies=ReplyCache(max_bytes=0, max_age=0),
             wake=OutboxWakeup(),
             notifier=PostgresOutboxNotifier(database),
             board=StatusBoard(),

@@ -1,6 +1,6 @@
 """Time from a deposit's block to its WebSocket event, at 500 deposits a second.
 
-    .venv/bin/python -m bench.indexing.block_to_websocket [--rate 500] [--seconds 20] [--json FILE]
+    .venv/bin/python -m bench.indexing.block_to_websocket [--rate 500] [--seconds 20]
 
 The service is a process of its own on an embedded PostgreSQL; this process is the chain, with slots
 of 400 ms, and listens. The baseline is a bare `logsSubscribe` at the same commitment in the same
@@ -28,6 +28,7 @@ import trio
 import trio_websocket
 from solders.keypair import Keypair
 
+from bench import report
 from cvms import localnet
 from cvms.chain.types import Programs
 from cvms.config.loader import load_programs
@@ -61,7 +62,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rate", type=float, default=500.0)
     parser.add_argument("--seconds", type=float, default=20.0)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
+    report.add_arguments(parser)
     options = parser.parse_args()
     print(f"{options.rate:g} deposits/s for {options.seconds:g} s; ", end="")
     print(f"load of the machine {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
@@ -163,7 +164,7 @@ async def listen_to_node(url: str, programs: Programs, times: Times) -> None:
                 times.bare.setdefault(signature, trio.current_time())
 
 
-def show(times: Times, report: Path | None) -> bool:
+def show(times: Times, path: Path | None) -> bool:
     """Print the table and return whether every row meets its bound."""
     count = len(times.in_block)
     print("| from the block to | deposits | p50 ms | p95 ms | p99 ms | max ms |")
@@ -174,10 +175,8 @@ def show(times: Times, report: Path | None) -> bool:
     once = sum(times.told[signature] == 1 for signature in times.in_block)
     if once != count:
         print(f"{count - once} of {count} deposits were not told exactly once")
-    if report is not None:
-        row = {"what": "block to WebSocket, p95", "value": ours, "unit": "ms"}
-        row |= {"baseline": bare, "ratio": bare / ours}
-        report.write_text(json.dumps({"name": "block_to_websocket", "rows": [row]}))
+    row = report.row("block to WebSocket, p95", ours, "ms", bare)
+    report.finish(report.Report("block_to_websocket", (row,)), path)
     return once == count and ours < WANTED_P95_SECONDS * 1000
 
 

@@ -1,6 +1,6 @@
 """The queries of hot routes: a vault's row, a page of a history, a new nonce.
 
-    .venv/bin/python -m bench.reads.queries [--count 3000] [--json FILE]
+    .venv/bin/python -m bench.reads.queries [--count 2000] [--json FILE]
 
 On an embedded PostgreSQL with 10,000 vaults, and 50 lines of history for each of 2,000. The
 baseline, in the same run, is psycopg alone: its C implementation, blocking, one query after the
@@ -10,15 +10,12 @@ other. The exit code is 1 if 32 clients at a time make fewer queries a second th
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import random
 import secrets
 import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -28,8 +25,9 @@ import psutil
 import psycopg
 import trio
 
-from bench.reads.database import filled_database
-from cvms.store.batched_queries import BatchedQueries, open_batched_queries
+from bench import report
+from bench.reads.database import FILL_LINES, filled_database
+from cvms.store.batched_queries import BatchedQueries, start_batched_queries
 from cvms.store.postgres.database import Database, open_database
 from cvms.store.security import nonces
 from cvms.store.security.nonces import NewNonce
@@ -42,54 +40,30 @@ LINES = 50
 OWNERS_WITH_HISTORY = 2_000
 LIFETIME = timedelta(minutes=5)
 
-FILL = """
-INSERT INTO transactions (
-    owner, vault, kind, amount, balance_after, slot, block_time, signature, instruction_index,
-    ordinal, commitment
-)
-SELECT owner, 'v' || owner, 'deposit', number, number, number, now(), owner || owner || number, 0,
-       0, 'finalized'
-FROM unnest(%(owners)s::TEXT[]) AS vault (owner), generate_series(1, %(lines)s) AS number
-"""
-
 Ask = Callable[[str], Awaitable[object]]
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A figure, as `make bench` collects them."""
-
-    what: str
-    value: float
-    unit: str
-    baseline: float
-    ratio: float
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--count", type=int, default=3000)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--count", type=int, default=2000)
+    report.add_arguments(parser)
     options = parser.parse_args()
-    print(f"psycopg's implementation: {psycopg.pq.__impl__}; ", end="")
-    print(f"load of the machine {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+    print(f"psycopg's implementation: {psycopg.pq.__impl__}; {report.machine()}")
     print("| | queries/s | to the baseline | our CPU µs each | PostgreSQL's CPU µs each |")
     print("|---|---|---|---|---|")
     with (
         tempfile.TemporaryDirectory(prefix="cvms-bench-") as folder,
         filled_database(Path(folder), vaults=VAULTS, lines=0) as (url, owners),
     ):
+        with_history = owners[:OWNERS_WITH_HISTORY]
         with psycopg.connect(url, autocommit=True) as connection:
-            with_history = owners[:OWNERS_WITH_HISTORY]
-            connection.execute(FILL, {"owners": with_history, "lines": LINES})
+            connection.execute(FILL_LINES, {"owners": with_history, "lines": LINES})
             connection.execute("VACUUM ANALYZE")
         random.Random(1).shuffle(with_history)
         rows = trio.run(measure, Measurement(url), url, with_history, options.count)
-    if options.json:
-        report = {"name": "queries", "rows": [asdict(row) for row in rows]}
-        options.json.write_text(json.dumps(report, indent=1))
+    report.finish(report.Report("queries", tuple(rows)), options.json)
     together = [row for row in rows if f"{CLIENTS} clients" in row.what]
-    sys.exit(0 if all(row.ratio >= 1 for row in together) else 1)
+    sys.exit(0 if all((row.ratio or 0) >= 1 for row in together) else 1)
 
 
 class Measurement:
@@ -100,7 +74,7 @@ class Measurement:
             server = psutil.Process(connection.info.backend_pid).parent()
         assert server is not None
         self._server = server
-        self.rows: list[Row] = []
+        self.rows: list[report.Row] = []
 
     async def run(
         self, what: str, *, owners: list[str], count: int, clients: int, ask: Ask, baseline: float
@@ -117,7 +91,7 @@ class Measurement:
             for now, then in zip(self._read_clocks(), before, strict=True)
         )
         rate = 1e6 / wall
-        row = Row(what, rate, "queries/s", baseline or rate, rate / (baseline or rate))
+        row = report.row(what, rate, "queries/s", baseline or rate)
         print(f"| {what} | {rate:.0f} | {row.ratio:.1f} | {ours:.0f} | {servers:.0f} |", flush=True)
         self.rows.append(row)
         return rate
@@ -127,11 +101,14 @@ class Measurement:
         return time.perf_counter(), time.process_time(), sum(backends)
 
 
-async def measure(measurement: Measurement, url: str, owners: list[str], count: int) -> list[Row]:
+async def measure(
+    measurement: Measurement, url: str, owners: list[str], count: int
+) -> list[report.Row]:
     async with (
         open_database(url) as opened,
-        open_batched_queries(opened) as queries,
+        trio.open_nursery() as tasks,
     ):
+        queries = start_batched_queries(opened, tasks)
         await opened.prepare()
         with psycopg.connect(url, autocommit=True) as connection:
             for what, (blocking, pipelined), own, batched in _kinds(connection, opened, queries):
@@ -143,6 +120,7 @@ async def measure(measurement: Measurement, url: str, owners: list[str], count: 
                 await run(f"{what}: batched, 1 client", clients=1, ask=batched, baseline=base)
                 many = f"{what}: batched, {CLIENTS} clients"
                 await run(many, clients=CLIENTS, ask=batched, baseline=base)
+        tasks.cancel_scope.cancel()
     return measurement.rows
 
 

@@ -1,7 +1,6 @@
 """Every setting of the service: its variable, parser, default and description.
 
-To add a setting, declare a field here (or in one of cvms.config's modules *_settings) and
-run `make settings`, which writes README.md's table.
+To add one, declare a field here or in a module *_settings: `make settings` writes README's table.
 """
 
 from __future__ import annotations
@@ -175,7 +174,6 @@ class Config:
         about="TCP port to listen on; 0 picks a free one",
     )
     listening: ListenSettings = field(default_factory=ListenSettings)
-    # URLs of providers often contain an API key.
     rpc_urls: tuple[str, ...] = setting(
         "SOLANA_RPC_URL",
         parse.urls("http", "https"),
@@ -258,14 +256,22 @@ class Config:
         parse.optional(parse.redis_url),
         default="",
         expected="redis://host:port/db with a port from 1 to 65535, or unset",
-        about="Redis 6 or later, which caches balances, shares rate limits and notifies replicas "
-        "of events. Optional. The certificate of a `rediss://` host is verified",
+        about="Redis 6 or later, which shares rate limits and notifies replicas of events. "
+        "Optional. The certificate of a `rediss://` host is verified",
         secret=True,
     )
     cache_ttl: float = _duration(
         "CACHE_TTL_SECONDS",
         default="5",
-        about="How long a balance stays in Redis",
+        about="How long a balance is answered from memory, unless something says it has changed",
+    )
+    reply_cache_bytes: int = setting(
+        "REPLY_CACHE_BYTES",
+        parse.integer(0),
+        default="33554432",
+        expected="a whole number of bytes, 0 or more",
+        about="Memory of each process for replies that are answered without the database, about "
+        "750 bytes for each balance; 0 disables them: [docs/http.md](docs/http.md)",
     )
     reconciliation_threshold: int = setting(
         "RECONCILIATION_THRESHOLD",

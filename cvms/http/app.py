@@ -39,6 +39,7 @@ from cvms.http.yields import movement_routes, policy_routes, status_routes
 from cvms.metrics import Metrics
 from cvms.nursery.channels.account_registry import AccountRegistry
 from cvms.nursery.channels.hub import Hub
+from cvms.nursery.channels.reply_cache import ReplyCache
 from cvms.nursery.channels.status_board import OperatorFunds, StatusBoard
 from cvms.nursery.channels.wakeups import SubmitWakeup
 from cvms.operator_key import OperatorKey
@@ -64,6 +65,7 @@ def create_app(
     submit_wake: SubmitWakeup,
     board: StatusBoard,
     cache: BalanceCache,
+    replies: ReplyCache,
     metrics: Metrics,
     accounts: AccountRegistry,
     limiter: Limiter,
@@ -94,6 +96,7 @@ def create_app(
         submit_wake=submit_wake,
         board=board,
         cache=cache,
+        replies=replies,
         metrics=metrics,
         limits=limits,
         secret_box=SecretBox(config.data_encryption_keys),

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
 import trio
 
-from cvms.store.postgres.batcher import Batcher
+from cvms.store.postgres.batcher import MAX_QUERIES, Batcher
 from cvms.store.postgres.database import Database
 from cvms.store.security import nonces
 from cvms.store.security.nonces import NewNonce
@@ -31,14 +29,14 @@ class BatchedQueries:
     nonces: Batcher[NewNonce, datetime]
 
 
-@asynccontextmanager
-async def open_batched_queries(database: Database) -> AsyncIterator[BatchedQueries]:
-    """Yield the queries, which are answered until the end of the block."""
-    vault_rows = Batcher(database, vaults.get_many, size=ROWS)
-    history_pages = Batcher(database, history.pages, size=PAGES)
-    new_nonces = Batcher(database, nonces.issue, size=ROWS)
-    async with trio.open_nursery() as nursery:
-        for batcher in (vault_rows, history_pages, new_nonces):
-            nursery.start_soon(batcher.run)
-        yield BatchedQueries(vault_rows, history_pages, new_nonces)
-        nursery.cancel_scope.cancel()
+def start_batched_queries(database: Database, tasks: trio.Nursery) -> BatchedQueries:
+    """Return the queries, which are answered until the tasks that are started here end."""
+    queries = BatchedQueries(
+        vault_rows=Batcher(database, vaults.get_many, size=ROWS),
+        history_pages=Batcher(database, history.pages, size=PAGES),
+        nonces=Batcher(database, nonces.issue, size=ROWS),
+    )
+    for run in (queries.vault_rows.run, queries.history_pages.run, queries.nonces.run):
+        for _ in range(MAX_QUERIES):
+            tasks.start_soon(run)
+    return queries

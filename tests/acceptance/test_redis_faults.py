@@ -63,7 +63,7 @@ async def _deposit(system: System) -> None:
 
 
 async def _read(http: httpx.AsyncClient) -> bool:
-    """Read the balance, and return whether it came from Redis."""
+    """Read the balance, and return whether it came from memory."""
     reply = await http.get(f"/api/vault/balance/{OWNER.pubkey()}")
     assert reply.status_code == 200, reply.text
     assert reply.json()["balance"] == TOTAL

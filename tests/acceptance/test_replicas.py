@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import httpx
 import psycopg
 import pytest
 import trio
@@ -21,6 +22,7 @@ from psycopg.rows import namedtuple_row
 from solders.keypair import Keypair
 
 from cvms.client import Client, ClientError, Event, Topic, Wallet, open_client
+from cvms.nursery.channels.reply_cache import PROOF_SECONDS
 from tests.acceptance.chain import fund
 from tests.acceptance.conftest import System
 from tests.harness.free_ports import free_port
@@ -32,6 +34,7 @@ pytestmark = pytest.mark.slow(seconds=15)
 USDT = 1_000_000
 OWNERS = 4
 TOPIC = "deposit_event"
+DEPOSITS = 4
 STOPPED_SECONDS = 4.0
 """Longer than the lease plus the grace period of a successor."""
 PATIENCE = 5.0
@@ -122,6 +125,62 @@ async def test_a_leader_that_fails_under_load_loses_and_duplicates_nothing(
             nursery.cancel_scope.cancel()
         assert near.seqs == far.seqs == list(range(1, head + 1))
         await _compare(other.url, traffic, database_url)
+
+
+async def test_what_a_replica_has_published_is_what_it_answers(
+    system: System, database_url: str
+) -> None:
+    """At the other one at once with the slot, and without it as soon as it must have read it."""
+    async with AsyncExitStack() as stack:
+        (near, _), (far, _) = [
+            await stack.enter_async_context(replica(system, database_url)) for _ in "12"
+        ]
+        await fund(system.at.rpc_url, key := Keypair(), system.at.programs.mint)
+        clients = [
+            await stack.enter_async_context(open_client(server.url, wallet=Wallet(key)))
+            for server in (near, far)
+        ]
+        await clients[0].finish(await clients[0].open_vault())
+        topic = Topic("vault_balance_update", owner=clients[0].address)
+        stream = await stack.enter_async_context(clients[0].stream(topic))
+        http = await stack.enter_async_context(httpx.AsyncClient(timeout=HANG_SECONDS))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_pay_in, clients[0], DEPOSITS)
+            heard = cached = 0
+            while heard < DEPOSITS * USDT:
+                event = await anext(stream)
+                if not isinstance(event, Event):
+                    continue
+                heard, at = event.data["balance"], trio.current_time()
+                for url, headers in (
+                    (near.url, {}),
+                    (far.url, {"X-Min-Slot": str(event.data["slot"])}),
+                ):
+                    shown = await _balance(http, url, clients[0].address, headers)
+                    assert shown["slot"] >= event.data["slot"]
+                    assert shown["balance"] >= heard
+                while True:
+                    late = trio.current_time() >= at + PROOF_SECONDS
+                    shown = await _balance(http, far.url, clients[0].address, {})
+                    cached += shown["cached"]
+                    if late:
+                        assert shown["balance"] >= heard
+                        break
+        assert cached
+
+
+async def _pay_in(client: Client, times: int) -> None:
+    for _ in range(times):
+        await client.finish(await client.deposit(USDT))
+
+
+async def _balance(
+    http: httpx.AsyncClient, url: str, owner: str, headers: dict[str, str]
+) -> dict[str, Any]:
+    reply = await http.get(f"{url}/api/vault/balance/{owner}", headers=headers)
+    assert reply.status_code == 200, reply.text
+    body: dict[str, Any] = reply.json()
+    return body
 
 
 async def _strike(failure: str, leader: Server, proxy: DatabaseProxy) -> None:

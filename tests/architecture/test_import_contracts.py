@@ -15,8 +15,6 @@ import pytest
 
 from tests.paths import ROOT
 
-pytestmark = pytest.mark.xdist_group("one copy of the source for all")
-
 TOP = "cvms: imports point down"
 CHANNELS_ONLY = "cvms.http: of nursery it imports the channels only"
 NURSERY = "cvms.nursery: imports point down"

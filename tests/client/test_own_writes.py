@@ -27,9 +27,11 @@ async def test_a_replica_that_stands_still_hides_nothing_that_the_client_has_see
     pair: Pair, localnet: Localnet
 ) -> None:
     """It is as little behind as it may be all the time: only the slots tell that it is."""
-    settings = ReplicaSettings(urls=(pair.standby.uri(),), max_lag=3600.0)
-    uri = pair.primary.uri()
-    async with whole_service(uri, replicas=settings, **localnet.settings) as system:
+    settings = localnet.settings | {
+        "replicas": ReplicaSettings(urls=(pair.standby.uri(),), max_lag=3600.0),
+        "reply_cache_bytes": 0,  # so that balances come from the replica, too
+    }
+    async with whole_service(pair.primary.uri(), **settings) as system:
         keypair = await funded(system)
         with trio.fail_after(60):
             async with (

@@ -10,6 +10,7 @@ from tests.harness.localnet import Localnet
 from tests.harness.resources import config_for_tests, open_prepared_resources
 from tests.nursery.forking import Forking
 from tests.nursery.world import World
+from tests.nursery.written_rows import require_messages
 
 
 @pytest.fixture
@@ -17,6 +18,7 @@ async def world(database_url: str, localnet: Localnet) -> AsyncIterator[World]:
     """The chain and the database, with what the tasks share."""
     config = config_for_tests(database_url, **localnet.settings)
     async with open_prepared_resources(config) as resources:
+        await require_messages(resources.database)
         yield World(localnet.running, resources)
 
 

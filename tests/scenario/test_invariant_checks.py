@@ -21,20 +21,16 @@ from tests.scenario.truth import Truth
 
 Connection = psycopg.Connection[tuple[object, ...]]
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.xdist_group("one scenario for all"),
-    pytest.mark.filterwarnings(IGNORE_HTTPX_WARNING),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings(IGNORE_HTTPX_WARNING)]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def finished(
-    forker: ServerForker, postgres_server: str, tmp_path_factory: pytest.TempPathFactory
+    forker: ServerForker, postgres_server: str, tmp_path: Path
 ) -> Iterator[tuple[Truth, Connection]]:
     """The expected state after a scenario, and a connection to its database."""
     with new_database(postgres_server, BLANK) as url:
-        outcome = trio.run(_run, forker, url, tmp_path_factory.mktemp("checked"))
+        outcome = trio.run(_run, forker, url, tmp_path)
         assert not outcome.violations, "\n".join(map(str, outcome.violations))
         with connect(url) as connection:
             yield outcome.truth, connection
@@ -45,29 +41,22 @@ async def _run(forker: ServerForker, url: str, folder: Path) -> Outcome:
         return await run_scenario(context, Scenario(seed=1, actions=200, kills=1))
 
 
-@pytest.mark.parametrize(
-    ("invariant", "table", "damage"),
-    DAMAGE,
-    ids=[f"{at}-{table}" for at, (_, table, _) in enumerate(DAMAGE)],
-)
 def test_a_damaged_row_is_reported(
-    invariant: str, table: str, damage: str, finished: tuple[Truth, Connection]
+    finished: tuple[Truth, Connection], subtests: pytest.Subtests
 ) -> None:
     truth, connection = finished
-    before, after = _damaged(connection, damage)
-    assert before != after, "nothing was damaged: the scenario left no such row"
-    reported = {(found.invariant, found.table) for found in check_invariants(truth, after)}
-    assert (invariant, table) in reported
+    with connection.transaction():
+        assert check_invariants(truth, read_tables(connection)) == []
+    for number, (invariant, table, damage) in enumerate(DAMAGE):
+        with subtests.test(f"{number}-{table}"):
+            before, after = _damaged(connection, damage)
+            assert before != after, "nothing was damaged: the scenario left no such row"
+            reported = {(found.invariant, found.table) for found in check_invariants(truth, after)}
+            assert (invariant, table) in reported
 
 
 def test_every_table_that_is_read_is_damaged() -> None:
     assert {table for _, table, _ in DAMAGE} == set(TABLES)
-
-
-def test_nothing_is_reported_without_damage(finished: tuple[Truth, Connection]) -> None:
-    truth, connection = finished
-    with connection.transaction():
-        assert check_invariants(truth, read_tables(connection)) == []
 
 
 def _damaged(connection: Connection, damage: str) -> tuple[Tables, Tables]:

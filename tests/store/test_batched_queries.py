@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import psycopg
@@ -9,7 +11,7 @@ import pytest
 import trio
 
 from cvms.errors import DatabaseUnavailable
-from cvms.store.batched_queries import open_batched_queries
+from cvms.store.batched_queries import BatchedQueries, start_batched_queries
 from cvms.store.postgres.database import Database, open_database
 from cvms.store.security import nonces
 from cvms.store.security.nonces import NewNonce
@@ -23,6 +25,13 @@ OWNERS = [f"owner {n}" for n in range(20)]
 HOUR = timedelta(hours=1)
 
 
+@asynccontextmanager
+async def opened_queries(database: Database) -> AsyncIterator[BatchedQueries]:
+    async with trio.open_nursery() as tasks:
+        yield start_batched_queries(database, tasks)
+        tasks.cancel_scope.cancel()
+
+
 async def test_many_requests_at_once_get_what_each_would_get_alone(database: Database) -> None:
     async with database.connection() as conn:
         for n, owner in enumerate(OWNERS):
@@ -32,7 +41,7 @@ async def test_many_requests_at_once_get_what_each_would_get_alone(database: Dat
     found: dict[str, VaultRow | None] = {}
     pages: dict[str, list[HistoryRow]] = {}
 
-    async with open_batched_queries(database) as queries:
+    async with opened_queries(database) as queries:
 
         async def ask(owner: str) -> None:
             found[owner] = await queries.vault_rows.ask(owner)
@@ -50,7 +59,7 @@ async def test_many_requests_at_once_get_what_each_would_get_alone(database: Dat
 
 
 async def test_a_request_reads_what_was_committed_before_it(database: Database) -> None:
-    async with open_batched_queries(database) as queries:
+    async with opened_queries(database) as queries:
 
         async def write_and_read(n: int) -> None:
             for slot in range(100, 110):
@@ -68,7 +77,7 @@ async def test_a_request_reads_what_was_committed_before_it(database: Database) 
 
 async def test_a_nonce_that_exists_refuses_no_other(database: Database) -> None:
     refused: list[str] = []
-    async with open_batched_queries(database) as queries:
+    async with opened_queries(database) as queries:
 
         async def issue(owner: str, nonce: str) -> None:
             try:
@@ -92,7 +101,7 @@ async def test_every_request_learns_at_once_that_the_server_is_down(own_server: 
     errors: list[DatabaseUnavailable] = []
     async with open_database(own_server.uri()) as database:
         await database.prepare()
-        async with open_batched_queries(database) as queries:
+        async with opened_queries(database) as queries:
             await queries.vault_rows.ask("owner")
             own_server.stop()
 

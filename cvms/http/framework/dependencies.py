@@ -14,6 +14,7 @@ from cvms.http.framework.rate_limits import RateLimits
 from cvms.metrics import Metrics
 from cvms.nursery.channels.account_registry import AccountRegistry
 from cvms.nursery.channels.hub import Hub
+from cvms.nursery.channels.reply_cache import ReplyCache
 from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.channels.wakeups import SubmitWakeup
 from cvms.operator_key import OperatorKey
@@ -41,6 +42,7 @@ class Dependencies:
     submit_wake: SubmitWakeup
     board: StatusBoard
     cache: BalanceCache
+    replies: ReplyCache
     metrics: Metrics
     limits: RateLimits
     secret_box: SecretBox

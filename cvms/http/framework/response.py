@@ -68,6 +68,11 @@ def with_weak_etag(value: Any, version: str) -> Response:
     return conditional(json_response(value), version, weak=True)
 
 
+def json_with_weak_etag(body: bytes, version: str) -> Response:
+    """Return encoded JSON with a weak validator."""
+    return conditional(content(body, JSON), version, weak=True)
+
+
 def with_strong_etag(value: Any) -> Response:
     """Return the value as JSON with a strong validator."""
     return bytes_with_strong_etag(msgspec.json.encode(value))

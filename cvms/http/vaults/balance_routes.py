@@ -27,9 +27,16 @@ from cvms.http.framework.request import (
     owner_in_path,
     read_min_slot,
 )
-from cvms.http.framework.response import Reply, Response, with_strong_etag, with_weak_etag
+from cvms.http.framework.response import (
+    Reply,
+    Response,
+    json_with_weak_etag,
+    with_strong_etag,
+    with_weak_etag,
+)
 from cvms.http.framework.routing import RouteGroup
 from cvms.http.vaults.indexed_reads import read_history_page, read_indexed, read_vault_row
+from cvms.nursery.channels.reply_cache import CachedReply
 from cvms.store.index import cursor as cursors
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.vaults import balance_history, history, vaults
@@ -60,28 +67,24 @@ class BalanceQuery(Body, frozen=True):
 async def get_balance(deps: Dependencies, owner: str, query: BalanceQuery) -> Response:
     """Get a vault's balance.
 
-    Without `slot`, returns the newest balance, which may be `cached`.
+    Without `slot`, returns the newest balance. If it is `cached`, it may be up to a second old, but
+    never older than what a WebSocket of the same process has shown. With a header `X-Min-Slot`, it
+    is answered from memory only if it is of that slot or a later one.
 
     With `slot`, returns what the vault held at the end of that slot; `as_of` is the block time of
     the last movement before, if known. Balances are known from the vault's first movement or first
     read up to the newest indexed slot: 404 `balance_not_known` before, 422 `slot_not_indexed`
     after. A vault that has been closed since keeps its past balances.
     """
-    key = str(owner_in_path(owner))
     if query.slot is not None:
-        return with_strong_etag(await _past(deps, key, query.slot))
+        return with_strong_etag(await _past(deps, str(owner_in_path(owner)), query.slot))
     with deps.metrics.balance_query_seconds.time():
         min_slot = read_min_slot()
-        row = await deps.cache.get(key)
-        cached = row is not None and row.slot >= (min_slot or 0)
-        if row is None or not cached:
-            has_cache = deps.config.redis_url is not None
-            row = require_open(await read_vault_row(deps, key, from_primary=has_cache), key)
-            await deps.cache.put(row)
-        else:
+        # Before the owner is parsed: what is there is valid.
+        if (kept := deps.replies.get(owner)) is not None and kept.slot >= (min_slot or 0):
             current_request().indexed_slot = min_slot
-        balance = schemas.reply_of(row, schemas.Balance)
-        return with_weak_etag(structs.replace(balance, cached=cached), version_of(row))
+            return json_with_weak_etag(kept.body, kept.etag)
+        return await _newest(deps, str(owner_in_path(owner)))
 
 
 @ROUTES.get(
@@ -137,6 +140,19 @@ def version_of(row: VaultRow) -> str:
     """Return a text that changes whenever the row does."""
     written = row.updated_at.timestamp() if row.updated_at else 0
     return f"{row.slot}-{written:.6f}"
+
+
+async def _newest(deps: Dependencies, owner: str) -> Response:
+    # A replica may be behind what this process has heard: its rows are not kept.
+    kept = deps.config.reply_cache_bytes > 0
+    ticket = deps.replies.begin()
+    row = require_open(await read_vault_row(deps, owner, from_primary=kept), owner)
+    version = version_of(row)
+    balance = schemas.reply_of(row, schemas.Balance)
+    if kept:
+        cached = msgspec.json.encode(structs.replace(balance, cached=True))
+        deps.replies.keep(owner, ticket, CachedReply(cached, version, row.slot))
+    return with_weak_etag(structs.replace(balance, cached=False), version)
 
 
 async def _past(deps: Dependencies, owner: str, slot: int) -> schemas.Balance:

@@ -25,22 +25,23 @@ SNAPSHOT_ALERTS = 100
 
 async def read_snapshot_or_replay(
     database: Database, topic: Topic, owner: str | None, since: int | None, *, program: str
-) -> tuple[int, list[bytes]]:
-    """Return the topic's newest `seq`, and the frames that bring a client up to it.
+) -> tuple[int, int, list[bytes]]:
+    """Return the outbox's last position, the topic's last `seq`, and the frames up to there.
 
     Raises DatabaseUnavailable.
     """
     async with database.transaction(isolation=IsolationLevel.REPEATABLE_READ) as conn:
+        position = await outbox.head(conn)
         head = await outbox.topic_head(conn, topic)
         if since is not None:
             missed = await _missed(conn, topic, owner, since=since, head=head)
             if missed is not None:
-                return head, [_subscribed(topic, owner, since, None), *missed]
+                return position, head, [_subscribed(topic, owner, since, None), *missed]
         snapshot = await _snapshot(conn, topic, owner, program)
     frames = [_subscribed(topic, owner, head, snapshot)]
     if since is not None:
         frames.insert(0, json_frame({"type": "reset", "topic": topic, "owner": owner}))
-    return head, frames
+    return position, head, frames
 
 
 async def _missed(

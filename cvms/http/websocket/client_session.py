@@ -80,6 +80,7 @@ class ClientSession:
         self._limits = limits
         self._heartbeat = heartbeat
         self._hub = deps.hub
+        self._replies = deps.replies
         self._database = deps.database
         self._program = str(deps.programs.vault)
         self._access = TopicAccess(deps, authorization)
@@ -237,9 +238,10 @@ class ClientSession:
         try:
             with self._subscriptions.activating(topic, owner):
                 self._hub.subscribe(self, topic, owner)
-                seq, frames = await read_snapshot_or_replay(
+                position, seq, frames = await read_snapshot_or_replay(
                     self._database, topic, owner, frame.since, program=self._program
                 )
+                self._replies.require(position)
                 await self._send(*frames)
                 self._subscriptions.activate_from(topic, owner, seq)
         except CvmsError:

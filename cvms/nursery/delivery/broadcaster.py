@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -10,17 +11,21 @@ import trio
 from psycopg import IsolationLevel
 
 from cvms.nursery.channels.hub import Hub
+from cvms.nursery.channels.reply_cache import ReplyCache
 from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.channels.wakeups import OutboxWakeup, Wakeup
 from cvms.store.messaging import outbox
 from cvms.store.messaging.outbox import OutboxRow
 from cvms.store.messaging.outbox_notifier import OutboxNotifier
+from cvms.store.messaging.topics import ROW_WRITTEN
 from cvms.store.postgres.database import Database
 
 log = structlog.get_logger(__name__)
 
-POLL_SECONDS = 5.0
-"""Upper bound of the delay if a notification is lost."""
+POLL_SECONDS = 0.25
+"""Upper bound of the delay if a notification is lost. The reply cache needs a proof every second
+that there is nothing to read; that is one query of one row.
+"""
 PAGE_SIZE = 1000
 BATCH_SIZE = 64
 """Rows published together, so that each client is written to once for all of them."""
@@ -34,12 +39,15 @@ indexer catches up.
 class Broadcaster:
     """Publishes each outbox row once, in order of position, from the hub's position on.
 
+    Before it publishes a row, it drops the replies of this process that the row is about.
+
     Wake-ups and notifications only prompt a read. The tasks of this process wake the broadcaster
     after their commits, and it notifies the other replicas, as their broadcasters notify it.
     """
 
     database: Database
     hub: Hub
+    replies: ReplyCache
     wake: OutboxWakeup
     notifier: OutboxNotifier
     board: StatusBoard
@@ -48,6 +56,10 @@ class Broadcaster:
 
     async def run(self) -> None:
         """Publish until cancelled. Raises DatabaseUnavailable; another run then misses nothing."""
+        with self.replies.followed():
+            await self._run()
+
+    async def _run(self) -> None:
         async with trio.open_nursery() as tasks:
             tasks.start_soon(self.notifier.listen, self._publish_wake.wake)
             tasks.start_soon(self._notify_replicas)
@@ -59,21 +71,42 @@ class Broadcaster:
     async def _notify_replicas(self) -> None:
         """Notify all replicas, this one included, of what tasks of this process have written."""
         while True:
-            if await self.wake.wait(self.poll_seconds):
+            if await self.wake.wait(math.inf):
                 self._publish_wake.wake()
                 await self.notifier.notify()
 
     async def run_once(self) -> None:
         """Publish all rows after the hub's position. A hub without one starts at the head."""
         while True:
+            asked_at = trio.current_time()
+            if (position := await self._head()) == self.hub.position:
+                self.replies.prove(position, asked_at)
+                return
+            asked_at = trio.current_time()
             rows, head = await self._read(self.hub.position)
             if not rows:
                 self._set_position(head)
+                self.replies.prove(head, asked_at)
                 return
+            self._drop_replies(rows)
+            if rows[-1].position == head:
+                self.replies.prove(head, asked_at)
             for batch in _batches(rows):
                 self._set_position(batch[0].position - 1)
                 self.hub.publish(batch)
                 await trio.sleep(BATCH_PAUSE_SECONDS if len(batch) == BATCH_SIZE else 0)
+
+    def _drop_replies(self, rows: Sequence[OutboxRow]) -> None:
+        owners = {row.owner for row in rows if row.owner is not None}
+        rows_are_missing = rows[-1].position - (self.hub.position or 0) != len(rows)
+        if rows_are_missing or any(row.topic == ROW_WRITTEN and not row.owner for row in rows):
+            self.replies.clear()
+        else:
+            self.replies.forget(*owners)
+
+    async def _head(self) -> int:
+        async with self.database.connection() as conn:
+            return await outbox.head(conn)
 
     async def _read(self, position: int | None) -> tuple[list[OutboxRow], int]:
         # One snapshot, so that the head and the rows belong together.
@@ -90,6 +123,7 @@ class Broadcaster:
         elif self.hub.position != position:
             # The rows were pruned before they were published, or the database was restored.
             log.error("outbox_rows_missed", after=self.hub.position, until=position)
+            self.replies.clear()
             self.hub.reset(position)
 
 

@@ -25,7 +25,7 @@ from cvms.nursery.ledger.entries import (
     ledger_entries,
 )
 from cvms.nursery.ledger.mint_tracker import MintTracker
-from cvms.nursery.ledger.outbox_messages import changed_balances, event_message
+from cvms.nursery.ledger.outbox_messages import event_message, vault_messages
 from cvms.nursery.ledger.running_balances import extend_running_balances
 from cvms.nursery.ledger.vault_rows import (
     closed_vault_row,
@@ -215,7 +215,7 @@ async def _write_balances(conn: Connection, lines: Sequence[HistoryRow]) -> None
 async def _store_vaults(
     conn: Connection, rows: Sequence[tuple[VaultRow | None, VaultRow, str]]
 ) -> list[OutboxMessage]:
-    """Store the rows; return a message for each one whose balances have changed."""
+    """Store the rows; return a message for each."""
     touched_by = {row.owner: signature for _, row, signature in rows}
     new = [
         row
@@ -223,7 +223,7 @@ async def _store_vaults(
         if before is None or before.slot != row.slot or not same_account(before, row)
     ]
     stored = await vault_writer.advance(conn, new, final=False)
-    return changed_balances(stored, touched_by)
+    return vault_messages(stored, touched_by)
 
 
 def _newest_time(batch: Batch) -> datetime | None:

@@ -2,7 +2,8 @@
 
 One `getBlock` takes the place of as many `getTransaction`. What a block lacks, and what a node does
 not answer, is read one by one. A block that has more of the program's transactions than the list
-shows that the list is not complete: then nothing of the slot is used until the list has them.
+shows that the list is not complete: then nothing of the slot is used until the list has them, for
+two minutes. A list that never has them must not stop everything else.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ WORTHWHILE_SHARE = 0.25
 """Share of a block's transactions: below, the others take longer to transfer than is saved."""
 FIRST_PAUSE_SECONDS = 5.0
 MAX_PAUSE_SECONDS = 300.0
+HOLD_SECONDS = 120.0
+"""For a list to become complete: other endpoints are asked meanwhile."""
 
 Records = dict[str, TransactionRecord | None]
 
@@ -56,6 +59,7 @@ class BlockReader:
     clock: Callable[[], float] = trio.current_time
     _slots: dict[Slot, _Slot] = field(default_factory=dict, init=False)
     _records: dict[Slot, Records] = field(default_factory=dict, init=False)
+    _held_since: dict[Slot, float] = field(default_factory=dict, init=False)
     _pause_seconds: float = field(default=0.0, init=False)
     _paused_until: float = field(default=0.0, init=False)
 
@@ -77,8 +81,9 @@ class BlockReader:
 
         None stands for a transaction that must wait, since the list lacks others of its slot.
         """
-        for slot in [slot for slot in self._records if slot < infos[0].slot]:
-            del self._records[slot]
+        for kept in (self._records, self._held_since):
+            for slot in [slot for slot in kept if slot < infos[0].slot]:
+                del kept[slot]
         slots = list(dict.fromkeys(info.slot for info in infos))
         dense = [each for each in slots if len(self._slots[each].signatures) >= self.dense]
         wanted = [each for each in dense if each not in self._records]
@@ -114,9 +119,13 @@ class BlockReader:
         if lacking := listed.signatures - records.keys():
             return self._pause(f"it lacks {min(lacking)}", slot)
         if others and listed.whole:
-            log.error("list_not_complete", slot=slot, count=len(others), first=min(others))
-            self._records[slot] = dict.fromkeys(listed.signatures)
-            return None
+            held = self.clock() - self._held_since.setdefault(slot, self.clock())
+            holding = held < HOLD_SECONDS
+            first = min(others)
+            log.error("list_not_complete", slot=slot, count=len(others), first=first, held=holding)
+            if holding:
+                self._records[slot] = dict.fromkeys(listed.signatures)
+                return None
         self._records[slot] = dict(records)
         if len(records) < WORTHWHILE_SHARE * len(block.transactions):
             return self._pause("most of its transactions are of other programs", slot)

@@ -16,7 +16,7 @@ from cvms.chain.rpc.call_params import ACCOUNTS_PER_CALL
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Programs, Slot
 from cvms.nursery.channels.wakeups import OutboxWakeup
-from cvms.nursery.ledger.outbox_messages import changed_balances
+from cvms.nursery.ledger.outbox_messages import vault_messages
 from cvms.nursery.ledger.vault_fetch import FetchedVault, fetch_vaults
 from cvms.nursery.ledger.vault_rows import same_account, vault_row_at
 from cvms.store.index import cursor as cursors
@@ -70,7 +70,7 @@ class FinalizedRecheck:
             )
             if changed:  # read in dropped blocks, or changed since
                 await vault_writer.overwrite(conn, [now for _, now in changed])
-                await outbox.append(conn, changed_balances(changed))
+                await outbox.append(conn, vault_messages(changed))
         if changed:
             await self.cache.forget(*(row.owner for row, _ in changed))
             self.outbox_wake.wake()

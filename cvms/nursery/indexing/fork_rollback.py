@@ -25,7 +25,7 @@ from cvms.nursery.channels.indexer_progress import IndexerProgress
 from cvms.nursery.channels.reconcile_requests import Owners
 from cvms.nursery.channels.wakeups import OutboxWakeup, TvlWakeup
 from cvms.nursery.indexing.finalized_evidence import is_finalized
-from cvms.nursery.ledger.outbox_messages import changed_balances, event_message
+from cvms.nursery.ledger.outbox_messages import event_message, vault_messages
 from cvms.nursery.ledger.vault_fetch import FetchedVault, fetch_vaults
 from cvms.nursery.ledger.vault_rows import vault_row_at
 from cvms.store.index import applied_transactions, vault_mints
@@ -195,7 +195,7 @@ class ForkRollback:
             messages = [
                 event_message(each.line, each.data, kind="retracted") for each in rolled_back.lines
             ]
-            await outbox.append(conn, messages + changed_balances(pairs))
+            await outbox.append(conn, messages + vault_messages(pairs))
         self._report(fork, rolled_back)
         return sorted({each.owner for each in rolled_back.lines} | rows.keys())
 

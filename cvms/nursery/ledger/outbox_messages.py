@@ -8,7 +8,7 @@ from typing import Any
 from cvms.chain.types import Commitment
 from cvms.nursery.ledger.vault_rows import balances, same_balances
 from cvms.store.messaging.outbox import MessageType, OutboxMessage
-from cvms.store.messaging.topics import TOPIC_OF, Topic
+from cvms.store.messaging.topics import ROW_WRITTEN, TOPIC_OF, Topic
 from cvms.store.vaults.history import HistoryRow
 from cvms.store.vaults.vaults import VaultRow
 
@@ -36,15 +36,32 @@ def event_message(
     )
 
 
-def changed_balances(
+def vault_messages(
     rows: Iterable[tuple[VaultRow | None, VaultRow | None]], touched_by: Mapping[str, str] = {}
 ) -> list[OutboxMessage]:
-    """Return messages of changed balances, from rows before and after, and signatures by owner."""
-    return [
-        balance_message(row, signature=touched_by.get(row.owner))
-        for before, row in rows
-        if row is not None and not same_balances(row, before)
-    ]
+    """Return one message for each written row, given before and after (None: there is no row).
+
+    That is its balances if they have changed. `touched_by` has signatures by owner.
+    """
+    messages: list[OutboxMessage] = []
+    for before, row in rows:
+        if row is not None and not same_balances(row, before):
+            messages.append(balance_message(row, signature=touched_by.get(row.owner)))
+        elif written := row or before:
+            messages.append(row_message(written.owner, slot=written.slot))
+    return messages
+
+
+def row_message(owner: str | None, *, slot: int) -> OutboxMessage:
+    """Return the message that rows were written, which tells processes to drop what they keep."""
+    return OutboxMessage(
+        topic=ROW_WRITTEN,
+        owner=owner,
+        slot=slot,
+        signature=None,
+        commitment=Commitment.CONFIRMED,
+        data={},
+    )
 
 
 def balance_message(row: VaultRow, *, signature: str | None = None) -> OutboxMessage:

@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 ALL_VAULTS = "*"
 """Owner and vault of a log entry about all vaults."""
 RECOUNT_SECONDS = 300.0
-"""Timeout of a count of the whole history, during which the indexer waits."""
+"""Timeout of a count of all vaults, or of the whole history, for which the indexer waits."""
 OWNERS_PER_QUERY = 1000
 
 
@@ -40,7 +40,7 @@ class AggregateCheck:
 
     async def check_sums(self) -> None:
         """Compare the stored sums with rows and history, and recount those that differ."""
-        async with self.database.connection() as conn:
+        async with self.database.dedicated(query_timeout=RECOUNT_SECONDS) as conn:
             found = await aggregate_check.check(conn)
         if not found.sizes_right(self.threshold) and (entry := await self._recount_sizes(found)):
             report_difference(entry, self.metrics)
@@ -72,7 +72,10 @@ class AggregateCheck:
         return mismatched
 
     async def _recount_sizes(self, found: AggregateCounts) -> ReconciliationEntry | None:
-        async with self.database.transaction() as conn:
+        async with (
+            self.database.dedicated(query_timeout=RECOUNT_SECONDS) as conn,
+            conn.transaction(),
+        ):
             await aggregate_check.count_sizes(conn)
             healed = (await aggregate_check.check(conn)).sizes_right(self.threshold)
             cause = f"{found.wrong_sizes} sums by size differ from the rows"

@@ -25,7 +25,7 @@ from cvms.nursery.channels.wakeups import OutboxWakeup, TimelockWakeup, TvlWakeu
 from cvms.nursery.indexing.finalized_recheck import FinalizedRecheck
 from cvms.nursery.indexing.finalizer import Finalizer
 from cvms.nursery.indexing.indexer import Indexer
-from cvms.nursery.ledger.outbox_messages import balance_message
+from cvms.nursery.ledger.outbox_messages import balance_message, row_message
 from cvms.nursery.reconciliation.rebuild_completeness import (
     Completeness,
     CompletenessCheck,
@@ -266,7 +266,8 @@ class FullRebuild:
                 "incomplete_vaults_accepted": len(outcome.completeness.vaults),
             },
         )
-        await outbox.append(conn, [balance_message(row) for row in rows])
+        replaced = row_message(None, slot=outcome.cursor.slot)  # `changed` may not name all
+        await outbox.append(conn, [replaced, *(balance_message(row) for row in rows)])
         await rebuild_schema.drop(conn)
 
     async def _cursor(self, database: Database) -> Cursor | None:

@@ -54,7 +54,12 @@ class SnapshotWriter:
                 last = floor(first, HOUR)
             at = next_hour(last, now=now)
             margin = MARGIN + timedelta(seconds=self.max_lag_slots * SECONDS_PER_SLOT)
-            return at + margin <= now and await balance_snapshots.write(conn, at)
+            if at + margin > now:
+                return False
+            # Once a day all vaults are read, for what was corrected later.
+            today = at == floor(at, DAY) and at + DAY > now
+            complete = today or head.changes_since is None
+            return await balance_snapshots.write(conn, at, complete=complete)
 
 
 def next_hour(last: datetime, *, now: datetime) -> datetime:

@@ -29,6 +29,8 @@ DELIVERY_AGE = timedelta(days=30)
 ALERT_AGE = timedelta(days=90)
 MATURITY_AGE = timedelta(days=7)
 YIELD_RATE_AGE = timedelta(days=366)
+PRUNE_SECONDS = 600.0
+"""Timeout of one table, of which a day may be too old after a stop."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -39,7 +41,7 @@ class Retention:
 
     async def run_once(self) -> None:
         """Prune every table. Two replicas may do so at the same time."""
-        async with self.database.connection() as conn:
+        async with self.database.dedicated(query_timeout=PRUNE_SECONDS) as conn:
             await outbox.prune(conn)
             await nonces.prune(conn)
             await submissions.prune_built(conn, BUILT_AGE)

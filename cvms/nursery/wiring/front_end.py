@@ -32,6 +32,7 @@ def build_front_end(
         submit_wake=resources.submit_wake,
         board=resources.board,
         cache=resources.cache,
+        replies=resources.replies,
         metrics=resources.metrics,
         limiter=resources.limiter,
         yield_sources=resources.yield_sources,

@@ -58,6 +58,7 @@ def build_broadcaster(resources: Resources) -> Broadcaster:
     return Broadcaster(
         database=resources.database,
         hub=resources.hub,
+        replies=resources.replies,
         wake=resources.outbox_wake,
         notifier=resources.outbox_notifier,
         board=resources.board,

@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+import trio
+
 from cvms.chain.rpc.rpc_client import RpcClient, open_rpc
 from cvms.chain.types import Programs
 from cvms.chain.yields.sources import YieldSource, parse_yield_sources
@@ -15,15 +17,16 @@ from cvms.nursery.channels.account_registry import AccountRegistry
 from cvms.nursery.channels.hub import Hub
 from cvms.nursery.channels.indexer_progress import IndexerProgress
 from cvms.nursery.channels.reconcile_requests import ReconcileQueue
+from cvms.nursery.channels.reply_cache import ReplyCache
 from cvms.nursery.channels.status_board import OperatorFunds, StatusBoard
 from cvms.nursery.channels.wakeups import OutboxWakeup, SubmitWakeup, TimelockWakeup, TvlWakeup
-from cvms.store.batched_queries import BatchedQueries, open_batched_queries
+from cvms.store.batched_queries import BatchedQueries, start_batched_queries
 from cvms.store.messaging.outbox_notifier import OutboxNotifier, outbox_notifier
 from cvms.store.postgres.database import Database, open_database
 from cvms.store.redis.balance_cache import BalanceCache, balance_cache
 from cvms.store.redis.rate_limiter import Limiter, limiter
 from cvms.store.redis.redis_client import open_redis
-from cvms.store.replicas.reader import Reader, open_reader
+from cvms.store.replicas.reader import Reader, start_reader
 
 TaskFunction = Callable[[], Awaitable[None]]
 """The body of a task, which runs until it is cancelled."""
@@ -41,6 +44,7 @@ class Resources:
     outbox_notifier: OutboxNotifier
     rpc: RpcClient
     cache: BalanceCache
+    replies: ReplyCache
     limiter: Limiter
     metrics: Metrics
     yield_sources: tuple[YieldSource, ...]
@@ -63,17 +67,19 @@ async def open_resources(config: Config, *, board: StatusBoard) -> AsyncIterator
     async with (
         open_redis(config.redis_url) as redis,
         open_database(config.database_url, repeats=metrics.transaction_repeats) as database,
-        open_batched_queries(database) as queries,
-        open_reader(
+        open_rpc(config.rpc_urls, metrics=metrics) as rpc,
+        trio.open_nursery() as tasks,
+    ):
+        queries = start_batched_queries(database, tasks)
+        reader = start_reader(
             database,
             queries,
+            tasks,
             urls=config.replicas.urls,
             max_lag=config.replicas.max_lag,
             program=str(config.programs.vault),
             metrics=metrics,
-        ) as reader,
-        open_rpc(config.rpc_urls, metrics=metrics) as rpc,
-    ):
+        )
         yield Resources(
             config=config,
             programs=config.programs,
@@ -83,9 +89,11 @@ async def open_resources(config: Config, *, board: StatusBoard) -> AsyncIterator
             outbox_notifier=outbox_notifier(redis, database),
             rpc=rpc,
             cache=balance_cache(redis, ttl=config.cache_ttl),
+            replies=ReplyCache(max_bytes=config.reply_cache_bytes, max_age=config.cache_ttl),
             limiter=limiter(redis, metrics=metrics),
             metrics=metrics,
             yield_sources=parse_yield_sources(config.yield_sources),
             board=board,
             operator_funds=OperatorFunds(config.sponsoring.operator_minimum),
         )
+        tasks.cancel_scope.cancel()

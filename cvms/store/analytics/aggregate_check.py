@@ -48,7 +48,7 @@ counter AS (
     FROM day_kind
     GROUP BY kind
 )
-SELECT coalesce((SELECT sum(total) FROM vaults), 0) AS rows,
+SELECT coalesce((SELECT sum(total) FROM size), 0) AS rows,
        coalesce((SELECT sum(total) FROM vault_sizes), 0) AS sizes,
        coalesce((SELECT tvl FROM tvl_hours ORDER BY hour DESC LIMIT 1), 0) AS newest_hour,
        (

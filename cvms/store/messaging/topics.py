@@ -25,6 +25,11 @@ class Topic(StrEnum):
     ALERT = "security_alert"
 
 
+ROW_WRITTEN = "vault_row_written"
+"""Topic that no client can subscribe to: an owner's row was written without a change of balances.
+Without an owner: any row may have been. Each process drops what it keeps of those rows.
+"""
+
 KINDS_OF: Mapping[Topic, tuple[Kind, ...]] = {
     Topic.DEPOSIT: (Kind.DEPOSIT,),
     Topic.WITHDRAW: (Kind.WITHDRAW, Kind.EMERGENCY_WITHDRAW),

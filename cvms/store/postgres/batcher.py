@@ -95,21 +95,19 @@ class Batcher(Generic[RequestT, ResultT]):
         return call.results[0]
 
     async def run(self) -> None:
-        """Answer the requests that wait, until cancelled; then none waits any more."""
+        """Answer the requests that wait, until cancelled; then none waits any more.
+
+        MAX_QUERIES tasks do so.
+        """
         try:
-            async with trio.open_nursery() as nursery:
-                for _ in range(MAX_QUERIES):
-                    nursery.start_soon(self._answer_next)
+            while True:
+                while not self._waiting or self._queries == MAX_QUERIES:
+                    await self._wake.park()
+                count = min(len(self._waiting), self._size)
+                await self._answer([self._waiting.popleft() for _ in range(count)])
         finally:
             for call in self._waiting:
                 call.done.set()
-
-    async def _answer_next(self) -> None:
-        while True:
-            while not self._waiting or self._queries == MAX_QUERIES:
-                await self._wake.park()
-            count = min(len(self._waiting), self._size)
-            await self._answer([self._waiting.popleft() for _ in range(count)])
 
     async def _results(self, requests: Sequence[RequestT]) -> Sequence[ResultT]:
         self._queries += 1

@@ -5,8 +5,7 @@ Only what is indexed is read here. What decides about money is read from the pri
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 import structlog
@@ -19,7 +18,7 @@ from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.replicas.primary import Primary
 from cvms.store.replicas.replica import Replica
-from cvms.store.replicas.snapshot import AsOf, ReadBound, SnapshotReads
+from cvms.store.replicas.snapshot import ReadBound, SnapshotReads
 from cvms.store.vaults.history import HistoryRow, PageRequest
 from cvms.store.vaults.vaults import VaultRow
 
@@ -83,7 +82,12 @@ class Reader:
             return await self._queries.vault_rows.ask(owner)
 
         async def ask(reads: SnapshotReads) -> VaultRow | None:
-            return await _ask(reads.vault_rows.ask(owner), bound)
+            found = await reads.vault_rows.ask(owner)
+            row, slot = found.value, found.slot
+            if row is not None and slot < (bound.min_slot or 0) <= row.slot:
+                slot = bound.min_slot or 0  # the account was read before all of its slot is indexed
+            bound.accept(slot)
+            return row
 
         return await (ask(self._on_primary) if from_primary else self._first(bound, ask))
 
@@ -91,7 +95,13 @@ class Reader:
         """Return a page of a history. Raises as `read` does."""
         if self._plain(bound):
             return await self._queries.history_pages.ask(page)
-        return await self._first(bound, lambda reads: _ask(reads.history_pages.ask(page), bound))
+
+        async def ask(reads: SnapshotReads) -> list[HistoryRow]:
+            found = await reads.history_pages.ask(page)
+            bound.accept(found.slot)
+            return found.value
+
+        return await self._first(bound, ask)
 
     async def check(self) -> None:
         """Find out which replicas reads may go to. Takes a few seconds at most."""
@@ -109,11 +119,10 @@ class Reader:
             for replica in self.replicas:
                 nursery.start_soon(self._check, replica)
 
-    async def run(self) -> None:
-        """Answer what waits for a shared snapshot, until cancelled."""
-        async with trio.open_nursery() as nursery:
-            for reads in (self._on_primary, *(replica.reads for replica in self.replicas)):
-                nursery.start_soon(reads.run)
+    def start(self, tasks: trio.Nursery) -> None:
+        """Answer what waits for a shared snapshot until these tasks end."""
+        for reads in (self._on_primary, *(replica.reads for replica in self.replicas)):
+            reads.start(tasks)
 
     async def _check(self, replica: Replica) -> None:
         await replica.check()
@@ -150,23 +159,20 @@ class Reader:
         return None
 
 
-async def _ask(answer: Awaitable[AsOf[T]], bound: ReadBound) -> T:
-    found = await answer
-    bound.accept(found.slot)
-    return found.value
-
-
-@asynccontextmanager
-async def open_reader(
+def start_reader(
     database: Database,
     queries: BatchedQueries,
+    tasks: trio.Nursery,
     *,
     urls: Sequence[str] = (),
     max_lag: float = 10.0,
     program: str,
     metrics: Metrics,
-) -> AsyncIterator[Reader]:
-    """Yield the reader, with a replica for each URL. It connects when it is checked."""
+) -> Reader:
+    """Return the reader, with a replica for each URL, to which it connects when it checks them.
+
+    The connections are closed when the tasks that are started here end.
+    """
     primary = Primary(database)
     replicas = [
         Replica(number, url, primary=primary, program=program, max_lag=max_lag)
@@ -175,11 +181,7 @@ async def open_reader(
     reader = Reader(
         database, queries, primary=primary, replicas=replicas, program=program, metrics=metrics
     )
-    try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(reader.run)
-            yield reader
-            nursery.cancel_scope.cancel()
-    finally:
-        for replica in replicas:
-            replica.close()
+    reader.start(tasks)
+    for replica in replicas:
+        tasks.start_soon(replica.close_at_end)
+    return reader

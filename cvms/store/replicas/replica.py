@@ -127,9 +127,12 @@ class Replica:
         """Close all connections: they may be those of another cluster's replica."""
         self._pool.discard()
 
-    def close(self) -> None:
-        """Close all idle connections; the others are closed when they are released."""
-        self._pool.close()
+    async def close_at_end(self) -> None:
+        """Wait until cancelled, and close the connections that are idle then."""
+        try:
+            await trio.sleep_forever()
+        finally:
+            self._pool.close()
 
     def _take_in(self) -> None:
         if self.trouble is not None:

@@ -12,7 +12,7 @@ import trio
 
 from cvms.errors import MinSlotNotIndexed
 from cvms.store.batched_queries import PAGES, ROWS
-from cvms.store.postgres.batcher import Batcher
+from cvms.store.postgres.batcher import MAX_QUERIES, Batcher
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import columns, fetch_exactly_one
 from cvms.store.vaults import history, vaults
@@ -107,11 +107,11 @@ class SnapshotReads:
             _Transactions(source), self._history_pages, size=PAGES
         )
 
-    async def run(self) -> None:
-        """Answer what waits for a shared snapshot, until cancelled."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self.vault_rows.run)
-            nursery.start_soon(self.history_pages.run)
+    def start(self, tasks: trio.Nursery) -> None:
+        """Answer what waits for a shared snapshot until these tasks end."""
+        for run in (self.vault_rows.run, self.history_pages.run):
+            for _ in range(MAX_QUERIES):
+                tasks.start_soon(run)
 
     async def read(self, work: Callable[[Connection], Awaitable[T]], bound: ReadBound) -> T:
         """Return the result of `work` on a snapshot that `bound` accepts.

@@ -6,10 +6,10 @@ import httpx
 import pytest
 from solders.keypair import Keypair
 
+from cvms.nursery.wiring.replica_tasks import build_broadcaster
 from cvms.store.index import cursor
 from cvms.store.index.cursor import Cursor
-from tests.harness.service import Service, running
-from tests.redis_server import RedisServer
+from tests.harness.service import Service
 from tests.store.examples import store_vault, vault_row
 
 OWNER = str(Keypair().pubkey())
@@ -84,14 +84,22 @@ async def test_a_vault_that_is_missing_is_missing_as_of_a_slot(service: Service)
     assert (reply.status_code, reply.headers["x-slot"]) == (404, "150")
 
 
-async def test_a_cached_balance_is_no_older_than_the_slot(
-    database_url: str, redis_server: RedisServer
-) -> None:
+async def test_a_cached_balance_is_no_older_than_the_slot(service: Service) -> None:
     path = f"/api/vault/balance/{OWNER}"
-    async with running(database_url, redis_url=redis_server.url) as service:
-        await index(service, 150)
+    await index(service, 150)
+    with service.resources.replies.followed():
+        await build_broadcaster(service.resources).run_once()
         await service.get(path)
         cached = await get(service, path, "100")
         assert (cached.json()["cached"], cached.headers["x-slot"]) == (True, "100")
         fresh = await get(service, path, "101")
         assert (fresh.json()["cached"], fresh.headers["x-slot"]) == (False, "150")
+
+
+async def test_an_account_may_be_ahead_of_what_is_indexed(service: Service) -> None:
+    """A balance is true for the slot of its account. Of the history, nothing is known there."""
+    await index(service, 90)
+    balance = await get(service, f"/api/vault/balance/{OWNER}", "95")
+    assert (balance.status_code, balance.headers["x-slot"]) == (200, "95")
+    page = await get(service, f"/api/vault/transactions/{OWNER}", "95")
+    assert page.status_code == 422

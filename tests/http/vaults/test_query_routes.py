@@ -20,7 +20,7 @@ from cvms.nursery.ledger.vault_rows import CLOSED
 from cvms.store.index import cursor as cursors
 from cvms.store.projection import vault_writer
 from tests.harness.localnet import Localnet
-from tests.harness.service import Json, Served, Service, running
+from tests.harness.service import Json, Served, Service
 from tests.nursery.indexing.test_every_instruction import compound, earn, lock, travel, unlock
 from tests.nursery.world import World, address
 from tests.store.examples import vault_row
@@ -436,18 +436,6 @@ async def test_a_timelock_that_becomes_due_changes_the_etag(front: Service, worl
     await world.act(bob, world.deposit(bob, 1))
     await applied(world)
     assert (await ask(front, route, tag)).status_code == 200
-
-
-async def test_the_etag_of_a_balance_does_not_depend_on_the_cache(
-    database_url: str, redis_server: Any
-) -> None:
-    owner = str(Keypair().pubkey())
-    async with running(database_url, redis_url=redis_server.url) as service:
-        await store(service, vault_row(owner=owner))
-        first = await service.get(f"/api/vault/balance/{owner}")
-        second = await ask(service, f"/api/vault/balance/{owner}", first.headers["ETag"])
-        assert (first.json()["cached"], second.status_code) == (False, 304)
-        assert first.headers["ETag"].startswith("W/")
 
 
 # --- what the tests do -------------------------------------------------------------------------

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import pytest
 import trio
 
-from cvms.nursery.channels.hub import Hub
+from cvms.errors import DatabaseUnavailable
+from cvms.nursery.channels.hub import Hub, OutboxFrame
+from cvms.nursery.channels.reply_cache import CachedReply, ReplyCache
 from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.channels.wakeups import OutboxWakeup
+from cvms.nursery.delivery import broadcaster as module
 from cvms.nursery.delivery.broadcaster import BATCH_SIZE, Broadcaster
 from cvms.store.messaging import outbox
 from cvms.store.messaging.outbox import OutboxMessage
@@ -19,6 +23,7 @@ from cvms.store.messaging.outbox_notifier import (
     PostgresOutboxNotifier,
     RedisOutboxNotifier,
 )
+from cvms.store.messaging.topics import ROW_WRITTEN
 from cvms.store.postgres.database import Database
 from cvms.store.redis.redis_client import open_redis
 from tests.nursery.delivery.mailbox import Mailbox
@@ -46,6 +51,7 @@ def broadcaster(
     database: Database,
     hub: Hub,
     *,
+    replies: ReplyCache | None = None,
     wake: OutboxWakeup | None = None,
     notifier: OutboxNotifier | None = None,
 ) -> Broadcaster:
@@ -53,6 +59,7 @@ def broadcaster(
     return Broadcaster(
         database=database,
         hub=hub,
+        replies=ReplyCache(max_bytes=0, max_age=0) if replies is None else replies,
         wake=wake or OutboxWakeup(),
         notifier=notifier or PostgresOutboxNotifier(database),
         board=StatusBoard(),
@@ -186,3 +193,129 @@ async def test_replicas_notify_each_other_through_redis_and_without_it(
 async def listeners(server: RedisServer, count: int) -> bool:
     [(_, number)] = server.client.pubsub_numsub(CHANNEL)
     return bool(number == count)
+
+
+# --- replies of this process ---------------------------------------------------------------------
+
+
+class Reader(Mailbox):
+    """A subscriber that looks up its owner's reply whenever it hears of a change."""
+
+    def __init__(self, hub: Hub, replies: ReplyCache) -> None:
+        super().__init__(hub, ("deposit_event", "alice"))
+        self._replies = replies
+        self.found: list[CachedReply | None] = []
+
+    def offer(self, frame: OutboxFrame) -> None:
+        self.found.append(self._replies.get("alice"))
+        super().offer(frame)
+
+
+OLD = CachedReply(b"{}", "1", 1)
+
+
+def keep_old(replies: ReplyCache, *owners: str) -> None:
+    for owner in owners:
+        replies.keep(owner, replies.begin(), OLD)
+
+
+def replies_in_memory() -> ReplyCache:
+    return ReplyCache(max_bytes=100_000, max_age=1_000)
+
+
+async def test_a_reply_is_dropped_before_a_client_hears_of_the_change(database: Database) -> None:
+    hub, replies = Hub(), replies_in_memory()
+    task = broadcaster(database, hub, replies=replies)
+    with replies.followed():
+        await task.run_once()
+        keep_old(replies, "alice", "bob")
+        assert replies.get("alice") == OLD
+        reader = Reader(hub, replies)
+        await append(database, 1)
+        await task.run_once()
+        await reader.take(1)
+        assert reader.found == [None]
+        assert replies.get("bob") == OLD
+
+
+async def test_a_message_that_any_row_was_written_drops_every_reply(database: Database) -> None:
+    hub, replies = Hub(), replies_in_memory()
+    task = broadcaster(database, hub, replies=replies)
+    with replies.followed():
+        await task.run_once()
+        for topic, kept in (("tvl_update", OLD), (ROW_WRITTEN, None)):
+            keep_old(replies, "alice")
+            async with database.transaction() as conn:
+                await outbox.append(conn, [replace(message(1, topic), owner=None)])
+            await task.run_once()
+            assert replies.get("alice") == kept
+
+
+@pytest.mark.parametrize("lost", ["DELETE FROM outbox", "UPDATE outbox_head SET position = 1"])
+async def test_replies_are_dropped_when_rows_were_missed(database: Database, lost: str) -> None:
+    hub, replies = Hub(), replies_in_memory()
+    task = broadcaster(database, hub, replies=replies)
+    await append(database, 1, 2)
+    with replies.followed():
+        await task.run_once()
+        keep_old(replies, "alice", "bob")
+        await append(database, 3, 4)
+        async with database.connection() as conn:
+            await conn.execute("DELETE FROM outbox")
+            await conn.execute(lost.encode())
+        await task.run_once()
+        await task.run_once()
+        assert len(replies) == 0
+        keep_old(replies, "alice")
+        assert replies.get("alice") == OLD
+
+
+async def test_nothing_is_answered_while_more_rows_wait_than_a_page_holds(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that are not read yet may be about anybody."""
+    monkeypatch.setattr(module, "PAGE_SIZE", 2)
+    hub, replies = Hub(), replies_in_memory()
+    task = broadcaster(database, hub, replies=replies)
+    with replies.followed():
+        await task.run_once()
+        keep_old(replies, "bob")
+        replies.require(5)
+        reader = Reader(hub, replies)
+        seen: list[CachedReply | None] = []
+        monkeypatch.setattr(reader, "flush", lambda: seen.append(replies.get("bob")))
+        await append(database, *range(5))
+        await task.run_once()
+        assert seen == [None, None, OLD]
+
+
+async def test_a_lost_connection_drops_every_reply(database: Database) -> None:
+    replies, lost = replies_in_memory(), trio.Event()
+
+    async def follow() -> None:
+        try:
+            await broadcaster(database, Hub(), replies=replies).run()
+        except* DatabaseUnavailable:
+            lost.set()
+
+    async def answered() -> bool:
+        keep_old(replies, "alice")
+        return replies.get("alice") == OLD
+
+    async def listener_ended() -> bool:
+        async with database.connection() as conn:
+            return bool(await (await conn.execute(END_LISTENERS)).fetchall())
+
+    async with running(follow):
+        await until(answered)
+        await until(listener_ended)
+        with trio.fail_after(10):
+            await lost.wait()
+        assert (len(replies), replies.get("alice")) == (0, None)
+
+
+END_LISTENERS = """
+SELECT pg_terminate_backend(pid)
+FROM pg_stat_activity
+WHERE query LIKE 'LISTEN%' AND datname = current_database()
+"""

@@ -13,7 +13,7 @@ from solders.system_program import TransferParams, transfer
 from structlog.testing import capture_logs
 
 from cvms.chain.rpc.rpc_client import open_rpc
-from cvms.nursery.indexing.block_reader import BLOCKS_PER_CALL, MAX_PAUSE_SECONDS
+from cvms.nursery.indexing.block_reader import BLOCKS_PER_CALL, HOLD_SECONDS, MAX_PAUSE_SECONDS
 from cvms.nursery.indexing.indexer import STUCK_ROUNDS, Indexer
 from tests.nursery.forking import Forking, opened
 from tests.nursery.index_tables import differing_tables
@@ -191,6 +191,23 @@ async def test_a_list_that_lacks_a_transaction_of_a_block_is_not_followed_past_i
     assert await deposits(world, owner) == list(range(1, 3 * IN_A_SLOT + 1))
     assert await forking.differing() == {}
     await assert_books_match(world)
+
+
+async def test_a_list_that_stays_incomplete_does_not_stop_the_indexer_for_ever(
+    forking: Forking,
+) -> None:
+    world, owner = forking.world, await opened(forking)
+    signatures = await dense_slots(forking, owner, 2)
+    lacking = MissingEntries(share=0.0, signatures=[signatures[1]])
+    seconds = 0.0
+    async with through_provider(world, lacking) as (indexer, _):
+        indexer.blocks.dense, indexer.blocks.clock = IN_A_SLOT - 1, lambda: seconds
+        assert not await indexer.catch_up()
+        assert await deposits(world, owner) == []
+        seconds = HOLD_SECONDS
+        for _ in range(STUCK_ROUNDS):
+            await indexer.catch_up()
+    assert len(await deposits(world, owner)) == 2 * IN_A_SLOT - 1
 
 
 async def test_the_list_of_another_endpoint_is_followed_instead(forking: Forking) -> None:

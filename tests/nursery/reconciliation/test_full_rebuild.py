@@ -25,6 +25,7 @@ from cvms.nursery.reconciliation.full_rebuild import (
     open_rebuild,
 )
 from cvms.store.index.cursor import APPLY_LOCK
+from cvms.store.messaging.topics import ROW_WRITTEN
 from cvms.store.projection.rebuild_schema import REBUILD_LOCK
 from cvms.store.security import audit_log, audit_verification
 from tests.nursery.indexing.test_indexer import cancelled_after
@@ -110,7 +111,8 @@ async def test_what_differs_is_found_and_replaced(
     assert (again.counts, again.replaced) == (found.counts, True)
     assert again.resumed_from is not None  # the second run resumes from the first
     assert await stored(world) == before
-    assert {row.topic for row in (await world.outbox())[published:]} <= {"vault_balance_update"}
+    topics = {row.topic for row in (await world.outbox())[published:]}
+    assert topics <= {ROW_WRITTEN, "vault_balance_update"}
     async with world.database.connection() as conn:
         [entry] = await audit_log.page(conn, limit=10)
         assert (await audit_verification.verify(conn)).broken is None

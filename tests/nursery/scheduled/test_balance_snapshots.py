@@ -13,6 +13,7 @@ from cvms.nursery.scheduled.balance_snapshots import SnapshotWriter, next_hour
 from cvms.store.index import cursor
 from cvms.store.index.cursor import Cursor
 from cvms.store.postgres.database import Database, open_database
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.vaults import balance_history, balance_snapshots
 from cvms.store.vaults.balance_history import BalancePoint
 from tests.store.examples import store_vault, vault_row
@@ -66,11 +67,43 @@ async def index(database: Database, *points: BalancePoint) -> None:
         await cursor.reach(conn, PROGRAM, last)
 
 
+AS_OF_EACH_HOUR = """
+SELECT hour.at, row.total
+FROM tvl_snapshots AS hour
+CROSS JOIN LATERAL (
+    SELECT total
+    FROM balance_snapshots
+    WHERE owner = %s
+      AND at <= hour.at
+    ORDER BY at DESC
+    LIMIT 1
+) AS row
+WHERE row.total > 0
+ORDER BY hour.at
+"""
+
+
 async def of_owner(database: Database, owner: str) -> list[tuple[datetime, int]]:
+    """Return the balance at each hour in which the vault is not empty."""
+    async with database.connection() as conn:
+        rows = await conn.execute(AS_OF_EACH_HOUR, [owner])
+        return await rows.fetchall()
+
+
+async def rows_of(database: Database, owner: str) -> list[tuple[datetime, int]]:
     query = "SELECT at, total FROM balance_snapshots WHERE owner = %s ORDER BY at"
     async with database.connection() as conn:
         rows = await conn.execute(query, [owner])
         return await rows.fetchall()
+
+
+def midnight_before(time: datetime) -> datetime:
+    return time.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+async def write_all(database: Database) -> None:
+    while await writer(database).run_once():
+        pass
 
 
 async def of_all(database: Database) -> list[tuple[datetime, int]]:
@@ -136,8 +169,8 @@ async def test_killed_within_an_hour_it_writes_the_whole_hour_afterwards(
     await index(database, point("alice", 10, 100, start), point("bob", 10, 5, start))
     real = balance_snapshots.write
 
-    async def killed(*given: object) -> bool:
-        await real(*given)  # type: ignore[arg-type]
+    async def killed(conn: Connection, at: datetime, *, complete: bool) -> bool:
+        await real(conn, at, complete=complete)
         raise RuntimeError("killed")
 
     with monkeypatch.context() as patched:
@@ -150,16 +183,10 @@ async def test_killed_within_an_hour_it_writes_the_whole_hour_afterwards(
 
 
 async def test_only_midnights_are_kept_forever(database: Database) -> None:
-    midnight = (
-        (await database_time(database))
-        .astimezone(UTC)
-        .replace(hour=0, minute=0, second=0, microsecond=0)
-    )
+    midnight = midnight_before(await database_time(database))
     start = midnight - 93 * DAY - HOUR
     await index(database, point("alice", 10, 100, start))
-    writing = writer(database)
-    while await writing.run_once():
-        pass
+    await write_all(database)
     times = [at for at, _ in await of_owner(database, "alice")]
     old = [at for at in times if at < midnight - 91 * DAY]
     assert old == [midnight - 93 * DAY, midnight - 92 * DAY]
@@ -174,6 +201,81 @@ async def test_only_midnights_are_kept_forever(database: Database) -> None:
     now = await database_time(database)
     assert all(at.astimezone(UTC).hour == 0 for at in kept if at < now - 90 * DAY)
     assert len([at for at in kept if at >= now - 90 * DAY]) > 24
+
+
+async def test_a_vault_has_a_row_only_where_it_has_changed(database: Database) -> None:
+    midnight = midnight_before(await database_time(database))
+    start = midnight - 2 * DAY - 2 * HOUR
+    await index(
+        database,
+        point("alice", 10, 100, start),
+        point("bob", 11, 5, start),
+        point("carol", 12, 0, None),
+        point("bob", 20, 6, midnight - DAY + HOUR),
+        point("bob", 30, 0, midnight - DAY + 3 * HOUR),
+        point("dave", 40, 1, midnight - HOUR),
+    )
+    await write_all(database)
+    assert await rows_of(database, "alice") == [
+        (start + HOUR, 100),
+        (midnight - 2 * DAY, 100),  # it has moved on this day, and on no other one
+    ]
+    assert await rows_of(database, "bob") == [
+        (start + HOUR, 5),
+        (midnight - 2 * DAY, 5),
+        (midnight - DAY + 2 * HOUR, 6),
+        (midnight - DAY + 4 * HOUR, 0),
+        (midnight, 0),
+    ]
+    assert await rows_of(database, "carol") == []
+    totals = dict(await of_all(database))
+    assert totals[midnight - DAY] == 105
+    assert totals[midnight - DAY + 2 * HOUR] == 106
+    assert totals[midnight - DAY + 4 * HOUR] == 100
+    assert totals[midnight] == 101
+
+
+async def test_what_is_corrected_later_is_in_the_next_midnight(database: Database) -> None:
+    now = await database_time(database)
+    midnight = midnight_before(now)
+    start = midnight - DAY - HOUR
+    await index(database, point("alice", 10, 100, start), point("bob", 20, 1, start + 2 * HOUR))
+    async with database.transaction() as conn:
+        await balance_snapshots.write(conn, start + HOUR, complete=True)
+        await balance_history.rewrite(conn, "alice", [point("alice", 10, 90, start)])
+        await balance_snapshots.write(conn, start + 3 * HOUR, complete=False)
+    assert await of_all(database) == [(start + HOUR, 100), (start + 3 * HOUR, 101)]
+    await write_all(database)
+    assert dict(await of_all(database))[midnight] == 91
+    assert (midnight, 90) in await rows_of(database, "alice")
+
+
+async def test_the_first_snapshot_of_changes_closes_what_was_written_in_full(
+    database: Database,
+) -> None:
+    """Of the hours before, a vault without a row was empty."""
+    midnight = midnight_before(await database_time(database))
+    start = midnight - 10 * HOUR
+    await index(
+        database,
+        point("alice", 10, 100, start),
+        point("bob", 11, 5, start),
+        point("bob", 12, 0, start),
+    )
+    async with database.transaction() as conn:
+        for owner, total in (("alice", 100), ("bob", 5)):
+            await conn.execute(
+                "INSERT INTO balance_snapshots VALUES (%s, %s, 'v', %s, %s, 0, 0, 0, 11)",
+                [owner, start, total, total],
+            )
+        await conn.execute(
+            "INSERT INTO tvl_snapshots VALUES (%s, 1, 100, 100, 0, 0, 0, 12)", [start + HOUR]
+        )
+        await conn.execute("UPDATE snapshot_head SET at = %s", [start + HOUR])
+    await write_all(database)
+    assert await rows_of(database, "bob") == [(start, 5), (start + 2 * HOUR, 0), (midnight, 0)]
+    assert await rows_of(database, "alice") == [(start, 100), (midnight, 100)]
+    assert [total for _, total in await of_all(database)][:2] == [100, 100]
 
 
 def test_the_next_hour_is_a_midnight_where_hours_are_not_kept() -> None:

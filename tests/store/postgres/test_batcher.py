@@ -11,7 +11,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from cvms.errors import DatabaseUnavailable
-from cvms.store.postgres.batcher import MAX_WAITING, Batcher
+from cvms.store.postgres.batcher import MAX_QUERIES, MAX_WAITING, Batcher
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.outage_kinds import kind_of
@@ -76,7 +76,8 @@ async def division(database: Database) -> Division:
 async def running(batcher: Batcher[int, int]) -> AsyncIterator[Clients]:
     """Run the batcher until every client has its answer."""
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(batcher.run)
+        for _ in range(MAX_QUERIES):
+            nursery.start_soon(batcher.run)
         with trio.fail_after(10):
             async with trio.open_nursery() as clients:
                 yield Clients(clients, batcher)
@@ -108,7 +109,8 @@ async def test_no_more_than_two_queries_are_under_way(
         async with trio.open_nursery() as batching:
             async with trio.open_nursery() as nursery:
                 await Clients(nursery, batcher).ask(1, 2, 4)
-                batching.start_soon(batcher.run)
+                for _ in range(MAX_QUERIES):
+                    batching.start_soon(batcher.run)
                 await wait_all_tasks_blocked()
                 assert division.asked == [[1], [2]]
                 division.gate.set()

@@ -9,13 +9,14 @@ from typing import Any
 
 import psycopg
 import pytest
+import trio
 
 from cvms.metrics import Metrics
-from cvms.store.batched_queries import open_batched_queries
+from cvms.store.batched_queries import start_batched_queries
 from cvms.store.index import cursor
 from cvms.store.index.cursor import Cursor
 from cvms.store.postgres.database import Database, open_database
-from cvms.store.replicas.reader import Reader, open_reader
+from cvms.store.replicas.reader import Reader, start_reader
 from tests.harness.postgres_pair import Pair, execute, postgres_pair
 from tests.store.examples import store_vault, vault_row
 
@@ -83,19 +84,19 @@ async def replicated(pair: Pair, *urls: str, **settings: Any) -> AsyncIterator[R
     metrics = Metrics()
     async with open_database(pair.primary.uri()) as database:
         await database.prepare()
-        async with (
-            open_batched_queries(database) as queries,
-            open_reader(
+        async with trio.open_nursery() as tasks:
+            reader = start_reader(
                 database,
-                queries,
+                start_batched_queries(database, tasks),
+                tasks,
                 urls=urls or (pair.standby.uri(),),
                 program=PROGRAM,
                 metrics=metrics,
                 **settings,
-            ) as reader,
-        ):
+            )
             replay(pair)
             yield Replicated(pair, database, reader, metrics)
+            tasks.cancel_scope.cancel()
 
 
 @pytest.fixture(scope="module")

@@ -151,7 +151,7 @@ async def test_without_replicas_nothing_but_the_query_is_made(pair: Pair) -> Non
 async def test_a_row_for_a_cache_comes_from_the_primary(servers: Replicated) -> None:
     pause(servers.pair)
     await servers.write(200, 2)
-    for bound in (ReadBound(), ReadBound(min_slot=200)):
+    for bound in (ReadBound(), ReadBound(min_slot=100), ReadBound(min_slot=200)):
         row = await servers.reader.vault_row("owner", bound, from_primary=True)
         assert row is not None
         assert row.total == 2
