@@ -81,8 +81,8 @@ async def get_balance(deps: Dependencies, owner: str, query: BalanceQuery) -> Re
     with deps.metrics.balance_query_seconds.time():
         min_slot = read_min_slot()
         # Before the owner is parsed: what is there is valid.
-        if (kept := deps.replies.get(owner)) is not None and kept.slot >= (min_slot or 0):
-            current_request().indexed_slot = min_slot
+        if (kept := deps.replies.get(owner)) is not None and kept.answers(min_slot):
+            current_request().indexed_slot = kept.indexed_slot if min_slot is None else min_slot
             return json_with_weak_etag(kept.body, kept.etag)
         return await _newest(deps, str(owner_in_path(owner)))
 
@@ -151,7 +151,8 @@ async def _newest(deps: Dependencies, owner: str) -> Response:
     balance = schemas.reply_of(row, schemas.Balance)
     if kept:
         cached = msgspec.json.encode(structs.replace(balance, cached=True))
-        deps.replies.keep(owner, ticket, CachedReply(cached, version, row.slot))
+        indexed = current_request().indexed_slot
+        deps.replies.keep(owner, ticket, CachedReply(cached, version, row.slot, indexed))
     return with_weak_etag(structs.replace(balance, cached=False), version)
 
 

@@ -1,4 +1,4 @@
-"""Readiness probe: once a second it checks the database, its replicas, the RPC and the indexer."""
+"""Readiness probe: once a second it checks the database, the RPC and the indexer's lag."""
 
 from __future__ import annotations
 
@@ -41,14 +41,10 @@ class ReadinessProbe:
     _write_at: float = field(default=-math.inf, init=False)
 
     async def probe(self) -> None:
-        """Probe the database and the chain concurrently, for at most TIMEOUT_SECONDS.
-
-        The replicas' part takes up to twice as long. It is never unready: the primary answers.
-        """
+        """Probe the database and the chain concurrently, for at most TIMEOUT_SECONDS."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._probe_database)
             nursery.start_soon(self._probe_chain)
-            nursery.start_soon(self.reader.check)
 
     async def _probe_database(self) -> None:
         ok, detail, trouble = False, f"no answer within {TIMEOUT_SECONDS:g} s", "timeout"

@@ -17,7 +17,7 @@ from cvms.store.batched_queries import BatchedQueries
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.replicas.primary import Primary
-from cvms.store.replicas.replica import Replica
+from cvms.store.replicas.replica import CHECK_SECONDS, Replica
 from cvms.store.replicas.snapshot import ReadBound, SnapshotReads
 from cvms.store.vaults.history import HistoryRow, PageRequest
 from cvms.store.vaults.vaults import VaultRow
@@ -78,7 +78,7 @@ class Reader:
 
         A row for a cache has to come `from_primary`, or it would get older than it may be.
         """
-        if bound.min_slot is None and (from_primary or not self.replicas):
+        if self._plain(bound):
             return await self._queries.vault_rows.ask(owner)
 
         async def ask(reads: SnapshotReads) -> VaultRow | None:
@@ -104,14 +104,13 @@ class Reader:
         return await self._first(bound, ask)
 
     async def check(self) -> None:
-        """Find out which replicas reads may go to. Takes a few seconds at most."""
-        if not self.replicas:
-            return
+        """Find out which replicas reads may go to. Takes twice CHECK_SECONDS at most."""
         before = self._primary.identity
-        try:
-            await self._primary.check()
-        except DatabaseUnavailable as error:
-            log.debug("primary_not_compared", reason=str(error))
+        with trio.move_on_after(CHECK_SECONDS):
+            try:
+                await self._primary.check()
+            except DatabaseUnavailable as error:
+                log.debug("primary_not_compared", reason=str(error))
         if self._primary.identity != before:
             for replica in self.replicas:
                 replica.discard()

@@ -94,6 +94,10 @@ async def test_a_cached_balance_is_no_older_than_the_slot(service: Service) -> N
         assert (cached.json()["cached"], cached.headers["x-slot"]) == (True, "100")
         fresh = await get(service, path, "101")
         assert (fresh.json()["cached"], fresh.headers["x-slot"]) == (False, "150")
+        again = await get(service, path, "150")
+        assert (again.json()["cached"], again.headers["x-slot"]) == (True, "150")
+        newer = await get(service, path, "151")
+        assert newer.status_code == 422
 
 
 async def test_an_account_may_be_ahead_of_what_is_indexed(service: Service) -> None:

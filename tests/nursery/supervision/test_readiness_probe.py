@@ -98,7 +98,7 @@ async def test_a_replica_that_is_down_is_shown_and_the_service_ready(world: Worl
             program=str(world.programs.vault),
             metrics=world.resources.metrics,
         )
-        await probe_of(world, reader=reader).probe()
+        await reader.check()
         await probe_of(world, reader=reader).probe()
         tasks.cancel_scope.cancel()
     assert world.board.ready
