@@ -47,7 +47,7 @@ BENCHMARKS = (
     Benchmark("bench.reads", "--seconds 2", 110),
     Benchmark("bench.reads.queries", "--count 1500", 40),
     Benchmark("bench.reads.analytics", "--lines 200000", 60),
-    Benchmark("bench.localnet", "--seconds 2.5", 40),
+    Benchmark("bench.vaults", "--small 1000 --large 5000 --only reads", 40),
     Benchmark("bench.websockets", "--clients 500 --seconds 5 --idle 1000", 60),
     Benchmark("bench.tasks.submitter_rounds", "--transactions 500", 40),
     Benchmark("bench.tasks.reconciliation", "--vaults 3000", 50),

@@ -11,7 +11,7 @@ from bench import report
 from bench.growth.pgbench import transactions_per_second
 from bench.load import get, saturate
 from bench.reads.database import filled_database
-from bench.servers import broadcaster, front_end
+from bench.servers import front_end
 from bench.servers.processes import started
 from bench.websockets.clients import connected
 from bench.websockets.delivery import TOPIC, append, deliver
@@ -57,7 +57,7 @@ def sockets(
 def _broadcast(url: str, workers: int, count: int, seconds: float) -> Iterator[report.Row]:
     rate = min(50.0, max(1.0, MESSAGES_A_SECOND / count))
     with (
-        started(broadcaster.SERVE, url, str(workers)) as server,
+        started(front_end.SERVE, url, "", str(workers)) as server,
         connected(server.port, count, topic=TOPIC) as crowd,
         psycopg.connect(url, autocommit=True) as conn,
     ):

@@ -115,7 +115,7 @@ def _measure_all(found: Measurement, folder: Path) -> None:
                 asked = [each for each in wanted if each.redis == bool(redis_url)]
                 if not asked:
                     continue
-                with started(front_end.SERVE, url, redis_url) as server:
+                with started(front_end.SERVE, url, redis_url, "1") as server:
                     for route in asked:
                         found.add(route.name, found.measure(server, route), base)
         finally:

@@ -25,8 +25,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+import msgspec
 import trio
 
+from bench.report import Report, row
 from bench.vaults.books import Books, books
 from bench.vaults.generate import configure, generate
 from bench.vaults.reads import reads_of
@@ -83,8 +85,8 @@ def main() -> int:
     _print(rows, options.small, options.large)
     print(f"\nThis process took at most {peak} MiB")
     if options.json:
-        options.json.write_text(json.dumps(_report(rows), indent=1))
-    return 0 if all(row.met for row in rows) else 1
+        options.json.write_bytes(msgspec.json.encode(_report(rows)))
+    return 0 if all(each.met for each in rows) else 1
 
 
 @contextmanager
@@ -175,28 +177,16 @@ def _rows(few: Mapping[str, float], many: Mapping[str, float]) -> list[Row]:
 
 def _print(rows: list[Row], small: int, large: int) -> None:
     print(f"\n| what | {small:,} vaults | {large:,} vaults | ratio |\n|---|---|---|---|")
-    for row in rows:
-        mark = "" if row.met else " **over**"
+    for each in rows:
+        mark = "" if each.met else " **over**"
         print(
-            f"| {row.what} | {row.few:.2f} {row.unit} | {row.many:.2f} {row.unit} | "
-            f"{row.ratio:.2f}{mark} |"
+            f"| {each.what} | {each.few:.2f} {each.unit} | {each.many:.2f} {each.unit} | "
+            f"{each.ratio:.2f}{mark} |"
         )
 
 
-def _report(rows: list[Row]) -> dict[str, object]:
-    return {
-        "name": "vaults",
-        "rows": [
-            {
-                "what": row.what,
-                "value": row.many,
-                "unit": row.unit,
-                "baseline": row.few,
-                "ratio": row.ratio,
-            }
-            for row in rows
-        ],
-    }
+def _report(rows: list[Row]) -> Report:
+    return Report("vaults", tuple(row(each.what, each.many, each.unit, each.few) for each in rows))
 
 
 if __name__ == "__main__":

@@ -6,10 +6,12 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from solders.pubkey import Pubkey
 
 from bench.vaults.books import PERIOD, Books, signature
+from bench.vaults.side_tables import ALERTED
 from cvms.chain.program.events.events import DepositEvent
 from cvms.chain.rpc.responses import SignatureInfo
 from cvms.chain.types import Commitment, Slot
@@ -32,6 +34,8 @@ BATCH = 100
 """Deposits in a batch of the indexer."""
 PAGE = 50
 """Vaults in a page of the reconciler."""
+POLICIES = 10
+"""One vault of so many has a policy."""
 HOURS = PERIOD // timedelta(hours=1)
 Work = Callable[[int], Awaitable[float]]
 """Does some work that begins at the vault with this number, and returns the seconds it took."""
@@ -55,24 +59,25 @@ class Upkeep:
             "reconciliation: a page of 50 vaults": self._reconcile,
             "reconciliation: 1,000 of the chain's list": self._compare_list,
             "alerts: withdrawals": self._withdrawals,
-            "alerts: low balances": self._low_balances,
-            "alerts: counts": self._alert_counts,
             "timelocks: next notice, releases": self._timelocks,
-            "compounding: a page": self._compounding,
         }
 
     def whole(self) -> dict[str, tuple[int, Callable[[], Awaitable[float]]]]:
         """Return the work on everything, each with the number of vaults or lines it reads."""
         count, lines = self.planned.vaults, self.planned.lines
+        alerted = max(1, count // ALERTED)
         return {
-            "reconciliation: a pass, its queries, per vault": (count, self._pass),
             "reconciliation: sums checked, per vault": (count, self._check_sums),
             "reconciliation: sizes counted again, per vault": (count, self._count_sizes),
             "reconciliation: flows counted again, per line": (lines, self._count_flows),
             "reconciliation: vaults without a row, per vault": (count, self._without_row),
             "snapshots: all vaults for the first time, per vault": (count, self._first_snapshot),
             "snapshots: an hour, per line": (max(1, lines // HOURS), self._hourly_snapshot),
+            "alerts: low balances, per open alert": (alerted, partial(self._low_balances, 0)),
+            "alerts: counts, per open alert": (alerted, partial(self._alert_counts, 0)),
+            "compounding: none is due, per policy": (count // POLICIES, self._compounding),
             "retention: nothing to delete, per vault": (count, self._retention),
+            "reconciliation: a pass, its queries, per vault": (count, self._pass),
         }
 
     async def apply(self, number: int) -> float:
@@ -172,15 +177,14 @@ class Upkeep:
             await maturities.to_release(conn, kind="release", now=now, limit=100, deferred=())
         return time.perf_counter() - begin
 
-    async def _compounding(self, number: int) -> float:
-        after, _ = self.planned.addresses(number)
+    async def _compounding(self) -> float:
         begin = time.perf_counter()
         async with self.database.connection() as conn:
             await yield_policies.to_compound(
                 conn,
                 yield_program=str(self.planned.programs.yield_pool),
-                delegate=after,
-                after=after,
+                delegate="",
+                after="",
                 limit=25,
             )
         return time.perf_counter() - begin

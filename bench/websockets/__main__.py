@@ -20,7 +20,7 @@ from pathlib import Path
 import psycopg
 
 from bench import report
-from bench.servers import broadcaster
+from bench.servers import front_end
 from bench.servers.processes import started
 from bench.websockets import bare
 from bench.websockets.clients import connected
@@ -47,7 +47,7 @@ def main() -> None:
         base = deliver(crowd, server, options.rate, options.seconds, lambda: stamp(server))
     with tempfile.TemporaryDirectory() as folder, embedded_postgres(Path(folder)) as database:
         with (
-            started(broadcaster.SERVE, database) as server,
+            started(front_end.SERVE, database, "", "1") as server,
             connected(server.port, options.clients, topic=TOPIC) as crowd,
             psycopg.connect(database, autocommit=True) as conn,
         ):
@@ -69,7 +69,7 @@ def _rows(name: str, found: Delivery, base: Delivery | None) -> Iterator[report.
 
 
 def _idle(count: int, database: str) -> Iterator[report.Row]:
-    with started(broadcaster.SERVE, database) as server:
+    with started(front_end.SERVE, database, "", "1") as server:
         empty = server.mebibytes()
         with connected(server.port, count, topic=TOPIC):
             full = server.mebibytes()

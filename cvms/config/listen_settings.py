@@ -26,6 +26,14 @@ class ListenSettings:
         about="How long a connection without a request stays open. Longer than load balancers keep "
         "theirs, or they send requests on connections that are being closed",
     )
+    connections: int = setting(
+        "MAX_CONNECTIONS",
+        parse.integer(16, 10**6),
+        default="8192",
+        expected="a whole number of connections, 16 to 1000000",
+        about="Connections that a process may have open, three quarters of them WebSockets, if its "
+        "limit of open files allows as many. A WebSocket takes about 43 KiB",
+    )
     per_address: int = setting(
         "CONNECTIONS_PER_ADDRESS",
         parse.integer(1, 10**6),

@@ -15,7 +15,6 @@ from cvms.errors import ConfigurationError
 log = structlog.get_logger(__name__)
 
 BACKLOG = 1024
-MAX_CONNECTIONS = 8192
 RESERVED_FILES = 256
 """File descriptors for everything else: database, RPC endpoints, Redis, files, probes."""
 
@@ -53,8 +52,8 @@ def _explained(host: str, port: int, setting: str) -> Iterator[None]:
         ) from error
 
 
-def connection_limit() -> int:
-    """Raise the limit of open files as far as allowed, and return how many connections fit."""
+def connection_limit(most: int) -> int:
+    """Raise the limit of open files as allowed, and return how many connections fit, or `most`."""
     files, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if files != hard:
         try:
@@ -62,13 +61,13 @@ def connection_limit() -> int:
             files = hard
         except (OSError, ValueError) as error:
             log.warning("open_file_limit_not_raised", soft=files, hard=hard, error=str(error))
-    connections = limit_for(files)
+    connections = limit_for(files, most=most)
     log.info("connection_limit_set", connections=connections, open_files=files)
     return connections
 
 
-def limit_for(files: int) -> int:
-    """Return how many connections fit into a limit of open files."""
+def limit_for(files: int, *, most: int) -> int:
+    """Return how many connections fit into a limit of open files, at most `most`."""
     if files == resource.RLIM_INFINITY:
-        return MAX_CONNECTIONS
-    return min(MAX_CONNECTIONS, max(files - RESERVED_FILES, files // 2))
+        return most
+    return min(most, max(files - RESERVED_FILES, files // 2))

@@ -103,7 +103,7 @@ class _Server:
         self._context = WorkerContext(None)
         self._writer = ResponseWriter(self._hypercorn_config)
         self._going_away = going_away
-        total = connection_limit()
+        total = connection_limit(config.listening.connections)
         per_address = min(config.listening.per_address, total - total // 4)
         refused = app.metrics.refused
         self.clients = ConnectionPool(total=total, per_address=per_address, refused=refused)

@@ -115,7 +115,7 @@ async def test_a_trusted_proxy_has_any_number_of_connections(database_url: str) 
 async def test_with_all_connections_open_a_new_client_takes_the_place_of_an_idle_one(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "connection_limit", lambda: 4)
+    monkeypatch.setattr(server, "connection_limit", lambda most: 4)
     async with holding(database_url) as (service, held), AsyncExitStack() as stack:
         for number in (2, 3):
             for _ in range(2):
@@ -139,7 +139,7 @@ async def test_with_all_connections_open_a_new_client_takes_the_place_of_an_idle
 async def test_websockets_leave_connections_for_requests(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "connection_limit", lambda: 12)
+    monkeypatch.setattr(server, "connection_limit", lambda most: 12)
     async with running(database_url) as service, AsyncExitStack() as stack:
         answers = []
         for number in range(11):
@@ -158,7 +158,7 @@ async def test_websockets_leave_connections_for_requests(
 async def test_with_all_connections_open_those_with_the_most_make_room(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "connection_limit", lambda: 5)
+    monkeypatch.setattr(server, "connection_limit", lambda most: 5)
     monkeypatch.setattr(connection_pool, "CLOSED_AT_ONCE", 1)
     async with (
         running(database_url) as service,
@@ -231,7 +231,7 @@ async def test_behind_a_trusted_proxy_each_client_has_its_own_places(
 async def test_probes_have_a_port_whose_connections_nobody_else_can_take(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "connection_limit", lambda: 2)
+    monkeypatch.setattr(server, "connection_limit", lambda most: 2)
     port = free_port()
     async with (
         holding(database_url, listening=ListenSettings(admin_port=port)) as (service, held),

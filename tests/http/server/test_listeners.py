@@ -11,13 +11,14 @@ from structlog.testing import capture_logs
 from cvms.config.listen_settings import ListenSettings
 from cvms.errors import ConfigurationError
 from cvms.http.server.listeners import (
-    MAX_CONNECTIONS,
     RESERVED_FILES,
     connection_limit,
     limit_for,
     open_socket,
 )
 from tests.harness.service import running
+
+MOST = 8192
 
 
 @pytest.fixture
@@ -59,11 +60,11 @@ def test_the_limit_of_open_files_is_raised_and_said_once(limits: tuple[int, int]
     hard = limits[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (400, hard))
     with capture_logs() as logs:
-        assert connection_limit() == limit_for(hard)
+        assert connection_limit(MOST) == limit_for(hard, most=MOST)
     assert resource.getrlimit(resource.RLIMIT_NOFILE) == limits
     [line] = logs
     assert line["event"] == "connection_limit_set"
-    assert (line["connections"], line["open_files"]) == (limit_for(hard), hard)
+    assert (line["connections"], line["open_files"]) == (limit_for(hard, most=MOST), hard)
 
 
 def test_a_limit_that_cannot_be_raised_is_respected(
@@ -75,17 +76,17 @@ def test_a_limit_that_cannot_be_raised_is_respected(
     resource.setrlimit(resource.RLIMIT_NOFILE, (1000, limits[1]))
     with monkeypatch.context() as patch:
         patch.setattr(resource, "setrlimit", refuse)
-        assert connection_limit() == 1000 - RESERVED_FILES
+        assert connection_limit(MOST) == 1000 - RESERVED_FILES
 
 
 @pytest.mark.parametrize(
     ("files", "connections"),
     [
-        (1_000_000, MAX_CONNECTIONS),
-        (resource.RLIM_INFINITY, MAX_CONNECTIONS),
+        (1_000_000, MOST),
+        (resource.RLIM_INFINITY, MOST),
         (1024, 1024 - RESERVED_FILES),
         (256, 128),
     ],
 )
 def test_other_files_have_a_reserve(files: int, connections: int) -> None:
-    assert limit_for(files) == connections
+    assert limit_for(files, most=MOST) == connections
