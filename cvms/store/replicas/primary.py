@@ -9,6 +9,7 @@ from datetime import datetime
 import psycopg
 import trio
 
+from cvms.errors import DatabaseUnavailable
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import fetch_value
@@ -51,6 +52,8 @@ class Primary:
         self._database = database
         self._clock_offset = 0.0
         self.identity: Identity | None = None
+        self.problem = "it has not been asked yet"
+        """Why its identity is not known."""
         self.version: int | None = None
 
     def connection(self) -> AbstractAsyncContextManager[Connection]:
@@ -70,9 +73,13 @@ class Primary:
 
     async def check(self) -> None:
         """Read the identity, the version and the clock. Raises DatabaseUnavailable."""
-        async with self._database.connection() as conn:
-            identity, clock = await read_identity(conn)
-            self.version = await read_version(conn)
+        try:
+            async with self._database.connection() as conn:
+                identity, clock = await read_identity(conn)
+                self.version = await read_version(conn)
+        except psycopg.errors.InsufficientPrivilege as error:  # some providers take it away
+            self.problem = str(error).strip()
+            raise DatabaseUnavailable(self.problem) from error
         self.identity = identity
         self._clock_offset = clock.timestamp() - trio.current_time()
 

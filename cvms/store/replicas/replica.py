@@ -29,6 +29,7 @@ LIMITS = PoolLimits(
 )
 
 OTHER_CLUSTER = "it is not a replica of DATABASE_URL"
+UNKNOWN_PRIMARY = "nothing can be compared with the server of DATABASE_URL"
 
 log = structlog.get_logger(__name__)
 
@@ -152,6 +153,8 @@ class Replica:
         return Unfit(kind, detail)
 
     async def _connect(self) -> Connection:
+        if self._primary.identity is None:
+            raise psycopg.OperationalError(f"{UNKNOWN_PRIMARY}: {self._primary.problem}")
         connection = await self._open()
         ours = False
         try:

@@ -8,6 +8,7 @@ import psycopg
 import pytest
 import trio
 
+from cvms.store.replicas import primary
 from cvms.store.replicas.snapshot import ReadBound
 from tests.harness.postgres_pair import Pair, execute, postgres_pair
 from tests.store.own_server import OwnServer
@@ -139,3 +140,19 @@ def sample(servers: Replicated, name: str) -> float:
     value = servers.metrics.registry.get_sample_value(name, {"replica": "1"})
     assert value is not None
     return value
+
+
+async def test_a_role_that_may_not_compare_servers_is_told_and_reads_go_on(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with providers that take functions away from their customers' roles."""
+    denied = "DO $$ BEGIN RAISE insufficient_privilege USING MESSAGE = 'permission denied'; END $$"
+    monkeypatch.setattr(primary, "READ", denied)
+    async with replicated(pair) as servers:
+        await servers.write(100, 1)
+        await servers.reader.check()
+        assert await total(servers) == 1
+        assert servers.answered_by("primary") == 1
+        assert "compared with the server of DATABASE_URL: permission denied" in (
+            servers.reader.summary
+        )
