@@ -46,6 +46,7 @@ from cvms.operator_key import OperatorKey
 from cvms.store.batched_queries import BatchedQueries
 from cvms.store.postgres.database import Database
 from cvms.store.redis.rate_limiter import Limiter
+from cvms.store.replicas.reader import Reader
 from cvms.store.security.encryption import SecretBox
 from cvms.store.submissions.fee_budget import FeeBudget
 
@@ -55,6 +56,7 @@ def create_app(
     config: Config,
     database: Database,
     queries: BatchedQueries,
+    reader: Reader,
     rpc: RpcClient,
     programs: Programs,
     operator: Keypair,
@@ -82,6 +84,7 @@ def create_app(
         config=config,
         database=database,
         queries=queries,
+        reader=reader,
         rpc=rpc,
         fees=PriorityFees(rpc, metrics),
         programs=programs,

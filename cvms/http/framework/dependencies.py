@@ -20,6 +20,7 @@ from cvms.nursery.channels.wakeups import SubmitWakeup
 from cvms.operator_key import OperatorKey
 from cvms.store.batched_queries import BatchedQueries
 from cvms.store.postgres.database import Database
+from cvms.store.replicas.reader import Reader
 from cvms.store.security.encryption import SecretBox
 
 
@@ -30,6 +31,7 @@ class Dependencies:
     config: Config
     database: Database
     queries: BatchedQueries
+    reader: Reader
     rpc: RpcClient
     fees: PriorityFees
     programs: Programs

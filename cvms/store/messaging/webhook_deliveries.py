@@ -13,8 +13,13 @@ from typing import LiteralString
 from uuid import UUID
 
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.postgres.row_mapping import fetch_all, fetch_exactly_one, fetch_one, query_for
-from cvms.store.pruning import delete_in_batches
+from cvms.store.postgres.row_mapping import (
+    delete_in_batches,
+    fetch_all,
+    fetch_exactly_one,
+    fetch_one,
+    query_for,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

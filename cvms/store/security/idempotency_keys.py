@@ -6,8 +6,7 @@ from dataclasses import asdict, dataclass
 from datetime import timedelta
 
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.postgres.row_mapping import fetch_one, query_for
-from cvms.store.pruning import delete_in_batches
+from cvms.store.postgres.row_mapping import delete_in_batches, fetch_one, query_for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

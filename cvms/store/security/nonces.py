@@ -8,8 +8,7 @@ from datetime import datetime, timedelta
 
 from cvms.errors import NonceExpired, NonceUnknown, NonceUsed
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.postgres.row_mapping import by_column, fetch_one
-from cvms.store.pruning import delete_in_batches
+from cvms.store.postgres.row_mapping import by_column, delete_in_batches, fetch_one
 
 ISSUE = """
 INSERT INTO nonces (nonce, owner, expires_at)

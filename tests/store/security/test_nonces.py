@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from cvms.errors import NonceExpired, NonceUnknown, NonceUsed
-from cvms.store import pruning
+from cvms.store.postgres import row_mapping
 from cvms.store.postgres.database import Database
 from cvms.store.security import nonces
 from cvms.store.security.nonces import NewNonce
@@ -125,7 +125,7 @@ FROM generate_series(1, 10) AS n
 async def test_no_statement_deletes_more_than_a_batch(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pruning, "BATCH", 3)
+    monkeypatch.setattr(row_mapping, "DELETED_AT_ONCE", 3)
     await issue(database, "valid")
     async with database.connection() as conn:
         await conn.execute(AT_MOST)
