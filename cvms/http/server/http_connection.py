@@ -261,6 +261,7 @@ class HttpConnection:
         """Return what the client sends next; at its end, once it is this connection's turn."""
         data = None
         while data is None:
+            await trio.lowlevel.checkpoint_if_cancelled()  # an aborted one has no socket to wait for
             # As a rule there is nothing yet: `receive_some` would ask the kernel once more.
             await trio.lowlevel.wait_readable(self._stream.socket)
             try:
