@@ -23,6 +23,7 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState, LifespanState
 
 from cvms.http.framework.edge import Edge
+from cvms.http.framework.request import end_request
 from cvms.http.server.connection_pool import ConnectionPool
 from cvms.http.server.http1_protocol import Http1Protocol
 from cvms.http.server.ordinary_requests import OrdinaryRequests, ResponseWriter
@@ -206,6 +207,7 @@ class HttpConnection:
     async def _read(self, protocol: Http1Protocol, ordinary: OrdinaryRequests) -> None:
         held = b""
         while True:
+            received = data = b""  # an idle connection keeps nothing of what it has answered
             received = await self._receive()
             self.last_received_at = trio.current_time()
             self._new = False
@@ -241,6 +243,7 @@ class HttpConnection:
             closing = self._context.terminated
             await self._send(self._writer.write(response, last=closing.is_set()))
             self._on_response()
+            end_request()
             if closing.is_set() or self._broken:
                 self._unread = True
                 self._reading.cancel()
@@ -261,7 +264,8 @@ class HttpConnection:
         """Return what the client sends next; at its end, once it is this connection's turn."""
         data = None
         while data is None:
-            await trio.lowlevel.checkpoint_if_cancelled()  # an aborted one has no socket to wait for
+            # An aborted connection has no socket to wait for.
+            await trio.lowlevel.checkpoint_if_cancelled()
             # As a rule there is nothing yet: `receive_some` would ask the kernel once more.
             await trio.lowlevel.wait_readable(self._stream.socket)
             try:
