@@ -24,10 +24,9 @@ from hypercorn.config import Config as HypercornConfig
 
 from cvms.http.framework.edge import MAX_BODY, Edge
 from cvms.http.framework.request import Request
-from cvms.http.framework.response import Response
+from cvms.http.framework.response import NO_BODY, Response
 
 MAX_HEAD = 8 * 1024
-NO_BODY = frozenset({204, 304})
 
 # Visible ASCII, single spaces in the first line, no folded lines, and CR LF at the end of each.
 # llhttp forgives more than h11.
