@@ -241,14 +241,16 @@ class HttpConnection:
             self._on_request()
             response = await self._app.answer(parsed.request, parsed.respond)
             closing = self._context.terminated
-            await self._send(self._writer.write(response, last=closing.is_set()))
+            last = closing.is_set()
+            await self._send(self._writer.write(response, last=last))
+            if data and not last:  # others take their turn before the next one
+                await trio.lowlevel.checkpoint()
             self._on_response()
             end_request()
-            if closing.is_set() or self._broken:
+            if last or self._broken or (closing.is_set() and not data):
                 self._unread = True
                 self._reading.cancel()
-            if data:  # others take their turn before the next one
-                await trio.lowlevel.checkpoint()
+                return b""
         return data
 
     async def _send(self, data: bytes) -> None:
