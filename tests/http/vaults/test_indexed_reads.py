@@ -12,7 +12,7 @@ from cvms.store.index.cursor import Cursor
 from tests.harness.service import Service
 from tests.store.examples import store_vault, vault_row
 
-OWNER = str(Keypair().pubkey())
+OWNER = str(Keypair.from_seed(bytes(32)).pubkey())
 ROUTES = (
     f"/api/vault/balance/{OWNER}",
     f"/api/vault/balance/{OWNER}?slot=100",
