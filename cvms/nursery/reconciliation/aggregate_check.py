@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -15,7 +16,7 @@ from cvms.store.analytics.aggregate_check import AggregateCounts
 from cvms.store.index import cursor as cursors
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.reconciliation import reconciliation_log
+from cvms.store.reconciliation import reconciliation_log, vault_ledger
 from cvms.store.reconciliation.reconciliation_log import ReconciliationEntry
 from cvms.store.vaults import vaults
 
@@ -46,6 +47,22 @@ class AggregateCheck:
             report_difference(entry, self.metrics)
         if not found.flows_right(self.threshold) and (entry := await self._recount_flows(found)):
             report_difference(entry, self.metrics)
+
+    async def check_history_sums(self, owners: Sequence[str]) -> None:
+        """Compare the kept sums of these owners' history with its lines; count wrong ones again."""
+        async with self.database.connection() as conn:
+            wrong = await vault_ledger.owners_with_wrong_sums(conn, owners)
+        if not wrong:
+            return
+        async with self.database.transaction() as conn:
+            await cursors.lock(conn)
+            wrong = await vault_ledger.owners_with_wrong_sums(conn, wrong)
+            await vault_ledger.count_sums(conn, wrong)
+        for owner in wrong:
+            log.error("history_sums_counted_again", owner=owner)
+            self.metrics.reconciliation_differences.labels(
+                field="history_sums", healed="true"
+            ).inc()
 
     async def find_mismatched_owners(self) -> list[str]:
         """Return the owners whose total in the chain's list of vaults differs from their rows.

@@ -189,6 +189,7 @@ class Reconciler:
             position = await pass_position.read(conn)
             after = position.after_owner
             owners = await vaults.owners_after(conn, after, VAULTS_PER_CALL)
+        await self._aggregate_check.check_history_sums(owners)
         await self.check(owners)
         if owners:
             async with self.database.connection() as conn:

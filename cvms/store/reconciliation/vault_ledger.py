@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.postgres.row_mapping import by_column, fetch_all, query_for
+from cvms.store.postgres.row_mapping import by_column, fetch_all, fetch_column, query_for
 from cvms.store.vaults.history import EFFECTS, Kind
 from cvms.store.vaults.vaults import VaultRow
 
@@ -70,6 +70,37 @@ CROSS JOIN LATERAL (
 """
 
 
+# `history_sums` follows the history by triggers, which whoever restores a database may switch off.
+WRONG_SUMS = """
+SELECT DISTINCT owner
+FROM (
+    SELECT owner, kind, count(*) AS count, sum(amount) AS amount
+    FROM transactions
+    WHERE owner = ANY(%(owners)s)
+    GROUP BY owner, kind
+) AS counted
+FULL JOIN (
+    SELECT *
+    FROM history_sums
+    WHERE owner = ANY(%(owners)s)
+) AS kept
+  USING (owner, kind)
+WHERE (coalesce(counted.count, 0), coalesce(counted.amount, 0))
+   <> (coalesce(kept.count, 0), coalesce(kept.amount, 0))
+ORDER BY owner
+"""
+
+CLEAR_SUMS = "DELETE FROM history_sums WHERE owner = ANY(%(owners)s)"
+
+COUNT_SUMS = """
+INSERT INTO history_sums (owner, kind, count, amount)
+SELECT owner, kind, count(*), sum(amount)
+FROM transactions
+WHERE owner = ANY(%(owners)s)
+GROUP BY owner, kind
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class HistorySums:
     """The sums of an owner's history: what the account should count, and its balances.
@@ -126,6 +157,18 @@ async def read(conn: Connection, owners: Iterable[str]) -> dict[str, VaultLedger
         each.owner: VaultLedger(rows.get(each.owner), each, newest.get(each.owner))
         for each in await fetch_all(conn, HistorySums, SUMS, params)
     }
+
+
+async def owners_with_wrong_sums(conn: Connection, owners: Iterable[str]) -> list[str]:
+    """Return those of the owners whose kept sums are not those of their history."""
+    return await fetch_column(conn, WRONG_SUMS, {"owners": list(owners)})
+
+
+async def count_sums(conn: Connection, owners: Iterable[str]) -> None:
+    """Count the sums of these owners' history again. Call it under the cursor's lock."""
+    params = {"owners": list(owners)}
+    await conn.execute(CLEAR_SUMS, params)
+    await conn.execute(COUNT_SUMS, params)
 
 
 def params_of(owners: Iterable[str]) -> dict[str, Any]:

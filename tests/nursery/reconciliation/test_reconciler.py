@@ -500,3 +500,26 @@ async def test_a_token_account_that_does_not_cover_the_vault_is_logged(world: Wo
     await full_pass_resolved(world, world.reconciler())
     [entry] = await entries(world)
     assert (entry.field, entry.expected, entry.actual) == ("token_account", 500, 499)
+
+
+async def test_kept_sums_that_drifted_from_the_history_are_counted_again(world: World) -> None:
+    """As after a restore with its triggers off. The history, which is right, stays as it was."""
+    await two_vaults(world)
+    before, books = await kept_sums(world), await stored(world)
+    await world.execute("UPDATE history_sums SET amount = amount + 1 WHERE kind = 'deposit'")
+    await world.execute("DELETE FROM history_sums WHERE kind = 'withdraw'")
+    reconciler = world.reconciler()
+    with capture_logs() as logs:
+        await reconciler.full_pass()
+        await reconciler.resolve_pending()
+    assert await kept_sums(world) == before
+    assert await stored(world) == books
+    events = [line["event"] for line in logs if line["log_level"] == "error"]
+    assert events == ["history_sums_counted_again"] * 2
+    assert await world.problems() == []
+
+
+async def kept_sums(world: World) -> list[Any]:
+    async with world.database.connection() as conn:
+        query = "SELECT owner, kind, count, amount FROM history_sums ORDER BY owner, kind"
+        return list(await (await conn.execute(query)).fetchall())
