@@ -27,7 +27,7 @@ import trio
 
 from bench import report
 from bench.reads.database import FILL_LINES, filled_database
-from cvms.store.batched_queries import BatchedQueries, start_batched_queries
+from cvms.store.indexed_reads.batched_queries import BatchedQueries, start_batched_queries
 from cvms.store.postgres.database import Database, open_database
 from cvms.store.security import nonces
 from cvms.store.security.nonces import NewNonce

@@ -43,10 +43,10 @@ from cvms.nursery.channels.reply_cache import ReplyCache
 from cvms.nursery.channels.status_board import OperatorFunds, StatusBoard
 from cvms.nursery.channels.wakeups import SubmitWakeup
 from cvms.operator_key import OperatorKey
-from cvms.store.batched_queries import BatchedQueries
+from cvms.store.indexed_reads.batched_queries import BatchedQueries
+from cvms.store.indexed_reads.reader import Reader
 from cvms.store.postgres.database import Database
 from cvms.store.redis.rate_limiter import Limiter
-from cvms.store.replicas.reader import Reader
 from cvms.store.security.encryption import SecretBox
 from cvms.store.submissions.fee_budget import FeeBudget
 

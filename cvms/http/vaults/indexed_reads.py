@@ -11,8 +11,8 @@ from typing import TypeVar
 
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.request import current_request, read_min_slot
+from cvms.store.indexed_reads.snapshot import ReadBound
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.replicas.snapshot import ReadBound
 from cvms.store.vaults.history import HistoryRow, PageRequest
 from cvms.store.vaults.vaults import VaultRow
 

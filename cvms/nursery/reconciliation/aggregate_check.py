@@ -58,11 +58,10 @@ class AggregateCheck:
             await cursors.lock(conn)
             wrong = await vault_ledger.owners_with_wrong_sums(conn, wrong)
             await vault_ledger.count_sums(conn, wrong)
+        healed = self.metrics.reconciliation_differences.labels(field="history_sums", healed="true")
         for owner in wrong:
             log.error("history_sums_counted_again", owner=owner)
-            self.metrics.reconciliation_differences.labels(
-                field="history_sums", healed="true"
-            ).inc()
+            healed.inc()
 
     async def find_mismatched_owners(self) -> list[str]:
         """Return the owners whose total in the chain's list of vaults differs from their rows.

@@ -14,11 +14,11 @@ from cvms.errors import ChainTimeout, ChainUnavailable, DatabaseUnavailable, Rpc
 from cvms.metrics import Metrics
 from cvms.nursery.channels.indexer_progress import IndexerProgress
 from cvms.nursery.channels.status_board import StatusBoard
+from cvms.store.indexed_reads.reader import Reader
 from cvms.store.messaging import leader_lease
 from cvms.store.messaging.leader_lease import Report
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.outage_kinds import kind_of
-from cvms.store.replicas.reader import Reader
 
 PROBE_SECONDS = 1.0
 TIMEOUT_SECONDS = 2.0

@@ -20,12 +20,12 @@ from cvms.nursery.channels.reconcile_requests import ReconcileQueue
 from cvms.nursery.channels.reply_cache import ReplyCache
 from cvms.nursery.channels.status_board import OperatorFunds, StatusBoard
 from cvms.nursery.channels.wakeups import OutboxWakeup, SubmitWakeup, TimelockWakeup, TvlWakeup
-from cvms.store.batched_queries import BatchedQueries, start_batched_queries
+from cvms.store.indexed_reads.batched_queries import BatchedQueries, start_batched_queries
+from cvms.store.indexed_reads.reader import Reader, start_reader
 from cvms.store.messaging.outbox_notifier import OutboxNotifier, outbox_notifier
 from cvms.store.postgres.database import Database, open_database
 from cvms.store.redis.rate_limiter import Limiter, limiter
 from cvms.store.redis.redis_client import open_redis
-from cvms.store.replicas.reader import Reader, start_reader
 
 TaskFunction = Callable[[], Awaitable[None]]
 """The body of a task, which runs until it is cancelled."""

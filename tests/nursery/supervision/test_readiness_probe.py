@@ -16,9 +16,9 @@ from cvms.chain.types import Slot
 from cvms.nursery.supervision import readiness_probe
 from cvms.nursery.supervision.readiness_probe import ReadinessProbe
 from cvms.nursery.wiring.replica_tasks import build_readiness_probe
+from cvms.store.indexed_reads.reader import start_reader
 from cvms.store.postgres.database import open_database
 from cvms.store.postgres.row_mapping import fetch_value
-from cvms.store.replicas.reader import start_reader
 from tests.nursery.world import World
 
 NOBODY = "http://127.0.0.1:1"

@@ -11,7 +11,7 @@ from typing import Generic, Protocol, TypeVar
 import trio
 
 from cvms.errors import MinSlotNotIndexed
-from cvms.store.batched_queries import PAGES, ROWS
+from cvms.store.indexed_reads.batched_queries import PAGES, ROWS
 from cvms.store.postgres.batcher import MAX_QUERIES, Batcher
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import columns, fetch_exactly_one

@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from cvms.errors import DatabaseUnavailable
-from cvms.store.batched_queries import BatchedQueries, start_batched_queries
+from cvms.store.indexed_reads.batched_queries import BatchedQueries, start_batched_queries
 from cvms.store.postgres.database import Database, open_database
 from cvms.store.security import nonces
 from cvms.store.security.nonces import NewNonce

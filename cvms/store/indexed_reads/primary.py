@@ -10,10 +10,10 @@ import psycopg
 import trio
 
 from cvms.errors import DatabaseUnavailable
+from cvms.store.indexed_reads.snapshot import SnapshotState
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import fetch_value
-from cvms.store.replicas.snapshot import SnapshotState
 
 # A replica has all of this in common with its primary, and no other server has.
 READ = """

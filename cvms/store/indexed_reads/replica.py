@@ -11,14 +11,14 @@ import structlog
 import trio
 
 from cvms.errors import DatabaseUnavailable
+from cvms.store.indexed_reads.primary import Primary, read_identity, read_version
+from cvms.store.indexed_reads.snapshot import SnapshotReads, SnapshotState, read_state
 from cvms.store.postgres.circuit_breaker import CircuitBreaker
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.driver.conninfo import server_name
 from cvms.store.postgres.outage_kinds import kind_of
 from cvms.store.postgres.pool import Pool, PoolLimits
 from cvms.store.postgres.session import open_session
-from cvms.store.replicas.primary import Primary, read_identity, read_version
-from cvms.store.replicas.snapshot import SnapshotReads, SnapshotState, read_state
 
 CONNECT_SECONDS = 2.0
 QUERY_SECONDS = 2.0

@@ -7,15 +7,15 @@ from functools import partial
 import pytest
 
 from cvms.errors import MinSlotNotIndexed, SlotNotIndexed
+from cvms.store.indexed_reads.snapshot import ReadBound
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import fetch_value
-from cvms.store.replicas.snapshot import ReadBound
 from cvms.store.vaults import history, vaults
 from cvms.store.vaults.history import PageRequest
 from cvms.store.vaults.vaults import VaultRow
 from tests.harness.postgres_pair import Pair
 from tests.store.examples import history_row
-from tests.store.replicas.conftest import Replicated, pause, replay, replicated, resume
+from tests.store.indexed_reads.conftest import Replicated, pause, replay, replicated, resume
 
 
 async def total(servers: Replicated, bound: ReadBound) -> int:

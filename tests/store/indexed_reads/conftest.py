@@ -12,11 +12,11 @@ import pytest
 import trio
 
 from cvms.metrics import Metrics
-from cvms.store.batched_queries import start_batched_queries
 from cvms.store.index import cursor
 from cvms.store.index.cursor import Cursor
+from cvms.store.indexed_reads.batched_queries import start_batched_queries
+from cvms.store.indexed_reads.reader import Reader, start_reader
 from cvms.store.postgres.database import Database, open_database
-from cvms.store.replicas.reader import Reader, start_reader
 from tests.harness.postgres_pair import Pair, execute, postgres_pair
 from tests.store.examples import store_vault, vault_row
 

@@ -13,12 +13,12 @@ import trio
 
 from cvms.errors import DatabaseUnavailable, SlotNotIndexed
 from cvms.metrics import Metrics
-from cvms.store.batched_queries import BatchedQueries
+from cvms.store.indexed_reads.batched_queries import BatchedQueries
+from cvms.store.indexed_reads.primary import Primary
+from cvms.store.indexed_reads.replica import CHECK_SECONDS, Replica
+from cvms.store.indexed_reads.snapshot import ReadBound, SnapshotReads
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.replicas.primary import Primary
-from cvms.store.replicas.replica import CHECK_SECONDS, Replica
-from cvms.store.replicas.snapshot import ReadBound, SnapshotReads
 from cvms.store.vaults.history import HistoryRow, PageRequest
 from cvms.store.vaults.vaults import VaultRow
 

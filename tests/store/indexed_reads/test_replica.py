@@ -8,11 +8,11 @@ import psycopg
 import pytest
 import trio
 
-from cvms.store.replicas import primary
-from cvms.store.replicas.snapshot import ReadBound
+from cvms.store.indexed_reads import primary
+from cvms.store.indexed_reads.snapshot import ReadBound
 from tests.harness.postgres_pair import Pair, execute, postgres_pair
+from tests.store.indexed_reads.conftest import Replicated, pause, replicated, resume
 from tests.store.own_server import OwnServer
-from tests.store.replicas.conftest import Replicated, pause, replicated, resume
 
 MIGRATED = "INSERT INTO schema_migrations (version, name) VALUES (999, 'later')"
 

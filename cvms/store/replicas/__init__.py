@@ -1,1 +1,0 @@
-"""Reads of what is indexed, from replicas of the database where they are new enough."""
