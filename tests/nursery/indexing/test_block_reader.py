@@ -14,10 +14,10 @@ from structlog.testing import capture_logs
 
 from cvms.chain.rpc.rpc_client import open_rpc
 from cvms.nursery.indexing.block_reader import BLOCKS_PER_CALL, HOLD_SECONDS, MAX_PAUSE_SECONDS
-from cvms.nursery.indexing.indexer import STUCK_ROUNDS, Indexer
-from tests.nursery.forking import Forking, opened
+from cvms.nursery.indexing.indexer import BATCH, FIRST_BATCH, STUCK_ROUNDS, Indexer
+from tests.nursery.forking import Forking, opened, until_applied
 from tests.nursery.index_tables import differing_tables
-from tests.nursery.world import World, assert_books_match
+from tests.nursery.world import World, assert_books_match, running
 from tests.provider_proxy import provider
 from tests.provider_proxy.call_faults import ErrorAnswer, NullResult, TextError
 from tests.provider_proxy.fault import Fault
@@ -26,6 +26,7 @@ from tests.provider_proxy.history_faults import (
     CutBlocks,
     Holes,
     MissingEntries,
+    NewestMissing,
     OtherBlocks,
     WithoutMeta,
 )
@@ -40,9 +41,9 @@ async def through_provider(
     world: World, *faults: Fault, batch_size: int = 100
 ) -> AsyncIterator[tuple[Indexer, Provider]]:
     """An indexer whose only endpoint is a provider with these faults."""
-    running = world.chain
+    node = world.chain
     async with (
-        provider(running.rpc_url, running.ws_url, *faults) as proxy,
+        provider(node.rpc_url, node.ws_url, *faults) as proxy,
         open_rpc([proxy.url]) as rpc,
     ):
         proxy.recording = True
@@ -214,10 +215,10 @@ async def test_the_list_of_another_endpoint_is_followed_instead(forking: Forking
     world, owner = forking.world, await opened(forking)
     signatures = await dense_slots(forking, owner, 2)
     lacking = MissingEntries(share=0.0, signatures=[signatures[2]])
-    running = world.chain
+    node = world.chain
     async with (
-        provider(running.rpc_url, running.ws_url, lacking) as proxy,
-        open_rpc([proxy.url, running.rpc_url]) as rpc,
+        provider(node.rpc_url, node.ws_url, lacking) as proxy,
+        open_rpc([proxy.url, node.rpc_url]) as rpc,
     ):
         await rpc.probe()
         indexer = world.indexer(rpc=rpc)
@@ -271,3 +272,39 @@ async def test_blocks_of_a_fork_are_rolled_back(forking: Forking, blocks: int) -
         kept = await deposits(world, owner)
     assert len(kept) < 2 * IN_A_SLOT
     assert await forking.differing() == {}
+
+
+async def test_a_full_slot_is_applied_in_one_run_and_its_oldest_transactions_first(
+    forking: Forking,
+) -> None:
+    world, owners = forking.world, [await opened(forking) for _ in range(3)]
+    count, runs = FIRST_BATCH + 8, list[int]()
+    async with through_provider(world, batch_size=BATCH) as (indexer, proxy):
+        indexer.poll_seconds = 1_000
+        async with running(indexer.run):
+            for owner in owners:
+                proxy.calls.clear()
+                before = world.metrics.indexer_batches._value.get()
+                await forking.act(*((owner, world.deposit(owner, n + 1)) for n in range(count)))
+                await until_applied(world)
+                runs.append(calls(proxy)["getSlot"])
+                assert world.metrics.indexer_batches._value.get() - before == 2
+    assert runs[1:] == [1, 1], "the other notices of a slot cause none"
+    assert len(await world.outbox("deposit_event")) == 3 * count
+
+
+async def test_a_notice_of_a_transaction_that_the_list_lacked_causes_another_run(
+    forking: Forking,
+) -> None:
+    world, owner = forking.world, await opened(forking)
+    late = NewestMissing(entries=1, times=1)
+    async with through_provider(world) as (indexer, proxy):
+        indexer.poll_seconds = 1_000
+        async with running(indexer.run):
+            await dense_slots(forking, owner, 1)
+            await until_applied(world)
+            proxy.add(late)
+            await dense_slots(forking, owner, 1)
+            await until_applied(world)
+    assert late.struck == 1
+    assert len(await world.outbox("deposit_event")) == 2 * IN_A_SLOT
