@@ -45,7 +45,7 @@ OWNERS = 100
 WARM_UP_SECONDS = 3.0
 WANTED_P95_MS = 450.0
 WANTED_RATIO = 1.15
-"""To the baseline, which a loaded machine delays too: without load both goals are about the same."""
+"""To the baseline, which a loaded machine delays too. Without load both goals are the same."""
 LAST_SECONDS = 20.0
 """Longest wait for the last events."""
 

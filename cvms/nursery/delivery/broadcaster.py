@@ -32,7 +32,7 @@ BATCH_SIZE = 64
 ROWS_PER_SECOND = 6_400
 """For clients to keep up, which matters while the indexer catches up."""
 BURST_ROWS = 256
-"""Rows that may be published at once, about a full slot's: as many as may be queued for a client."""
+"""Rows that may be published at once: as many as may be queued for a client."""
 
 
 @dataclass(slots=True, eq=False)

@@ -110,9 +110,7 @@ class BlockReader:
         listed = self._slots[slot]
         if block is None:
             return self._pause("no node has the block", slot)
-        if None not in (block.block_time, listed.block_time) and (
-            block.block_time != listed.block_time
-        ):
+        if listed.block_time not in (None, block.block_time):
             return self._pause("its time is not the listed one", slot)
         found, others = block.records(self.program, listed.signatures)
         records = {key: record for key, record in found.items() if record.err is None}

@@ -62,7 +62,7 @@ T = TypeVar("T")
 BATCH = 400
 """Transactions applied in one database transaction, which costs the same for any number."""
 FIRST_BATCH = 32
-"""Transactions of a gap's first batch: those of a slot that have waited longest wait for no others."""
+"""Transactions of a gap's first batch, so that the oldest do not wait for a whole slot."""
 POLL_SECONDS = 1.0
 """Longest delay between two runs, in case notifications are lost."""
 RETRY_SECONDS = 0.2

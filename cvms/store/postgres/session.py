@@ -68,9 +68,9 @@ async def open_session(
     params = {
         "connect_timeout": str(connect_timeout),
         "application_name": "cvms",
-        "client_encoding": "UTF8",
         "target_session_attrs": get_param(given, "target_session_attrs") or "read-write",
         **given,
+        "client_encoding": "UTF8",  # whatever `conninfo` has: arrays are written in it
     }
     connection = await Connection.connect(make_conninfo(**params), autocommit=True)
     connection.query_timeout = connect_timeout

@@ -28,6 +28,7 @@ from tests.provider_proxy.history_faults import (
     MissingEntries,
     NewestMissing,
     OtherBlocks,
+    OtherDetails,
     WithoutMeta,
 )
 from tests.provider_proxy.provider import Provider
@@ -107,6 +108,10 @@ FAULTS: dict[str, Fault] = {
     "of the slot before": OtherBlocks(distance=-1),
     "of the slot after": OtherBlocks(distance=1),
     "of another time": BlockTimes(methods="getBlock", time=1_700_000_000),
+    "without a time": BlockTimes(methods="getBlock"),
+    "signatures only": OtherDetails(details="signatures"),
+    "accounts only": OtherDetails(details="accounts"),
+    "no details": OtherDetails(details="none"),
 }
 
 
