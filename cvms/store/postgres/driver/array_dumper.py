@@ -1,8 +1,8 @@
 """Dumper of lists as arrays, several times as fast as psycopg's for texts, integers and times.
 
 psycopg dumps each element by itself and looks whether it needs quotes. Here texts are escaped all
-at once and always quoted, and a time in UTC that many rows share is formatted once. In other zones two
-times that compare as equal may be an hour apart.
+at once and always quoted, and a time in UTC that many rows share is formatted once. In other zones
+two times that compare as equal may be an hour apart.
 """
 
 from __future__ import annotations
