@@ -32,20 +32,20 @@ from tests.provider_proxy.history_faults import (
     WithoutMeta,
 )
 from tests.provider_proxy.provider import Provider
-from tests.provider_proxy.request_faults import HttpRefusal, Truncated
+from tests.provider_proxy.request_faults import HttpRefusal, Slow, Truncated
 
 IN_A_SLOT = 4
 
 
 @asynccontextmanager
 async def through_provider(
-    world: World, *faults: Fault, batch_size: int = 100
+    world: World, *faults: Fault, batch_size: int = 100, timeout: float = 5.0
 ) -> AsyncIterator[tuple[Indexer, Provider]]:
     """An indexer whose only endpoint is a provider with these faults."""
     node = world.chain
     async with (
         provider(node.rpc_url, node.ws_url, *faults) as proxy,
-        open_rpc([proxy.url]) as rpc,
+        open_rpc([proxy.url], timeout=timeout) as rpc,
     ):
         proxy.recording = True
         indexer = world.indexer(rpc=rpc, batch_size=batch_size)
@@ -132,6 +132,21 @@ async def test_a_useless_block_is_read_one_by_one(forking: Forking, name: str) -
     assert await deposits(world, owner) == list(range(1, 3 * IN_A_SLOT + 1))
     assert await forking.differing() == {}
     await assert_books_match(world)
+
+
+async def test_a_block_that_takes_too_long_costs_one_timeout_and_no_endpoint(
+    forking: Forking,
+) -> None:
+    world, owner = forking.world, await opened(forking)
+    await dense_slots(forking, owner, 2 * BLOCKS_PER_CALL)
+    slow = Slow(methods="getBlock", seconds=1_000)
+    async with through_provider(world, slow, timeout=2.0) as (indexer, _):
+        indexer.batch_size = IN_A_SLOT
+        assert await indexer.catch_up()
+        [endpoint] = indexer.rpc.endpoints
+    assert slow.struck == 1
+    assert endpoint.up
+    assert await deposits(world, owner) == list(range(1, 2 * BLOCKS_PER_CALL * IN_A_SLOT + 1))
 
 
 async def test_after_a_useless_block_the_next_ones_are_left_alone_for_a_while(

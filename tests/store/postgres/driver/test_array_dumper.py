@@ -62,7 +62,7 @@ async def test_the_server_reads_what_was_written(
     connection: Connection, kind: str, values: list[Any]
 ) -> None:
     query = f"SELECT %s::{kind}[]".encode()
-    [returned] = await (await connection.execute(query, [values])).fetchone() or [None]
+    [returned] = await (await connection.execute(query, [values])).fetchone() or [[]]
     assert [_instant(each) for each in returned] == [_instant(each) for each in values]
 
 
