@@ -13,7 +13,7 @@ from solders.system_program import TransferParams, transfer
 from structlog.testing import capture_logs
 
 from cvms.chain.rpc.rpc_client import open_rpc
-from cvms.nursery.indexing.block_reader import BLOCKS_PER_CALL, HOLD_SECONDS, MAX_PAUSE_SECONDS
+from cvms.nursery.indexing.block_reader import HOLD_SECONDS, MAX_PAUSE_SECONDS
 from cvms.nursery.indexing.indexer import BATCH, FIRST_BATCH, STUCK_ROUNDS, Indexer
 from tests.nursery.forking import Forking, opened, until_applied
 from tests.nursery.index_tables import differing_tables
@@ -32,7 +32,7 @@ from tests.provider_proxy.history_faults import (
     WithoutMeta,
 )
 from tests.provider_proxy.provider import Provider
-from tests.provider_proxy.request_faults import HttpRefusal, Slow, Truncated
+from tests.provider_proxy.request_faults import BatchRefusal, HttpRefusal, Slow, Truncated
 
 IN_A_SLOT = 4
 
@@ -134,11 +134,25 @@ async def test_a_useless_block_is_read_one_by_one(forking: Forking, name: str) -
     await assert_books_match(world)
 
 
+async def test_a_limit_on_the_size_of_answers_does_not_split_other_requests(
+    forking: Forking,
+) -> None:
+    world, owner = forking.world, await opened(forking)
+    await dense_slots(forking, owner, 3)
+    too_large = BatchRefusal(methods="getBlock", status=413)
+    with capture_logs() as logs:
+        async with through_provider(world, too_large) as (indexer, proxy):
+            assert await indexer.catch_up()
+            assert calls(proxy)["getTransaction"] == 0
+    assert [line for line in logs if line["event"] == "rpc_batch_refused"] == []
+    assert await deposits(world, owner) == list(range(1, 3 * IN_A_SLOT + 1))
+
+
 async def test_a_block_that_takes_too_long_costs_one_timeout_and_no_endpoint(
     forking: Forking,
 ) -> None:
     world, owner = forking.world, await opened(forking)
-    await dense_slots(forking, owner, 2 * BLOCKS_PER_CALL)
+    await dense_slots(forking, owner, 8)
     slow = Slow(methods="getBlock", seconds=1_000)
     async with through_provider(world, slow, timeout=2.0) as (indexer, _):
         indexer.batch_size = IN_A_SLOT
@@ -146,7 +160,7 @@ async def test_a_block_that_takes_too_long_costs_one_timeout_and_no_endpoint(
         [endpoint] = indexer.rpc.endpoints
     assert slow.struck == 1
     assert endpoint.up
-    assert await deposits(world, owner) == list(range(1, 2 * BLOCKS_PER_CALL * IN_A_SLOT + 1))
+    assert await deposits(world, owner) == list(range(1, 8 * IN_A_SLOT + 1))
 
 
 async def test_after_a_useless_block_the_next_ones_are_left_alone_for_a_while(
@@ -154,18 +168,18 @@ async def test_after_a_useless_block_the_next_ones_are_left_alone_for_a_while(
 ) -> None:
     world, owner = forking.world, await opened(forking)
     async with through_provider(world, NullResult(methods="getBlock")) as (indexer, proxy):
-        await dense_slots(forking, owner, 2 * BLOCKS_PER_CALL)
+        await dense_slots(forking, owner, 8)
         assert await indexer.catch_up()
-        assert calls(proxy)["getBlock"] == BLOCKS_PER_CALL
+        assert calls(proxy)["getBlock"] == 1
         await dense_slots(forking, owner, 1)
         assert await indexer.catch_up()
-        assert calls(proxy)["getBlock"] == BLOCKS_PER_CALL
+        assert calls(proxy)["getBlock"] == 1
         proxy.clear()
         later = trio.current_time() + MAX_PAUSE_SECONDS
         indexer.blocks.clock = lambda: later
         await dense_slots(forking, owner, 2)
         assert await indexer.catch_up()
-        assert calls(proxy)["getBlock"] == BLOCKS_PER_CALL + 2
+        assert calls(proxy)["getBlock"] == 1 + 2
     await assert_books_match(world)
 
 
