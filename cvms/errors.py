@@ -110,6 +110,10 @@ class SlotNotIndexed(CvmsError):
     """The slot is not indexed yet (422)."""
 
 
+class MinSlotNotIndexed(SlotNotIndexed):
+    """The slot that the answer must be true for is not indexed yet: ask again soon (422)."""
+
+
 class Conflict(CvmsError):
     """The request conflicts with the current state (409)."""
 

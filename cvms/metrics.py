@@ -152,6 +152,30 @@ class Metrics:
             ["endpoint", "outcome"],
             registry=self.registry,
         )
+        self.replica_up = Gauge(
+            "read_replica_up",
+            "1 while reads may go to a replica of DATABASE_READ_URLS, by its place there",
+            ["replica"],
+            registry=self.registry,
+        )
+        self.replica_slot = Gauge(
+            "read_replica_slot",
+            "Newest indexed slot at a replica",
+            ["replica"],
+            registry=self.registry,
+        )
+        self.replica_lag = Gauge(
+            "read_replica_lag_seconds",
+            "Seconds by which a replica was behind the primary, when it last answered",
+            ["replica"],
+            registry=self.registry,
+        )
+        self.replica_reads = Counter(
+            "indexed_reads_total",
+            "Reads of what is indexed whose slot is known, by the replica that answered or primary",
+            ["server"],
+            registry=self.registry,
+        )
         self.rpc_endpoint_up = Gauge(
             "rpc_endpoint_up",
             "1 while an RPC endpoint is in use: it is reachable and on the right chain",

@@ -31,10 +31,14 @@ from cvms.client.vault_schemas import (
 from cvms.client.wallet import Wallet
 
 MAX_PAGE = 100
+LANDED = frozenset({"confirmed", "finalized"})
 
 
 class QueryClient:
-    """The client's read-only methods. `owner` is by default the wallet's address."""
+    """The client's read-only methods. `owner` is by default the wallet's address.
+
+    Replies are never older than what the client has read, received, or seen landing before.
+    """
 
     def __init__(
         self, http: httpx.AsyncClient, url: str, wallet: Wallet | None, *, patience: float
@@ -58,7 +62,8 @@ class QueryClient:
 
     def stream(self, *topics: Topic) -> Stream:
         """Return a stream of these topics, which survives lost connections."""
-        return Stream(self._http, self._url.replace("http", "ws", 1) + "/ws", topics)
+        url = self._url.replace("http", "ws", 1) + "/ws"
+        return Stream(self._http, url, topics, note_slot=self._transport.note_slot)
 
     async def request(
         self, method: str, path: str, body: Any = None, *, headers: Mapping[str, str] | None = None
@@ -154,7 +159,11 @@ class QueryClient:
 
     async def transaction(self, signature: str) -> TransactionState:
         """Return the state of a transaction that the service built."""
-        return await self._transport.get(f"/api/transactions/{signature}", TransactionState)
+        path = f"/api/transactions/{signature}"
+        state = await self._transport.get(path, TransactionState)
+        if state.slot is not None and state.status in LANDED:
+            self._transport.note_slot(state.slot)
+        return state
 
     async def proposal(self, proposal_id: str) -> Proposal:
         """Return the state of a multisig withdrawal."""

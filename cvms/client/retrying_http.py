@@ -19,6 +19,7 @@ FIRST_DELAY = 0.2
 MAX_DELAY = 5.0
 # Sent before the request took effect, or by a proxy that does not know.
 RETRYABLE_STATUSES = frozenset({429, 502, 503, 504})
+NOT_INDEXED = "slot_not_indexed"
 # Codes of such replies for which waiting is useless.
 PERMANENT_CODES = frozenset(
     {"admin_disabled", "twofa_disabled", "sealing_disabled", "sealed_data_unreadable"}
@@ -26,12 +27,20 @@ PERMANENT_CODES = frozenset(
 
 
 class RetryingHttp:
-    """JSON over HTTP. Each call returns or raises within `patience` seconds."""
+    """JSON over HTTP. Each call returns or raises within `patience` seconds.
+
+    What it reads is never older than what it has shown before: it remembers the newest slot.
+    """
 
     def __init__(self, http: httpx.AsyncClient, url: str, *, patience: float) -> None:
         self._http = http
         self._url = url
         self._patience = patience
+        self._newest_slot = 0
+
+    def note_slot(self, slot: int) -> None:
+        """Require that replies from now on are true for `slot`, or a later one."""
+        self._newest_slot = max(self._newest_slot, slot)
 
     async def get(self, path: str, reply: type[T], /, **params: Any) -> T:
         """Send a GET request without the parameters that are None.
@@ -57,6 +66,7 @@ class RetryingHttp:
         Raises Problem and ServiceUnavailable.
         """
         url = self._url + path
+        bound = self._bound(method)
         delay = FIRST_DELAY
         failure: Exception | None = None
         with anyio.move_on_after(self._patience) as waiting:
@@ -64,24 +74,39 @@ class RetryingHttp:
                 pause = delay * random.uniform(0.5, 1.0)  # noqa: S311 - not a secret
                 try:
                     reply = await self._http.request(
-                        method, url, json=body, params=params, headers=headers
+                        method,
+                        url,
+                        json=body,
+                        params=params,
+                        headers={**bound, **(headers or {})},
                     )
+                    self.note_slot(_slot(reply))
                     return _read(reply, kind)
                 except httpx.TransportError as error:
                     failure = error
                 except Problem as problem:
                     if not (repeatable and is_transient(problem)):
                         raise
-                    failure, pause = problem, pause + problem.retry_after
+                    failure = problem
+                    if problem.code != NOT_INDEXED:  # which takes a fraction of a second
+                        pause += problem.retry_after
                 if anyio.current_time() + pause > waiting.deadline:
                     break
                 await anyio.sleep(pause)
                 delay = min(delay * 2, MAX_DELAY)
         raise ServiceUnavailable(f"{method} {path}: {failure or 'no answer'!r}") from failure
 
+    def _bound(self, method: str) -> dict[str, str]:
+        """Return the header that requires the newest slot of a reply to a GET request."""
+        if method != "GET" or not self._newest_slot:
+            return {}
+        return {"X-Min-Slot": str(self._newest_slot)}
+
 
 def is_transient(problem: Problem) -> bool:
     """Return True if the same request may succeed later."""
+    if problem.code == NOT_INDEXED:
+        return problem.retry_after > 0  # or the request itself names a slot that is too new
     return problem.status in RETRYABLE_STATUSES and problem.code not in PERMANENT_CODES
 
 
@@ -102,6 +127,11 @@ def _read(reply: httpx.Response, kind: type[T]) -> T:
     except msgspec.DecodeError as error:
         path = reply.request.url.path
         raise ClientError(f"cannot decode the reply of {path}: {error}") from error
+
+
+def _slot(reply: httpx.Response) -> int:
+    text = reply.headers.get("x-slot", "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else 0
 
 
 def _seconds(text: str | None) -> float:

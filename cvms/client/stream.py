@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack
 from typing import TypeVar
 
@@ -21,7 +21,13 @@ from wsproto.utilities import ProtocolError
 
 from cvms.client.errors import ClientError
 from cvms.client.retrying_http import FIRST_DELAY, MAX_DELAY, is_transient, problem_of
-from cvms.client.stream_cursors import StreamCursors, StreamDesynchronized, StreamMessage, Topic
+from cvms.client.stream_cursors import (
+    Event,
+    StreamCursors,
+    StreamDesynchronized,
+    StreamMessage,
+    Topic,
+)
 
 E = TypeVar("E", bound=BaseException)
 
@@ -47,8 +53,16 @@ class Stream(AsyncIterator[StreamMessage]):
     would not change: SubscriptionRefused for a topic, Problem for the connection.
     """
 
-    def __init__(self, http: httpx.AsyncClient, url: str, topics: Iterable[Topic]) -> None:
+    def __init__(
+        self,
+        http: httpx.AsyncClient,
+        url: str,
+        topics: Iterable[Topic],
+        *,
+        note_slot: Callable[[int], None],
+    ) -> None:
         self._http = http
+        self._note_slot = note_slot
         self._url = url
         self._cursors = StreamCursors(topics)
         self._stack = AsyncExitStack()
@@ -75,10 +89,13 @@ class Stream(AsyncIterator[StreamMessage]):
         if self._messages is None:
             raise RuntimeError("open the stream first: async with client.stream(…) as stream")
         try:
-            return await self._messages.receive()
+            message = await self._messages.receive()
         except anyio.EndOfStream:
             assert self._failure is not None
             raise self._failure from None
+        if isinstance(message, Event):
+            self._note_slot(message.slot)
+        return message
 
     async def _keep_connected(self, send: MemoryObjectSendStream[StreamMessage]) -> None:
         """Connect, and reconnect after each loss, until the service refuses."""

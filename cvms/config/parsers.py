@@ -18,7 +18,7 @@ from solders.keypair import Keypair
 
 from cvms.errors import BadValue
 from cvms.secret_urls import after_scheme, check_encoding, check_url, check_user
-from cvms.store.postgres.driver.conninfo import check_conninfo
+from cvms.store.postgres.driver.conninfo import check_conninfo, check_one_host
 from cvms.store.redis.rate_limiter import Rate
 
 T = TypeVar("T")
@@ -113,6 +113,21 @@ def urls(*schemes: str) -> Callable[[str], tuple[str, ...]]:
 def database_url(raw: str) -> str:
     check_conninfo(raw)
     return raw
+
+
+def replica_urls(raw: str) -> tuple[str, ...]:
+    """Return a list, which may be empty, of URLs of one PostgreSQL server each."""
+    items = re.split(r",(?=\s*\w+://|\s*$)", raw)  # a password may have commas, too
+    parsed = tuple(filter(None, map(str.strip, items)))
+    for place, url in enumerate(parsed, start=1):
+        try:
+            check_conninfo(url)
+            check_one_host(url)
+        except BadValue as error:
+            raise error if len(parsed) == 1 else BadValue(f"URL {place}: {error}") from None
+        if url in parsed[: place - 1]:
+            raise BadValue(f"URL {place}: it is there twice")
+    return parsed
 
 
 def redis_url(raw: str) -> str:

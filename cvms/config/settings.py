@@ -1,7 +1,6 @@
 """Every setting of the service: its variable, parser, default and description.
 
-To add a setting, declare a field here (or in cvms.config's alert_settings or listen_settings) and
-run `make settings`, which writes README.md's table.
+To add one, declare a field here or in a module *_settings: `make settings` writes README's table.
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ from cvms.config.alert_settings import AlertSettings
 from cvms.config.fields import group, setting, settings_class
 from cvms.config.listen_settings import ListenSettings
 from cvms.config.parsers import Network
+from cvms.config.replica_settings import ReplicaSettings
 from cvms.store.redis.rate_limiter import Rate
 
 _PUBKEY = "a base58 public key"
@@ -158,6 +158,7 @@ class Config:
         "as in libpq. In a URL, `@`, `/`, `:` and `%` of a password are percent-encoded",
         secret=True,
     )
+    replicas: ReplicaSettings = field(default_factory=ReplicaSettings)
     host: str = setting(
         "HOST",
         str,
@@ -173,7 +174,6 @@ class Config:
         about="TCP port to listen on; 0 picks a free one",
     )
     listening: ListenSettings = field(default_factory=ListenSettings)
-    # URLs of providers often contain an API key.
     rpc_urls: tuple[str, ...] = setting(
         "SOLANA_RPC_URL",
         parse.urls("http", "https"),
@@ -263,8 +263,7 @@ class Config:
     cache_ttl: float = _duration(
         "CACHE_TTL_SECONDS",
         default="5",
-        about="How long a balance is answered from memory at most, if nothing says that it has "
-        "changed",
+        about="How long a balance is answered from memory, unless something says it has changed",
     )
     reply_cache_bytes: int = setting(
         "REPLY_CACHE_BYTES",

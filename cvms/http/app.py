@@ -47,6 +47,7 @@ from cvms.store.batched_queries import BatchedQueries
 from cvms.store.postgres.database import Database
 from cvms.store.redis.balance_cache import BalanceCache
 from cvms.store.redis.rate_limiter import Limiter
+from cvms.store.replicas.reader import Reader
 from cvms.store.security.encryption import SecretBox
 from cvms.store.submissions.fee_budget import FeeBudget
 
@@ -56,6 +57,7 @@ def create_app(
     config: Config,
     database: Database,
     queries: BatchedQueries,
+    reader: Reader,
     rpc: RpcClient,
     programs: Programs,
     operator: Keypair,
@@ -84,6 +86,7 @@ def create_app(
         config=config,
         database=database,
         queries=queries,
+        reader=reader,
         rpc=rpc,
         fees=PriorityFees(rpc, metrics),
         programs=programs,

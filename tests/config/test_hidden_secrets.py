@@ -44,6 +44,14 @@ TEMPLATES = {
         "mysql://user:{}@host.example/db",
         "{}",
     ),
+    "DATABASE_READ_URLS": (
+        "postgresql://user:{}@host.example/db",
+        "postgresql://one.example/db, postgresql://user:{}@host.example:x/db",
+        "postgresql://user:{}@one.example,two.example/db",
+        "postgresql://user:{}@host.example/db, postgresql://user:{}@host.example/db",
+        "host=host.example user=user password={} dbname=db",
+        "{}",
+    ),
     "SOLANA_RPC_URL": (
         "https://rpc.example/{}",
         "https://rpc.example/v2/{}/x?y=z",

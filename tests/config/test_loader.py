@@ -58,6 +58,35 @@ def test_several_endpoints_are_separated_by_commas(environ: dict[str, str]) -> N
     assert config.ws_urls == ("wss://one.example/key", "ws://two.example:8900")
 
 
+def test_replicas_are_urls_of_one_server_each(environ: dict[str, str]) -> None:
+    assert load_config(environ).replicas.urls == ()
+    one, two = (
+        "postgresql://u:a,b%40c@one.example/db?sslmode=require",
+        "postgres://two.example:6432/db",
+    )
+    environ["DATABASE_READ_URLS"] = f"{one} , {two},"
+    assert load_config(environ).replicas.urls == (one, two)
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("host=one.example dbname=db", "its scheme is not postgresql or postgres"),
+        ("postgresql://one.example,two.example/db", "it names several hosts"),
+        ("postgresql:///db?host=one.example,two.example", "it names several hosts"),
+        ("postgresql://one.example/db, mysql://two.example/db", "URL 2: its scheme is not"),
+        ("postgresql://one.example/db,postgresql://one.example/db", "URL 2: it is there twice"),
+    ],
+)
+def test_other_lists_of_replicas_are_refused(
+    environ: dict[str, str], value: str, reason: str
+) -> None:
+    environ["DATABASE_READ_URLS"] = value
+    with pytest.raises(ConfigurationError, match="DATABASE_READ_URLS holds") as refused:
+        load_config(environ)
+    assert reason in str(refused.value)
+
+
 @pytest.mark.parametrize(
     ("variable", "value", "held"),
     [

@@ -9,7 +9,9 @@ from cvms.http.framework.response import Response
 
 METHODS = "GET, POST, DELETE"
 HEADERS = "Authorization, Content-Type, Idempotency-Key, If-None-Match, X-2FA-CODE, X-Min-Slot"
-EXPOSED = "ETag, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Retry-After, X-Request-Id"
+EXPOSED = (
+    "ETag, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Retry-After, X-Request-Id, X-Slot"
+)
 PREFLIGHT_SECONDS = 600
 
 

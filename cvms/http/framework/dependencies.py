@@ -21,6 +21,7 @@ from cvms.operator_key import OperatorKey
 from cvms.store.batched_queries import BatchedQueries
 from cvms.store.postgres.database import Database
 from cvms.store.redis.balance_cache import BalanceCache
+from cvms.store.replicas.reader import Reader
 from cvms.store.security.encryption import SecretBox
 
 
@@ -31,6 +32,7 @@ class Dependencies:
     config: Config
     database: Database
     queries: BatchedQueries
+    reader: Reader
     rpc: RpcClient
     fees: PriorityFees
     programs: Programs

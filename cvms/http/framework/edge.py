@@ -127,6 +127,8 @@ class Edge(QuartTrio):
         headers = response.headers
         headers.update(limit_headers(request.allowances))
         headers["X-Request-Id"] = request.id
+        if request.indexed_slot is not None:
+            headers["X-Slot"] = str(request.indexed_slot)
         self._cors.allow(request, response)
         for name, value in SECURITY_HEADERS.items():
             headers.setdefault(name, value)

@@ -248,7 +248,7 @@ def _headers(status: int, error: BaseException | None = None) -> dict[str, str]:
     if status == 401:
         # RFC 9110, 11.6.1: a 401 names a scheme. Ours is the wallet's signature in the body.
         return {"WWW-Authenticate": "Wallet-Signature"}
-    if status in {502, 503, 504}:
+    if status in {502, 503, 504} or isinstance(error, errors.MinSlotNotIndexed):
         return {"Retry-After": str(RETRY_AFTER_SECONDS)}
     return {}
 

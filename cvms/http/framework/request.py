@@ -18,6 +18,7 @@ from cvms.errors import FieldProblem, InvalidRequest
 from cvms.store.redis.rate_limiter import Allowance
 
 MAX_AMOUNT = 2**63 - 1
+_SLOT = re.compile(r"[0-9]{1,19}")
 
 T = TypeVar("T")
 
@@ -39,6 +40,7 @@ class Request:
         "body",
         "headers",
         "id",
+        "indexed_slot",
         "method",
         "path",
         "peer",
@@ -74,6 +76,8 @@ class Request:
         self.id = identity
         self.address: str | None = None
         """The client's address, once it is known."""
+        self.indexed_slot: int | None = None
+        """The slot that what was read for it is true for, if that is known."""
         self.allowances: list[Allowance] = []
         """The allowances that were checked for it; the response reports the scarcest."""
 
@@ -169,14 +173,14 @@ def owner_in_path(text: str) -> Pubkey:
         raise field_error("The path", "owner", str(error)) from None
 
 
-def read_min_slot() -> int:
-    """Return the slot in `X-Min-Slot`, 0 without one. Raises InvalidRequest."""
-    text = current_request().header("x-min-slot")
-    if text is None:
-        return 0
-    if not (text.isascii() and text.isdecimal() and len(text) < 20):
-        raise field_error("The header", "X-Min-Slot", "expected a slot, at most 19 digits")
-    return int(text)
+def read_min_slot() -> int | None:
+    """Return the slot in `X-Min-Slot`, None without one. Raises InvalidRequest."""
+    texts = current_request().headers.get("x-min-slot")
+    if texts is None:
+        return None
+    if len(texts) != 1 or not _SLOT.fullmatch(texts[0]) or int(texts[0]) > MAX_AMOUNT:
+        raise field_error("The header", "X-Min-Slot", f"expected one slot, 0 to {MAX_AMOUNT}")
+    return int(texts[0])
 
 
 def _field(kind: type, value: Any) -> Any:

@@ -70,6 +70,8 @@ class Route:
     # The lowest role that an administrator needs. The handler gets the `administrator`, or None
     # if a wallet signed the request instead.
     role: Role = Role.ADMIN
+    # Shows what is indexed: accepts X-Min-Slot, and may be answered by a replica of the database.
+    indexed: bool = False
     # Has a rate limit of its own, since it grants access or moves money.
     sensitive: bool = False
     # Accepts an Idempotency-Key: the same key and body give the same outcome.
@@ -86,6 +88,7 @@ class Declaration(TypedDict, total=False):
     refusals: tuple[type[CvmsError], ...]
     auth: Auth
     role: Role
+    indexed: bool
     sensitive: bool
     idempotent: bool
     second_factor: bool

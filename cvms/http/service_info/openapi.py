@@ -187,6 +187,8 @@ class _Provider(OpenAPIProvider):
                 {"name": name, "in": "query", "required": name in required, "schema": schema}
                 for name, schema in component["properties"].items()
             ]
+        if route.indexed:
+            parameters.append(_header("X-Min-Slot", MIN_SLOT))
         if route.idempotent:
             parameters.append(_header("Idempotency-Key", IDEMPOTENCY_KEY))
         if route.second_factor:
@@ -197,6 +199,7 @@ class _Provider(OpenAPIProvider):
         return {
             str(status): {"description": HTTPStatus(status).phrase}
             | ({} if kind is None else {"content": _json(self._schemas[kind])})
+            | ({"headers": {"X-Slot": SLOT_HEADER}} if route.indexed else {})
             | ({} if kind not in LINKS else {"links": _link(*LINKS[kind])})
             for status, kind in route.replies.items()
         }
@@ -227,6 +230,12 @@ def _notes(route: Route) -> Iterator[str]:
     yield CREDENTIALS[route.auth].format(role=f"the role `{route.role.label}`{higher}")
     if route.second_factor:
         yield "If the owner has enabled a second factor, `X-2FA-CODE` must hold an unused code."
+    if route.indexed:
+        yield (
+            "Every transaction up to slot `X-Slot` is in the reply, if it has that header. With "
+            "`X-Min-Slot` it has, and the slot is that one or a later one; 422 `slot_not_indexed` "
+            "while it is not indexed."
+        )
     if route.idempotent:
         yield (
             "A repeated request with the same `Idempotency-Key` gets the first answer and has no "
@@ -246,6 +255,8 @@ def _notes(route: Route) -> Iterator[str]:
         yield "304: the `ETag` in `If-None-Match` is still current."
 
 
+MIN_SLOT = {"type": "integer", "minimum": 0, "maximum": MAX_AMOUNT}
+SLOT_HEADER = {"required": False, "schema": MIN_SLOT}
 IDEMPOTENCY_KEY = {"type": "string", "pattern": "^[\\x21-\\x7e]{1,128}$"}
 SECOND_FACTOR = {"type": "string", "pattern": "^([0-9 -]{6,12}|[A-Za-z0-9 -]{8,24})$"}
 PROBLEM = {
@@ -310,8 +321,10 @@ def _problems(route: Route) -> dict[str, Any]:
 
 def _implied(route: Route) -> Iterable[type[BaseException]]:
     """Yield the errors that follow from what the route takes."""
-    if route.body is not None or route.query is not None or "<" in route.rule:
+    if route.body is not None or route.query is not None or route.indexed or "<" in route.rule:
         yield errors.InvalidRequest
+    if route.indexed:
+        yield errors.MinSlotNotIndexed
     if route.second_factor:
         yield from (errors.SecondFactorRequired, errors.InvalidSecondFactor)
         yield from (errors.SecondFactorUsed, errors.TwoFactorDisabled, errors.DecryptionFailed)

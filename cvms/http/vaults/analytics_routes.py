@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from functools import partial
+from typing import Annotated, Protocol, TypeVar
 
 import msgspec
 
@@ -17,6 +18,7 @@ from cvms.http.framework.request import MAX_AMOUNT, Body, field_error
 from cvms.http.framework.response import Response, with_strong_etag
 from cvms.http.framework.routing import RouteGroup
 from cvms.http.framework.schemas import reply_of
+from cvms.http.vaults.indexed_reads import read_indexed
 from cvms.store.analytics import aggregates, overview
 from cvms.store.analytics.aggregates import Bucket, Flow
 from cvms.store.analytics.overview import (
@@ -27,6 +29,7 @@ from cvms.store.analytics.overview import (
     utilization_of,
 )
 from cvms.store.index import cursor as cursors
+from cvms.store.postgres.driver.connection import Connection
 
 MAX_BUCKETS = 1000
 STEPS: Mapping[Bucket, timedelta] = {"hour": timedelta(hours=1), "day": timedelta(days=1)}
@@ -38,7 +41,18 @@ MAX_DIGITS = len(str(MAX_AMOUNT))
 
 Time = Annotated[datetime, msgspec.Meta(tz=True)]
 
-ROUTES = RouteGroup("analytics")
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+ROUTES = RouteGroup("analytics", indexed=True)
+
+
+class RangeReader(Protocol[T_co]):
+    """Reads what moved in the buckets of a range."""
+
+    async def __call__(
+        self, conn: Connection, *, since: datetime, until: datetime, bucket: Bucket
+    ) -> T_co: ...
 
 
 class RangeQuery(Body, frozen=True):
@@ -100,10 +114,7 @@ async def get_tvl_series(deps: Dependencies, query: RangeQuery) -> Response:
     Returns the value at the end of each hour or day, according to the events. At most 1,000
     buckets; by default the last 24 hours or 30 days.
     """
-    async with deps.database.connection() as conn:
-        frontier = await cursors.frontier(conn, str(deps.programs.vault))
-        since, until = _range(query, frontier.now)
-        found = await aggregates.series(conn, since=since, until=until, bucket=query.bucket)
+    _, _, found = await _read_range(deps, query, aggregates.series)
     points = [reply_of(each, SeriesPoint) for each in found]
     return with_strong_etag(TvlSeries(bucket=query.bucket, points=points))
 
@@ -115,10 +126,7 @@ async def get_flow(deps: Dependencies, query: RangeQuery) -> Response:
     Returns deposits, withdrawals and other movements in each hour or day. At most 1,000 buckets;
     by default the last 24 hours or 30 days.
     """
-    async with deps.database.connection() as conn:
-        frontier = await cursors.frontier(conn, str(deps.programs.vault))
-        since, until = _range(query, frontier.now)
-        found = await aggregates.flows(conn, since=since, until=until, bucket=query.bucket)
+    since, until, found = await _read_range(deps, query, aggregates.flows)
     by_start = {each.start: each for each in found}
     step = STEPS[query.bucket]
     starts = [since + step * number for number in range((until - since) // step)]
@@ -136,8 +144,7 @@ async def get_distribution(deps: Dependencies) -> Response:
 
     Returns the number of open vaults and their sum for each power of ten.
     """
-    async with deps.database.connection() as conn:
-        sizes = {each.digits: each for each in await aggregates.sizes(conn)}
+    sizes = {each.digits: each for each in await read_indexed(deps, aggregates.sizes)}
     buckets = [
         SizeBucket(
             at_least=10 ** (digits - 1) if digits else 0,
@@ -157,8 +164,7 @@ async def get_utilization(deps: Dependencies) -> Response:
 
     Returns how much of the total is available, locked, timelocked and deposited for yield.
     """
-    async with deps.database.connection() as conn:
-        return with_strong_etag(utilization_of(await aggregates.holdings(conn)))
+    return with_strong_etag(utilization_of(await read_indexed(deps, aggregates.holdings)))
 
 
 @ROUTES.get("/api/analytics/overview", replies={200: Overview, 304: None})
@@ -167,8 +173,22 @@ async def get_overview(deps: Dependencies) -> Response:
 
     Returns the total value locked, its utilization, and the flows of the last 24 hours.
     """
-    async with deps.database.connection() as conn:
-        return with_strong_etag(await overview.read(conn, str(deps.programs.vault)))
+    read = partial(overview.read, program=str(deps.programs.vault))
+    return with_strong_etag(await read_indexed(deps, read))
+
+
+async def _read_range(
+    deps: Dependencies, query: RangeQuery, read: RangeReader[T]
+) -> tuple[datetime, datetime, T]:
+    """Return the bounds of the requested buckets, and what `read` finds there."""
+
+    async def read_from(conn: Connection) -> tuple[datetime, datetime, T]:
+        frontier = await cursors.frontier(conn, str(deps.programs.vault))
+        since, until = _range(query, frontier.now)
+        found = await read(conn, since=since, until=until, bucket=query.bucket)
+        return since, until, found
+
+    return await read_indexed(deps, read_from)
 
 
 def _range(query: RangeQuery, now: datetime) -> tuple[datetime, datetime]:

@@ -23,6 +23,7 @@ from cvms.http.framework.request import (
     Offset,
     RowId,
     Slot,
+    current_request,
     owner_in_path,
     read_min_slot,
 )
@@ -34,16 +35,17 @@ from cvms.http.framework.response import (
     with_weak_etag,
 )
 from cvms.http.framework.routing import RouteGroup
+from cvms.http.vaults.indexed_reads import read_history_page, read_indexed, read_vault_row
 from cvms.nursery.channels.reply_cache import CachedReply
 from cvms.store.index import cursor as cursors
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.vaults import balance_history, history, vaults
-from cvms.store.vaults.history import PageRequest
+from cvms.store.vaults.history import HistoryRow, PageRequest
 from cvms.store.vaults.vaults import VaultRow
 
 Kind = Annotated[str, msgspec.Meta(pattern=r"^[a-z_]{1,32}\Z")]
 
-ROUTES = RouteGroup("vaults")
+ROUTES = RouteGroup("vaults", indexed=True)
 
 
 class HistoryQuery(Body, frozen=True):
@@ -79,7 +81,8 @@ async def get_balance(deps: Dependencies, owner: str, query: BalanceQuery) -> Re
     with deps.metrics.balance_query_seconds.time():
         min_slot = read_min_slot()
         # Before the owner is parsed: what is there is valid.
-        if (kept := deps.replies.get(owner)) is not None and kept.slot >= min_slot:
+        if (kept := deps.replies.get(owner)) is not None and kept.answers(min_slot):
+            current_request().indexed_slot = kept.indexed_slot if min_slot is None else min_slot
             return json_with_weak_etag(kept.body, kept.etag)
         return await _newest(deps, str(owner_in_path(owner)))
 
@@ -97,15 +100,18 @@ async def list_transactions(deps: Dependencies, owner: str, query: HistoryQuery)
     if query.cursor is not None and query.offset:
         problem = FieldProblem("offset", "not together with cursor")
         raise InvalidRequest("Send either `offset` or `cursor`.", [problem])
-    if query.offset:
-        async with deps.database.connection() as conn:  # it may take long, and delays nobody else
-            rows = await history.page(
+    if query.offset:  # it may take long, and delays nobody else
+
+        async def far_page(conn: Connection) -> list[HistoryRow]:
+            return await history.page(
                 conn, key, limit=query.limit, offset=query.offset, kind=query.kind
             )
+
+        rows = await read_indexed(deps, far_page)
     else:
         page = PageRequest(owner=key, limit=query.limit, before_id=query.cursor, kind=query.kind)
-        rows = await deps.queries.history_pages.ask(page)
-    if not rows and await deps.queries.vault_rows.ask(key) is None:
+        rows = await read_history_page(deps, page)
+    if not rows and await read_vault_row(deps, key) is None:
         raise unknown_vault(key)
     transactions = [schemas.reply_of(row, schemas.Movement) for row in rows]
     next_cursor = rows[-1].id if len(rows) == query.limit else None
@@ -115,8 +121,7 @@ async def list_transactions(deps: Dependencies, owner: str, query: HistoryQuery)
 @ROUTES.get("/api/vault/tvl", replies={200: schemas.Tvl})
 async def get_tvl(deps: Dependencies) -> Reply:
     """Get the total value locked."""
-    async with deps.database.connection() as conn:
-        return Reply(schemas.reply_of(await vaults.tvl(conn), schemas.Tvl))
+    return Reply(schemas.reply_of(await read_indexed(deps, vaults.tvl), schemas.Tvl))
 
 
 async def open_vault(conn: Connection, owner: str) -> VaultRow:
@@ -138,29 +143,40 @@ def version_of(row: VaultRow) -> str:
 
 
 async def _newest(deps: Dependencies, owner: str) -> Response:
+    # A replica may be behind what this process has heard: its rows are not kept.
+    kept = deps.config.reply_cache_bytes > 0
     ticket = deps.replies.begin()
-    row = require_open(await deps.queries.vault_rows.ask(owner), owner)
+    row = require_open(await read_vault_row(deps, owner, from_primary=kept), owner)
     version = version_of(row)
-    cached = structs.replace(schemas.reply_of(row, schemas.Balance), cached=True)
-    deps.replies.keep(owner, ticket, CachedReply(msgspec.json.encode(cached), version, row.slot))
-    return with_weak_etag(structs.replace(cached, cached=False), version)
+    balance = schemas.reply_of(row, schemas.Balance)
+    if kept:
+        cached = msgspec.json.encode(structs.replace(balance, cached=True))
+        indexed = current_request().indexed_slot
+        deps.replies.keep(owner, ticket, CachedReply(cached, version, row.slot, indexed))
+    return with_weak_etag(structs.replace(balance, cached=False), version)
 
 
 async def _past(deps: Dependencies, owner: str, slot: int) -> schemas.Balance:
-    async with deps.database.connection() as conn:
-        first = await balance_history.first_slot(conn, owner)
-        if first is None:
-            raise unknown_vault(owner)
-        indexed = (await cursors.frontier(conn, str(deps.programs.vault))).slot
-        if indexed is None or slot > indexed:
-            row = await vaults.get(conn, owner)
-            if row is not None and row.slot == slot:  # an account may be ahead of the events
-                return schemas.reply_of(row, schemas.Balance)
-            raise SlotNotIndexed(
-                f"Slot {slot} is not indexed yet; the newest indexed slot is {indexed or 0}. "
-                "Request that slot, try again later, or omit `slot` for the newest balance."
-            )
-        point = await balance_history.at(conn, owner, slot)
+    async def read(conn: Connection) -> schemas.Balance:
+        return await _balance_at(conn, owner, slot, program=str(deps.programs.vault))
+
+    return await read_indexed(deps, read)
+
+
+async def _balance_at(conn: Connection, owner: str, slot: int, *, program: str) -> schemas.Balance:
+    first = await balance_history.first_slot(conn, owner)
+    if first is None:
+        raise unknown_vault(owner)
+    indexed = (await cursors.frontier(conn, program)).slot
+    if indexed is None or slot > indexed:
+        row = await vaults.get(conn, owner)
+        if row is not None and row.slot == slot:  # an account may be ahead of the events
+            return schemas.reply_of(row, schemas.Balance)
+        raise SlotNotIndexed(
+            f"Slot {slot} is not indexed yet; the newest indexed slot is {indexed or 0}. "
+            "Request that slot, try again later, or omit `slot` for the newest balance."
+        )
+    point = await balance_history.at(conn, owner, slot)
     if point is None:
         raise BalanceNotKnown(
             f"The balance of {owner} in slot {slot} is not known. The first known balance is that "

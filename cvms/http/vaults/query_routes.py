@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from functools import partial
 from typing import Annotated
 
 import msgspec
@@ -19,6 +20,7 @@ from cvms.http.framework.request import MAX_AMOUNT, Body, Limit, owner_in_path
 from cvms.http.framework.response import Response, with_strong_etag, with_weak_etag
 from cvms.http.framework.routing import RouteGroup
 from cvms.http.vaults.balance_routes import open_vault, version_of
+from cvms.http.vaults.indexed_reads import read_indexed
 from cvms.http.vaults.state_schemas import (
     VaultConfig,
     VaultLimits,
@@ -27,8 +29,11 @@ from cvms.http.vaults.state_schemas import (
     vault_state,
 )
 from cvms.store.index import cursor as cursors
+from cvms.store.index.cursor import Frontier
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.vaults import listing
 from cvms.store.vaults.listing import Place, Sort
+from cvms.store.vaults.vaults import VaultRow
 
 CursorText = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,200}\Z")]
 Key = Annotated[int, msgspec.Meta(ge=0, le=MAX_AMOUNT)]
@@ -37,7 +42,7 @@ OwnerText = Annotated[str, msgspec.Meta(pattern=r"^[1-9A-HJ-NP-Za-km-z]{32,44}\Z
 # Public keys have 32 to 44 characters, so this does not match the other routes of /api/vault/.
 OWNER = "<string(minlength=32,maxlength=44):owner>"
 
-ROUTES = RouteGroup("vaults", refusals=(VaultNotFound,))
+ROUTES = RouteGroup("vaults", refusals=(VaultNotFound,), indexed=True)
 
 
 class VaultsQuery(Body, frozen=True):
@@ -73,14 +78,14 @@ async def list_vaults(deps: Dependencies, query: VaultsQuery) -> Response:
     (balance or slot) moves past the cursor may appear twice or not at all.
     """
     after = None if query.cursor is None else _place(query.cursor, query.sort)
-    async with deps.database.connection() as conn:
-        rows = await listing.page(
-            conn,
-            sort=query.sort,
-            after=after,
-            min_balance=query.min_balance,
-            limit=query.limit + 1,
-        )
+    read = partial(
+        listing.page,
+        sort=query.sort,
+        after=after,
+        min_balance=query.min_balance,
+        limit=query.limit + 1,
+    )
+    rows = await read_indexed(deps, read)
     page = rows[: query.limit]
     next_cursor = None
     if len(rows) > query.limit:
@@ -128,9 +133,12 @@ async def get_limits(deps: Dependencies, owner: str) -> Response:
 async def _respond(deps: Dependencies, owner: str, reply: type[msgspec.Struct]) -> Response:
     """Return the part of the vault's state that this reply contains."""
     key = str(owner_in_path(owner))
-    async with deps.database.connection() as conn:
+
+    async def read(conn: Connection) -> tuple[VaultRow, Frontier]:
         row = await open_vault(conn, key)
-        frontier = await cursors.frontier(conn, str(deps.programs.vault))
+        return row, await cursors.frontier(conn, str(deps.programs.vault))
+
+    row, frontier = await read_indexed(deps, read)
     state = vault_state(row, frontier.now)
     return with_weak_etag(schemas.reply_of(state, reply), f"{version_of(row)}-{state.phase}")
 

@@ -12,6 +12,7 @@ from cvms.chain.yields.rate_cache import RateReading
 from cvms.chain.yields.rates import AtSlot, AtTime, ProtocolName, Reason, Refusal, SupplyRate
 from cvms.chain.yields.sources import adapter
 from cvms.http.framework.dependencies import Dependencies
+from cvms.http.vaults.indexed_reads import read_indexed
 from cvms.store.vaults import yield_rates
 from cvms.store.vaults.yield_rates import StoredRate
 
@@ -22,10 +23,8 @@ MAX_INTERVALS = 2.0
 async def newest_reading(deps: Dependencies) -> RateReading | None:
     """Return the newest reading of all sources; None if no node has answered yet."""
     sources = deps.yield_rates.sources
-    async with deps.database.connection() as conn:
-        stored = await yield_rates.newest(
-            conn, [(each.protocol, str(each.address)) for each in sources]
-        )
+    wanted = [(each.protocol, str(each.address)) for each in sources]
+    stored = await read_indexed(deps, lambda conn: yield_rates.newest(conn, wanted))
     oldest = max(stored, key=lambda each: each.age, default=None)
     max_age = MAX_INTERVALS * deps.yield_rates.max_age
     if oldest is None or len(stored) < len(sources) or oldest.age > max_age:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -27,6 +28,7 @@ from cvms.http.framework.response import Reply
 from cvms.http.framework.routing import RouteGroup
 from cvms.http.operations.yield_plans import pools_of
 from cvms.http.vaults.balance_routes import open_vault
+from cvms.http.vaults.indexed_reads import read_indexed
 from cvms.http.yields.rate_source import newest_reading
 from cvms.store.vaults.vaults import VaultRow
 
@@ -135,7 +137,10 @@ class YieldStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @ROUTES.get(
-    "/api/vault/yield-status/<owner>", replies={200: YieldStatus}, refusals=(VaultNotFound,)
+    "/api/vault/yield-status/<owner>",
+    replies={200: YieldStatus},
+    refusals=(VaultNotFound,),
+    indexed=True,
 )
 async def get_yield_status(deps: Dependencies, owner: str) -> Reply:
     """Get a vault's yield status.
@@ -145,8 +150,7 @@ async def get_yield_status(deps: Dependencies, owner: str) -> Reply:
     the others are not affected.
     """
     key = owner_in_path(owner)
-    async with deps.database.connection() as conn:
-        row = await open_vault(conn, str(key))
+    row = await read_indexed(deps, partial(open_vault, owner=str(key)))
     reading = await newest_reading(deps)
     protocols = _protocols(deps.yield_rates, reading, str(deps.programs.mint))
     positions = await _positions(deps, key)

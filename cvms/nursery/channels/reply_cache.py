@@ -31,11 +31,19 @@ Ticket = NewType("Ticket", int)
 
 @dataclass(frozen=True, slots=True)
 class CachedReply:
-    """A body of JSON with its validator, as of `slot`."""
+    """A body of JSON with its validator, as of `slot`.
+
+    `indexed_slot` is the one up to which everything was indexed when it was read, if that is known.
+    """
 
     body: bytes
     etag: str
     slot: int
+    indexed_slot: int | None = None
+
+    def answers(self, min_slot: int | None) -> bool:
+        """Return whether it is true for the slot that a client requires."""
+        return min_slot is None or max(self.slot, self.indexed_slot or 0) >= min_slot
 
 
 class ReplyCache:

@@ -18,6 +18,7 @@ from cvms.store.messaging import leader_lease
 from cvms.store.messaging.leader_lease import Report
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.outage_kinds import kind_of
+from cvms.store.replicas.reader import Reader
 
 PROBE_SECONDS = 1.0
 TIMEOUT_SECONDS = 2.0
@@ -30,6 +31,7 @@ class ReadinessProbe:
     """Keeps the board's components up to date: `database`, `rpc` and `indexer`."""
 
     database: Database
+    reader: Reader
     rpc: RpcClient
     progress: IndexerProgress
     max_lag_slots: int
@@ -55,7 +57,7 @@ class ReadinessProbe:
                         self._leader = await leader_lease.report(conn)
                     detail = f"no answer to a write within {TIMEOUT_SECONDS:g} s"
                     await self._probe_write()
-                    ok, detail, trouble = True, "answers", ""
+                    ok, detail, trouble = True, f"answers{self.reader.summary}", ""
                 else:
                     detail, trouble = "its schema is not applied yet", "no_schema"
             except DatabaseUnavailable as error:

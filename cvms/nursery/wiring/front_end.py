@@ -23,6 +23,7 @@ def build_front_end(
         config=resources.config,
         database=resources.database,
         queries=resources.queries,
+        reader=resources.reader,
         rpc=resources.rpc,
         programs=resources.programs,
         operator=resources.config.operator,

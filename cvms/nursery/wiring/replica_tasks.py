@@ -25,11 +25,14 @@ def replica_tasks(resources: Resources) -> list[tuple[str, TaskFunction]]:
 
 def schemaless_tasks(resources: Resources) -> list[tuple[str, TaskFunction]]:
     """Build the tasks that run before the schema is applied too."""
-    probe, board = build_readiness_probe(resources), resources.board
-    return [
+    probe, board, reader = build_readiness_probe(resources), resources.board, resources.reader
+    tasks = [
         periodic_task(board, "health", PROBE_SECONDS, probe.probe),
         ("accounts", _account_subscriptions(resources).run),
     ]
+    if reader.replicas:
+        tasks.append(periodic_task(board, "read_replicas", PROBE_SECONDS, reader.check))
+    return tasks
 
 
 def _account_subscriptions(resources: Resources) -> AccountSubscriptions:
@@ -45,6 +48,7 @@ def _account_subscriptions(resources: Resources) -> AccountSubscriptions:
 def build_readiness_probe(resources: Resources) -> ReadinessProbe:
     return ReadinessProbe(
         database=resources.database,
+        reader=resources.reader,
         rpc=resources.rpc,
         progress=resources.progress,
         max_lag_slots=resources.config.indexer_max_lag_slots,

@@ -26,6 +26,7 @@ from cvms.store.postgres.database import Database, open_database
 from cvms.store.redis.balance_cache import BalanceCache, balance_cache
 from cvms.store.redis.rate_limiter import Limiter, limiter
 from cvms.store.redis.redis_client import open_redis
+from cvms.store.replicas.reader import Reader, start_reader
 
 TaskFunction = Callable[[], Awaitable[None]]
 """The body of a task, which runs until it is cancelled."""
@@ -39,6 +40,7 @@ class Resources:
     programs: Programs
     database: Database
     queries: BatchedQueries
+    reader: Reader
     outbox_notifier: OutboxNotifier
     rpc: RpcClient
     cache: BalanceCache
@@ -68,11 +70,22 @@ async def open_resources(config: Config, *, board: StatusBoard) -> AsyncIterator
         open_rpc(config.rpc_urls, metrics=metrics) as rpc,
         trio.open_nursery() as tasks,
     ):
+        queries = start_batched_queries(database, tasks)
+        reader = start_reader(
+            database,
+            queries,
+            tasks,
+            urls=config.replicas.urls,
+            max_lag=config.replicas.max_lag,
+            program=str(config.programs.vault),
+            metrics=metrics,
+        )
         yield Resources(
             config=config,
             programs=config.programs,
             database=database,
-            queries=start_batched_queries(database, tasks),
+            queries=queries,
+            reader=reader,
             outbox_notifier=outbox_notifier(redis, database),
             rpc=rpc,
             cache=balance_cache(redis, ttl=config.cache_ttl),

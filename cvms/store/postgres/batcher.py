@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import trio
 
 from cvms.errors import DatabaseUnavailable
-from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import Connection
 
 RequestT = TypeVar("RequestT")
@@ -34,18 +34,25 @@ class _Call(Generic[RequestT, ResultT]):
     done: trio.Event = field(default_factory=trio.Event)
 
 
+class Connections(Protocol):
+    """A server, or a set of them, that lends connections."""
+
+    def connection(self) -> AbstractAsyncContextManager[Connection]:
+        """Lend a connection in autocommit mode. Raises DatabaseUnavailable."""
+
+
 class Batcher(Generic[RequestT, ResultT]):
     """Makes up to MAX_QUERIES queries at a time, each for up to `size` of the requests that wait.
 
     A request that finds fewer under way is made at once, by its own task; the others are answered
-    by the next query. `query` returns the result of each request, in order, from one statement in
-    autocommit mode, so that all of them or none take effect. If it raises anything but
+    by the next query. `query` returns the result of each request, in order, from one statement or
+    transaction, so that all of them or none take effect. If it raises anything but
     DatabaseUnavailable, each of its requests is made again alone.
     """
 
     def __init__(
         self,
-        database: Database,
+        database: Connections,
         query: Callable[[Connection, Sequence[RequestT]], Awaitable[Sequence[ResultT]]],
         *,
         size: int,

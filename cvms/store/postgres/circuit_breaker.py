@@ -18,10 +18,14 @@ log = structlog.get_logger(__name__)
 
 
 class CircuitBreaker:
-    """Open while the server is known to be down; then it admits one attempt in `retry_seconds`."""
+    """Open while the server is known to be down; then it admits one attempt in `retry_seconds`.
 
-    def __init__(self, retry_seconds: float = RETRY_SECONDS) -> None:
+    The log names the server if it has a `name`.
+    """
+
+    def __init__(self, retry_seconds: float = RETRY_SECONDS, *, name: str | None = None) -> None:
         self._retry_seconds = retry_seconds
+        self._log = log if name is None else log.bind(server=name)
         self._reason: str | None = None
         self._retry_at = 0.0
         self._probing = False
@@ -40,14 +44,14 @@ class CircuitBreaker:
         """Record that the server did not answer."""
         self.suspect()
         if self._reason is None:
-            log.warning("database_unavailable", reason=reason)
+            self._log.warning("database_unavailable", reason=reason)
         self._reason = reason
         self._retry_at = trio.current_time() + self._retry_seconds
 
     def reset(self) -> None:
         """Record that the server answered."""
         if self._reason is not None:
-            log.info("database_available_again")
+            self._log.info("database_available_again")
         self._reason = None
 
     def check(self) -> None:

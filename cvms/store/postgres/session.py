@@ -44,6 +44,11 @@ Two settings are the administrator's: `search_path` says in which schema the tab
 `default_transaction_read_only` keeps the service from a server that must not be written to.
 """
 
+READS_ONLY = {
+    "default_transaction_isolation": "repeatable read",
+    "default_transaction_read_only": "on",
+}
+
 # Settings of other releases of PostgreSQL are left out. Whoever waits for more than the own disk
 # (`remote_apply`), or for less on purpose (`local`), keeps that, but commits must not get lost.
 SET_UP = """
@@ -56,19 +61,26 @@ WHERE current_setting(name, TRUE) IS NOT NULL
 
 
 async def open_session(
-    conninfo: str, *, connect_timeout: float, query_timeout: float, schema: str | None = None
+    conninfo: str,
+    *,
+    connect_timeout: float,
+    query_timeout: float,
+    schema: str | None = None,
+    reads_only: bool = False,
 ) -> Connection:
     """Return a connection in autocommit mode with SETTINGS, and query timeouts on both sides.
 
     Its tables are those of `schema` if that is given. Durations are in seconds; a
     `connect_timeout` in `conninfo` takes precedence. Only servers that can be written to are
-    accepted, unless `conninfo` has other `target_session_attrs`. Raises psycopg.OperationalError.
+    accepted, unless `conninfo` has other `target_session_attrs`. With `reads_only` any server is,
+    and each transaction reads from one snapshot. Raises psycopg.OperationalError.
     """
     given = {key: str(value) for key, value in conninfo_to_dict(conninfo).items()}
+    attrs = get_param(given, "target_session_attrs") or "read-write"
     params = {
         "connect_timeout": str(connect_timeout),
         "application_name": "cvms",
-        "target_session_attrs": get_param(given, "target_session_attrs") or "read-write",
+        "target_session_attrs": "any" if reads_only else attrs,
         **given,
         "client_encoding": "UTF8",  # whatever `conninfo` has: arrays are written in it
     }
@@ -80,6 +92,8 @@ async def open_session(
             query_timeout * IDLE_IN_TRANSACTION_FACTOR
         ),
     }
+    if reads_only:
+        settings |= READS_ONLY
     if schema is not None:
         settings["search_path"] = schema
     ready = False

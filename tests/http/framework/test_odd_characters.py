@@ -23,7 +23,14 @@ OWNER = str(Keypair().pubkey())
 ODD = [f'"{odd}{"a" * 86}"' for odd in (r"\u0000", r"\ud800", r"\udc00")]
 ODD_IN_URL = ("%00", "a%00b", "%ED%A0%80", "%FF", "%F0%9F%92%A9")
 ODD_IN_HEADER = (b"a\xffb", b"\xed\xa0\x80", "\N{PILE OF POO}".encode(), b"%00")
-HEADERS = ("Authorization", "Idempotency-Key", "X-2FA-CODE", "If-None-Match", "X-Forwarded-For")
+HEADERS = (
+    "Authorization",
+    "Idempotency-Key",
+    "X-2FA-CODE",
+    "If-None-Match",
+    "X-Forwarded-For",
+    "X-Min-Slot",
+)
 # Values that are good in most of the fields with these names; in the others, an owner is.
 GOOD: Json = {
     "nonce": "n" * 32,

@@ -147,6 +147,8 @@ async def test_only_listed_origins_may_read_responses(database_url: str) -> None
         preflight = await ask("OPTIONS", "https://app.example", **asked)
         assert preflight.status_code == 204
         assert "POST" in preflight.headers["Access-Control-Allow-Methods"]
-        assert "X-2FA-CODE" in preflight.headers["Access-Control-Allow-Headers"]
+        for name in ("X-2FA-CODE", "X-Min-Slot"):
+            assert name in preflight.headers["Access-Control-Allow-Headers"]
+        assert "X-Slot" in listed.headers["Access-Control-Expose-Headers"]
         refused = await ask("OPTIONS", "https://evil.example", **asked)
         assert "Access-Control-Allow-Methods" not in refused.headers

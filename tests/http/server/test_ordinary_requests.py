@@ -116,6 +116,9 @@ KINDS = {
     "no JSON": Kind(headers=JSON.replace("\r", "; charset=utf-8\r"), body="{"),
     "JSON as text": Kind(headers="Content-Type: text/plain\r\n", body="{}"),
     "an administrator": Kind(headers=JSON + "Authorization: Bearer TOKEN\r\n", body='{"x":1}'),
+    "a slot": Kind(headers="X-Min-Slot: 0\r\n"),
+    "a slot of the future": Kind(headers="x-min-slot: 9223372036854775807\r\n"),
+    "two slots": Kind(headers="X-Min-Slot: 1\r\nX-Min-Slot: 1\r\n"),
     "validators": Kind(headers='If-None-Match: "x", W/"y"\r\nAccept-Encoding: gzip\r\n'),
 }
 

@@ -91,6 +91,24 @@ async def test_a_route_describes_its_input_and_its_problems(service: Service) ->
     assert {each["name"] for each in withdraw["parameters"]} == {"Idempotency-Key", "X-2FA-CODE"}
 
 
+async def test_reads_of_what_is_indexed_take_a_slot_and_tell_one(service: Service) -> None:
+    document = (await service.get("/openapi.json")).json()
+    takes = {
+        path
+        for path, operations in document["paths"].items()
+        for operation in operations.values()
+        if "X-Min-Slot" in {each["name"] for each in operation["parameters"]}
+    }
+    assert len(takes) == 14
+    assert all(path.startswith(("/api/vault", "/api/analytics")) for path in takes)
+    tvl = document["paths"]["/api/vault/tvl"]["get"]["responses"]
+    assert "X-Slot" in tvl["200"]["headers"]
+    problem = tvl["422"]["content"]["application/problem+json"]["schema"]
+    assert problem["allOf"][1]["properties"]["code"]["enum"] == ["slot_not_indexed"]
+    transaction = document["paths"]["/api/transactions/{signature}"]["get"]
+    assert "headers" not in transaction["responses"]["200"]
+
+
 async def test_every_reference_of_the_document_has_a_target(service: Service) -> None:
     reply = await service.get("/openapi.json")
     schemas = reply.json()["components"]["schemas"]

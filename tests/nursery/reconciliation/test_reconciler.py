@@ -106,7 +106,7 @@ async def two_vaults(world: World) -> tuple[Keypair, Keypair]:
     await world.act(alice, world.deposit(alice, 11))
     await world.indexer(batch_size=3).catch_up()
     finalize(world)
-    await world.indexer().catch_up()
+    assert await world.indexer().catch_up(), world.progress.problem
     return alice, bob
 
 

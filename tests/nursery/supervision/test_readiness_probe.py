@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg
 import pytest
+import trio
 
 from cvms.chain.rpc.rpc_client import open_rpc
 from cvms.chain.types import Slot
@@ -17,6 +18,7 @@ from cvms.nursery.supervision.readiness_probe import ReadinessProbe
 from cvms.nursery.wiring.replica_tasks import build_readiness_probe
 from cvms.store.postgres.database import open_database
 from cvms.store.postgres.row_mapping import fetch_value
+from cvms.store.replicas.reader import start_reader
 from tests.nursery.world import World
 
 NOBODY = "http://127.0.0.1:1"
@@ -83,6 +85,28 @@ async def test_an_unavailable_or_empty_database_is_named(world: World, database_
         await bare.prepare()
         await probe_of(world, database=bare).probe()
     assert world.board.ready
+
+
+async def test_a_replica_that_is_down_is_shown_and_the_service_ready(world: World) -> None:
+    await world.indexer().catch_up()
+    async with trio.open_nursery() as tasks:
+        reader = start_reader(
+            world.database,
+            world.resources.queries,
+            tasks,
+            urls=("postgresql://nobody:secret@127.0.0.1:1/nothing",),
+            program=str(world.programs.vault),
+            metrics=world.resources.metrics,
+        )
+        await reader.check()
+        await probe_of(world, reader=reader).probe()
+        tasks.cancel_scope.cancel()
+    assert world.board.ready
+    database = world.board.components["database"]
+    assert "; read replica 1 (127.0.0.1:1): " in database.detail
+    assert "refused" in database.detail
+    assert "secret" not in database.detail
+    assert database.without_detail().detail == "ok"
 
 
 REFUSE_WRITES = """

@@ -61,6 +61,22 @@ def check_conninfo(conninfo: str) -> None:
     _check_with_libpq(params)
 
 
+def check_one_host(url: str) -> None:
+    """Raise BadValue unless `url` is a URL that names one server at most."""
+    if "://" not in url.partition("=")[0]:
+        raise BadValue(f"its scheme is not {' or '.join(SCHEMES)}")
+    params = conninfo_to_dict(url)
+    if any("," in str(params.get(name, "")) for name in ("host", "hostaddr", "port")):
+        raise BadValue("it names several hosts")
+
+
+def server_name(conninfo: str) -> str:
+    """Return the host and port that a connection string names, as they may be shown."""
+    params = conninfo_to_dict(conninfo)
+    host = params.get("host") or params.get("hostaddr") or "localhost"
+    return f"{host}:{params.get('port') or 5432}"
+
+
 def _check_url(rest: str) -> None:
     # As libpq reads it: a user ends at the first @, unless there is a / before.
     with_user = re.match(r"[^@/]*@", rest)

@@ -1,0 +1,1 @@
+"""Reads of what is indexed, from replicas of the database where they are new enough."""
