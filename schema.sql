@@ -50,6 +50,8 @@ CREATE INDEX vaults_by_slot ON vaults (slot, owner) WHERE NOT closed;
 CREATE INDEX vaults_by_any_slot ON vaults (slot);
 CREATE INDEX vaults_closed_by_slot ON vaults (slot) WHERE closed;
 CREATE INDEX vaults_unsettled ON vaults (slot) WHERE slot > settled_slot;
+CREATE INDEX vaults_compoundable ON vaults (owner)
+    WHERE NOT closed AND yield_deposited > 0 AND multisig_threshold = 0 AND cardinality(delegates) > 0;
 -- By default a fifth of a table changes before it is vacuumed and analyzed.
 ALTER TABLE vaults SET (
     autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02
@@ -87,10 +89,87 @@ CREATE TABLE transactions (
 CREATE INDEX transactions_by_owner ON transactions (owner, id DESC);
 CREATE INDEX transactions_in_order ON transactions (owner, slot DESC, id DESC);
 CREATE INDEX transactions_of_kind_in_order ON transactions (owner, kind, slot DESC, id DESC);
+-- Rows are written nearly in the order of their slots.
+CREATE INDEX transactions_by_slot ON transactions USING brin (slot) WITH (pages_per_range = 16);
 ALTER TABLE transactions SET (
     autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.02,
     autovacuum_analyze_scale_factor = 0.02
 );
+
+-- The number and sum of an owner's lines of each kind, so that a long history costs no more to
+-- check than a short one. A kind whose lines were all removed keeps a row of zeros.
+CREATE TABLE history_sums (
+    owner TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    count BIGINT NOT NULL,
+    amount NUMERIC NOT NULL,
+    PRIMARY KEY (owner, kind)
+);
+ALTER TABLE history_sums SET (
+    autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02
+);
+
+-- Triggers, so that the sums follow the history whatever writes it.
+CREATE FUNCTION add_to_history_sums() RETURNS TRIGGER LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO history_sums (owner, kind, count, amount)
+    SELECT owner, kind, count(*), sum(amount)
+    FROM added
+    GROUP BY owner, kind
+    ORDER BY owner, kind
+    ON CONFLICT (owner, kind) DO UPDATE SET
+        count = history_sums.count + EXCLUDED.count,
+        amount = history_sums.amount + EXCLUDED.amount;
+    RETURN NULL;
+END
+$$;
+CREATE FUNCTION subtract_from_history_sums() RETURNS TRIGGER LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO history_sums (owner, kind, count, amount)
+    SELECT owner, kind, -count(*), -sum(amount)
+    FROM removed
+    GROUP BY owner, kind
+    ORDER BY owner, kind
+    ON CONFLICT (owner, kind) DO UPDATE SET
+        count = history_sums.count + EXCLUDED.count,
+        amount = history_sums.amount + EXCLUDED.amount;
+    RETURN NULL;
+END
+$$;
+CREATE FUNCTION change_history_sums() RETURNS TRIGGER LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO history_sums (owner, kind, count, amount)
+    SELECT owner, kind, sum(line.count), sum(line.count * line.amount)
+    FROM (
+        VALUES (OLD.owner, OLD.kind, -1, OLD.amount::NUMERIC), (NEW.owner, NEW.kind, 1, NEW.amount)
+    ) AS line (owner, kind, count, amount)
+    GROUP BY owner, kind
+    ORDER BY owner, kind
+    ON CONFLICT (owner, kind) DO UPDATE SET
+        count = history_sums.count + EXCLUDED.count,
+        amount = history_sums.amount + EXCLUDED.amount;
+    RETURN NULL;
+END
+$$;
+CREATE FUNCTION clear_history_sums() RETURNS TRIGGER LANGUAGE plpgsql AS $$
+BEGIN
+    DELETE FROM history_sums;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER history_sums_follow_insert AFTER INSERT ON transactions
+    REFERENCING NEW TABLE AS added
+    FOR EACH STATEMENT EXECUTE FUNCTION add_to_history_sums();
+CREATE TRIGGER history_sums_follow_delete AFTER DELETE ON transactions
+    REFERENCING OLD TABLE AS removed
+    FOR EACH STATEMENT EXECUTE FUNCTION subtract_from_history_sums();
+-- Not for changes of the commitment, of which there is one for each line.
+CREATE TRIGGER history_sums_follow_update AFTER UPDATE ON transactions
+    FOR EACH ROW
+    WHEN ((OLD.owner, OLD.kind, OLD.amount) IS DISTINCT FROM (NEW.owner, NEW.kind, NEW.amount))
+    EXECUTE FUNCTION change_history_sums();
+CREATE TRIGGER history_sums_follow_truncate AFTER TRUNCATE ON transactions
+    FOR EACH STATEMENT EXECUTE FUNCTION clear_history_sums();
 
 -- The balance of each vault from `slot` until the owner's next row: computed from its events, or
 -- read from its account (`observed`), see store/vaults/balance_history.py. There is no CHECK, since
@@ -548,6 +627,7 @@ CREATE TABLE outbox (
 );
 -- Rows are written in the order of their times, so a block range index is enough for pruning.
 CREATE INDEX outbox_by_age ON outbox USING brin (created_at) WITH (pages_per_range = 16);
+CREATE INDEX outbox_by_signature ON outbox USING hash (signature);
 
 -- The webhook of each signer. `secret`, which signs the requests, is encrypted.
 CREATE TABLE signer_contacts (
@@ -575,8 +655,11 @@ CREATE TABLE webhook_deliveries (
 CREATE INDEX webhook_deliveries_due ON webhook_deliveries (due_at) WHERE state = 'pending';
 CREATE INDEX webhook_deliveries_of_alerts_due ON webhook_deliveries (due_at)
     WHERE state = 'pending' AND signer IS NULL;
-CREATE INDEX webhook_deliveries_by_age ON webhook_deliveries (created_at);
-CREATE INDEX webhook_deliveries_by_signer ON webhook_deliveries (signer);
+CREATE INDEX webhook_deliveries_by_age ON webhook_deliveries (created_at, id);
+CREATE INDEX webhook_deliveries_by_signer ON webhook_deliveries (signer, created_at, id);
+CREATE INDEX webhook_deliveries_by_state ON webhook_deliveries (state, created_at, id);
+CREATE INDEX webhook_deliveries_of_alerts ON webhook_deliveries (created_at, id)
+    WHERE signer IS NULL;
 
 -- Until when the holder of the advisory lock may act (store/messaging/leader_lease.py), and the
 -- progress of its indexer, for the replicas that run none.
@@ -729,6 +812,10 @@ CREATE UNIQUE INDEX alerts_open ON alerts (kind, subject) WHERE resolved_at IS N
 CREATE INDEX alerts_by_subject ON alerts (kind, subject);
 CREATE INDEX alerts_by_resolution ON alerts (resolved_at);
 CREATE INDEX alerts_by_owner ON alerts (owner, id DESC);
+CREATE INDEX alerts_by_severity ON alerts (severity, id);
+CREATE INDEX alerts_unresolved ON alerts (id) WHERE resolved_at IS NULL;
+CREATE INDEX alerts_acknowledged ON alerts (id)
+    WHERE resolved_at IS NULL AND acknowledged_at IS NOT NULL;
 
 -- The last row of each table that the monitor has examined. Earlier rows raise no alerts. The row
 -- 'alerts' is the lock under which alerts are raised and resolved.

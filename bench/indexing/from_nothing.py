@@ -41,7 +41,6 @@ from cvms.nursery.channels.wakeups import OutboxWakeup, TimelockWakeup, TvlWakeu
 from cvms.nursery.indexing.indexer import Indexer
 from cvms.nursery.indexing.signature_gap import list_signatures_since
 from cvms.store.postgres.database import open_database
-from cvms.store.redis.balance_cache import NoCache
 
 WANTED_SHARE = 0.4
 BATCH = 100
@@ -112,7 +111,6 @@ async def index_all(database_url: str, rpc: RpcClient, ws_url: str, programs: Pr
             indexed=send,
             outbox_wake=OutboxWakeup(),
             tvl_wake=TvlWakeup(),
-            cache=NoCache(),
             board=StatusBoard(),
             metrics=Metrics(),
         )

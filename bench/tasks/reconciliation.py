@@ -40,7 +40,6 @@ from cvms.nursery.ledger.vault_rows import vault_row
 from cvms.nursery.reconciliation.reconciler import Reconciler
 from cvms.store.postgres.database import Database, open_database
 from cvms.store.projection import vault_writer
-from cvms.store.redis.balance_cache import NoCache
 
 HELD = 1_000
 
@@ -85,7 +84,6 @@ async def _run(url: str, count: int, lines: int) -> list[report.Row]:
                 progress=IndexerProgress(),
                 reconciliations=ReconcileQueue(),
                 outbox_wake=OutboxWakeup(),
-                cache=NoCache(),
                 interval=60.0,
                 threshold=0,
                 board=StatusBoard(),

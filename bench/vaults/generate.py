@@ -81,6 +81,12 @@ CURSOR = """
 INSERT INTO indexer_cursor (program, slot, signature, through, block_time)
 VALUES (%(program)s, %(slot)s, %(signature)s, %(slot)s, %(time)s)
 """
+SUMS = """
+INSERT INTO history_sums (owner, kind, count, amount)
+SELECT owner, kind, count(*), sum(amount)
+FROM transactions
+GROUP BY owner, kind
+"""
 # Filled in the transaction that truncates them, tables are not written to the log as well.
 TRUNCATE = "TRUNCATE transactions, chain_events, balance_history"
 DEFINITIONS = """
@@ -127,7 +133,10 @@ def generate(url: str, planned: Books, *, report: Report) -> None:
         dropped = list(_drop_indexes(connection))
         with connection.transaction():
             connection.execute(TRUNCATE)
+            connection.execute("ALTER TABLE transactions DISABLE TRIGGER USER")
             _copy_lines(connection, planned, keys, report)
+            connection.execute("ALTER TABLE transactions ENABLE TRIGGER USER")
+            connection.execute(SUMS)
         _copy_vaults(connection, planned, keys, report)
         for table, kind, name, definition in dropped:
             started = time.perf_counter()

@@ -60,6 +60,7 @@ class Upkeep:
             "reconciliation: 1,000 of the chain's list": self._compare_list,
             "alerts: withdrawals": self._withdrawals,
             "timelocks: next notice, releases": self._timelocks,
+            "alerts: low balances of 100 changed vaults": self._changed_balances,
         }
 
     def whole(self) -> dict[str, tuple[int, Callable[[], Awaitable[float]]]]:
@@ -160,6 +161,17 @@ class Upkeep:
         async with self.database.transaction() as conn:
             await queries.recovered_vaults(conn, 120)
             await queries.low_vaults(conn, 100, 500)
+        return time.perf_counter() - begin
+
+    async def _changed_balances(self, number: int) -> float:
+        owners = [
+            self.planned.addresses(each % self.planned.vaults)[0]
+            for each in range(number, number + BATCH)
+        ]
+        begin = time.perf_counter()
+        async with self.database.transaction() as conn:
+            await queries.recovered_vaults(conn, 120, owners)
+            await queries.low_vaults(conn, 100, 500, owners)
         return time.perf_counter() - begin
 
     async def _alert_counts(self, number: int) -> float:

@@ -15,7 +15,11 @@ from cvms.cli.environment import read_environment
 from cvms.config.loader import load_database_url, load_programs, load_rpc_urls
 
 if TYPE_CHECKING:
-    from cvms.nursery.reconciliation.full_rebuild import RebuildOutcome, RebuildProgress
+    from cvms.nursery.reconciliation.full_rebuild import (
+        ComparisonProgress,
+        RebuildOutcome,
+        RebuildProgress,
+    )
     from cvms.nursery.reconciliation.index_status import IndexStatus
 
 STATUS_HELP = """\
@@ -112,15 +116,16 @@ class _Reporter:
     """Prints the progress to standard error when it changes."""
 
     def __init__(self) -> None:
-        self._last: RebuildProgress | None = None
+        self._last: str | None = None
 
-    def __call__(self, step: RebuildProgress) -> None:
-        if self._last is None and step.slot is not None:
-            print(f"resuming from slot {step.slot}", file=sys.stderr)
-        if step != self._last:
-            applied = "nothing yet" if step.slot is None else f"up to slot {step.slot}"
-            print(f"applied {applied}, of {step.target}", file=sys.stderr, flush=True)
-        self._last = step
+    def __call__(self, step: RebuildProgress | ComparisonProgress) -> None:
+        slot = getattr(step, "slot", None)
+        if self._last is None and slot is not None:
+            print(f"resuming from slot {slot}", file=sys.stderr)
+        text = str(step)
+        if text != self._last:
+            print(text, file=sys.stderr, flush=True)
+        self._last = text
 
 
 def _status_text(status: IndexStatus) -> str:

@@ -45,7 +45,6 @@ from cvms.nursery.channels.wakeups import SubmitWakeup
 from cvms.operator_key import OperatorKey
 from cvms.store.batched_queries import BatchedQueries
 from cvms.store.postgres.database import Database
-from cvms.store.redis.balance_cache import BalanceCache
 from cvms.store.redis.rate_limiter import Limiter
 from cvms.store.replicas.reader import Reader
 from cvms.store.security.encryption import SecretBox
@@ -64,7 +63,6 @@ def create_app(
     hub: Hub,
     submit_wake: SubmitWakeup,
     board: StatusBoard,
-    cache: BalanceCache,
     replies: ReplyCache,
     metrics: Metrics,
     accounts: AccountRegistry,
@@ -95,7 +93,6 @@ def create_app(
         accounts=accounts,
         submit_wake=submit_wake,
         board=board,
-        cache=cache,
         replies=replies,
         metrics=metrics,
         limits=limits,

@@ -60,7 +60,9 @@ async def test_all_workers_exit_with_their_parent(system: System) -> None:
 async def workers(system: System) -> AsyncIterator[Command]:
     """Run two workers and wait until both are ready."""
     arguments = ("serve", "--workers", "2")
-    async with cvms(*arguments, folder=system.folder, environ=system.environ) as service:
+    # The load comes from one address.
+    environ = {**system.environ, "RATE_LIMIT_ADDRESS": "off"}
+    async with cvms(*arguments, folder=system.folder, environ=environ) as service:
         await until_ready(system.at.url, service)
         await until(lambda: len(pids(service)) == 2)
         yield service

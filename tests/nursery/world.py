@@ -45,7 +45,6 @@ from cvms.store.messaging import outbox
 from cvms.store.messaging.outbox import OutboxRow
 from cvms.store.postgres.database import Database
 from cvms.store.reconciliation import reconciliation_log, vault_ledger
-from cvms.store.redis.balance_cache import BalanceCache
 from cvms.store.vaults import history
 
 SOL = 1_000_000_000
@@ -102,12 +101,8 @@ class World:
         *,
         rpc: RpcClient | None = None,
         batch_size: int = 100,
-        cache: BalanceCache | None = None,
     ) -> Indexer:
-        resources = self._with_rpc(rpc)
-        if cache is not None:
-            resources = replace(resources, cache=cache)
-        indexer = replace(build_indexer(resources), batch_size=batch_size)
+        indexer = replace(build_indexer(self._with_rpc(rpc)), batch_size=batch_size)
         indexer.blocks.dense = self.dense
         return indexer
 

@@ -20,7 +20,6 @@ from cvms.nursery.channels.wakeups import SubmitWakeup
 from cvms.operator_key import OperatorKey
 from cvms.store.batched_queries import BatchedQueries
 from cvms.store.postgres.database import Database
-from cvms.store.redis.balance_cache import BalanceCache
 from cvms.store.replicas.reader import Reader
 from cvms.store.security.encryption import SecretBox
 
@@ -41,7 +40,6 @@ class Dependencies:
     accounts: AccountRegistry
     submit_wake: SubmitWakeup
     board: StatusBoard
-    cache: BalanceCache
     replies: ReplyCache
     metrics: Metrics
     limits: RateLimits

@@ -28,7 +28,7 @@ from cvms.http.framework.cors import Cors
 from cvms.http.framework.problems import problem_response, resolve
 from cvms.http.framework.rate_limits import RateLimits, limit_headers
 from cvms.http.framework.request import Request, current_request
-from cvms.http.framework.response import Response
+from cvms.http.framework.response import NO_BODY, Response
 from cvms.http.framework.routing import Method, RouteTable, View
 from cvms.log import log_fields
 from cvms.metrics import Metrics
@@ -132,7 +132,8 @@ class Edge(QuartTrio):
         self._cors.allow(request, response)
         for name, value in SECURITY_HEADERS.items():
             headers.setdefault(name, value)
-        headers["Content-Length"] = str(len(response.body))
+        if response.status not in NO_BODY:
+            headers["Content-Length"] = str(len(response.body))
         return response
 
     async def handle_websocket(self, websocket: Websocket) -> QuartResponse | Any:

@@ -15,6 +15,7 @@ from werkzeug.exceptions import UnsupportedMediaType
 from werkzeug.http import parse_options_header
 
 from cvms.errors import FieldProblem, InvalidRequest
+from cvms.log import log_fields
 from cvms.store.redis.rate_limiter import Allowance
 
 MAX_AMOUNT = 2**63 - 1
@@ -22,7 +23,7 @@ _SLOT = re.compile(r"[0-9]{1,19}")
 
 T = TypeVar("T")
 
-_current: ContextVar[Request] = ContextVar("request")
+_current: ContextVar[Request | None] = ContextVar("request", default=None)
 
 
 class Request:
@@ -92,14 +93,23 @@ class Request:
 
 
 def current_request() -> Request:
-    """Return the request that this task answers."""
-    return _current.get()
+    """Return the request that this task answers. Raises LookupError if there is none."""
+    request = _current.get()
+    if request is None:
+        raise LookupError("this task answers no request")
+    return request
 
 
 def current_request_id() -> str:
     """Return the id of the request that this task answers, "" if there is none."""
-    request = _current.get(None)
+    request = _current.get()
     return request.id if request else ""
+
+
+def end_request() -> None:
+    """Let this task answer no request: it keeps neither the body nor the fields of its logs."""
+    _current.set(None)
+    log_fields.set({})
 
 
 class TokenAmount(int):

@@ -12,6 +12,8 @@ from werkzeug.http import parse_etags, quote_etag
 from cvms.http.framework.request import Exact, current_request
 
 JSON = "application/json"
+NO_BODY = frozenset({204, 304})
+"""Statuses of responses without a body, and so without its length (RFC 9110, 8.6)."""
 
 
 @dataclass(slots=True)

@@ -23,6 +23,7 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState, LifespanState
 
 from cvms.http.framework.edge import Edge
+from cvms.http.framework.request import end_request
 from cvms.http.server.connection_pool import ConnectionPool
 from cvms.http.server.http1_protocol import Http1Protocol
 from cvms.http.server.ordinary_requests import OrdinaryRequests, ResponseWriter
@@ -206,6 +207,7 @@ class HttpConnection:
     async def _read(self, protocol: Http1Protocol, ordinary: OrdinaryRequests) -> None:
         held = b""
         while True:
+            received = data = b""  # an idle connection keeps nothing of what it has answered
             received = await self._receive()
             self.last_received_at = trio.current_time()
             self._new = False
@@ -239,13 +241,16 @@ class HttpConnection:
             self._on_request()
             response = await self._app.answer(parsed.request, parsed.respond)
             closing = self._context.terminated
-            await self._send(self._writer.write(response, last=closing.is_set()))
+            last = closing.is_set()
+            await self._send(self._writer.write(response, last=last))
+            if data and not last:  # others take their turn before the next one
+                await trio.lowlevel.checkpoint()
             self._on_response()
-            if closing.is_set() or self._broken:
+            end_request()
+            if last or self._broken or (closing.is_set() and not data):
                 self._unread = True
                 self._reading.cancel()
-            if data:  # others take their turn before the next one
-                await trio.lowlevel.checkpoint()
+                return b""
         return data
 
     async def _send(self, data: bytes) -> None:
@@ -261,6 +266,8 @@ class HttpConnection:
         """Return what the client sends next; at its end, once it is this connection's turn."""
         data = None
         while data is None:
+            # An aborted connection has no socket to wait for.
+            await trio.lowlevel.checkpoint_if_cancelled()
             # As a rule there is nothing yet: `receive_some` would ask the kernel once more.
             await trio.lowlevel.wait_readable(self._stream.socket)
             try:

@@ -24,13 +24,13 @@ from hypercorn.config import Config as HypercornConfig
 
 from cvms.http.framework.edge import MAX_BODY, Edge
 from cvms.http.framework.request import Request
-from cvms.http.framework.response import Response
+from cvms.http.framework.response import NO_BODY, Response
 
 MAX_HEAD = 8 * 1024
-NO_BODY = frozenset({204, 304})
 
-# Visible ASCII, tabs, and lines that end with CR LF.
-_PLAIN_HEAD = re.compile(rb"(?:[\t\x20-\x7e]+\r\n)+\r\n")
+# Visible ASCII, single spaces in the first line, no folded lines, and CR LF at the end of each.
+# llhttp forgives more than h11.
+_PLAIN_HEAD = re.compile(rb"[A-Z]+ [!-~]+ HTTP/1\.1\r\n(?:[\w-]+:[\t -~]*\r\n)*\r\n", re.ASCII)
 # No escapes, and no empty segments: the spelling of our own documents.
 _PLAIN_PATH = re.compile(rb"(?:/[\w.~-]+)+", re.ASCII)
 _HOST = re.compile(r"[\w.-]+(?::[0-9]+)?", re.ASCII)
@@ -105,7 +105,7 @@ class OrdinaryRequests:
     def _length(self) -> int | None:
         """Return the length of the body; None for headers that are not ordinary."""
         headers = self._headers
-        if self._parser.get_http_version() != "1.1" or not _FRAMING.isdisjoint(headers):
+        if not _FRAMING.isdisjoint(headers):
             return None
         host = headers.get("host", ())
         if len(host) != 1 or not _HOST.fullmatch(host[0]):

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 
 import trio
 from solders.pubkey import Pubkey
@@ -39,8 +40,8 @@ from cvms.store.alerts import alerts, lifecycle, queries
 from cvms.store.alerts.alerts import Observation
 from cvms.store.alerts.lifecycle import AlertWebhook
 from cvms.store.analytics import aggregates
-from cvms.store.messaging import webhook_deliveries
-from cvms.store.messaging.topics import Topic
+from cvms.store.messaging import outbox, webhook_deliveries
+from cvms.store.messaging.topics import ROW_WRITTEN, Topic
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import Connection
 
@@ -49,12 +50,24 @@ MIN_POLL_SECONDS = 1.0
 """Limits the load on a busy chain, where every event wakes the monitor."""
 PAGE_SIZE = 500
 """Rows read in one transaction. Further ones follow at once, or in the next run."""
+ALL_VAULTS_SECONDS = 60.0
+"""Between two examinations of all vaults' balances. In between, only the changed ones are."""
 WARM_UP_SECONDS = 60.0
 """After a start, until every replica has reported what it observes. No alert ends before."""
 ALERTED_ONCE = ("large_withdrawal", "emergency_withdrawal")
 """Kinds with one alert for each withdrawal."""
 WEBHOOK_WARNING = "alert_webhook"
 TOPICS = (Topic.WITHDRAW, Topic.BALANCE)
+TOPICS_OF_ROWS = (Topic.BALANCE, ROW_WRITTEN)
+"""Each vault's row that is written appears in one of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExaminedBalances:
+    """The outbox position up to which low balances were examined, and when all are due again."""
+
+    position: int
+    all_due_at: float
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -75,6 +88,7 @@ class AlertMonitor:
     metrics: Metrics
     poll_seconds: float = POLL_SECONDS
     _started_at: float = field(default=0.0, init=False)
+    _examined: ExaminedBalances | None = field(default=None, init=False)
 
     async def run(self) -> None:
         """Run once after each event, and every `poll_seconds`, until cancelled."""
@@ -105,7 +119,8 @@ class AlertMonitor:
             pass
         while await self._in_own_transaction(self._differences) == PAGE_SIZE:
             pass
-        for rule in (self._low_balances, self._quarantined, self._conditions, self._resolve_stale):
+        await self._low_balances()
+        for rule in (self._quarantined, self._conditions, self._resolve_stale):
             await self._in_own_transaction(rule)
         async with self.database.connection() as conn:
             open_now = await alerts.counts(conn)
@@ -140,10 +155,35 @@ class AlertMonitor:
         await self._observe(conn, difference_observations(rows))
         return len(rows)
 
-    async def _low_balances(self, conn: Connection) -> int:
+    async def _low_balances(self) -> None:
+        """Examine the vaults that have changed since the last run, and now and then all."""
+        now, examined = trio.current_time(), self._examined
+        async with self.database.connection() as conn:
+            head = await outbox.head(conn)
+            owners = await self._changed_owners(conn, head)
+        complete = (
+            await self._in_own_transaction(partial(self._low_balances_of, owners)) < PAGE_SIZE
+        )
+        if not complete:
+            self._examined = None
+        elif owners is None or examined is None:
+            self._examined = ExaminedBalances(head, now + ALL_VAULTS_SECONDS)
+        else:
+            self._examined = replace(examined, position=head)
+
+    async def _changed_owners(self, conn: Connection, head: int) -> list[str] | None:
+        """Return the owners of the rows written up to `head`; None if all are to be examined."""
+        examined = self._examined
+        if examined is None or trio.current_time() >= examined.all_due_at:
+            return None
+        found = await outbox.owners_after(conn, examined.position, head=head, topics=TOPICS_OF_ROWS)
+        owners = [owner for owner in found if owner is not None]
+        return owners if len(owners) == len(found) else None
+
+    async def _low_balances_of(self, owners: Sequence[str] | None, conn: Connection) -> int:
         bound = self.low_balance
-        ended = await queries.recovered_vaults(conn, recovery_bound(bound))
-        rows = await queries.low_vaults(conn, bound, PAGE_SIZE)
+        ended = await queries.recovered_vaults(conn, recovery_bound(bound), owners)
+        rows = await queries.low_vaults(conn, bound, PAGE_SIZE, owners)
         await self._observe(conn, [low_balance_observation(row, bound) for row in rows])
         await lifecycle.resolve(conn, ended, hook=self.hook)
         return len(rows) + len(ended)

@@ -131,14 +131,14 @@ class Broadcaster:
 
     def _set_position(self, position: int) -> None:
         """Set the hub's position. If that is a jump, reset the hub: its subscribers start over."""
-        if self.hub.position is None:
-            # Whoever subscribed before has read up to an earlier position, and would miss the rest.
-            self.hub.reset(position)
-        elif self.hub.position != position:
+        if self.hub.position == position:
+            return
+        if self.hub.position is not None:
             # The rows were pruned before they were published, or the database was restored.
             log.error("outbox_rows_missed", after=self.hub.position, until=position)
-            self.replies.clear()
-            self.hub.reset(position)
+        # Whoever has read up to an earlier position, subscribers and replies, would miss the rest.
+        self.replies.clear()
+        self.hub.reset(position)
 
 
 def _batches(rows: Sequence[OutboxRow]) -> Iterator[Sequence[OutboxRow]]:

@@ -23,7 +23,6 @@ from cvms.store.index import cursor as cursors
 from cvms.store.messaging import outbox
 from cvms.store.postgres.database import Database
 from cvms.store.projection import vault_writer
-from cvms.store.redis.balance_cache import BalanceCache
 from cvms.store.vaults import balance_history
 from cvms.store.vaults.vaults import VaultRow
 
@@ -36,7 +35,6 @@ class FinalizedRecheck:
     rpc: RpcClient
     programs: Programs
     outbox_wake: OutboxWakeup
-    cache: BalanceCache
 
     async def run(self, final: Slot) -> None:
         """Recheck every row of a slot up to `final` that was not rechecked since it was read."""
@@ -72,7 +70,6 @@ class FinalizedRecheck:
                 await vault_writer.overwrite(conn, [now for _, now in changed])
                 await outbox.append(conn, vault_messages(changed))
         if changed:
-            await self.cache.forget(*(row.owner for row, _ in changed))
             self.outbox_wake.wake()
 
     def _changed_row(self, before: VaultRow, account: FetchedVault | None) -> VaultRow | None:

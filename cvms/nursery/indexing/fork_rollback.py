@@ -37,7 +37,6 @@ from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.projection import rollback, vault_writer
 from cvms.store.projection.rollback import RolledBack
-from cvms.store.redis.balance_cache import BalanceCache
 from cvms.store.vaults.vaults import VaultRow
 
 log = structlog.get_logger(__name__)
@@ -103,7 +102,6 @@ class ForkRollback:
     indexed: trio.MemorySendChannel[Owners]
     outbox_wake: OutboxWakeup
     tvl_wake: TvlWakeup
-    cache: BalanceCache
     metrics: Metrics
 
     async def roll_back(self, *, seen: Slot) -> bool:
@@ -123,12 +121,9 @@ class ForkRollback:
             stale = await vault_writer.read_after(conn, fork.slot)
         touched = {Pubkey.from_string(row.vault): fork.dropped.signature for row in stale}
         fetched = await fetch_vaults(self.rpc, self.programs, touched, at_least=seen)
-        # Before the commit too: if this process is killed right after it, no old balance remains.
-        await self.cache.forget(*(row.owner for row in stale))
         owners = await self._commit(cursor, fork, fetched)
         if owners is None:
             return True  # another process has rolled it back
-        await self.cache.forget(*owners)
         if self.progress.slot is not None:
             self.progress.slot = min(self.progress.slot, fork.slot)
         self.outbox_wake.wake()

@@ -53,7 +53,6 @@ from cvms.store.index import cursor as cursors
 from cvms.store.index import index_status
 from cvms.store.index.cursor import Cursor
 from cvms.store.postgres.database import Database
-from cvms.store.redis.balance_cache import BalanceCache
 
 log = structlog.get_logger(__name__)
 
@@ -88,7 +87,6 @@ class Indexer:
     outbox_wake: OutboxWakeup
     tvl_wake: TvlWakeup
     timelock_wake: TimelockWakeup
-    cache: BalanceCache
     board: StatusBoard
     metrics: Metrics
     batch_size: int = BATCH
@@ -113,7 +111,6 @@ class Indexer:
             indexed=self.indexed,
             outbox_wake=self.outbox_wake,
             tvl_wake=self.tvl_wake,
-            cache=self.cache,
             metrics=self.metrics,
         )
         self.backfill = Backfill(
@@ -326,12 +323,9 @@ class Indexer:
                 metrics=self.metrics,
             )
         to = _cursor_after(self._program, cursor, batch.signatures)
-        # Before the commit too: if this process is killed right after it, no old balance remains.
-        await self.cache.forget(*(str(v.vault.owner) for v in batch.vaults if v.vault))
         owners = await apply_batch(self.database, batch, after=cursor, to=to)
         if owners is None:
             return None
-        await self.cache.forget(*owners)
         self.outbox_wake.wake()
         self.tvl_wake.wake()
         if _holds_timelocks(batch):

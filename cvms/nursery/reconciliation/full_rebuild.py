@@ -46,7 +46,6 @@ from cvms.store.projection import rebuild_schema, vault_writer
 from cvms.store.projection.rebuild_owners import RebuildOwners
 from cvms.store.projection.rebuild_schema import RowDifference, TableComparison
 from cvms.store.reconciliation import vault_ledger
-from cvms.store.redis.balance_cache import NoCache
 from cvms.store.security import audit_log
 
 COMPARE_SECONDS = 3600.0
@@ -65,6 +64,21 @@ class RebuildProgress:
 
     slot: int | None
     target: int
+
+    def __str__(self) -> str:
+        applied = "nothing yet" if self.slot is None else f"up to slot {self.slot}"
+        return f"applied {applied}, of {self.target}"
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonProgress:
+    """The number of rows of a table that have been compared so far, at least."""
+
+    table: str
+    rows: int
+
+    def __str__(self) -> str:
+        return f"compared {self.rows} rows of {self.table}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +111,7 @@ class FullRebuild:
     scratch: Database
     rpc: RpcClient
     programs: Programs
-    report: Callable[[RebuildProgress], None]
+    report: Callable[[RebuildProgress | ComparisonProgress], None]
     max_shown: int
     accept_incomplete: bool = False
     _resumed_from: int | None = field(default=None, init=False)
@@ -135,7 +149,6 @@ class FullRebuild:
             outbox_wake=OutboxWakeup(),
             tvl_wake=TvlWakeup(),
             timelock_wake=TimelockWakeup(),
-            cache=NoCache(),
             board=StatusBoard(),
             metrics=Metrics(),
         )
@@ -151,7 +164,6 @@ class FullRebuild:
             rpc=self.rpc,
             programs=self.programs,
             outbox_wake=OutboxWakeup(),
-            cache=NoCache(),
         )
         finalizer = Finalizer(
             database=self.scratch, rpc=self.rpc, forks=indexer.forks, recheck=recheck
@@ -185,7 +197,12 @@ class FullRebuild:
 
     async def _compare(self, conn: Connection, cursor: Cursor, *, replace: bool) -> RebuildOutcome:
         live = await rebuild_schema.live_schema(conn)
-        comparison = TableComparison(conn, live=live, slot=cursor.slot)
+        comparison = TableComparison(
+            conn,
+            live=live,
+            slot=cursor.slot,
+            report=lambda table, rows: self.report(ComparisonProgress(table, rows)),
+        )
         await comparison.compare()
         if differing := await comparison.keys("vaults", MAX_VAULTS):
             await self._read_again(differing)
@@ -282,7 +299,7 @@ async def open_rebuild(
     rpc: RpcClient,
     programs: Programs,
     fresh: bool,
-    report: Callable[[RebuildProgress], None],
+    report: Callable[[RebuildProgress | ComparisonProgress], None],
     max_shown: int,
     accept_incomplete: bool = False,
 ) -> AsyncIterator[FullRebuild]:

@@ -23,7 +23,6 @@ from cvms.store.projection import vault_writer
 from cvms.store.reconciliation import reconciliation_log, vault_ledger
 from cvms.store.reconciliation.reconciliation_log import ReconciliationEntry
 from cvms.store.reconciliation.vault_ledger import VaultLedger
-from cvms.store.redis.balance_cache import BalanceCache
 from cvms.store.vaults import balance_history
 
 
@@ -34,7 +33,6 @@ class Healer:
     database: Database
     reindexer: Reindexer
     outbox_wake: OutboxWakeup
-    cache: BalanceCache
     threshold: int
     metrics: Metrics
     unhealed: dict[str, list[str]] = field(default_factory=dict, init=False)
@@ -67,7 +65,6 @@ class Healer:
         for entry in entries:
             report_difference(entry, self.metrics)
         self.metrics.reconciliation_checks.labels(outcome="difference").inc()
-        await self.cache.forget(chain.row.owner)
         self.outbox_wake.wake()
         return True
 

@@ -17,11 +17,11 @@ import structlog
 from cvms.nursery.ledger.outbox_messages import event_message
 from cvms.nursery.reconciliation.chain_history import VaultHistory
 from cvms.nursery.reconciliation.history_diff import HistoryDiff
-from cvms.store.index import chain_events
 from cvms.store.messaging import outbox
 from cvms.store.messaging.outbox import OutboxMessage
 from cvms.store.messaging.topics import KINDS_OF
 from cvms.store.postgres.driver.connection import Connection
+from cvms.store.vaults import balance_history
 from cvms.store.vaults.history import HistoryRow
 
 log = structlog.get_logger(__name__)
@@ -71,7 +71,7 @@ async def _recent(conn: Connection, lines: Sequence[HistoryRow]) -> set[str]:
     recent = {each.signature for each in lines if each.block_time and each.block_time >= kept_since}
     without_time = [each for each in lines if each.block_time is None]
     if without_time:
-        first = await chain_events.first_published_slot(conn, since=kept_since, margin=CLOCK_MARGIN)
+        first = await balance_history.first_slot_since(conn, kept_since, margin=CLOCK_MARGIN)
         if first is not None:
             recent |= {each.signature for each in without_time if each.slot >= first}
     return recent

@@ -6,7 +6,7 @@ in it, gives right parts of a history. So rebuilt tables replace live ones only 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 
 from solders.pubkey import Pubkey
@@ -24,7 +24,7 @@ from cvms.nursery.reconciliation.vault_readings import (
 )
 from cvms.store.index.cursor import Cursor
 from cvms.store.postgres.database import Database
-from cvms.store.projection.rebuild_owners import EventNotBuilt, RebuildOwners
+from cvms.store.projection.rebuild_owners import EventNotBuilt, Group, RebuildOwners
 from cvms.store.reconciliation import vault_ledger
 from cvms.store.vaults import vaults
 
@@ -71,34 +71,27 @@ class CompletenessCheck:
         live event has to be there again.
         """
         tips, begins = await read_tips(self.rpc), await first_block(self.rpc)
-        live, built = await owners.live(), await owners.built()
+        await owners.collect(tips.finalized.slot)
+        problems: dict[str, str] = {}
+        async for page in _pages(owners, "settled"):
+            problems |= await self._differing_page(page, Commitment.FINALIZED, tips.finalized.slot)
         # Finalized accounts do not have the latest changes yet. Confirmed ones prove these.
-        latest = await owners.changed_after(tips.finalized.slot)
-        problems = await self._differing(built - latest, Commitment.FINALIZED, tips.finalized.slot)
-        problems |= await self._differing(built & latest, Commitment.CONFIRMED, Slot(cursor.slot))
+        async for page in _pages(owners, "latest"):
+            problems |= await self._differing_page(page, Commitment.CONFIRMED, Slot(cursor.slot))
         for owner in await moved_owners(self.scratch, self.rpc, sorted(problems), cursor):
             del problems[owner]
-        problems |= dict.fromkeys(live - built, "the rebuilt index does not know it")
+        async for page in _pages(owners, "not built"):
+            problems |= dict.fromkeys(page, "the rebuilt index does not know it")
         lost = await self._lost(owners, cursor, final=tips.finalized.slot, begins=begins)
         for owner, problem in lost.items():
             problems.setdefault(owner, problem)
         found = [IncompleteVault(owner, problems[owner]) for owner in sorted(problems)]
         return Completeness(found, begins)
 
-    async def _differing(
-        self, owners: Iterable[str], commitment: Commitment, at_least: Slot
-    ) -> dict[str, str]:
-        """Return what differs between accounts and rebuilt history, by owner."""
-        differing: dict[str, str] = {}
-        ordered = sorted(owners)
-        for start in range(0, len(ordered), VAULTS_PER_CALL):
-            page = ordered[start : start + VAULTS_PER_CALL]
-            differing |= await self._differing_page(page, commitment, at_least)
-        return differing
-
     async def _differing_page(
         self, page: Sequence[str], commitment: Commitment, at_least: Slot
     ) -> dict[str, str]:
+        """Return what differs between accounts and rebuilt history, by owner."""
         readings = await read_vaults(
             self.rpc, self.programs, page, commitment=commitment, at_least=at_least
         )
@@ -152,6 +145,13 @@ class CompletenessCheck:
         commitment = Commitment.FINALIZED if event.slot <= final else Commitment.CONFIRMED
         slot = Slot(event.slot)
         return await lacks_transaction(self.rpc, event.signature, slot, commitment=commitment)
+
+
+async def _pages(owners: RebuildOwners, group: Group) -> AsyncIterator[list[str]]:
+    after = ""
+    while page := await owners.page(group, after=after, limit=VAULTS_PER_CALL):
+        yield page
+        after = page[-1]
 
 
 async def moved_owners(

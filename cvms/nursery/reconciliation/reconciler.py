@@ -49,7 +49,6 @@ from cvms.store.index import vault_mints
 from cvms.store.postgres.database import Database
 from cvms.store.reconciliation import pass_position, vault_ledger
 from cvms.store.reconciliation.vault_ledger import VaultLedger
-from cvms.store.redis.balance_cache import BalanceCache
 from cvms.store.vaults import vaults
 
 log = structlog.get_logger(__name__)
@@ -97,7 +96,6 @@ class Reconciler:
     progress: IndexerProgress
     reconciliations: ReconcileQueue
     outbox_wake: OutboxWakeup
-    cache: BalanceCache
     interval: float
     threshold: int
     board: StatusBoard
@@ -124,7 +122,6 @@ class Reconciler:
             database=self.database,
             reindexer=reindexer,
             outbox_wake=self.outbox_wake,
-            cache=self.cache,
             threshold=self.threshold,
             metrics=self.metrics,
         )

@@ -31,7 +31,6 @@ def build_front_end(
         accounts=resources.accounts,
         submit_wake=resources.submit_wake,
         board=resources.board,
-        cache=resources.cache,
         replies=resources.replies,
         metrics=resources.metrics,
         limiter=resources.limiter,

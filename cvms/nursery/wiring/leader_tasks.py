@@ -86,7 +86,6 @@ def build_indexer(resources: Resources) -> Indexer:
         outbox_wake=resources.outbox_wake,
         tvl_wake=resources.tvl_wake,
         timelock_wake=resources.timelock_wake,
-        cache=resources.cache,
         board=resources.board,
         metrics=resources.metrics,
     )
@@ -100,7 +99,6 @@ def build_reconciler(resources: Resources) -> Reconciler:
         progress=resources.progress,
         reconciliations=resources.reconcile_queue,
         outbox_wake=resources.outbox_wake,
-        cache=resources.cache,
         interval=resources.config.reconciliation_interval,
         threshold=resources.config.reconciliation_threshold,
         board=resources.board,
@@ -152,7 +150,6 @@ def build_finalizer(resources: Resources, indexer: Indexer) -> Finalizer:
             rpc=resources.rpc,
             programs=resources.programs,
             outbox_wake=resources.outbox_wake,
-            cache=resources.cache,
         ),
     )
 

@@ -23,7 +23,6 @@ from cvms.nursery.channels.wakeups import OutboxWakeup, SubmitWakeup, TimelockWa
 from cvms.store.batched_queries import BatchedQueries, start_batched_queries
 from cvms.store.messaging.outbox_notifier import OutboxNotifier, outbox_notifier
 from cvms.store.postgres.database import Database, open_database
-from cvms.store.redis.balance_cache import BalanceCache, balance_cache
 from cvms.store.redis.rate_limiter import Limiter, limiter
 from cvms.store.redis.redis_client import open_redis
 from cvms.store.replicas.reader import Reader, start_reader
@@ -43,7 +42,6 @@ class Resources:
     reader: Reader
     outbox_notifier: OutboxNotifier
     rpc: RpcClient
-    cache: BalanceCache
     replies: ReplyCache
     limiter: Limiter
     metrics: Metrics
@@ -88,7 +86,6 @@ async def open_resources(config: Config, *, board: StatusBoard) -> AsyncIterator
             reader=reader,
             outbox_notifier=outbox_notifier(redis, database),
             rpc=rpc,
-            cache=balance_cache(redis, ttl=config.cache_ttl),
             replies=ReplyCache(max_bytes=config.reply_cache_bytes, max_age=config.cache_ttl),
             limiter=limiter(redis, metrics=metrics),
             metrics=metrics,

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Literal, LiteralString
 
 from psycopg.types.json import Jsonb
 
@@ -24,6 +24,7 @@ from cvms.store.postgres.row_mapping import (
 from cvms.store.postgres.text import storable, storable_json
 
 State = Literal["open", "acknowledged", "resolved"]
+Filter = State | Literal["unresolved"]
 
 
 class Severity(StrEnum):
@@ -173,29 +174,24 @@ GET = query_for(
     """,
 )
 
+STATES: Mapping[Filter, LiteralString] = {
+    "open": "resolved_at IS NULL AND acknowledged_at IS NULL",
+    "acknowledged": "resolved_at IS NULL AND acknowledged_at IS NOT NULL",
+    "resolved": "resolved_at IS NOT NULL",
+    "unresolved": "resolved_at IS NULL",
+}
+
+# Only the conditions that are asked for, so that the plan uses the index of a filter.
 PAGE = query_for(
     AlertRow,
     """
     SELECT {columns}
     FROM alerts
     WHERE id < %(before_id)s
-      AND (%(severity)s::TEXT IS NULL OR severity = %(severity)s)
-      AND (%(owner)s::TEXT IS NULL OR owner = %(owner)s)
-      AND CASE %(state)s::TEXT
-          WHEN 'open' THEN resolved_at IS NULL AND acknowledged_at IS NULL
-          WHEN 'acknowledged' THEN resolved_at IS NULL AND acknowledged_at IS NOT NULL
-          WHEN 'resolved' THEN resolved_at IS NOT NULL
-          WHEN 'unresolved' THEN resolved_at IS NULL
-          ELSE TRUE
-      END
+      {{conditions}}
     ORDER BY id DESC
     LIMIT %(limit)s
     """,
-)
-
-# A query of its own, so that its plan uses the index by owner.
-PAGE_OF_OWNER = PAGE.replace(
-    "(%(owner)s::TEXT IS NULL OR owner = %(owner)s)", "owner = %(owner)s", 1
 )
 
 OPEN = """
@@ -266,20 +262,31 @@ async def page(
     conn: Connection,
     *,
     limit: int,
-    state: State | Literal["unresolved"] | None = None,
+    state: Filter | None = None,
     severity: str | None = None,
     owner: str | None = None,
     before_id: int | None = None,
 ) -> list[AlertRow]:
     """Return up to `limit` alerts, newest first, older than `before_id`."""
     params = {
-        "state": state,
         "severity": severity,
         "owner": owner,
         "before_id": MAX_ID if before_id is None else before_id,
         "limit": limit,
     }
-    return await fetch_all(conn, AlertRow, PAGE if owner is None else PAGE_OF_OWNER, params)
+    return await fetch_all(conn, AlertRow, page_query(state, severity, owner), params)
+
+
+def page_query(state: Filter | None, severity: str | None, owner: str | None) -> LiteralString:
+    """Return the query of a page with these filters."""
+    conditions: LiteralString = ""
+    if severity is not None:
+        conditions += "AND severity = %(severity)s "
+    if owner is not None:
+        conditions += "AND owner = %(owner)s "
+    if state is not None:
+        conditions += f"AND {STATES[state]}"
+    return PAGE.replace("{conditions}", conditions)
 
 
 async def counts(conn: Connection) -> dict[tuple[str, str], int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -41,8 +42,8 @@ SELECT line.id, line.owner, line.vault, line.kind, line.amount, line.slot, line.
            FROM transactions AS earlier
            WHERE earlier.owner = line.owner
              AND earlier.kind = %(withdraw)s
-             AND earlier.id < line.id
-           ORDER BY earlier.id DESC
+             AND (earlier.slot, earlier.id) < (line.slot, line.id)
+           ORDER BY earlier.slot DESC, earlier.id DESC
            LIMIT 50
        ) AS earlier,
        (
@@ -52,8 +53,8 @@ SELECT line.id, line.owner, line.vault, line.kind, line.amount, line.slot, line.
                FROM transactions AS near
                WHERE near.owner = line.owner
                  AND near.kind = %(withdraw)s
-                 AND near.id <= line.id
-               ORDER BY near.id DESC
+                 AND (near.slot, near.id) <= (line.slot, line.id)
+               ORDER BY near.slot DESC, near.id DESC
                LIMIT 1000
            ) AS near
            WHERE near.block_time > line.block_time - INTERVAL '1 hour'
@@ -83,7 +84,8 @@ LIMIT %(limit)s
 """
 
 # Vaults that never received a deposit are ignored. One with an alert counts again only if
-# collateral has been locked in it since.
+# collateral has been locked in it since. Of all vaults, this and the next query read every open
+# alert; of some owners, they read only theirs.
 LOW_VAULTS = """
 SELECT owner, vault, total, locked, slot
 FROM vaults
@@ -110,6 +112,10 @@ WHERE alerts.kind = 'low_balance'
   AND alerts.resolved_at IS NULL
   AND (vaults.owner IS NULL OR vaults.closed OR vaults.total >= %(recovered)s)
 """
+
+OF_OWNERS = "AND {owner} = ANY(%(owners)s)"
+LOW_OF_OWNERS = LOW_VAULTS.replace("ORDER BY", OF_OWNERS.replace("{owner}", "owner") + "\nORDER BY")
+RECOVERED_OF_OWNERS = RECOVERED_VAULTS + OF_OWNERS.replace("{owner}", "alerts.subject")
 
 # An acknowledged one is not raised again, though it may stay quarantined.
 QUARANTINED = """
@@ -234,14 +240,27 @@ async def differences(conn: Connection, limit: int) -> list[DifferenceRow]:
     return rows
 
 
-async def low_vaults(conn: Connection, threshold: int, limit: int) -> list[LowVault]:
-    """Return vaults below `threshold` that need an alert, or a more severe one."""
-    return await fetch_all(conn, LowVault, LOW_VAULTS, {"threshold": threshold, "limit": limit})
+async def low_vaults(
+    conn: Connection, threshold: int, limit: int, owners: Sequence[str] | None = None
+) -> list[LowVault]:
+    """Return vaults below `threshold` that need an alert, or a more severe one.
+
+    With `owners`, only theirs.
+    """
+    params = {"threshold": threshold, "limit": limit, "owners": owners}
+    query = LOW_VAULTS if owners is None else LOW_OF_OWNERS
+    return await fetch_all(conn, LowVault, query, params)
 
 
-async def recovered_vaults(conn: Connection, recovered: int) -> list[int]:
-    """Return the alerts of vaults that hold `recovered` again, or are closed."""
-    return await fetch_column(conn, RECOVERED_VAULTS, {"recovered": recovered})
+async def recovered_vaults(
+    conn: Connection, recovered: int, owners: Sequence[str] | None = None
+) -> list[int]:
+    """Return the alerts of vaults that hold `recovered` again, or are closed.
+
+    With `owners`, only theirs.
+    """
+    query = RECOVERED_VAULTS if owners is None else RECOVERED_OF_OWNERS
+    return await fetch_column(conn, query, {"recovered": recovered, "owners": owners})
 
 
 async def quarantined(conn: Connection, limit: int) -> list[Quarantined]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from cvms.store.postgres.driver.connection import Connection
@@ -13,7 +13,6 @@ from cvms.store.postgres.row_mapping import (
     columns,
     fetch_all,
     fetch_column,
-    fetch_value,
     json_array,
     query_for,
 )
@@ -68,15 +67,6 @@ OF_VAULT = query_for(
     """,
 )
 
-# Only what the outbox still has can be as recent, and it is far smaller than the events.
-FIRST_PUBLISHED_SLOT = """
-SELECT min(event.slot)
-FROM outbox
-JOIN chain_events AS event
-  ON event.signature = outbox.signature
-WHERE event.block_time BETWEEN %(since)s AND now() + %(margin)s
-"""
-
 REMOVE = """
 DELETE FROM chain_events AS event
 USING unnest(
@@ -113,18 +103,6 @@ async def of_vault(conn: Connection, vault: str, signatures: Sequence[str]) -> l
     """
     params = {"vault": vault, "signatures": list(signatures)}
     return await fetch_all(conn, EventRow, OF_VAULT, params)
-
-
-async def first_published_slot(
-    conn: Connection, *, since: datetime, margin: timedelta
-) -> int | None:
-    """Return the lowest slot of an event in the outbox whose block is of `since` or later.
-
-    Times that are more than `margin` after now are wrong, and not counted.
-    """
-    params = {"since": since, "margin": margin}
-    slot: int | None = await fetch_value(conn, FIRST_PUBLISHED_SLOT, params)
-    return slot
 
 
 async def remove(conn: Connection, rows: Sequence[EventRow]) -> None:

@@ -16,6 +16,7 @@ from cvms.store.postgres.row_mapping import (
     by_column,
     columns,
     fetch_all,
+    fetch_column,
     fetch_value,
     json_array,
     query_for,
@@ -127,6 +128,14 @@ SELECT position
 FROM outbox_head
 """
 
+OWNERS_AFTER = """
+SELECT DISTINCT owner
+FROM outbox
+WHERE position > %(position)s
+  AND position <= %(head)s
+  AND topic = ANY(%(topics)s)
+"""
+
 TOPIC_HEAD = """
 SELECT seq
 FROM outbox_topics
@@ -182,6 +191,14 @@ async def topic_after(conn: Connection, topic: str, seq: int, limit: int = 1000)
 async def head(conn: Connection) -> int:
     """Return the last position, 0 before the first message."""
     return int(await fetch_value(conn, HEAD))
+
+
+async def owners_after(
+    conn: Connection, position: int, *, head: int, topics: Sequence[str]
+) -> list[str | None]:
+    """Return the owners in the messages of some topics after `position`, up to `head`."""
+    params = {"position": position, "head": head, "topics": list(topics)}
+    return await fetch_column(conn, OWNERS_AFTER, params)
 
 
 async def topic_head(conn: Connection, topic: str) -> int:

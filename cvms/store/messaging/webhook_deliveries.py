@@ -9,10 +9,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import LiteralString
 from uuid import UUID
 
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.postgres.row_mapping import fetch_all, fetch_exactly_one, fetch_one, query_for
+from cvms.store.postgres.row_mapping import (
+    delete_in_batches,
+    fetch_all,
+    fetch_exactly_one,
+    fetch_one,
+    query_for,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,24 +121,27 @@ WHERE id = %(id)s
   AND tries = %(tries)s
 """
 
-# Messages of the same transaction have the same time.
+# Messages of the same transaction have the same time. Only the conditions that are asked for, so
+# that the plan uses the index of a filter.
 PAGE = query_for(
     DeliveryRow,
     """
     SELECT {columns}
     FROM webhook_deliveries
-    WHERE (%(state)s::TEXT IS NULL OR state = %(state)s)
-      AND (NOT %(operators)s OR signer IS NULL)
-      AND (%(signer)s::TEXT IS NULL OR signer = %(signer)s)
-      AND (%(before)s::UUID IS NULL OR (created_at, id) < (
-          SELECT created_at, id
-          FROM webhook_deliveries
-          WHERE id = %(before)s
-      ))
+    WHERE TRUE
+      {{conditions}}
     ORDER BY created_at DESC, id DESC
     LIMIT %(limit)s
     """,
 )
+
+BEFORE = """
+AND (created_at, id) < (
+    SELECT created_at, id
+    FROM webhook_deliveries
+    WHERE id = %(before)s
+)
+"""
 
 # Due now. If an attempt is under way, the message may be sent twice.
 RESEND = query_for(
@@ -176,7 +186,13 @@ WHERE signer IS NULL
 
 PRUNE = """
 DELETE FROM webhook_deliveries
-WHERE created_at < now() - %(age)s
+WHERE id IN (
+    SELECT id
+    FROM webhook_deliveries
+    WHERE created_at < now() - %(age)s
+    ORDER BY created_at
+    LIMIT %(limit)s
+)
 """
 
 
@@ -249,14 +265,25 @@ async def page(
     before: UUID | None = None,
 ) -> list[DeliveryRow]:
     """Return up to `limit` deliveries, newest first, older than `before`."""
-    params = {
-        "limit": limit,
-        "state": state,
-        "operators": operators,
-        "signer": signer,
-        "before": before,
-    }
-    return await fetch_all(conn, DeliveryRow, PAGE, params)
+    params = {"limit": limit, "state": state, "signer": signer, "before": before}
+    query = page_query(state=state, operators=operators, signer=signer, before=before)
+    return await fetch_all(conn, DeliveryRow, query, params)
+
+
+def page_query(
+    *, state: str | None, operators: bool, signer: str | None, before: UUID | None
+) -> LiteralString:
+    """Return the query of a page with these filters."""
+    conditions: LiteralString = ""
+    if state is not None:
+        conditions += "AND state = %(state)s "
+    if operators:
+        conditions += "AND signer IS NULL "
+    if signer is not None:
+        conditions += "AND signer = %(signer)s "
+    if before is not None:
+        conditions += BEFORE
+    return PAGE.replace("{conditions}", conditions)
 
 
 async def resend(conn: Connection, delivery: UUID) -> DeliveryRow | None:
@@ -280,4 +307,4 @@ async def alert_failures(conn: Connection) -> AlertFailures:
 
 async def prune(conn: Connection, age: timedelta) -> int:
     """Delete the deliveries older than `age` in any state; return how many."""
-    return (await conn.execute(PRUNE, {"age": age})).rowcount
+    return await delete_in_batches(conn, PRUNE, {"age": age})

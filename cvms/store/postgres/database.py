@@ -21,8 +21,9 @@ from cvms.store.postgres.migrate import apply_schema
 from cvms.store.postgres.pool import Pool, PoolLimits
 from cvms.store.postgres.session import open_session
 
-# A migration may take longer than any query, and waits for other processes that migrate.
-MIGRATION_SECONDS = 120.0
+# A migration that rewrites the history takes a minute for some million lines, and waits for other
+# processes that migrate.
+MIGRATION_SECONDS = 4 * 3600.0
 
 T = TypeVar("T")
 

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 
+import structlog
+
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.postgres.row_mapping import fetch_column
+from cvms.store.postgres.row_mapping import fetch_column, fetch_value
+
+log = structlog.get_logger(__name__)
 
 # "cvms" in ASCII: the key of the advisory lock under which the schema changes.
 SCHEMA_LOCK = 0x63766D73
+
+TRY_LOCK = "SELECT pg_try_advisory_xact_lock(%(key)s)"
 
 LOCK = "SELECT pg_advisory_xact_lock(%(key)s)"
 
@@ -62,10 +69,17 @@ async def apply_schema(conn: Connection, steps: Sequence[Migration] | None = Non
     `steps` replaces the migrations of the package.
     """
     async with conn.transaction():
-        await conn.execute(LOCK, {"key": SCHEMA_LOCK})
+        if not await fetch_value(conn, TRY_LOCK, {"key": SCHEMA_LOCK}):
+            log.info("schema_lock_awaited", reason="another process applies migrations")
+            await conn.execute(LOCK, {"key": SCHEMA_LOCK})
         await conn.execute(CREATE_MIGRATIONS)
         applied = set(await fetch_column(conn, APPLIED))
+        tell = log.info if applied else log.debug  # a new database has nothing that takes time
         for migration in migrations() if steps is None else steps:
             if migration.version not in applied:
+                about = {"version": migration.version, "subject": migration.name}
+                tell("migration_started", **about)
+                begin = time.monotonic()
                 await conn.execute(migration.sql.encode())
                 await conn.execute(RECORD, {"version": migration.version, "name": migration.name})
+                tell("migration_applied", **about, seconds=round(time.monotonic() - begin, 1))

@@ -19,6 +19,9 @@ from cvms.store.postgres.driver.connection import Connection
 T = TypeVar("T")
 StructT = TypeVar("StructT", bound=msgspec.Struct)
 
+DELETED_AT_ONCE = 10_000
+"""Rows deleted by one statement: no lock is held for long, and no work is lost at a timeout."""
+
 SQL_TYPES: Mapping[Any, str] = {
     str: "TEXT",
     Literal: "TEXT",
@@ -128,6 +131,18 @@ async def fetch_column(
 ) -> list[Any]:
     """Return the first column of every row."""
     return [row[0] for row in await (await conn.execute(query, params)).fetchall()]
+
+
+async def delete_in_batches(
+    conn: Connection, query: LiteralString, params: Mapping[str, Any]
+) -> int:
+    """Repeat a DELETE of up to %(limit)s rows until it finds fewer; return how many it deleted."""
+    deleted = 0
+    while True:
+        count = (await conn.execute(query, {**params, "limit": DELETED_AT_ONCE})).rowcount
+        deleted += count
+        if count < DELETED_AT_ONCE:
+            return deleted
 
 
 def by_column(rows: Sequence[object], names: Iterable[str]) -> dict[str, list[Any]]:

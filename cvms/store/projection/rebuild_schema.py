@@ -7,7 +7,7 @@ on the moment (ids, times of recording, commitment), and has a unit in which row
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, LiteralString
 
@@ -26,6 +26,9 @@ SCHEMA = "cvms_rebuild"
 # Next to the key of the migrations' lock.
 REBUILD_LOCK = 0x63766D74
 
+PAGE_ROWS = 100_000
+"""Rows compared by one statement, which takes some seconds. All rows of an owner are one page."""
+
 TRY_LOCK = "SELECT pg_try_advisory_lock(%(key)s)"
 
 CREATE = sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(SCHEMA))
@@ -43,7 +46,8 @@ class Table:
     """Comparison and replacement of a table: expressions over its rows, called `line`.
 
     `columns` are copied, in the order `order`. `rows` is what is compared, by default the table of
-    the schema {s}; it may depend on the slot %(slot)s. `unit` is by default `key`.
+    the schema {s}; it may depend on the slot %(slot)s. `unit` is by default `key`. Large tables are
+    compared in pages, which are ranges of the indexed column `paged_by`.
     """
 
     name: LiteralString
@@ -54,6 +58,7 @@ class Table:
     rows: LiteralString = "{s}.{table}"
     where: LiteralString = "TRUE"
     order: LiteralString = "1"
+    paged_by: LiteralString = ""
 
 
 TABLES = (
@@ -62,6 +67,7 @@ TABLES = (
         key="concat_ws(' ', signature, instruction_index, ordinal)",
         content="to_jsonb(line) - 'recorded_at' - 'commitment'",
         columns=columns(EventRow),
+        paged_by="signature",
     ),
     Table(
         "transactions",
@@ -74,12 +80,14 @@ TABLES = (
         """,
         columns=columns(HistoryRow, without={"id"}),
         order="slot, id",  # ids follow the chain's order within a slot
+        paged_by="owner",
     ),
     Table(
         "vaults",
         key="owner",
         content="to_jsonb(line) - 'slot' - 'updated_at' - 'settled_slot'",
         columns=columns(VaultRow, without={"updated_at"}),
+        paged_by="owner",
     ),
     # Accounts are read at different moments, so only points with a change are compared.
     Table(
@@ -102,6 +110,15 @@ TABLES = (
         )""",
         where="moved AND slot <= %(slot)s",
         columns=columns(BalancePoint),
+        paged_by="owner",
+    ),
+    # Replaced after the history, whose replacement changes them too.
+    Table(
+        "history_sums",
+        key="concat_ws(' ', owner, kind)",
+        where="count <> 0",
+        columns=["owner", "kind", "count", "amount"],
+        paged_by="owner",
     ),
     Table("event_totals", key="kind", where="count <> 0", columns=["kind", "count", "amount"]),
     Table(
@@ -116,18 +133,40 @@ TABLES = (
         key="owner",
         where="(deposited, withdrawn) <> (0, 0)",
         columns=["owner", "deposited", "withdrawn"],
+        paged_by="owner",
     ),
-    Table("vault_mints", key="vault", columns=columns(VaultMint)),
+    Table("vault_mints", key="vault", columns=columns(VaultMint), paged_by="vault"),
 )
 
 ROWS = """
 SELECT {key} AS key, {unit} AS unit, {content} AS content
 FROM {rows} AS line
 WHERE {where}
+  AND {page}
+"""
+
+CREATE_DIFFERING = """
+CREATE TEMPORARY TABLE {name} (
+    key TEXT NOT NULL,
+    live_unit TEXT,
+    built_unit TEXT,
+    live JSONB,
+    built JSONB
+) ON COMMIT DROP
+"""
+
+# The schema was filled a moment ago, and plans need to know how much it has.
+ANALYZE = "ANALYZE {built}.{table}"
+
+LAST_OF_PAGE = """
+SELECT least(
+    (SELECT {paged_by} FROM {live}.{table} WHERE {page} ORDER BY 1 LIMIT 1 OFFSET %(rows)s),
+    (SELECT {paged_by} FROM {built}.{table} WHERE {page} ORDER BY 1 LIMIT 1 OFFSET %(rows)s)
+)
 """
 
 DIFFERING = """
-CREATE TEMPORARY TABLE {differing} ON COMMIT DROP AS
+INSERT INTO {differing} (key, live_unit, built_unit, live, built)
 SELECT coalesce(live.key, built.key) AS key, live.unit AS live_unit, built.unit AS built_unit,
        live.content AS live, built.content AS built
 FROM ({live_rows}) AS live
@@ -181,6 +220,25 @@ class RowDifference:
     built: dict[str, Any] | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """Rows with values of `paged_by` beyond `after`, up to `last`; None where there is no bound."""
+
+    after: str | None
+    last: str | None
+
+    def condition(self, table: Table) -> sql.SQL:
+        parts: LiteralString = "TRUE"
+        if self.after is not None:
+            parts += " AND " + table.paged_by + " > %(after)s"
+        if self.last is not None:
+            parts += " AND " + table.paged_by + " <= %(last)s"
+        return sql.SQL(parts)
+
+
+EVERYTHING = _Page(None, None)
+
+
 async def live_schema(conn: Connection) -> str:
     """Return the name of the schema of the live tables."""
     return str(await fetch_value(conn, "SELECT current_schema()"))
@@ -213,10 +271,14 @@ async def drop(conn: Connection) -> None:
 class TableComparison:
     """The differences at one moment, in a transaction that begins with `compare`."""
 
-    def __init__(self, conn: Connection, *, live: str, slot: int) -> None:
+    def __init__(
+        self, conn: Connection, *, live: str, slot: int, report: Callable[[str, int], None]
+    ) -> None:
+        """Make a comparison that reports each table with the rows of it that it has compared."""
         self._conn = conn
         self._live = live
         self._slot = slot
+        self._report = report
 
     async def compare(self) -> None:
         """Find the rows that differ, up to the slot. They are kept until the transaction ends."""
@@ -224,7 +286,28 @@ class TableComparison:
             await self._conn.execute(
                 sql.SQL("DROP TABLE IF EXISTS pg_temp.{}").format(_name(table))
             )
-            await self._run(DIFFERING, table, {"slot": self._slot})
+            await self._run(CREATE_DIFFERING, table)
+            await self._run(ANALYZE, table)
+            page = await self._page_after(table, None)
+            await self._compare_page(table, page)
+            done = 0
+            while page.last is not None:
+                done += PAGE_ROWS
+                self._report(table.name, done)
+                page = await self._page_after(table, page.last)
+                await self._compare_page(table, page)
+
+    async def _page_after(self, table: Table, after: str | None) -> _Page:
+        if not table.paged_by:
+            return _Page(None, None)
+        params = {"after": after, "rows": PAGE_ROWS - 1}
+        cursor = await self._run(LAST_OF_PAGE, table, params, page=_Page(after, None))
+        [last] = await cursor.fetchone()
+        return _Page(after, last)
+
+    async def _compare_page(self, table: Table, page: _Page) -> None:
+        params = {"slot": self._slot, "after": page.after, "last": page.last}
+        await self._run(DIFFERING, table, params, page=page)
 
     async def counts(self) -> dict[str, int]:
         """Return how many rows of each table differ."""
@@ -259,34 +342,41 @@ class TableComparison:
             await self._run(INSERT, table)
 
     async def _run(
-        self, query: LiteralString, table: Table, params: dict[str, Any] | None = None
+        self,
+        query: LiteralString,
+        table: Table,
+        params: dict[str, Any] | None = None,
+        *,
+        page: _Page = EVERYTHING,
     ) -> Any:
-        return await self._conn.execute(self._filled(query, table), params)
+        return await self._conn.execute(self._filled(query, table, page), params)
 
-    def _filled(self, query: LiteralString, table: Table) -> sql.Composed:
+    def _filled(self, query: LiteralString, table: Table, page: _Page = EVERYTHING) -> sql.Composed:
         live, built = sql.Identifier(self._live), sql.Identifier(SCHEMA)
         return sql.SQL(query).format(
-            differing=sql.SQL("pg_temp.{}").format(_name(table))
-            if query != DIFFERING
-            else _name(table),
+            name=_name(table),
+            differing=sql.SQL("pg_temp.{}").format(_name(table)),
+            paged_by=sql.SQL(table.paged_by),
+            page=page.condition(table),
             live=live,
             built=built,
             table=sql.Identifier(table.name),
             unit=sql.SQL(table.unit or table.key),
             columns=sql.SQL(", ").join(map(sql.Identifier, table.columns)),
             order=sql.SQL(table.order),
-            live_rows=_rows(table, live),
-            built_rows=_rows(table, built),
+            live_rows=_rows(table, live, page),
+            built_rows=_rows(table, built, page),
         )
 
 
-def _rows(table: Table, schema: sql.Identifier) -> sql.Composed:
+def _rows(table: Table, schema: sql.Identifier, page: _Page) -> sql.Composed:
     return sql.SQL(ROWS).format(
         key=sql.SQL(table.key),
         unit=sql.SQL(table.unit or table.key),
         content=sql.SQL(table.content),
         rows=sql.SQL(table.rows).format(s=schema, table=sql.Identifier(table.name)),
         where=sql.SQL(table.where),
+        page=page.condition(table),
     )
 
 

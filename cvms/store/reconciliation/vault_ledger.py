@@ -48,8 +48,8 @@ LEFT JOIN LATERAL (
            sum(effect.locked * line.amount) AS locked,
            sum(effect.timelocked * line.amount) AS timelocked,
            sum(effect.yield_deposited * line.amount) AS yield_deposited,
-           count(*) FILTER (WHERE line.kind = %(emergency)s) AS emergencies
-    FROM transactions AS line
+           sum(line.count) FILTER (WHERE line.kind = %(emergency)s) AS emergencies
+    FROM history_sums AS line
     JOIN effect
       ON effect.kind = line.kind
     WHERE line.owner = wanted.owner
@@ -88,7 +88,7 @@ class HistorySums:
     emergencies: int
 
     def __post_init__(self) -> None:
-        for name in ("deposited", "withdrawn", *HELD):
+        for name in ("deposited", "withdrawn", "emergencies", *HELD):
             object.__setattr__(self, name, int(getattr(self, name)))
 
 
@@ -119,17 +119,22 @@ HELD = ("total", "available", "locked", "timelocked", "yield_deposited")
 
 async def read(conn: Connection, owners: Iterable[str]) -> dict[str, VaultLedger]:
     """Return the ledger of each owner, as of one moment in a REPEATABLE READ transaction."""
-    params: dict[str, Any] = {
+    params = params_of(owners)
+    rows = {row.owner: row for row in await fetch_all(conn, VaultRow, ROWS, params)}
+    newest = {each.owner: each for each in await fetch_all(conn, NewestBalance, NEWEST, params)}
+    return {
+        each.owner: VaultLedger(rows.get(each.owner), each, newest.get(each.owner))
+        for each in await fetch_all(conn, HistorySums, SUMS, params)
+    }
+
+
+def params_of(owners: Iterable[str]) -> dict[str, Any]:
+    """Return the parameters of the queries."""
+    return {
         "owners": list(owners),
         "deposit": Kind.DEPOSIT,
         "withdrawals": [Kind.WITHDRAW, Kind.EMERGENCY_WITHDRAW],
         "emergency": Kind.EMERGENCY_WITHDRAW,
         "kind": list(EFFECTS),
         **by_column(list(EFFECTS.values()), HELD),
-    }
-    rows = {row.owner: row for row in await fetch_all(conn, VaultRow, ROWS, params)}
-    newest = {each.owner: each for each in await fetch_all(conn, NewestBalance, NEWEST, params)}
-    return {
-        each.owner: VaultLedger(rows.get(each.owner), each, newest.get(each.owner))
-        for each in await fetch_all(conn, HistorySums, SUMS, params)
     }

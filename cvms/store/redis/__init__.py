@@ -1,1 +1,1 @@
-"""Redis: connection, balance cache and rate limiter."""
+"""Redis: connection, subscription and rate limiter."""

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from datetime import timedelta
 
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.postgres.row_mapping import fetch_one, query_for
+from cvms.store.postgres.row_mapping import delete_in_batches, fetch_one, query_for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,13 @@ STORE = query_for(
 
 PRUNE = """
 DELETE FROM idempotency_keys
-WHERE created_at < now() - %(age)s
+WHERE (owner, key) IN (
+    SELECT owner, key
+    FROM idempotency_keys
+    WHERE created_at < now() - %(age)s
+    ORDER BY created_at
+    LIMIT %(limit)s
+)
 """
 
 
@@ -62,4 +68,4 @@ async def store(conn: Connection, reply: StoredReply) -> bool:
 
 async def prune(conn: Connection, age: timedelta) -> int:
     """Delete the replies older than `age`; return how many."""
-    return (await conn.execute(PRUNE, {"age": age})).rowcount
+    return await delete_in_batches(conn, PRUNE, {"age": age})

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from cvms.errors import NonceExpired, NonceUnknown, NonceUsed
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.postgres.row_mapping import by_column, fetch_one
+from cvms.store.postgres.row_mapping import by_column, delete_in_batches, fetch_one
 
 ISSUE = """
 INSERT INTO nonces (nonce, owner, expires_at)
@@ -38,7 +38,13 @@ WHERE nonce = %(nonce)s
 
 PRUNE = """
 DELETE FROM nonces
-WHERE expires_at < now() - INTERVAL '1 day'
+WHERE nonce IN (
+    SELECT nonce
+    FROM nonces
+    WHERE expires_at < now() - INTERVAL '1 day'
+    ORDER BY expires_at
+    LIMIT %(limit)s
+)
 """
 
 
@@ -89,4 +95,4 @@ async def check(conn: Connection, owner: str, nonce: str) -> None:
 
 async def prune(conn: Connection) -> int:
     """Delete the nonces that expired more than a day ago; return how many."""
-    return (await conn.execute(PRUNE)).rowcount
+    return await delete_in_batches(conn, PRUNE, {})

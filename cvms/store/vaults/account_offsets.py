@@ -19,7 +19,7 @@ INSERT INTO account_offsets (owner, deposited, withdrawn)
 SELECT %(owner)s,
        coalesce(sum(amount) FILTER (WHERE kind = %(deposit)s), 0),
        coalesce(sum(amount) FILTER (WHERE kind = ANY(%(withdrawals)s)), 0)
-FROM transactions
+FROM history_sums
 WHERE owner = %(owner)s
 ON CONFLICT (owner) DO UPDATE SET
     deposited = EXCLUDED.deposited,

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import (
@@ -151,6 +151,12 @@ WHERE NOT EXISTS (
 ON CONFLICT (owner, slot) DO NOTHING
 """
 
+FIRST_SLOT_SINCE = """
+SELECT min(slot)
+FROM balance_history
+WHERE block_time BETWEEN %(since)s AND now() + %(margin)s
+"""
+
 
 async def at(conn: Connection, owner: str, slot: int) -> BalancePoint | None:
     """Return the balances of the owner's vault at the end of `slot`; None before the first."""
@@ -205,3 +211,13 @@ async def begin(conn: Connection, rows: Sequence[VaultRow]) -> None:
 async def forget_after(conn: Connection, owners: Sequence[str], slot: int) -> None:
     """Delete these owners' points after `slot`, which a fork has dropped."""
     await conn.execute(FORGET_AFTER, {"owners": list(owners), "slot": slot})
+
+
+async def first_slot_since(conn: Connection, since: datetime, *, margin: timedelta) -> int | None:
+    """Return the lowest slot with a movement whose block is of `since` or later.
+
+    Times that are more than `margin` after now are wrong, and not counted.
+    """
+    params = {"since": since, "margin": margin}
+    slot: int | None = await fetch_value(conn, FIRST_SLOT_SINCE, params)
+    return slot

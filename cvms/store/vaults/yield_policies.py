@@ -43,7 +43,8 @@ OF_OWNER = query_for(
     """,
 )
 
-# Only vaults that let the service sign alone and have something deposited.
+# Only vaults that let the service sign alone and have something deposited. These have an index of
+# their own, since most vaults with a policy may have nothing deposited.
 TO_COMPOUND = query_for(
     YieldPolicy,
     """
@@ -52,12 +53,13 @@ TO_COMPOUND = query_for(
     JOIN vaults USING (owner)
     WHERE policy.auto_compound
       AND policy.yield_program = %(yield_program)s
-      AND policy.owner > %(after)s
+      AND vaults.owner > %(after)s
       AND NOT vaults.closed
       AND vaults.yield_deposited > 0
       AND vaults.multisig_threshold = 0
+      AND cardinality(vaults.delegates) > 0
       AND %(delegate)s = ANY(vaults.delegates)
-    ORDER BY policy.owner
+    ORDER BY vaults.owner
     LIMIT %(limit)s
     """,
 )

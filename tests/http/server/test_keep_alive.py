@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import gc
+import tracemalloc
+from contextlib import AsyncExitStack
+
 import h11
 import pytest
 import trio
 import trio.testing
 
+from cvms.http.server import http_connection
+from cvms.log import log_fields
 from tests.harness.service import Service
+from tests.http.server.raw_requests import HANDSHAKE, ask, connected
 
 LARGE = 100_000  # above the limit of a body
 
@@ -78,6 +85,44 @@ async def test_after_any_other_answer_the_connection_stays_open(service: Service
     async with await trio.open_tcp_stream("127.0.0.1", service.port) as stream:
         for request, status in [*requests.items()] * 3:
             assert await exchange(stream, request) == (status, False), request
+
+
+@pytest.mark.parametrize("odd", [b"", b"TE: trailers\r\n"])
+async def test_an_idle_connection_keeps_nothing_of_what_it_has_answered(
+    service: Service, odd: bytes
+) -> None:
+    connections, body = 20, b" " * 60_000
+    request = post("/api/auth/nonce", body).replace(b"Content-Type", odd + b"Content-Type")
+    async with AsyncExitStack() as stack:
+        streams = [await stack.enter_async_context(connected(service)) for _ in range(connections)]
+        await exchange(streams[0], request)
+        tracemalloc.start()
+        try:
+            for stream in streams:
+                assert await exchange(stream, request) == (400, False)
+            gc.collect()
+            kept, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert kept < connections * len(body) / 4
+
+
+async def test_no_log_line_after_an_answer_has_the_fields_of_its_request(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fields: list[object] = []
+    wait = http_connection.HttpConnection._receive
+
+    async def receive(connection: http_connection.HttpConnection) -> bytes:
+        fields.append(dict(log_fields.get({})))
+        return await wait(connection)
+
+    monkeypatch.setattr(http_connection.HttpConnection, "_receive", receive)
+    async with connected(service) as stream:
+        assert b" 200 " in await ask(stream)
+        assert b" 101 " in await ask(stream, HANDSHAKE % b"/ws")
+    assert fields == [{}] * len(fields)
+    assert len(fields) >= 2
 
 
 async def test_the_last_answer_of_a_service_that_shuts_down_says_so(service: Service) -> None:

@@ -11,6 +11,7 @@ import trio_websocket
 from cvms.http.server import http_connection
 from cvms.store.messaging import outbox
 from tests.harness.service import Service, event, frame, subscribe
+from tests.http.server.raw_requests import HEALTH, answers, connected
 from tests.http.websocket.test_endpoint import closing, until_closed
 
 BLOCK = b"x" * 65536
@@ -146,3 +147,20 @@ async def stuck(service: Service, stream: trio.SocketStream) -> None:
     await stream.send_all(b"GET /much HTTP/1.1\r\nHost: x\r\n\r\n")
     await started.wait()
     await service.get("/health")
+
+
+async def test_between_two_requests_of_a_segment_the_next_answer_is_the_last(
+    service: Service,
+) -> None:
+    """The client hears that the others are not answered, and loses no answer to a reset."""
+    many = 400
+    async with connected(service) as stream:
+        await stream.send_all(HEALTH * many)
+        received = bytes(await stream.receive_some())
+        service.shutdown.set()
+        received += await answers(stream, b"")
+    head, *others = received.split(b"HTTP/1.1 200 ")
+    assert head == b""
+    assert [b"connection: close" in each for each in others] == [False] * (len(others) - 1) + [True]
+    assert others[-1].endswith(b"}")
+    assert len(others) < many

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import socket
+import struct
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import pytest
 import trio
 import trio.testing
+from structlog.testing import capture_logs
 
 from cvms.config.listen_settings import ListenSettings
+from cvms.http.framework.request import Request
+from cvms.http.framework.response import Response
 from cvms.http.server import connection_pool, http_connection
 from tests.harness.service import Service, running
 from tests.http.server.raw_requests import HEALTH, SLOW, answers, ask, connected, refusals
 
 HEAD = b"GET /health HTTP/1.1\r\nHost: x\r\n"
+BIG = b"GET /big HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+async def big(request: Request, variables: object) -> Response:
+    return Response(b"x" * 20_000_000)
 
 
 async def test_a_request_whose_body_does_not_arrive_takes_no_place(database_url: str) -> None:
@@ -79,13 +92,26 @@ async def test_the_longest_of_too_many_incomplete_bodies_is_given_up(
         connected(service) as second,
         connected(service) as third,
     ):
-        for stream in (first, second, third):
-            await stream.send_all(part)
-            await service.get("/health")  # after which the service has read that part
-        assert await answers(first, b"") == b""
+        with capture_logs() as logs:
+            for stream in (first, second, third):
+                await stream.send_all(part)
+                await service.get("/health")  # after which the service has read that part
+            assert await answers(first, b"") == b""
+        assert not faults(logs)
         for stream in (second, third):
             assert (await ask(stream, b" " * 20_000)).startswith(b"HTTP/1.1 400 ")
         assert await refusals(service, "evicted") == 1
+
+
+async def test_a_body_that_is_too_much_by_itself_is_given_up(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection_pool, "MAX_BUFFERED", 0)
+    with capture_logs() as logs:
+        for _ in range(2):
+            async with connected(service) as stream:
+                assert await answers(stream, SLOW) == b""
+    assert not faults(logs)
 
 
 async def test_what_is_buffered_is_forgotten_with_the_connection(
@@ -109,3 +135,33 @@ async def test_a_request_that_is_arriving_at_the_shutdown_is_answered(service: S
         assert (await ask(stream, b" " * 59_999)).startswith(b"HTTP/1.1 400 ")
     with trio.fail_after(2):
         await service.stopped.wait()
+
+
+async def test_a_client_that_does_not_read_its_answer_is_given_up(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_connection, "WRITE_SECONDS", 0)
+    service.app.add("GET", "/big", big)
+    with capture_logs() as logs:
+        for _ in range(2):
+            async with connected(service) as stream:
+                assert 0 < len(await answers(stream, BIG)) < 20_000_000
+    assert not faults(logs)
+
+
+async def test_a_client_that_leaves_during_its_answer_is_no_fault(service: Service) -> None:
+    service.app.add("GET", "/big", big)
+    with capture_logs() as logs:
+        for _ in range(2):
+            async with connected(service) as stream:
+                assert (await ask(stream, BIG)).startswith(b"HTTP/1.1 200 ")
+                reset = struct.pack("ii", 1, 0)
+                stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
+        service.shutdown.set()
+        await service.stopped.wait()
+    assert not faults(logs)
+
+
+def faults(logs: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the lines of errors that nobody expects."""
+    return [line for line in logs if "exc_info" in line]

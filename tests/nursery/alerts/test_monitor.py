@@ -13,14 +13,16 @@ import pytest
 import trio
 from msgspec import structs
 from solders.keypair import Keypair
+from trio.testing import MockClock
 
 from cvms.metrics import Metrics
-from cvms.nursery.alerts.monitor import AlertMonitor
+from cvms.nursery.alerts.monitor import ALL_VAULTS_SECONDS, AlertMonitor
 from cvms.nursery.alerts.rules import Bounds
 from cvms.nursery.channels.hub import Hub
 from cvms.nursery.channels.indexer_progress import IndexerProgress
 from cvms.nursery.channels.status_board import OperatorFunds, StatusBoard
 from cvms.nursery.channels.wakeups import OutboxWakeup
+from cvms.nursery.ledger.outbox_messages import row_message, vault_messages
 from cvms.nursery.wiring.replica_tasks import build_broadcaster
 from cvms.store.alerts import alerts, lifecycle
 from cvms.store.alerts.alerts import AlertRow
@@ -260,11 +262,41 @@ async def test_a_share_of_all_that_vaults_hold_is_large(database: Database) -> N
 # --- balances ------------------------------------------------------------------------------------
 
 
+NOTHING_ELSE = {"locked": 0, "timelocked": 0, "yield_deposited": 0}
+
+
 async def set_balance(database: Database, total: int, slot: int, *, locked: int = 0) -> None:
     rest = {"locked": locked, "timelocked": 0, "yield_deposited": 0}
     row = vault_row(total=total, available=total - locked, slot=slot, **rest)
     async with database.transaction() as conn:
-        await vault_writer.advance(conn, [row])
+        await outbox.append(conn, vault_messages(await vault_writer.advance(conn, [row])))
+
+
+async def test_between_two_examinations_of_all_only_changed_vaults_are(
+    database: Database, mock_clock: MockClock
+) -> None:
+    async with monitoring(database) as monitor:
+        await monitor.run_once()
+        low = vault_row(owner="unseen", vault="unseen", total=1, available=1, **NOTHING_ELSE)
+        async with database.transaction() as conn:
+            await vault_writer.advance(conn, [low])  # by hand: no message says so
+        await set_balance(database, 99, 1)
+        await monitor.run_once()
+        assert [row.subject for row in await stored(database)] == ["owner"]
+        mock_clock.jump(ALL_VAULTS_SECONDS)
+        await monitor.run_once()
+        assert [row.subject for row in await stored(database)] == ["owner", "unseen"]
+
+
+async def test_any_written_row_is_examined_if_the_message_names_none(database: Database) -> None:
+    async with monitoring(database) as monitor:
+        await monitor.run_once()
+        low = vault_row(total=1, available=1, **NOTHING_ELSE)
+        async with database.transaction() as conn:
+            await vault_writer.advance(conn, [low])
+            await outbox.append(conn, [row_message(None, slot=1)])
+        await monitor.run_once()
+        assert [row.subject for row in await stored(database)] == ["owner"]
 
 
 async def test_a_low_vault_is_one_alert_and_does_not_flap(database: Database) -> None:

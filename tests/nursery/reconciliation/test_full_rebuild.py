@@ -19,6 +19,7 @@ from cvms.cli import main
 from cvms.errors import RebuildNotPossible
 from cvms.nursery.indexing.indexer import Indexer
 from cvms.nursery.reconciliation.full_rebuild import (
+    ComparisonProgress,
     FullRebuild,
     RebuildOutcome,
     RebuildProgress,
@@ -26,16 +27,25 @@ from cvms.nursery.reconciliation.full_rebuild import (
 )
 from cvms.store.index.cursor import APPLY_LOCK
 from cvms.store.messaging.topics import ROW_WRITTEN
+from cvms.store.projection import rebuild_schema
 from cvms.store.projection.rebuild_schema import REBUILD_LOCK
 from cvms.store.security import audit_log, audit_verification
 from tests.nursery.indexing.test_indexer import cancelled_after
 from tests.nursery.reconciliation.test_reconciler import DAMAGE, stored, two_vaults
 from tests.nursery.world import World, running, until
 
+Progress = RebuildProgress | ComparisonProgress
+
+
+@pytest.fixture(autouse=True)
+def pages_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make every table of these tests several pages."""
+    monkeypatch.setattr(rebuild_schema, "PAGE_ROWS", 2)
+
 
 @asynccontextmanager
 async def rebuilding(
-    world: World, url: str, *, fresh: bool = False, steps: list[RebuildProgress] | None = None
+    world: World, url: str, *, fresh: bool = False, steps: list[Progress] | None = None
 ) -> AsyncIterator[FullRebuild]:
     steps = [] if steps is None else steps
     async with open_rebuild(
@@ -79,6 +89,22 @@ async def test_correct_tables_are_found_equal(world: World, database_url: str) -
     assert await stored(world) == before
 
 
+async def test_the_comparison_of_a_large_table_shows_its_progress(
+    world: World, database_url: str
+) -> None:
+    await two_vaults(world)
+    steps: list[Progress] = []
+    async with rebuilding(world, database_url, steps=steps) as rebuild_:
+        assert (await rebuild_.run(replace=False)).equal
+    compared = [
+        each.rows
+        for each in steps
+        if isinstance(each, ComparisonProgress) and each.table == "chain_events"
+    ]
+    assert len(compared) > 2
+    assert compared == [2 * page for page in range(1, len(compared) + 1)]
+
+
 HIDDEN = {
     "two altered lines cancel out": "UPDATE transactions SET amount = 23 - amount "
     "WHERE amount IN (3, 20)",
@@ -87,6 +113,7 @@ HIDDEN = {
     "an event is missing": "DELETE FROM chain_events WHERE name = 'VaultClosedEvent'",
     "lines are in another order": "WITH first AS (SELECT ctid FROM transactions "
     "WHERE amount = 500) UPDATE transactions SET ordinal = ordinal + 40 WHERE amount = 500",
+    "a sum is wrong": "UPDATE history_sums SET amount = amount + 1 WHERE kind = 'deposit'",
     "a mint is wrong": "UPDATE vault_mints SET ours = NOT ours",
     "an old balance is wrong": "UPDATE balance_history SET total = total + 1, "
     "available = available + 1 WHERE total = 523",

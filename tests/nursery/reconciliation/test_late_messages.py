@@ -131,7 +131,8 @@ async def test_an_event_without_a_time_is_told_if_an_earlier_one_is_recent(
 async def test_a_time_in_the_future_makes_no_event_recent(world: World) -> None:
     await indexed_with_a_hole(world, hidden=1)
     before = len(await world.outbox())
-    await world.execute("UPDATE chain_events SET block_time = now() + interval '1000 years'")
+    for table in ("chain_events", "transactions", "balance_history"):
+        await world.execute(f"UPDATE {table} SET block_time = now() + INTERVAL '1000 years'")
     async with (
         provider(world.chain.rpc_url, world.chain.ws_url, BlockTimes(time=None)) as node,
         open_rpc([node.url]) as rpc,

@@ -8,6 +8,7 @@ import sys
 import psycopg
 import pytest
 import trio
+from structlog.testing import capture_logs
 
 from cvms.store.postgres.database import Database, open_database
 from cvms.store.postgres.migrate import Migration, apply_schema, migrations
@@ -128,6 +129,19 @@ async def test_no_code_of_before_is_valid_again_if_the_clock_is_set_back(
             factor = await second_factors.lock(conn, owner)
             assert factor is not None
             assert [factor.step_used(step, newest=step) for step in (1, 950)] == [used, used]
+
+
+async def test_each_migration_of_a_database_in_use_is_logged(empty_database_url: str) -> None:
+    async with open_database(empty_database_url) as database, database.dedicated() as conn:
+        await apply_schema(conn, migrations()[:-2])
+        with capture_logs() as logged:
+            await apply_schema(conn)
+    told = [(each["event"], each["version"]) for each in logged if each["log_level"] == "info"]
+    assert told == [
+        (event, migration.version)
+        for migration in migrations()[-2:]
+        for event in ("migration_started", "migration_applied")
+    ]
 
 
 async def test_the_migrations_may_be_run_by_hand_as_well(database: Database) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import ssl
 import threading
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -15,14 +17,16 @@ import trio
 import trustme
 from trio.testing import MockClock
 
+from cvms.metrics import Metrics
 from cvms.store.redis import redis_client
-from cvms.store.redis.balance_cache import BalanceCache, balance_cache
 from cvms.store.redis.connection import RedisAway
+from cvms.store.redis.rate_limiter import Allowance, Claim, Rate, RedisLimiter
 from cvms.store.redis.redis_client import RETRY_SECONDS, RedisClient, ScriptUnknown, open_redis
 from tests.redis_proxy import FAULTS, Fault, RedisProxy, redis_proxy
 from tests.redis_server import RedisServer
-from tests.store.examples import vault_row
 
+BUCKET = Rate(1_000_000, 1e9)
+"""It never runs dry in a test, and does not fill again."""
 SLOW = Fault(delay=(0.2, 0.6))
 SILENT = Fault(silent=True)
 
@@ -33,6 +37,24 @@ class Resolver:
 
     asked: threading.Event = field(default_factory=threading.Event)
     released: threading.Event = field(default_factory=threading.Event)
+
+
+class SharedLimits:
+    """A rate limiter whose bucket nobody else uses, and that says where it has counted."""
+
+    def __init__(self, client: RedisClient) -> None:
+        self._metrics = Metrics()
+        self._limiter = RedisLimiter(client, metrics=self._metrics)
+
+    async def take(self, key: str = "key") -> Allowance:
+        allowance = await self._limiter.take([Claim(key, BUCKET)])
+        assert allowance.limit == BUCKET.requests
+        assert 0 <= allowance.remaining < BUCKET.requests
+        return allowance
+
+    @property
+    def in_redis(self) -> bool:
+        return self._metrics.registry.get_sample_value("limits_local") == 0
 
 
 @pytest.fixture
@@ -50,8 +72,8 @@ def resolver(monkeypatch: pytest.MonkeyPatch) -> Resolver:
 
 
 @pytest.fixture
-def cache(client: RedisClient) -> BalanceCache:
-    return balance_cache(client, ttl=60)
+def limits(client: RedisClient) -> SharedLimits:
+    return SharedLimits(client)
 
 
 def only(replies: list[Any]) -> Any:
@@ -74,25 +96,49 @@ async def ask_for_ever(client: RedisClient) -> None:
 
 
 async def test_a_slow_redis_under_load_is_used_again_afterwards(
-    cache: BalanceCache, proxy: RedisProxy
+    limits: SharedLimits, proxy: RedisProxy
 ) -> None:
-    async def read() -> None:
+    async def take() -> None:
         for _ in range(20):
             with trio.move_on_after(0.3):  # as requests that are given up
-                assert await cache.get("owner") in (None, vault_row())
-                await cache.put(vault_row())
+                await limits.take()
             await trio.sleep(0.05)
 
-    await cache.put(vault_row())
+    await limits.take()
     proxy.set(SLOW)
     with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
             for _ in range(50):
-                nursery.start_soon(read)
+                nursery.start_soon(take)
         proxy.clear()
-        while await cache.get("owner") is None:
-            await cache.put(vault_row())
+        await limits.take()
+        while not limits.in_redis:
             await trio.sleep(0.02)
+            await limits.take()
+
+
+async def test_a_redis_that_stops_or_is_killed_is_used_again_afterwards(
+    redis_server: RedisServer,
+) -> None:
+    async with open_redis(redis_server.url) as client:
+        assert client is not None
+        limits = SharedLimits(client)
+        await limits.take()
+        for stop, go_on in (
+            (
+                partial(redis_server.signal, signal.SIGSTOP),
+                partial(redis_server.signal, signal.SIGCONT),
+            ),
+            (redis_server.kill, redis_server.start),
+        ):
+            stop()
+            await limits.take()
+            assert not limits.in_redis
+            go_on()
+            with trio.fail_after(5):
+                while not limits.in_redis:
+                    await trio.sleep(0.02)
+                    await limits.take()
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=str)
@@ -116,24 +162,24 @@ async def test_a_fault_ends_one_call_stops_others_and_passes(
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=str)
-async def test_no_fault_from_the_start_changes_what_is_read(
-    cache: BalanceCache, proxy: RedisProxy, fault: Fault, mock_clock: MockClock
+async def test_no_fault_from_the_start_changes_what_is_counted(
+    limits: SharedLimits, proxy: RedisProxy, fault: Fault, mock_clock: MockClock
 ) -> None:
     proxy.set(fault)
     for _ in range(4):
-        await cache.put(vault_row())
-        assert await cache.get("owner") in (None, vault_row())
-        await cache.forget("owner", "other")
+        await limits.take()
+        await limits.take("other")
         mock_clock.jump(RETRY_SECONDS)
     proxy.clear()
     mock_clock.jump(RETRY_SECONDS)
-    await cache.put(vault_row(owner="another"))
-    assert await cache.get("another") == vault_row(owner="another")
+    assert (await limits.take("another")).remaining == BUCKET.requests - 1
+    assert (await limits.take("another")).remaining == BUCKET.requests - 2
+    assert limits.in_redis
 
 
 @pytest.mark.parametrize("seed", range(20))
-async def test_garbage_is_an_outage_or_a_miss(
-    cache: BalanceCache, proxy: RedisProxy, seed: int, mock_clock: MockClock
+async def test_garbage_is_an_outage(
+    limits: SharedLimits, proxy: RedisProxy, seed: int, mock_clock: MockClock
 ) -> None:
     proxy.dice.seed(seed)
     proxy.set(
@@ -142,7 +188,8 @@ async def test_garbage_is_an_outage_or_a_miss(
         )
     )
     for _ in range(3):
-        assert await cache.get("owner") is None
+        await limits.take()
+        assert not limits.in_redis
         mock_clock.jump(RETRY_SECONDS)
 
 
@@ -325,18 +372,18 @@ async def test_a_connection_that_was_closed_meanwhile_costs_no_call(
 
 
 async def test_a_redis_that_is_full_keeps_answering_reads(
-    cache: BalanceCache, redis_server: RedisServer, mock_clock: MockClock
+    client: RedisClient, limits: SharedLimits, redis_server: RedisServer, mock_clock: MockClock
 ) -> None:
-    await cache.put(vault_row())
+    await limits.take()
     redis_server.client.config_set("maxmemory-policy", "noeviction")
     redis_server.client.config_set("maxmemory", 1)
-    await cache.put(vault_row(owner="other"))  # refused: an outage
-    assert await cache.get("owner") is None
+    await limits.take()  # refused: an outage
+    assert not limits.in_redis
     mock_clock.jump(RETRY_SECONDS)
-    assert await cache.get("owner") == vault_row()
+    assert await get(client) is None
     redis_server.client.config_set("maxmemory", 0)
-    await cache.put(vault_row(owner="other"))
-    assert await cache.get("other") == vault_row(owner="other")
+    await limits.take()
+    assert limits.in_redis
 
 
 @pytest.mark.usefixtures("patient")

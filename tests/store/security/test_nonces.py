@@ -9,6 +9,7 @@ import pytest
 import trio
 
 from cvms.errors import NonceExpired, NonceUnknown, NonceUsed
+from cvms.store.postgres import row_mapping
 from cvms.store.postgres.database import Database
 from cvms.store.security import nonces
 from cvms.store.security.nonces import NewNonce
@@ -104,3 +105,30 @@ async def test_pruning_deletes_nonces_expired_long_ago(database: Database) -> No
             await nonces.check(conn, "owner", "long ago")
         with pytest.raises(NonceExpired):
             await nonces.check(conn, "owner", "just now")
+
+
+AT_MOST = """
+CREATE FUNCTION at_most() RETURNS TRIGGER LANGUAGE plpgsql AS $$
+BEGIN
+    ASSERT (SELECT count(*) FROM removed) <= 3;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER at_most AFTER DELETE ON nonces
+    REFERENCING OLD TABLE AS removed FOR EACH STATEMENT EXECUTE FUNCTION at_most();
+INSERT INTO nonces (nonce, owner, expires_at)
+SELECT n, 'owner', now() - INTERVAL '2 days'
+FROM generate_series(1, 10) AS n
+"""
+
+
+async def test_no_statement_deletes_more_than_a_batch(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(row_mapping, "DELETED_AT_ONCE", 3)
+    await issue(database, "valid")
+    async with database.connection() as conn:
+        await conn.execute(AT_MOST)
+        assert await nonces.prune(conn) == 10
+        assert await nonces.prune(conn) == 0
+        await nonces.check(conn, "owner", "valid")
