@@ -5,8 +5,9 @@
 The service is a process of its own on an embedded PostgreSQL; this process is the chain, with slots
 of 400 ms, and listens. The baseline is a bare `logsSubscribe` at the same commitment in the same
 run: whoever believes every notification cannot be sooner. Both are counted from the moment in which
-the transaction was in its block. The goal is a p95 under a second; the exit code is 1 if it is
-missed, or if any deposit was not told exactly once.
+the transaction was in its block. The goal is a p95 under 450 ms. The baseline's own p95 is the
+length of a slot on an idle machine, so the goal is also met at 1.15 times the baseline. The exit
+code is 1 if it is missed, or if any deposit was not told exactly once.
 """
 
 from __future__ import annotations
@@ -42,7 +43,9 @@ from tests.scenario.wallets import Wallets
 
 OWNERS = 100
 WARM_UP_SECONDS = 3.0
-WANTED_P95_SECONDS = 1.0
+WANTED_P95_MS = 450.0
+WANTED_RATIO = 1.15
+"""To the baseline, which a loaded machine delays too. Without load both goals are the same."""
 LAST_SECONDS = 20.0
 """Longest wait for the last events."""
 
@@ -177,7 +180,7 @@ def show(times: Times, path: Path | None) -> bool:
         print(f"{count - once} of {count} deposits were not told exactly once")
     row = report.row("block to WebSocket, p95", ours, "ms", bare)
     report.finish(report.Report("block_to_websocket", (row,)), path)
-    return once == count and ours < WANTED_P95_SECONDS * 1000
+    return once == count and ours <= max(WANTED_P95_MS, WANTED_RATIO * bare)
 
 
 def line(name: str, since: dict[str, float], heard: dict[str, float]) -> float:

@@ -244,3 +244,15 @@ class OtherBlocks(CallFault):
     def answer(self, call: Call) -> Answer | None:
         params_of(call)[0] += self.distance
         return None
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class OtherDetails(CallFault):
+    """The node knows no `full` transactions of a block: it gives these `details` instead."""
+
+    methods: Collection[str] = ("getBlock",)
+    details: str
+
+    def answer(self, call: Call) -> Answer | None:
+        options_of(call)["transactionDetails"] = self.details
+        return None

@@ -29,10 +29,23 @@ that there is nothing to read; that is one query of one row.
 PAGE_SIZE = 1000
 BATCH_SIZE = 64
 """Rows published together, so that each client is written to once for all of them."""
-BATCH_PAUSE_SECONDS = 0.01
-"""After a full batch, for clients to read it: at most 6,400 rows a second, which matters while the
-indexer catches up.
-"""
+ROWS_PER_SECOND = 6_400
+"""For clients to keep up, which matters while the indexer catches up."""
+BURST_ROWS = 256
+"""Rows that may be published at once: as many as may be queued for a client."""
+
+
+@dataclass(slots=True, eq=False)
+class Pace:
+    """A token bucket of ROWS_PER_SECOND and BURST_ROWS."""
+
+    _full_at: float = field(default=-math.inf, init=False)
+
+    def pause_after(self, rows: int, now: float) -> float:
+        """Take the rows out; return the seconds until there is room for another batch."""
+        self._full_at = max(now, self._full_at) + rows / ROWS_PER_SECOND
+        room_at = self._full_at - (BURST_ROWS - BATCH_SIZE) / ROWS_PER_SECOND
+        return max(0.0, room_at - now)
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -53,6 +66,7 @@ class Broadcaster:
     board: StatusBoard
     poll_seconds: float = POLL_SECONDS
     _publish_wake: Wakeup = field(default_factory=Wakeup, init=False)
+    _pace: Pace = field(default_factory=Pace, init=False)
 
     async def run(self) -> None:
         """Publish until cancelled. Raises DatabaseUnavailable; another run then misses nothing."""
@@ -94,7 +108,7 @@ class Broadcaster:
             for batch in _batches(rows):
                 self._set_position(batch[0].position - 1)
                 self.hub.publish(batch)
-                await trio.sleep(BATCH_PAUSE_SECONDS if len(batch) == BATCH_SIZE else 0)
+                await trio.sleep(self._pace.pause_after(len(batch), trio.current_time()))
 
     def _drop_replies(self, rows: Sequence[OutboxRow]) -> None:
         owners = {row.owner for row in rows if row.owner is not None}

@@ -24,9 +24,10 @@ from cvms.errors import ChainUnavailable, RpcError
 log = structlog.get_logger(__name__)
 
 DENSE = 32
-"""Transactions in a slot from which on its block is read: four blocks then replace a request."""
-BLOCKS_PER_CALL = 4
-"""A busy chain's block has about 5 MB."""
+"""Transactions in a slot from which on its block is read.
+
+A block has a request of its own: a busy chain's has about 5 MB, which take 30 ms to decode.
+"""
 WORTHWHILE_SHARE = 0.25
 """Share of a block's transactions: below, the others take longer to transfer than is saved."""
 FIRST_PAUSE_SECONDS = 5.0
@@ -87,32 +88,29 @@ class BlockReader:
         slots = list(dict.fromkeys(info.slot for info in infos))
         dense = [each for each in slots if len(self._slots[each].signatures) >= self.dense]
         wanted = [each for each in dense if each not in self._records]
-        for start in range(0, len(wanted), BLOCKS_PER_CALL):
+        for each in wanted:
             if self.clock() >= self._paused_until:
-                await self._read_blocks(wanted[start : start + BLOCKS_PER_CALL])
+                await self._read_block(each)
         records: Records = {}
         for each in dense:
             records |= self._records.get(each, {})
         return records
 
-    async def _read_blocks(self, slots: Sequence[Slot]) -> None:
-        calls = [block_call(slot, Commitment.CONFIRMED) for slot in slots]
+    async def _read_block(self, slot: Slot) -> None:
         try:
-            for slot, answer in zip(slots, await self.rpc.batch(calls), strict=True):
-                if isinstance(answer, RpcError):
-                    raise answer
-                self._take(slot, answer)
+            [answer] = await self.rpc.batch([block_call(slot, Commitment.CONFIRMED)])
+            if isinstance(answer, RpcError):
+                raise answer
+            self._take(slot, answer)
         except (RpcError, ChainUnavailable) as error:
-            self._pause(str(error), slots[0])
+            self._pause(str(error), slot)
 
     def _take(self, slot: Slot, block: Block | None) -> None:
         """Keep the block's records. Raises RpcError if it does not show what it should."""
         listed = self._slots[slot]
         if block is None:
             return self._pause("no node has the block", slot)
-        if None not in (block.block_time, listed.block_time) and (
-            block.block_time != listed.block_time
-        ):
+        if listed.block_time not in (None, block.block_time):
             return self._pause("its time is not the listed one", slot)
         found, others = block.records(self.program, listed.signatures)
         records = {key: record for key, record in found.items() if record.err is None}

@@ -60,14 +60,18 @@ T = TypeVar("T")
 
 BATCH = 400
 """Transactions applied in one database transaction, which costs the same for any number."""
+FIRST_BATCH = 32
+"""Transactions of a gap's first batch, so that the oldest do not wait for a whole slot."""
 POLL_SECONDS = 1.0
 """Longest delay between two runs, in case notifications are lost."""
 RETRY_SECONDS = 0.2
 """Delay when a node lacked a transaction that it listed, or another process moved the cursor."""
 STUCK_ROUNDS = 3
 """Runs without progress after which the list of another endpoint is used."""
-NOTICES = 256
-"""Capacity of the channel of notices; when it is full, the subscription's socket waits."""
+NOTICES = 1
+"""Capacity of the channel of notices; when it is full, the subscription's socket waits: a slot's
+hundreds of notices are not read while its transactions are applied.
+"""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -94,6 +98,8 @@ class Indexer:
     _program: str = field(init=False)
     _start_checked: bool = field(default=False, init=False)
     _stuck_rounds: int = field(default=0, init=False)
+    _applied: frozenset[str] = field(default=frozenset(), init=False)
+    """Signatures that the last run with any has applied."""
 
     def __post_init__(self) -> None:
         self._program = str(self.programs.vault)
@@ -126,10 +132,16 @@ class Indexer:
             while True:
                 complete = await self._run_once()
                 with trio.move_on_after(self.poll_seconds if complete else RETRY_SECONDS):
-                    await receive.receive()
-                with suppress(trio.WouldBlock):  # one run covers all queued notices
-                    while True:
-                        receive.receive_nowait()
+                    await self._wait_for_news(receive)
+
+    async def _wait_for_news(
+        self, notices: trio.MemoryReceiveChannel[LogsSubscribed | LogNotice]
+    ) -> None:
+        """Wait for a notice of a transaction that the last run did not apply."""
+        while True:
+            notice = await notices.receive()
+            if isinstance(notice, LogsSubscribed) or notice.signature not in self._applied:
+                return
 
     async def _run_once(self) -> bool:
         try:
@@ -185,6 +197,7 @@ class Indexer:
             await self._note_lack(cursor)
             return False
         self._stuck_rounds = 0
+        self._applied = frozenset(info.signature for info in gap) or self._applied
         self.progress.problem = None
         async with self.database.connection() as conn:
             await cursors.reach(conn, self._program, through)
@@ -291,7 +304,8 @@ class Indexer:
         async with send:
             start, known = 0, dict[Pubkey, FetchedVault]()
             while start < len(gap):
-                page = gap[start : start + self.batch_size]
+                size = self.batch_size if start else min(FIRST_BATCH, self.batch_size)
+                page = gap[start : start + size]
                 batch = await read_batch(self.rpc, self.programs, page, known, blocks=self.blocks)
                 if not batch.signatures:
                     return

@@ -80,9 +80,9 @@ async def open_session(
     params = {
         "connect_timeout": str(connect_timeout),
         "application_name": "cvms",
-        "client_encoding": "UTF8",
         "target_session_attrs": "any" if reads_only else attrs,
         **given,
+        "client_encoding": "UTF8",  # whatever `conninfo` has: arrays are written in it
     }
     connection = await Connection.connect(make_conninfo(**params), autocommit=True)
     connection.query_timeout = connect_timeout

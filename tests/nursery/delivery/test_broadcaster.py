@@ -14,7 +14,13 @@ from cvms.nursery.channels.reply_cache import CachedReply, ReplyCache
 from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.channels.wakeups import OutboxWakeup
 from cvms.nursery.delivery import broadcaster as module
-from cvms.nursery.delivery.broadcaster import BATCH_SIZE, Broadcaster
+from cvms.nursery.delivery.broadcaster import (
+    BATCH_SIZE,
+    BURST_ROWS,
+    ROWS_PER_SECOND,
+    Broadcaster,
+    Pace,
+)
 from cvms.store.messaging import outbox
 from cvms.store.messaging.outbox import OutboxMessage
 from cvms.store.messaging.outbox_notifier import (
@@ -153,6 +159,20 @@ async def test_a_burst_is_published_in_batches(database: Database, count: int) -
     await broadcaster(database, hub).run_once()
     assert [seq for _, _, seq in await subscriber.take(count)] == list(range(1, count + 1))
     assert subscriber.flushed == -(-count // BATCH_SIZE)
+
+
+def test_a_burst_is_published_without_a_pause_and_a_backlog_at_the_rate() -> None:
+    pace, now = Pace(), 100.0
+    for _ in range(2):
+        at_once = [pace.pause_after(BATCH_SIZE, now) for _ in range(BURST_ROWS // BATCH_SIZE)]
+        assert max(at_once[:-1]) < 1e-9
+        assert at_once[-1] == pytest.approx(0.01), "a client's queue is full"
+        now += BURST_ROWS / ROWS_PER_SECOND
+    began, rows = now, 0
+    while rows < 10 * ROWS_PER_SECOND:
+        now += pace.pause_after(BATCH_SIZE, now)
+        rows += BATCH_SIZE
+    assert now - began == pytest.approx(10, rel=0.01)
 
 
 async def test_replicas_notify_each_other_through_redis_and_without_it(

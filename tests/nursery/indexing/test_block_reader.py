@@ -13,11 +13,11 @@ from solders.system_program import TransferParams, transfer
 from structlog.testing import capture_logs
 
 from cvms.chain.rpc.rpc_client import open_rpc
-from cvms.nursery.indexing.block_reader import BLOCKS_PER_CALL, HOLD_SECONDS, MAX_PAUSE_SECONDS
-from cvms.nursery.indexing.indexer import STUCK_ROUNDS, Indexer
-from tests.nursery.forking import Forking, opened
+from cvms.nursery.indexing.block_reader import HOLD_SECONDS, MAX_PAUSE_SECONDS
+from cvms.nursery.indexing.indexer import BATCH, FIRST_BATCH, STUCK_ROUNDS, Indexer
+from tests.nursery.forking import Forking, opened, until_applied
 from tests.nursery.index_tables import differing_tables
-from tests.nursery.world import World, assert_books_match
+from tests.nursery.world import World, assert_books_match, running
 from tests.provider_proxy import provider
 from tests.provider_proxy.call_faults import ErrorAnswer, NullResult, TextError
 from tests.provider_proxy.fault import Fault
@@ -26,24 +26,26 @@ from tests.provider_proxy.history_faults import (
     CutBlocks,
     Holes,
     MissingEntries,
+    NewestMissing,
     OtherBlocks,
+    OtherDetails,
     WithoutMeta,
 )
 from tests.provider_proxy.provider import Provider
-from tests.provider_proxy.request_faults import HttpRefusal, Truncated
+from tests.provider_proxy.request_faults import BatchRefusal, HttpRefusal, Slow, Truncated
 
 IN_A_SLOT = 4
 
 
 @asynccontextmanager
 async def through_provider(
-    world: World, *faults: Fault, batch_size: int = 100
+    world: World, *faults: Fault, batch_size: int = 100, timeout: float = 5.0
 ) -> AsyncIterator[tuple[Indexer, Provider]]:
     """An indexer whose only endpoint is a provider with these faults."""
-    running = world.chain
+    node = world.chain
     async with (
-        provider(running.rpc_url, running.ws_url, *faults) as proxy,
-        open_rpc([proxy.url]) as rpc,
+        provider(node.rpc_url, node.ws_url, *faults) as proxy,
+        open_rpc([proxy.url], timeout=timeout) as rpc,
     ):
         proxy.recording = True
         indexer = world.indexer(rpc=rpc, batch_size=batch_size)
@@ -106,6 +108,10 @@ FAULTS: dict[str, Fault] = {
     "of the slot before": OtherBlocks(distance=-1),
     "of the slot after": OtherBlocks(distance=1),
     "of another time": BlockTimes(methods="getBlock", time=1_700_000_000),
+    "without a time": BlockTimes(methods="getBlock"),
+    "signatures only": OtherDetails(details="signatures"),
+    "accounts only": OtherDetails(details="accounts"),
+    "no details": OtherDetails(details="none"),
 }
 
 
@@ -128,23 +134,52 @@ async def test_a_useless_block_is_read_one_by_one(forking: Forking, name: str) -
     await assert_books_match(world)
 
 
+async def test_a_limit_on_the_size_of_answers_does_not_split_other_requests(
+    forking: Forking,
+) -> None:
+    world, owner = forking.world, await opened(forking)
+    await dense_slots(forking, owner, 3)
+    too_large = BatchRefusal(methods="getBlock", status=413)
+    with capture_logs() as logs:
+        async with through_provider(world, too_large) as (indexer, proxy):
+            assert await indexer.catch_up()
+            assert calls(proxy)["getTransaction"] == 0
+    assert [line for line in logs if line["event"] == "rpc_batch_refused"] == []
+    assert await deposits(world, owner) == list(range(1, 3 * IN_A_SLOT + 1))
+
+
+async def test_a_block_that_takes_too_long_costs_one_timeout_and_no_endpoint(
+    forking: Forking,
+) -> None:
+    world, owner = forking.world, await opened(forking)
+    await dense_slots(forking, owner, 8)
+    slow = Slow(methods="getBlock", seconds=1_000)
+    async with through_provider(world, slow, timeout=2.0) as (indexer, _):
+        indexer.batch_size = IN_A_SLOT
+        assert await indexer.catch_up()
+        [endpoint] = indexer.rpc.endpoints
+    assert slow.struck == 1
+    assert endpoint.up
+    assert await deposits(world, owner) == list(range(1, 8 * IN_A_SLOT + 1))
+
+
 async def test_after_a_useless_block_the_next_ones_are_left_alone_for_a_while(
     forking: Forking,
 ) -> None:
     world, owner = forking.world, await opened(forking)
     async with through_provider(world, NullResult(methods="getBlock")) as (indexer, proxy):
-        await dense_slots(forking, owner, 2 * BLOCKS_PER_CALL)
+        await dense_slots(forking, owner, 8)
         assert await indexer.catch_up()
-        assert calls(proxy)["getBlock"] == BLOCKS_PER_CALL
+        assert calls(proxy)["getBlock"] == 1
         await dense_slots(forking, owner, 1)
         assert await indexer.catch_up()
-        assert calls(proxy)["getBlock"] == BLOCKS_PER_CALL
+        assert calls(proxy)["getBlock"] == 1
         proxy.clear()
         later = trio.current_time() + MAX_PAUSE_SECONDS
         indexer.blocks.clock = lambda: later
         await dense_slots(forking, owner, 2)
         assert await indexer.catch_up()
-        assert calls(proxy)["getBlock"] == BLOCKS_PER_CALL + 2
+        assert calls(proxy)["getBlock"] == 1 + 2
     await assert_books_match(world)
 
 
@@ -214,10 +249,10 @@ async def test_the_list_of_another_endpoint_is_followed_instead(forking: Forking
     world, owner = forking.world, await opened(forking)
     signatures = await dense_slots(forking, owner, 2)
     lacking = MissingEntries(share=0.0, signatures=[signatures[2]])
-    running = world.chain
+    node = world.chain
     async with (
-        provider(running.rpc_url, running.ws_url, lacking) as proxy,
-        open_rpc([proxy.url, running.rpc_url]) as rpc,
+        provider(node.rpc_url, node.ws_url, lacking) as proxy,
+        open_rpc([proxy.url, node.rpc_url]) as rpc,
     ):
         await rpc.probe()
         indexer = world.indexer(rpc=rpc)
@@ -271,3 +306,39 @@ async def test_blocks_of_a_fork_are_rolled_back(forking: Forking, blocks: int) -
         kept = await deposits(world, owner)
     assert len(kept) < 2 * IN_A_SLOT
     assert await forking.differing() == {}
+
+
+async def test_a_full_slot_is_applied_in_one_run_and_its_oldest_transactions_first(
+    forking: Forking,
+) -> None:
+    world, owners = forking.world, [await opened(forking) for _ in range(3)]
+    count, runs = FIRST_BATCH + 8, list[int]()
+    async with through_provider(world, batch_size=BATCH) as (indexer, proxy):
+        indexer.poll_seconds = 1_000
+        async with running(indexer.run):
+            for owner in owners:
+                proxy.calls.clear()
+                before = world.metrics.indexer_batches._value.get()
+                await forking.act(*((owner, world.deposit(owner, n + 1)) for n in range(count)))
+                await until_applied(world)
+                runs.append(calls(proxy)["getSlot"])
+                assert world.metrics.indexer_batches._value.get() - before == 2
+    assert runs[1:] == [1, 1], "the other notices of a slot cause none"
+    assert len(await world.outbox("deposit_event")) == 3 * count
+
+
+async def test_a_notice_of_a_transaction_that_the_list_lacked_causes_another_run(
+    forking: Forking,
+) -> None:
+    world, owner = forking.world, await opened(forking)
+    late = NewestMissing(entries=1, times=1)
+    async with through_provider(world) as (indexer, proxy):
+        indexer.poll_seconds = 1_000
+        async with running(indexer.run):
+            await dense_slots(forking, owner, 1)
+            await until_applied(world)
+            proxy.add(late)
+            await dense_slots(forking, owner, 1)
+            await until_applied(world)
+    assert late.struck == 1
+    assert len(await world.outbox("deposit_event")) == 2 * IN_A_SLOT

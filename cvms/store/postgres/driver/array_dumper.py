@@ -1,13 +1,14 @@
 """Dumper of lists as arrays, several times as fast as psycopg's for texts, integers and times.
 
 psycopg dumps each element by itself and looks whether it needs quotes. Here texts are escaped all
-at once and always quoted, and a time that many rows share is formatted once.
+at once and always quoted, and a time in UTC that many rows share is formatted once. In other zones
+two times that compare as equal may be an hour apart.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from types import NoneType
 from typing import Any
 
@@ -28,7 +29,7 @@ class ArrayDumper(ListDumper):
         types.discard(NoneType)
         if types == {int}:
             return _joined("NULL" if each is None else str(each) for each in obj)
-        if types == {datetime}:
+        if types == {datetime} and all(each is None or each.tzinfo is UTC for each in obj):
             shown = {each: "NULL" if each is None else f'"{each}"' for each in set(obj)}
             return _joined(map(shown.__getitem__, obj))
         return super().dump(obj)
