@@ -39,11 +39,20 @@ POLL_SECONDS = 0.2
 DEPOSITS = 25
 """Of each of four owners: that a tenth of the ledger holds none of them happens once in 38,000."""
 LIST = "getSignaturesForAddress"
+
+
+class HolesWithoutBlocks(Holes):
+    """No block can be read: those of many transactions would show the ones that are missing."""
+
+    def lacks_block(self, slot: int) -> bool:
+        return True
+
+
 FAULTS: dict[str, Fault] = {
     "getMultipleAccounts refused": HttpRefusal(methods="getMultipleAccounts", status=403),
     "getTransaction refused": HttpRefusal(methods="getTransaction", status=403),
     "no transaction in the ledger": Holes(share=1.0),
-    "a tenth of the ledger missing": Holes(share=0.1, seed=3),
+    "a tenth of the ledger missing": HolesWithoutBlocks(share=0.1, seed=3),
     "transactions without meta": WithoutMeta(),
     "the list refused": ErrorAnswer(methods=LIST, code=-32601),
     "the list empty": EmptyList(),
@@ -100,6 +109,10 @@ async def _told_of(name: str, place: Place) -> None:
             for amount in range(1, DEPOSITS + 1):  # all different, so that each is a transaction
                 for owner in owners:
                     wallets.send_or_fail(owner, wallets.deposit_step(owner, amount))
+            # One alone in its slot, which no block is read for.
+            context.chain.advance()
+            wallets.send_or_fail(owners[0], wallets.deposit_step(owners[0], DEPOSITS + 1))
+            context.chain.advance()
             with trio.move_on_after(MINUTE):
                 while True:
                     told = await _told(context, http)
