@@ -74,12 +74,14 @@ async def apply_schema(conn: Connection, steps: Sequence[Migration] | None = Non
             await conn.execute(LOCK, {"key": SCHEMA_LOCK})
         await conn.execute(CREATE_MIGRATIONS)
         applied = set(await fetch_column(conn, APPLIED))
-        tell = log.info if applied else log.debug  # a new database has nothing that takes time
         for migration in migrations() if steps is None else steps:
             if migration.version not in applied:
                 about = {"version": migration.version, "subject": migration.name}
-                tell("migration_started", **about)
+                if applied:  # in a new database nothing takes time
+                    log.info("migration_started", **about)
                 begin = time.monotonic()
                 await conn.execute(migration.sql.encode())
                 await conn.execute(RECORD, {"version": migration.version, "name": migration.name})
-                tell("migration_applied", **about, seconds=round(time.monotonic() - begin, 1))
+                if applied:
+                    seconds = round(time.monotonic() - begin, 1)
+                    log.info("migration_applied", **about, seconds=seconds)
