@@ -5,8 +5,8 @@
 The server is the front end in a process of its own, without rate limits, on an embedded PostgreSQL
 with 60,000 vaults; the load is another process. The baseline of each saturated rate is a bare
 server of trio and httptools in the same run, which reads nothing. Figures at a fixed rate are shown
-but have none: those of a few seconds vary by a half. Exit code 1 if a request failed, or a p95 at the fixed
-rate is over 20 ms.
+but have none: those of a few seconds vary by a half. Exit code 1 if a request failed, or a p95 at
+the fixed rate is over 20 ms.
 """
 
 from __future__ import annotations
