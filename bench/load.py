@@ -36,7 +36,7 @@ CLOSE = b"onnection: close"
 
 
 class Job(msgspec.Struct):
-    """What to ask of a port of this machine; without a rate, as fast as it answers."""
+    """Requests to a port of this machine; without a rate, as fast as it answers."""
 
     port: int
     requests: list[bytes]

@@ -1,4 +1,4 @@
-"""What more cores, WebSockets, writers and replicas bring, and which part saturates first.
+"""Benchmarks of growth: more cores, WebSockets, writers and replicas, and what saturates first.
 
     .venv/bin/python -m bench.growth [--only outbox] [--seconds 2] [--charts DIR] [--json FILE]
 

@@ -1,4 +1,4 @@
-"""How many transactions a second can append to the outbox, be notified and be read by one process.
+"""Rates at which transactions append to the outbox, are notified, and are read by one process.
 
 The head row is locked from the append to the end of the commit, so commits that append follow one
 another, and each waits for the disk. Messages do not: a transaction appends any number of them.

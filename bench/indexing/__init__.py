@@ -1,1 +1,1 @@
-"""How fast the program's transactions are indexed, and how soon an event reaches a WebSocket."""
+"""Benchmarks of indexing: the rate from nothing, and the time from a block to a WebSocket."""

@@ -1,1 +1,1 @@
-"""What the local chain's RPC serves: reads of accounts, and transactions that land."""
+"""Benchmark of the local chain's RPC: reads of accounts, and transactions that land."""

@@ -65,7 +65,7 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What one kind of request came to."""
+    """The rate and the CPU time of one kind of request."""
 
     what: str
     count: int

@@ -17,15 +17,15 @@ from functools import partial
 from pathlib import Path
 
 import trio
-from solana.constants import SYSTEM_PROGRAM_ID
 from solders.account import Account
 from solders.pubkey import Pubkey
 from spl.token.constants import TOKEN_PROGRAM_ID
 
 from bench import report
+from bench.vaults.books import plain_vault
 from cvms import localnet
 from cvms.chain import borsh
-from cvms.chain.program.accounts import VAULT_DISCRIMINATOR, Vault
+from cvms.chain.program.accounts import VAULT_DISCRIMINATOR
 from cvms.chain.program.addresses import token_account, vault_address
 from cvms.chain.rpc.rpc_client import open_rpc
 from cvms.chain.types import Commitment, Programs, Slot
@@ -118,7 +118,14 @@ async def _fill(
     for _ in range(count):
         owner = Pubkey.new_unique()
         address = vault_address(programs, owner)
-        vault = _vault(owner, token_account(address, programs.mint), programs.mint)
+        vault = plain_vault(
+            owner=owner,
+            token_account=token_account(address, programs.mint),
+            usdt_mint=programs.mint,
+            total_balance=HELD,
+            available_balance=HELD,
+            total_deposited=HELD,
+        )
         data = VAULT_DISCRIMINATOR + borsh.encode(vault)
         chain.chain.overwrite(address, Account(10**9, data, programs.vault))
         tokens = bytes(programs.mint) + bytes(address) + HELD.to_bytes(8, "little")
@@ -133,37 +140,6 @@ async def _fill(
         await conn.execute(FILL, {"lines": lines})
         await conn.execute("ANALYZE")
     return addresses
-
-
-def _vault(owner: Pubkey, tokens: Pubkey, mint: Pubkey) -> Vault:
-    return Vault(
-        owner=owner,
-        token_account=tokens,
-        usdt_mint=mint,
-        total_balance=HELD,
-        locked_balance=0,
-        available_balance=HELD,
-        total_deposited=HELD,
-        total_withdrawn=0,
-        yield_deposited_balance=0,
-        yield_accrued_balance=0,
-        last_compounded_at=0,
-        active_yield_program=SYSTEM_PROGRAM_ID,
-        created_at=0,
-        bump=255,
-        multisig_threshold=0,
-        multisig_signers=(),
-        delegates=(),
-        timelocks=(),
-        min_withdraw_delay_seconds=0,
-        pending_withdrawals=(),
-        withdraw_whitelist=(),
-        rate_window_seconds=0,
-        rate_limit_amount=0,
-        last_withdrawal_window_start=0,
-        withdrawn_in_window=0,
-        _reserved=bytes(64),
-    )
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from solana.constants import SYSTEM_PROGRAM_ID
 from solders.pubkey import Pubkey
@@ -142,7 +143,7 @@ class Books:
         """Return the vault's account after all of its steps."""
         owner, held = self.owner(number), self.sums()[self.steps(number)]
         unit, address = size(number), vault_address(self.programs, owner)
-        return Vault(
+        return plain_vault(
             owner=owner,
             token_account=token_account(address, self.programs.mint),
             usdt_mint=self.programs.mint,
@@ -152,23 +153,8 @@ class Books:
             total_deposited=held.deposited * unit,
             total_withdrawn=held.withdrawn * unit,
             yield_deposited_balance=held.yield_deposited * unit,
-            yield_accrued_balance=0,
-            last_compounded_at=0,
-            active_yield_program=SYSTEM_PROGRAM_ID,
             created_at=int((self.end - PERIOD).timestamp()),
-            bump=255,
-            multisig_threshold=0,
-            multisig_signers=(),
-            delegates=(),
             timelocks=tuple(self._timelocks(held.timelocked * unit)),
-            min_withdraw_delay_seconds=0,
-            pending_withdrawals=(),
-            withdraw_whitelist=(),
-            rate_window_seconds=0,
-            rate_limit_amount=0,
-            last_withdrawal_window_start=0,
-            withdrawn_in_window=0,
-            _reserved=bytes(64),
         )
 
     def row(self, number: int) -> VaultRow:
@@ -183,6 +169,33 @@ class Books:
 
     def _timelocks(self, amount: int) -> list[TimelockEntry]:
         return [TimelockEntry(amount=amount, unlock_time=self.unlock_time)] if amount else []
+
+
+def plain_vault(**fields: Any) -> Vault:
+    """Return an account with these fields, and with nothing in those that are not given."""
+    nothing: dict[str, Any] = {
+        "locked_balance": 0,
+        "total_withdrawn": 0,
+        "yield_deposited_balance": 0,
+        "yield_accrued_balance": 0,
+        "last_compounded_at": 0,
+        "active_yield_program": SYSTEM_PROGRAM_ID,
+        "created_at": 0,
+        "bump": 255,
+        "multisig_threshold": 0,
+        "multisig_signers": (),
+        "delegates": (),
+        "timelocks": (),
+        "min_withdraw_delay_seconds": 0,
+        "pending_withdrawals": (),
+        "withdraw_whitelist": (),
+        "rate_window_seconds": 0,
+        "rate_limit_amount": 0,
+        "last_withdrawal_window_start": 0,
+        "withdrawn_in_window": 0,
+        "_reserved": bytes(64),
+    }
+    return Vault(**(nothing | fields))
 
 
 def books(vaults: int, lines: int, programs: Programs) -> Books:

@@ -18,6 +18,7 @@ from solders.pubkey import Pubkey
 from cvms.chain.rpc import call_params, responses
 from cvms.chain.rpc.call_params import ACCOUNTS_PER_CALL, at, slice_of
 from cvms.chain.rpc.endpoint_probe import EndpointProbe
+from cvms.chain.rpc.evidence.status_quorum import in_chunks, merge_statuses, statuses_from
 from cvms.chain.rpc.responses import (
     AccountsAt,
     Count,
@@ -31,7 +32,6 @@ from cvms.chain.rpc.responses import (
     read,
     reader,
 )
-from cvms.chain.rpc.status_quorum import in_chunks, merge_statuses, statuses_from
 from cvms.chain.rpc.transaction_responses import transaction_call
 from cvms.chain.rpc.transport.call_state import Call, unchecked
 from cvms.chain.rpc.transport.endpoint_pool import Endpoint

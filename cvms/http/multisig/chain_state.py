@@ -15,7 +15,7 @@ from solders.pubkey import Pubkey
 
 from cvms.chain.program.accounts import read_vault
 from cvms.chain.program.addresses import vault_address
-from cvms.chain.rpc.chain_tips import read_tips
+from cvms.chain.rpc.evidence.chain_tips import read_tips
 from cvms.chain.transactions.vault_builders import prepare_withdraw
 from cvms.chain.transactions.versioned import BuiltTransaction, required_signers
 from cvms.chain.types import Commitment, Slot

@@ -14,9 +14,9 @@ import trio
 from solders.pubkey import Pubkey
 
 from cvms.chain.rpc.call_params import SIGNATURES_PER_CALL
+from cvms.chain.rpc.evidence.signature_pages import check_order
 from cvms.chain.rpc.responses import SignatureInfo
 from cvms.chain.rpc.rpc_client import RpcClient
-from cvms.chain.rpc.signature_pages import check_order
 from cvms.chain.types import Commitment, Slot
 from cvms.errors import CursorNotListed, GapNotClosed
 from cvms.metrics import Metrics

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cvms.chain.rpc.absence_proof import lacks_transaction
+from cvms.chain.rpc.evidence.absence_proof import lacks_transaction
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Commitment, Slot
 from cvms.errors import ChainUnavailable, RpcError

@@ -15,7 +15,7 @@ import structlog
 import trio
 from solders.pubkey import Pubkey
 
-from cvms.chain.rpc.absence_proof import lacks_transaction
+from cvms.chain.rpc.evidence.absence_proof import lacks_transaction
 from cvms.chain.rpc.responses import SignatureStatus
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Commitment, Programs, Slot

@@ -17,8 +17,8 @@ import trio
 from solders.pubkey import Pubkey
 
 from cvms.chain.pubsub.log_subscription import LogNotice, LogsSubscribed, watch_logs
-from cvms.chain.rpc.chain_tips import first_block
 from cvms.chain.rpc.error_codes import BEHIND
+from cvms.chain.rpc.evidence.chain_tips import first_block
 from cvms.chain.rpc.responses import SignatureInfo
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Commitment, Programs, Slot

@@ -13,9 +13,9 @@ from functools import partial
 
 import structlog
 
+from cvms.chain.rpc.evidence.signature_pages import SignaturePages
 from cvms.chain.rpc.responses import SignatureInfo
 from cvms.chain.rpc.rpc_client import RpcClient
-from cvms.chain.rpc.signature_pages import SignaturePages
 from cvms.chain.types import Commitment, Programs, Slot
 from cvms.errors import GapNotClosed
 from cvms.nursery.indexing.apply_batch import apply_foreign_events

@@ -14,9 +14,9 @@ from solders.pubkey import Pubkey
 
 from cvms.chain.rpc.call_params import SIGNATURES_PER_CALL
 from cvms.chain.rpc.error_codes import TRANSACTION_NOT_FOUND
+from cvms.chain.rpc.evidence.signature_pages import SignaturePages
 from cvms.chain.rpc.responses import SignatureInfo
 from cvms.chain.rpc.rpc_client import RpcClient
-from cvms.chain.rpc.signature_pages import SignaturePages
 from cvms.chain.types import Commitment, Slot
 from cvms.errors import CursorNotListed, GapNotClosed, GapTooLong, RpcError
 from cvms.store.index.cursor import Cursor

@@ -17,10 +17,10 @@ from solders.signature import Signature
 from cvms.chain.program.accounts import Vault, read_vault
 from cvms.chain.program.events.events import VaultClosedEvent
 from cvms.chain.program.events.touched_vaults import OpenedVault
-from cvms.chain.rpc.absence_proof import lacks_transaction
+from cvms.chain.rpc.evidence.absence_proof import lacks_transaction
+from cvms.chain.rpc.evidence.signature_pages import SignaturePages
 from cvms.chain.rpc.responses import SignatureInfo, TransactionRecord
 from cvms.chain.rpc.rpc_client import RpcClient
-from cvms.chain.rpc.signature_pages import SignaturePages
 from cvms.chain.types import Commitment, Programs, Slot
 from cvms.errors import HistoryNotProven
 from cvms.nursery.indexing.batch_reader import (

@@ -7,8 +7,8 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
+from cvms.chain.rpc.evidence.signature_pages import SignaturePages
 from cvms.chain.rpc.rpc_client import RpcClient
-from cvms.chain.rpc.signature_pages import SignaturePages
 from cvms.chain.types import Commitment, Programs
 from cvms.errors import ChainUnavailable, RpcError
 from cvms.store.index import index_status

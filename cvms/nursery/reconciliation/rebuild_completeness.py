@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from solders.pubkey import Pubkey
 
-from cvms.chain.rpc.absence_proof import lacks_transaction
-from cvms.chain.rpc.chain_tips import first_block, read_tips
+from cvms.chain.rpc.evidence.absence_proof import lacks_transaction
+from cvms.chain.rpc.evidence.chain_tips import first_block, read_tips
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Commitment, Programs, Slot
 from cvms.nursery.reconciliation.chain_history import MAX_ABSENCE_PROOFS

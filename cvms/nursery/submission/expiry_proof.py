@@ -18,12 +18,12 @@ import trio
 from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 
-from cvms.chain.rpc.absence_proof import MAX_SLOTS, proven_absent
 from cvms.chain.rpc.call_params import MAX_TRANSACTION_VERSION
-from cvms.chain.rpc.chain_tips import Tips
+from cvms.chain.rpc.evidence.absence_proof import MAX_SLOTS, proven_absent
+from cvms.chain.rpc.evidence.chain_tips import Tips
+from cvms.chain.rpc.evidence.signature_pages import SignaturePages
 from cvms.chain.rpc.responses import SignatureInfo, unexpected
 from cvms.chain.rpc.rpc_client import RpcClient
-from cvms.chain.rpc.signature_pages import SignaturePages
 from cvms.chain.rpc.transport.call_state import Call
 from cvms.chain.types import BlockHeight, Commitment, Slot
 from cvms.errors import ChainUnavailable, GapNotClosed, RpcError

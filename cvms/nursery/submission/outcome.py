@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from cvms.chain.rpc.chain_tips import Tips
+from cvms.chain.rpc.evidence.chain_tips import Tips
 from cvms.chain.rpc.responses import SignatureStatus
 from cvms.chain.types import Commitment
 from cvms.store.submissions.in_flight import InFlight

@@ -9,7 +9,7 @@ import structlog
 
 from cvms.chain.program.program_errors import to_program_error
 from cvms.chain.rpc.call_params import STATUSES_PER_CALL
-from cvms.chain.rpc.chain_tips import Tips
+from cvms.chain.rpc.evidence.chain_tips import Tips
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Commitment, Programs
 from cvms.errors import ChainUnavailable, ProgramRefused, RpcError

@@ -17,7 +17,7 @@ import structlog
 import trio
 from solders.pubkey import Pubkey
 
-from cvms.chain.rpc.chain_tips import Tips, read_tips
+from cvms.chain.rpc.evidence.chain_tips import Tips, read_tips
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Commitment, Programs
 from cvms.metrics import Metrics

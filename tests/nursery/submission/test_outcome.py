@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cvms.chain.rpc.chain_tips import Tip, Tips
+from cvms.chain.rpc.evidence.chain_tips import Tip, Tips
 from cvms.chain.rpc.responses import SignatureStatus
 from cvms.chain.types import BlockHeight, Commitment, Slot
 from cvms.nursery.submission.outcome import (

@@ -12,24 +12,13 @@ ALTER TABLE history_sums SET (
 );
 
 -- Triggers, so that the sums follow the history whatever writes it.
-CREATE OR REPLACE FUNCTION add_to_history_sums() RETURNS TRIGGER LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION move_history_sums() RETURNS TRIGGER LANGUAGE plpgsql AS $$
+DECLARE
+    sign CONSTANT INTEGER := CASE TG_OP WHEN 'DELETE' THEN -1 ELSE 1 END;
 BEGIN
     INSERT INTO history_sums (owner, kind, count, amount)
-    SELECT owner, kind, count(*), sum(amount)
-    FROM added
-    GROUP BY owner, kind
-    ORDER BY owner, kind
-    ON CONFLICT (owner, kind) DO UPDATE SET
-        count = history_sums.count + EXCLUDED.count,
-        amount = history_sums.amount + EXCLUDED.amount;
-    RETURN NULL;
-END
-$$;
-CREATE OR REPLACE FUNCTION subtract_from_history_sums() RETURNS TRIGGER LANGUAGE plpgsql AS $$
-BEGIN
-    INSERT INTO history_sums (owner, kind, count, amount)
-    SELECT owner, kind, -count(*), -sum(amount)
-    FROM removed
+    SELECT owner, kind, sign * count(*), sign * sum(amount)
+    FROM lines
     GROUP BY owner, kind
     ORDER BY owner, kind
     ON CONFLICT (owner, kind) DO UPDATE SET
@@ -61,12 +50,12 @@ END
 $$;
 DROP TRIGGER IF EXISTS history_sums_follow_insert ON transactions;
 CREATE TRIGGER history_sums_follow_insert AFTER INSERT ON transactions
-    REFERENCING NEW TABLE AS added
-    FOR EACH STATEMENT EXECUTE FUNCTION add_to_history_sums();
+    REFERENCING NEW TABLE AS lines
+    FOR EACH STATEMENT EXECUTE FUNCTION move_history_sums();
 DROP TRIGGER IF EXISTS history_sums_follow_delete ON transactions;
 CREATE TRIGGER history_sums_follow_delete AFTER DELETE ON transactions
-    REFERENCING OLD TABLE AS removed
-    FOR EACH STATEMENT EXECUTE FUNCTION subtract_from_history_sums();
+    REFERENCING OLD TABLE AS lines
+    FOR EACH STATEMENT EXECUTE FUNCTION move_history_sums();
 -- Not for changes of the commitment, of which there is one for each line.
 DROP TRIGGER IF EXISTS history_sums_follow_update ON transactions;
 CREATE TRIGGER history_sums_follow_update AFTER UPDATE ON transactions

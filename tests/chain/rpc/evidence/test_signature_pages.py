@@ -8,8 +8,8 @@ from itertools import cycle
 import pytest
 import trio
 
+from cvms.chain.rpc.evidence.signature_pages import SignaturePages
 from cvms.chain.rpc.responses import SignatureInfo
-from cvms.chain.rpc.signature_pages import SignaturePages
 from cvms.chain.types import Commitment, Slot
 from cvms.errors import GapNotClosed
 

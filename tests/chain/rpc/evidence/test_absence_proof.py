@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from solders.keypair import Keypair
 
-from cvms.chain.rpc.absence_proof import (
+from cvms.chain.rpc.evidence.absence_proof import (
     _provider,
     lacks_transaction,
     none_contains,
     proven_absent,
 )
-from cvms.chain.rpc.chain_tips import Tip
+from cvms.chain.rpc.evidence.chain_tips import Tip
 from cvms.chain.rpc.rpc_client import RpcClient, open_rpc
 from cvms.chain.rpc.transport.endpoint_pool import EndpointPool
 from cvms.chain.types import BlockHeight, Commitment, Slot

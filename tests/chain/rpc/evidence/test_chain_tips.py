@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from cvms.chain.rpc.chain_tips import first_block, read_tips
+from cvms.chain.rpc.evidence.chain_tips import first_block, read_tips
 from cvms.chain.rpc.rpc_client import RpcClient, open_rpc
 from cvms.errors import ChainUnavailable, RpcError
 from cvms.localnet.ledger.chain import LocalnetChain

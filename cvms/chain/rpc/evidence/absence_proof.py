@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from cvms.chain.rpc.call_params import MAX_TRANSACTION_VERSION, STATUSES_PER_CALL
-from cvms.chain.rpc.chain_tips import Tip
+from cvms.chain.rpc.evidence.chain_tips import Tip
 from cvms.chain.rpc.responses import Count, read, unexpected
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.rpc.transport.call_state import Call
