@@ -61,6 +61,7 @@ DAMAGE = st.lists(st.tuples(st.integers(0, 200), st.binary(max_size=2)), max_siz
 @given(MESSAGES, DAMAGE)
 @example(HEALTH, [])
 @example(HEALTH.replace(b" /", b"  /"), [])
+@example(HEALTH.replace(b"x\r\n", b"x\r\nX-Y: \ta \t\r\n"), [])
 @example(HANDSHAKE % b"/ws", [])
 @example(HEALTH.replace(b"x\r\n", b"x\r\nContent-Length: 2\r\n") + b"{}GET", [])
 def test_what_is_ordinary_is_the_same_request_for_h11(
