@@ -30,6 +30,7 @@ import trio
 
 from bench.report import Report, row
 from bench.vaults.books import Books, books
+from bench.vaults.complete_pass import complete_pass
 from bench.vaults.generate import configure, generate
 from bench.vaults.reads import reads_of
 from bench.vaults.upkeep import Upkeep
@@ -37,6 +38,7 @@ from cvms.config.loader import load_programs
 from cvms.dev.postgres import embedded_postgres
 from cvms.store.postgres.database import Database, open_database
 
+PARTS = ("reads", "pass", "upkeep", "whole")
 ROUNDS = 15
 GOAL = 1.2
 SLACK_MS = 0.5
@@ -68,7 +70,7 @@ def main() -> int:
     parser.add_argument("--large", type=int, default=1_000_000, help="vaults")
     parser.add_argument("--lines", type=int, default=20, help="of history for each vault")
     parser.add_argument("--data", type=Path, help="where the databases are, or are kept")
-    parser.add_argument("--only", choices=("reads", "upkeep", "whole"), help="a part of it")
+    parser.add_argument("--only", choices=PARTS, help="a part of it")
     parser.add_argument("--json", type=Path, help="file to write the measurements to")
     options = parser.parse_args()
     print(f"load of the machine {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores", flush=True)
@@ -114,6 +116,8 @@ async def _measure(servers: list[tuple[str, Books]], only: str | None) -> list[R
         rows = [Row("start: schema and connections", before, now, "ms")]
         if only in (None, "reads"):
             rows += await _reads(pair)
+        if only in (None, "pass"):  # before anything is written
+            rows += await _pass(pair)
         if only in (None, "upkeep"):
             rows += await _upkeep(pair)
         if only in (None, "whole"):
@@ -142,6 +146,19 @@ async def _reads(pair: tuple[Upkeep, Upkeep]) -> list[Row]:
                             took.setdefault(name, []).append(time.perf_counter() - begin)
         medians.append({name: statistics.median(times) * 1000 for name, times in took.items()})
     return _rows(medians[0], medians[1])
+
+
+async def _pass(pair: tuple[Upkeep, Upkeep]) -> list[Row]:
+    found = []
+    for each in pair:
+        took = await complete_pass(each.database, each.planned)
+        print(f"  a pass over {each.planned.vaults} vaults: {took} s", flush=True)
+        found.append({name: took[name] / each.planned.vaults * 1e6 for name in took})
+    few, many = found
+    return [
+        Row("reconciliation: a complete pass, per vault", few["took"], many["took"], "µs"),
+        Row("its CPU in our process, per vault", few["cpu"], many["cpu"], "µs"),
+    ]
 
 
 async def _upkeep(pair: tuple[Upkeep, Upkeep]) -> list[Row]:

@@ -13,7 +13,7 @@ import argparse
 import itertools
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -126,21 +126,21 @@ def generate(url: str, planned: Books, *, report: Report) -> None:
     """Fill an empty database with the books, and bring its statistics up to date."""
     begin = time.perf_counter()
     trio.run(_apply_schema, url)
-    keys = _Keys(planned)
+    keys = Keys(planned)
     with psycopg.connect(url, autocommit=True) as connection:
         for name, value in BUILD.items():
             connection.execute(f"SET {name} = '{value}'".encode())
-        dropped = list(_drop_indexes(connection))
+        dropped = list(drop_indexes(connection, TABLES))
         with connection.transaction():
             connection.execute(TRUNCATE)
             connection.execute("ALTER TABLE transactions DISABLE TRIGGER USER")
-            _copy_lines(connection, planned, keys, report)
+            copy_lines(connection, planned, keys, (LINES, EVENT_ROWS, POINTS), report)
             connection.execute("ALTER TABLE transactions ENABLE TRIGGER USER")
             connection.execute(SUMS)
-        _copy_vaults(connection, planned, keys, report)
+        copy_vaults(connection, planned, keys, report)
         for table, kind, name, definition in dropped:
             started = time.perf_counter()
-            _restore_index(connection, table, kind, name, definition)
+            restore_index(connection, table, kind, name, definition)
             report(f"{name} in {time.perf_counter() - started:.0f} s")
         connection.execute(MINTS)
         last = signature(planned.lines - 1)
@@ -171,7 +171,7 @@ async def _count(url: str) -> None:
             await aggregate_check.count_flows(conn)
 
 
-class _Keys:
+class Keys:
     """The addresses of all vaults, 88 bytes for each: computing one takes as long as ten lines."""
 
     def __init__(self, planned: Books) -> None:
@@ -185,16 +185,23 @@ class _Keys:
         return text[:44].rstrip(), text[44:].rstrip()
 
 
-def _copy_lines(
-    connection: psycopg.Connection, planned: Books, keys: _Keys, report: Report
+def copy_lines(
+    connection: psycopg.Connection,
+    planned: Books,
+    keys: Keys,
+    queries: Sequence[str],
+    report: Report,
 ) -> None:
-    """Write round after round: each vault's lines are scattered over the whole year."""
+    """Write round after round: each vault's lines are scattered over the whole year.
+
+    `queries` are the first ones, or all, of LINES, EVENT_ROWS and POINTS.
+    """
     sums, done, reported = planned.sums(), 0, time.perf_counter()
     for turn in range(planned.rounds):
         having = (number for number in range(planned.vaults) if planned.steps(number) > turn)
         while block := list(itertools.islice(having, BLOCK)):
             lines, events, points = _block(planned, keys, turn, sums[turn + 1], block)
-            for query, rows in ((LINES, lines), (EVENT_ROWS, events), (POINTS, points)):
+            for query, rows in zip(queries, (lines, events, points), strict=False):
                 with connection.cursor().copy(query.encode()) as copy:
                     copy.write("".join(rows))
             done += len(block)
@@ -204,7 +211,7 @@ def _copy_lines(
 
 
 def _block(
-    planned: Books, keys: _Keys, turn: int, held: Sums, block: list[int]
+    planned: Books, keys: Keys, turn: int, held: Sums, block: list[int]
 ) -> tuple[list[str], list[str], list[str]]:
     """Return the same step of some vaults, after which they hold `held`, for three tables."""
     kind, units = STEPS[turn % len(STEPS)]
@@ -234,9 +241,7 @@ def _block(
     return lines, events, points
 
 
-def _copy_vaults(
-    connection: psycopg.Connection, planned: Books, keys: _Keys, report: Report
-) -> None:
+def copy_vaults(connection: psycopg.Connection, planned: Books, keys: Keys, report: Report) -> None:
     reported = time.perf_counter()
     numbers = iter(range(planned.vaults))
     while block := list(itertools.islice(numbers, BLOCK)):
@@ -255,9 +260,11 @@ def _copy_vaults(
             report(f"{block[-1] + 1} of {planned.vaults} vaults")
 
 
-def _drop_indexes(connection: psycopg.Connection) -> Iterator[tuple[str, str, str, str]]:
+def drop_indexes(
+    connection: psycopg.Connection, tables: Sequence[str]
+) -> Iterator[tuple[str, str, str, str]]:
     """Drop the indexes of the large tables, and yield what it takes to build them again."""
-    found = connection.execute(DEFINITIONS, {"tables": list(TABLES)}).fetchall()
+    found = connection.execute(DEFINITIONS, {"tables": list(tables)}).fetchall()
     for table, kind, name, definition in found:
         if kind == "CONSTRAINT":
             drop = sql.SQL("ALTER TABLE {} DROP CONSTRAINT {}")
@@ -267,7 +274,7 @@ def _drop_indexes(connection: psycopg.Connection) -> Iterator[tuple[str, str, st
         yield table, kind, name, definition
 
 
-def _restore_index(
+def restore_index(
     connection: psycopg.Connection, table: str, kind: str, name: str, definition: str
 ) -> None:
     statement = definition

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 
 import structlog
+import trio
 
+from cvms.errors import only
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import fetch_column, fetch_value
 
@@ -16,6 +17,8 @@ log = structlog.get_logger(__name__)
 
 # "cvms" in ASCII: the key of the advisory lock under which the schema changes.
 SCHEMA_LOCK = 0x63766D73
+
+REPORT_SECONDS = 30.0
 
 TRY_LOCK = "SELECT pg_try_advisory_xact_lock(%(key)s)"
 
@@ -79,9 +82,30 @@ async def apply_schema(conn: Connection, steps: Sequence[Migration] | None = Non
                 about = {"version": migration.version, "subject": migration.name}
                 if applied:  # in a new database nothing takes time
                     log.info("migration_started", **about)
-                begin = time.monotonic()
-                await conn.execute(migration.sql.encode())
+                begin = trio.current_time()
+                await _run(conn, migration.sql, about)
                 await conn.execute(RECORD, {"version": migration.version, "name": migration.name})
                 if applied:
-                    seconds = round(time.monotonic() - begin, 1)
-                    log.info("migration_applied", **about, seconds=seconds)
+                    log.info("migration_applied", **about, seconds=_seconds_since(begin))
+
+
+async def _run(conn: Connection, statements: str, about: Mapping[str, object]) -> None:
+    """Execute a migration, and log now and then that it is still running."""
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_report, about)
+            await conn.execute(statements.encode())
+            nursery.cancel_scope.cancel()
+    except BaseExceptionGroup as group:
+        raise only(group) from None
+
+
+async def _report(about: Mapping[str, object]) -> None:
+    begin = trio.current_time()
+    while True:
+        await trio.sleep(REPORT_SECONDS)
+        log.info("migration_running", **about, seconds=_seconds_since(begin))
+
+
+def _seconds_since(begin: float) -> float:
+    return round(trio.current_time() - begin, 1)

@@ -10,6 +10,7 @@ import pytest
 import trio
 from structlog.testing import capture_logs
 
+from cvms.store.postgres import migrate
 from cvms.store.postgres.database import Database, open_database
 from cvms.store.postgres.migrate import Migration, apply_schema, migrations
 from cvms.store.security import second_factors
@@ -142,6 +143,40 @@ async def test_each_migration_of_a_database_in_use_is_logged(empty_database_url:
         for migration in migrations()[-2:]
         for event in ("migration_started", "migration_applied")
     ]
+
+
+async def test_a_long_migration_says_that_it_is_running(
+    empty_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = trio.Event()
+
+    class Log:
+        def info(self, event: str, **about: object) -> None:
+            if event == "migration_running":
+                assert about["version"] == 2
+                told.set()
+
+    monkeypatch.setattr(migrate, "log", Log())
+    monkeypatch.setattr(migrate, "REPORT_SECONDS", 0.01)
+    first, long = Migration(1, "x", "SELECT 1"), Migration(2, "y", "SELECT pg_advisory_lock(7)")
+    with trio.fail_after(20):
+        async with (
+            open_database(empty_database_url) as database,
+            database.dedicated() as conn,
+            database.dedicated() as other,
+            trio.open_nursery() as nursery,
+        ):
+            await apply_schema(conn, [first])
+            await other.execute("SELECT pg_advisory_lock(7)")
+            nursery.start_soon(apply_schema, conn, [first, long])
+            await told.wait()
+            await other.execute("SELECT pg_advisory_unlock(7)")
+
+
+async def test_an_error_of_a_migration_is_raised_as_it_is(empty_database_url: str) -> None:
+    async with open_database(empty_database_url) as database, database.dedicated() as conn:
+        with pytest.raises(psycopg.errors.UndefinedTable):
+            await apply_schema(conn, [Migration(1, "wrong", "DROP TABLE nothing")])
 
 
 async def test_the_migrations_may_be_run_by_hand_as_well(database: Database) -> None:
