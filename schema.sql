@@ -88,7 +88,8 @@ CREATE TABLE transactions (
 );
 CREATE INDEX transactions_by_owner ON transactions (owner, id DESC);
 CREATE INDEX transactions_in_order ON transactions (owner, slot DESC, id DESC);
-CREATE INDEX transactions_of_kind_in_order ON transactions (owner, kind, slot DESC, id DESC);
+CREATE INDEX transactions_of_kind_in_order ON transactions (owner, kind, slot DESC, id DESC)
+    INCLUDE (amount);
 -- Rows are written nearly in the order of their slots.
 CREATE INDEX transactions_by_slot ON transactions USING brin (slot) WITH (pages_per_range = 16);
 ALTER TABLE transactions SET (

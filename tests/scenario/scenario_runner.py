@@ -244,7 +244,8 @@ def _pending_work(
     for listener in listeners:
         behind = {topic: seq for topic, seq in heads.items() if listener.seq.get(topic, seq) != seq}
         if behind:
-            return f"a listener is at {listener.seq}, the topics at {behind}"
+            at = f"after {listener.connections} connections"
+            return f"a listener {at} is at {listener.seq}, the topics at {behind}"
     return ""
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 
 import structlog
 
 from cvms.chain.rpc.rpc_client import RpcClient
-from cvms.chain.transactions.vault_listing import list_vaults
+from cvms.chain.transactions.vault_listing import ListedVault, list_vaults
 from cvms.chain.types import Commitment, Programs
 from cvms.metrics import Metrics
 from cvms.store.analytics import aggregate_check
@@ -69,22 +70,34 @@ class AggregateCheck:
         Many of these rows only lag, so each has to be compared with its account. Raises as
         `list_vaults`: not every node lists them.
         """
-        _, listed = await list_vaults(self.rpc, self.programs, commitment=Commitment.CONFIRMED)
+        async with self.database.connection() as conn:
+            stored = await vaults.tvl(conn)
+        listing = list_vaults(
+            self.rpc, self.programs, commitment=Commitment.CONFIRMED, expected=stored.vaults
+        )
+        mismatched: list[str] = []
+        count = total = 0
+        async with aclosing(listing) as parts:
+            async for part in parts:
+                mismatched += await self._mismatched(part)
+                count += len(part)
+                total += sum(each.total for each in part)
+        log.info(
+            "vaults_listed",
+            vaults=count,
+            total=total,
+            rows_total=stored.total,
+            mismatched=len(mismatched),
+        )
+        return mismatched
+
+    async def _mismatched(self, listed: Sequence[ListedVault]) -> list[str]:
         mismatched: list[str] = []
         for start in range(0, len(listed), OWNERS_PER_QUERY):
             page = listed[start : start + OWNERS_PER_QUERY]
             totals = {str(each.owner): each.total for each in page}
             async with self.database.connection() as conn:
                 mismatched += await vaults.owners_with_other_total(conn, totals)
-        async with self.database.connection() as conn:
-            tvl = await vaults.tvl(conn)
-        log.info(
-            "vaults_listed",
-            vaults=len(listed),
-            total=sum(each.total for each in listed),
-            rows_total=tvl.total,
-            mismatched=len(mismatched),
-        )
         return mismatched
 
     async def _recount_sizes(self, found: AggregateCounts) -> ReconciliationEntry | None:
