@@ -28,7 +28,12 @@ from cvms.chain.transactions.vault_builders import (
     prepare_on_vault,
     prepare_withdraw,
 )
-from cvms.chain.transactions.vault_listing import MOST_LISTED, ListedVault, list_vaults
+from cvms.chain.transactions.vault_listing import (
+    MOST_LISTED,
+    ListedVault,
+    list_vaults,
+    owner_prefixes,
+)
 from cvms.chain.transactions.versioned import (
     BuiltTransaction,
     build_transaction,
@@ -406,10 +411,10 @@ async def test_a_list_too_long_for_one_response_is_read_in_parts(
 
     async def listed(expected: int) -> list[list[ListedVault]]:
         return [
-            part
-            async for part in list_vaults(
-                rpc, localnet.programs, commitment=Commitment.CONFIRMED, expected=expected
+            await list_vaults(
+                rpc, localnet.programs, commitment=Commitment.CONFIRMED, owners_begin=each
             )
+            for each in owner_prefixes(expected)
         ]
 
     [whole] = await listed(MOST_LISTED)

@@ -7,7 +7,6 @@ for by the first byte of the owner, the first field.
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass
 
 from solders.pubkey import Pubkey
@@ -43,36 +42,34 @@ class ListedVault:
     total: int
 
 
-async def list_vaults(
-    rpc: RpcClient, programs: Programs, *, commitment: Commitment, expected: int
-) -> AsyncGenerator[list[ListedVault], None]:
-    """Yield all vaults of the programs' mint, in parts of up to about MOST_LISTED vaults.
+def owner_prefixes(expected: int) -> list[bytes]:
+    """Return the parts in which about so many vaults can be listed, as beginnings of owners.
 
-    `expected` is about how many there are. Each part is true for a slot of its own. Raises
-    DecodeError for an account that cannot be a vault, and what `rpc` raises: not every node offers
-    getProgramAccounts.
+    Each part has up to about MOST_LISTED vaults: owners are evenly distributed.
     """
-    for owners_begin in _prefixes(expected):
-        _, accounts = await rpc.get_program_accounts(
-            programs.vault,
-            data_begins=VAULT_DISCRIMINATOR + owners_begin,
-            commitment=commitment,
-            data_slice=(_OFFSET, _LENGTH),
-        )
-        heads = [
-            (address, borsh.decode(_VaultHead, account.data, trailing=False))
-            for address, account in accounts
-        ]
-        yield [
-            ListedVault(address, head.owner, head.token_account, head.total_balance)
-            for address, head in heads
-            if head.usdt_mint == programs.mint
-        ]
-
-
-def _prefixes(expected: int) -> Iterator[bytes]:
-    """Return all beginnings of an owner's address that as few bytes as possible can make."""
     length = 0
     while expected > MOST_LISTED * 256**length:
         length += 1
-    return map(bytes, itertools.product(range(256), repeat=length))
+    return [bytes(each) for each in itertools.product(range(256), repeat=length)]
+
+
+async def list_vaults(
+    rpc: RpcClient, programs: Programs, *, commitment: Commitment, owners_begin: bytes = b""
+) -> list[ListedVault]:
+    """Return all vaults of the programs' mint whose owners begin with these bytes.
+
+    Raises DecodeError for an account that cannot be a vault, and what `rpc` raises: not every node
+    offers getProgramAccounts.
+    """
+    _, accounts = await rpc.get_program_accounts(
+        programs.vault,
+        data_begins=VAULT_DISCRIMINATOR + owners_begin,
+        commitment=commitment,
+        data_slice=(_OFFSET, _LENGTH),
+    )
+    vaults = []
+    for address, account in accounts:
+        head = borsh.decode(_VaultHead, account.data, trailing=False)
+        if head.usdt_mint == programs.mint:
+            vaults.append(ListedVault(address, head.owner, head.token_account, head.total_balance))
+    return vaults
