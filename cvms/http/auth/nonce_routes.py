@@ -30,7 +30,7 @@ class IssuedNonce(msgspec.Struct, frozen=True):
     expires_at: datetime
 
 
-@ROUTES.post("/api/auth/nonce", replies={200: IssuedNonce}, sensitive=True)
+@ROUTES.post("/api/auth/nonce", replies={200: IssuedNonce}, sensitive=True, name="issue_nonce")
 async def issue(deps: Dependencies, body: NonceRequest) -> Reply:
     """Issue a nonce.
 

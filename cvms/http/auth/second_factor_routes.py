@@ -74,6 +74,7 @@ class TwoFactorStatus(msgspec.Struct, frozen=True):
     refusals=(*_SIGNED, *_ENCRYPTED, Conflict),
     auth=Auth.WALLET,
     sensitive=True,
+    name="set_up_second_factor",
 )
 async def setup(deps: Dependencies, body: Signed) -> Reply:
     """Set up a second factor.
@@ -107,6 +108,7 @@ async def setup(deps: Dependencies, body: Signed) -> Reply:
     replies={200: TwoFactorStatus},
     refusals=(*_ENCRYPTED, InvalidSecondFactor, NotFound, Conflict),
     sensitive=True,
+    name="enable_second_factor",
 )
 async def verify(deps: Dependencies, body: Verify) -> Reply:
     """Enable the second factor that was set up.
@@ -168,6 +170,7 @@ async def _count_guess(conn: Connection, factor: Factor) -> None:
     auth=Auth.WALLET,
     sensitive=True,
     second_factor=True,
+    name="disable_second_factor",
 )
 async def disable(deps: Dependencies, body: Signed) -> Reply:
     """Disable the second factor.
@@ -188,7 +191,10 @@ async def disable(deps: Dependencies, body: Signed) -> Reply:
 
 
 @ROUTES.get(
-    "/api/2fa/status/<owner>", replies={200: TwoFactorStatus}, refusals=(TwoFactorDisabled,)
+    "/api/2fa/status/<owner>",
+    replies={200: TwoFactorStatus},
+    refusals=(TwoFactorDisabled,),
+    name="get_second_factor",
 )
 async def get_status(deps: Dependencies, owner: str) -> Reply:
     """Get the status of an owner's second factor."""

@@ -41,7 +41,8 @@ class Cors:
         """Let the requesting page read the response, if its origin is allowed."""
         if not self._origins:
             return
-        response.headers["Vary"] = "Origin"
+        vary = response.headers.get("Vary")
+        response.headers["Vary"] = f"{vary}, Origin" if vary else "Origin"
         origin = request.header("origin")
         if origin is not None and origin in self._origins:
             response.headers["Access-Control-Allow-Origin"] = origin

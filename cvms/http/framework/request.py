@@ -19,7 +19,10 @@ from cvms.log import log_fields
 from cvms.store.redis.rate_limiter import Allowance
 
 MAX_AMOUNT = 2**63 - 1
+AMOUNTS = "amounts"
+"""Parameter of a query and of `Accept`, with the value `string`."""
 _SLOT = re.compile(r"[0-9]{1,19}")
+_WEIGHT = re.compile(r"0(\.[0-9]{0,3})?|1(\.0{0,3})?")
 
 T = TypeVar("T")
 
@@ -112,8 +115,24 @@ def end_request() -> None:
     log_fields.set({})
 
 
-class TokenAmount(int):
-    """An amount in the token's smallest unit, 1 to 2^63 - 1; a number or a decimal string."""
+class WholeNumber(int):
+    """A number from 0 to 2^63 - 1; in JSON a number, or a string for who has no exact ones."""
+
+    least, most = 0, MAX_AMOUNT
+    unit = ""
+
+
+class Uint32(WholeNumber):
+    """A number from 0 to 2^32 - 1."""
+
+    most = 2**32 - 1
+
+
+class TokenAmount(WholeNumber):
+    """An amount in the token's smallest unit, 1 to 2^63 - 1."""
+
+    least = 1
+    unit = " of token units"
 
 
 class Exact(Decimal):
@@ -135,7 +154,6 @@ SignInMessage = Annotated[
         "message with the request's text as its statement instead of the text itself",
     ),
 ]
-Seconds = Annotated[int, msgspec.Meta(ge=0, le=MAX_AMOUNT)]
 Limit = Annotated[int, msgspec.Meta(ge=1, le=100)]
 Offset = Annotated[int, msgspec.Meta(ge=0, le=10_000_000)]
 RowId = Annotated[int, msgspec.Meta(ge=1, le=MAX_AMOUNT)]
@@ -169,10 +187,38 @@ def read_query(kind: type[T]) -> T:
         if name in fields:
             raise field_error("The query", name, "given more than once")
         fields[name] = value
+    fields.pop(AMOUNTS, None)
     try:
         return msgspec.convert(fields, kind, strict=False, dec_hook=_field)
     except msgspec.ValidationError as error:
         raise _invalid("The query", error) from None
+
+
+def wants_amount_strings(request: Request) -> bool:
+    """Return whether the client asks for amounts as strings, in the query or in `Accept`.
+
+    Raises InvalidRequest for another value in the query.
+    """
+    if AMOUNTS.encode() in request.query_string:
+        query = parse_qsl(request.query_string.decode("ascii", "replace"), keep_blank_values=True)
+        asked = [value for name, value in query if name == AMOUNTS]
+        if asked and asked not in (["string"], ["number"]):
+            raise field_error("The query", AMOUNTS, "expected `string` or `number`, once")
+        if asked:
+            return asked == ["string"]
+    accept = ",".join(request.headers.get("accept", ())).lower()
+    return AMOUNTS in accept and _quality(accept, "string") >= max(_quality(accept, None), 0.001)
+
+
+def _quality(accept: str, amounts: str | None) -> float:
+    """Return the weight of JSON with such amounts; 0 unless it is listed."""
+    ranges = [parse_options_header(each) for each in accept.split(",")]
+    weights = [
+        options.get("q", "1")
+        for kind, options in ranges
+        if kind == "application/json" and options.get(AMOUNTS) == amounts
+    ]
+    return max((float(each) for each in weights if _WEIGHT.fullmatch(each)), default=0.0)
 
 
 def owner_in_path(text: str) -> Pubkey:
@@ -194,19 +240,20 @@ def read_min_slot() -> int | None:
 
 
 def _field(kind: type, value: Any) -> Any:
-    if kind is TokenAmount:
-        return _amount(value)
+    if issubclass(kind, WholeNumber):
+        return _whole_number(kind, value)
     if kind is Pubkey:
         return _pubkey(value)
     raise NotImplementedError(kind)
 
 
-def _amount(value: Any) -> TokenAmount:
-    if isinstance(value, str) and re.fullmatch(r"[1-9][0-9]{0,18}", value, re.ASCII):
+def _whole_number(kind: type[WholeNumber], value: Any) -> WholeNumber:
+    if isinstance(value, str) and re.fullmatch(r"0|[1-9][0-9]{0,18}", value, re.ASCII):
         value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_AMOUNT:
-        raise ValueError("Expected a whole number of token units, 1 to 9223372036854775807")
-    return TokenAmount(value)
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    if not is_number or not kind.least <= value <= kind.most:
+        raise ValueError(f"Expected a whole number{kind.unit}, {kind.least} to {kind.most}")
+    return kind(value)
 
 
 def _pubkey(value: Any) -> Pubkey:

@@ -77,6 +77,7 @@ class Approve(Body, frozen=True):
     auth=Auth.WALLET,
     sensitive=True,
     idempotent=True,
+    name="propose_withdrawal",
 )
 async def propose(deps: Dependencies, body: Propose) -> Reply | Response:
     """Propose a multisig withdrawal.
@@ -121,6 +122,7 @@ async def propose(deps: Dependencies, body: Propose) -> Reply | Response:
     auth=Auth.WALLET,
     sensitive=True,
     idempotent=True,
+    name="approve_withdrawal",
 )
 async def approve(deps: Dependencies, body: Approve) -> Reply | Response:
     """Approve a multisig withdrawal.

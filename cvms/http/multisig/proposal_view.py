@@ -10,6 +10,7 @@ from msgspec import UNSET, UnsetType
 from solders.instruction import AccountMeta, Instruction
 from solders.message import MessageV0
 
+from cvms.amounts import Amount
 from cvms.chain.transactions.versioned import unsigned as unsigned_transaction
 from cvms.http.framework import schemas
 from cvms.http.multisig.chain_state import cosigners
@@ -36,7 +37,7 @@ class ProposalView(msgspec.Struct, frozen=True, kw_only=True):
 
     proposal_id: str
     owner: str
-    amount: int
+    amount: Amount
     threshold: int
     signers: list[str]
     state: ProposalState

@@ -11,7 +11,7 @@ from cvms.http.auth.second_factor import second_factor
 from cvms.http.auth.signed_body import Signed
 from cvms.http.framework import schemas
 from cvms.http.framework.dependencies import Dependencies
-from cvms.http.framework.request import Body, Seconds, TokenAmount
+from cvms.http.framework.request import Body, TokenAmount, WholeNumber
 from cvms.http.framework.response import Reply, Response
 from cvms.http.framework.routing import Auth, RouteGroup
 from cvms.http.operations import plans
@@ -44,7 +44,7 @@ class Withdraw(Signed, frozen=True, kw_only=True):
 
 class Schedule(Signed, frozen=True, kw_only=True):
     amount: TokenAmount
-    duration_seconds: Seconds
+    duration_seconds: WholeNumber
 
 
 class Release(Body, frozen=True):
@@ -56,7 +56,10 @@ class Delegate(Signed, frozen=True, kw_only=True):
 
 
 @ROUTES.post(
-    "/api/vault/initialize", refusals=(Conflict, ProgramRefused, *UNSPONSORED), auth=Auth.NONE
+    "/api/vault/initialize",
+    refusals=(Conflict, ProgramRefused, *UNSPONSORED),
+    auth=Auth.NONE,
+    name="initialize_vault",
 )
 async def initialize(deps: Dependencies, body: Initialize) -> Reply | Response:
     """Create a vault.
@@ -217,7 +220,9 @@ async def release_timelocks(deps: Dependencies, body: Release) -> Reply | Respon
     )
 
 
-@ROUTES.post("/api/vault/close", refusals=(*SIGNED_REFUSALS, VaultNotFound, Conflict))
+@ROUTES.post(
+    "/api/vault/close", refusals=(*SIGNED_REFUSALS, VaultNotFound, Conflict), name="close_vault"
+)
 async def close(deps: Dependencies, body: Signed) -> Reply | Response:
     """Close an empty vault.
 

@@ -7,9 +7,7 @@ owner signs the transaction in either case, since on chain only the owner may ch
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated
 
-import msgspec
 from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 
@@ -20,19 +18,16 @@ from cvms.http.auth.wallet_signature import signed_text
 from cvms.http.framework.admin_tokens import Administrator, Role
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.request import (
-    MAX_AMOUNT,
     Body,
     Nonce,
-    Seconds,
     SignInMessage,
+    Uint32,
     WalletSignature,
+    WholeNumber,
 )
 from cvms.http.framework.response import Reply, Response
 from cvms.http.framework.routing import Auth, RouteGroup
 from cvms.http.operations.execute import COSIGN, SIGNED_REFUSALS, execute_by_owner
-
-WindowSeconds = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
-MaxAmount = Annotated[int, msgspec.Meta(ge=0, le=MAX_AMOUNT)]
 
 ROUTES = RouteGroup(
     "administration",
@@ -77,12 +72,12 @@ class Whitelisted(PolicyRequest, frozen=True, kw_only=True):
 
 
 class MinDelay(PolicyRequest, frozen=True, kw_only=True):
-    seconds: Seconds
+    seconds: WholeNumber
 
 
 class SetRateLimit(PolicyRequest, frozen=True, kw_only=True):
-    window_seconds: WindowSeconds
-    max_amount: MaxAmount
+    window_seconds: Uint32
+    max_amount: WholeNumber
 
 
 @ROUTES.post("/api/admin/withdraw/whitelist/add")
