@@ -35,12 +35,14 @@ PROOF = {"nonce", "signature", "message"}
 class Row:
     """The text that the wallet signs, and two valid values for each field.
 
-    `unsigned` are the fields that the text does not contain.
+    `unsigned` are the fields that the text does not contain. `optional` is a field that it contains
+    before the nonce if the body has it.
     """
 
     text: str
     fields: dict[str, tuple[Any, Any]] = field(default_factory=dict)
     unsigned: frozenset[str] = frozenset()
+    optional: str | None = None
 
     @property
     def signer(self) -> str:
@@ -57,7 +59,10 @@ class Row:
 
     def said(self, body: Json) -> str:
         """Return the text with the body's fields; a boolean is `on` or `off`."""
-        return self.text.format(
+        text = self.text
+        if self.optional is not None and body.get(self.optional) is not None:
+            text = text.replace(":{nonce}", f":{{{self.optional}}}:{{nonce}}")
+        return text.format(
             **{
                 name: ("on" if value else "off") if isinstance(value, bool) else value
                 for name, value in body.items()
@@ -73,7 +78,7 @@ TABLE: dict[str, Row] = {
     "POST /api/vault/withdraw": Row(
         "withdraw:{owner}:{amount}:{nonce}",
         {**AMOUNT, "recipient": (None, KEY)},
-        unsigned=frozenset({"recipient"}),
+        optional="recipient",
     ),
     "POST /api/vault/request-withdraw": Row("request_withdraw:{owner}:{amount}:{nonce}", AMOUNT),
     "POST /api/vault/schedule-withdraw": Row(
@@ -158,6 +163,7 @@ async def test_every_route_that_a_wallet_signs_for_is_in_the_table(service: Serv
         row = TABLE[name]
         assert set(body.__struct_fields__) == {row.signer, *row.fields} | PROOF, name
         in_text = {each for _, each, _, _ in Formatter().parse(row.text) if each} | {row.signer}
+        in_text |= {row.optional} if row.optional else set()
         assert in_text == ({row.signer, "nonce", *row.fields} - row.unsigned), name
 
 
@@ -258,6 +264,21 @@ async def test_a_signature_is_for_its_fields_only(scene: Scene) -> None:
             reply = await scene.ask(route, signed | {name: others[name]})
             assert reply.json()["code"] in {"invalid_request", "no_multisig"}, reply.text
             assert await scene.everything() == before
+
+
+async def test_a_recipient_that_was_signed_can_be_neither_removed_nor_replaced(
+    scene: Scene,
+) -> None:
+    route = "POST /api/vault/withdraw"
+    row = TABLE[route]
+    body = row.good(scene.owner, await scene.front.nonce(scene.owner)) | {"recipient": KEY}
+    signed = row.signed(body, scene.owner)
+    for recipient in (None, OTHER_KEY, str(scene.owner.pubkey())):
+        await scene.refused(route, signed | {"recipient": recipient}, 401, "invalid_signature")
+    reply = await scene.ask(route, signed)
+    # The signature is valid; the recipient is not on the vault's whitelist.
+    assert reply.json()["code"] == "invalid_request", reply.text
+    assert [each["path"] for each in reply.json()["errors"]] == ["recipient"]
 
 
 async def test_a_signature_is_for_its_route_only(scene: Scene) -> None:
