@@ -19,8 +19,8 @@ MEMO_PROGRAMS = (
     Pubkey.from_string("Memo1UhkJRfHyvLMcVucJwxXeuD728EqVDDwQDxFMNo"),
     Pubkey.from_string("MemoSq4gqABAXKb96qnH8TysNcWxMyWCqXgDLGmfcHr"),
 )
-# No block has the first. The others are those of the first blocks of mainnet, testnet and devnet,
-# which have long expired, for wallets that refuse the first.
+# No block has the first. The others are the genesis hashes of mainnet, testnet and devnet, which
+# have long expired, for wallets that refuse the first.
 DEAD_BLOCK_HASHES = (
     Hash.default(),
     Hash.from_string("5eykt4UsFv8P8NJdTREpY1vzqKqZKvdpKuc147dw2N9d"),

@@ -5,6 +5,7 @@ A route that takes a wallet's signature and has no row here fails the first test
 
 from __future__ import annotations
 
+import base64
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,9 +15,15 @@ from typing import Any
 import httpx
 import pytest
 from cryptography.fernet import Fernet
+from solders.instruction import Instruction
 from solders.keypair import Keypair
+from solders.message import Message, from_bytes_versioned
 from solders.pubkey import Pubkey
+from solders.transaction import VersionedTransaction
 
+from cvms.errors import RpcError
+from cvms.http.auth.offchain_message import V0, V1
+from cvms.http.auth.proof_transaction import MEMO_PROGRAMS, proof_messages
 from cvms.http.framework.edge import Edge
 from cvms.http.framework.routing import Auth, Route
 from tests.harness.localnet import Localnet
@@ -215,17 +222,45 @@ async def scene(database_url: str, localnet: Localnet) -> AsyncIterator[Scene]:
         yield Scene(front, owner, Keypair())
 
 
-async def test_every_row_of_the_table_is_accepted_as_text_and_as_message(scene: Scene) -> None:
+async def test_every_row_of_the_table_is_accepted_in_each_form(scene: Scene) -> None:
     """Otherwise the refusals below would prove nothing."""
+    owner = scene.owner.pubkey()
     for route, row in TABLE.items():
         plain = row.good(scene.owner, await scene.front.nonce(scene.owner))
         reply = await scene.ask(route, row.signed(plain, scene.owner))
         assert reply.json().get("code") not in ABOUT_THE_SIGNATURE | {"invalid_request"}, reply.text
-        body = row.good(scene.owner, await scene.front.nonce(scene.owner))
-        message = message_of(scene.owner.pubkey(), row.said(body), body["nonce"])
-        signature = str(scene.owner.sign_message(message.encode()))
-        reply = await scene.ask(route, body | {"message": message, "signature": signature})
-        assert reply.json().get("code") not in ABOUT_THE_SIGNATURE | {"invalid_request"}, reply.text
+        for form in ("sign-in", "sign-in in base64", "v0", "v1", "memo"):
+            body = row.good(scene.owner, await scene.front.nonce(scene.owner))
+            text = row.said(body)
+            message = message_of(owner, text, body["nonce"])
+            signed = {
+                "v0": V0 + b"\0" + len(text).to_bytes(2, "little") + text.encode(),
+                "v1": V1 + b"\1" + bytes(owner) + text.encode(),
+                "memo": next(proof_messages(text, owner)),
+            }.get(form, message.encode())
+            body["signature"] = str(scene.owner.sign_message(signed))
+            body["message"] = message if form == "sign-in" else base64.b64encode(signed).decode()
+            reply = await scene.ask(route, body)
+            code = reply.json().get("code")
+            assert code not in ABOUT_THE_SIGNATURE | {"invalid_request"}, (form, reply.text)
+
+
+async def test_a_proof_is_never_a_transaction_and_no_transaction_a_proof(scene: Scene) -> None:
+    """The chain refuses to execute a proof; with a block hash that it accepts it proves nothing."""
+    owner = scene.owner
+    row, route = TABLE["POST /api/vault/deposit"], "POST /api/vault/deposit"
+    body = row.good(owner, await scene.front.nonce(owner))
+    for proof in proof_messages(row.said(body), owner.pubkey()):
+        message = from_bytes_versioned(proof)
+        wire = bytes(VersionedTransaction.populate(message, [owner.sign_message(proof)]))
+        with pytest.raises(RpcError, match=r"(?i)blockhash not found"):
+            await scene.front.rpc.send_transaction(wire, skip_preflight=False)
+    latest = await scene.front.rpc.get_latest_blockhash()
+    memo = Instruction(MEMO_PROGRAMS[1], row.said(body).encode(), [])
+    real = Message.new_with_blockhash([memo], owner.pubkey(), latest.blockhash)
+    body["message"] = base64.b64encode(bytes(real)).decode()
+    body["signature"] = str(owner.sign_message(bytes(real)))
+    await scene.refused(route, body, 401, "invalid_signature")
 
 
 async def test_a_nonce_is_of_no_use_to_another_wallet(scene: Scene) -> None:
