@@ -17,6 +17,7 @@ from cvms.client.errors import (
     SignaturesMissing,
     SubscriptionRefused,
     TransactionFailed,
+    UnexpectedText,
 )
 from cvms.client.schemas import (
     Accepted,
@@ -72,6 +73,7 @@ __all__ = [
     "TransactionFailed",
     "TransactionState",
     "Tvl",
+    "UnexpectedText",
     "VaultConfig",
     "VaultLimits",
     "VaultList",

@@ -81,7 +81,7 @@ async def setup(deps: Dependencies, body: Signed) -> Reply:
 
     Returns a new secret and ten recovery codes, which are not shown again. Nothing changes for the
     owner until `POST /api/2fa/verify` within an hour; an earlier unverified setup is replaced. 409
-    if a second factor is enabled. The wallet signs `twofa_setup:{owner}:{nonce}`.
+    if a second factor is enabled.
     """
     with counted(deps, "twofa_setup"):
         _require_keys(deps)
@@ -175,8 +175,7 @@ async def _count_guess(conn: Connection, factor: Factor) -> None:
 async def disable(deps: Dependencies, body: Signed) -> Reply:
     """Disable the second factor.
 
-    Deletes its secret and its recovery codes. 409 if it is not enabled. The wallet signs
-    `twofa_disable:{owner}:{nonce}`.
+    Deletes its secret and its recovery codes. 409 if it is not enabled.
     """
     with counted(deps, "twofa_disable"):
         _require_keys(deps)

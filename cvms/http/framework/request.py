@@ -14,6 +14,7 @@ from solders.pubkey import Pubkey
 from werkzeug.exceptions import UnsupportedMediaType
 from werkzeug.http import parse_options_header
 
+from cvms.config.webhook_url import MAX_URL
 from cvms.errors import FieldProblem, InvalidRequest
 from cvms.log import log_fields
 from cvms.store.redis.rate_limiter import Allowance
@@ -21,6 +22,8 @@ from cvms.store.redis.rate_limiter import Allowance
 MAX_AMOUNT = 2**63 - 1
 AMOUNTS = "amounts"
 """Parameter of a query and of `Accept`, with the value `string`."""
+MAX_SIGNERS = 10
+"""Signers of a multisig, as in the program."""
 _SLOT = re.compile(r"[0-9]{1,19}")
 _WEIGHT = re.compile(r"0(\.[0-9]{0,3})?|1(\.0{0,3})?")
 
@@ -150,10 +153,13 @@ SignInMessage = Annotated[
     str,
     msgspec.Meta(
         max_length=2048,
-        description="The Sign-In-With-Solana message, exactly as signed, if the wallet signed a "
-        "message with the request's text as its statement instead of the text itself",
+        description="What the wallet signed, if that is not the request's text itself: a "
+        "Sign-In-With-Solana message with the text as its statement, as text or in base64, or the "
+        "bytes of an off-chain message or of a memo transaction that is never sent, in base64",
     ),
 ]
+Threshold = Annotated[int, msgspec.Meta(ge=1, le=MAX_SIGNERS)]
+WebhookUrl = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_URL)]
 Limit = Annotated[int, msgspec.Meta(ge=1, le=100)]
 Offset = Annotated[int, msgspec.Meta(ge=0, le=10_000_000)]
 RowId = Annotated[int, msgspec.Meta(ge=1, le=MAX_AMOUNT)]
