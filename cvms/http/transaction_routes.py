@@ -37,7 +37,7 @@ from cvms.http.framework.problems import response_of
 from cvms.http.framework.request import Body
 from cvms.http.framework.response import Reply, Response
 from cvms.http.framework.routing import RouteGroup
-from cvms.http.multisig.cosigning import CoSigningRun, signatures_in
+from cvms.http.multisig.cosigning import CoSigningRun, find_changed, signatures_in
 from cvms.http.operations.execute import UNSPONSORED
 from cvms.http.operations.idempotency import IdempotencyKey, replay_or_run
 from cvms.http.operations.signed_plans import EXPIRED, SignedPlan, find_plan
@@ -88,15 +88,22 @@ async def submit(deps: Dependencies, body: CoSigned) -> Reply | Response:
     """
     with counted(deps, "submit"):
         transaction = parse_base64(body.transaction)
-        hashed = message_hash(message_of(transaction))
+        message = message_of(transaction)
         async with deps.database.connection() as conn:
-            proposal = await multisig_proposals.by_message(conn, hashed)
+            proposal = await multisig_proposals.by_message(conn, message_hash(message))
         if proposal is not None:
             given = signatures_in(transaction, str(deps.operator.address))
-            return await CoSigningRun(deps, proposal, hashed, given).run()
+            return await CoSigningRun(deps, proposal, message, given).run()
         attempts = 0
         while True:
-            signed = await find_plan(deps, transaction)
+            try:
+                signed = await find_plan(deps, transaction)
+            except UnknownTransaction:
+                proposal = await find_changed(deps, transaction)
+                if proposal is None:
+                    raise
+                given = signatures_in(transaction, str(deps.operator.address))
+                return await CoSigningRun(deps, proposal, message, given, changed=True).run()
             try:
                 return await replay_or_run(deps, signed.plan.owner, partial(_submit, deps, signed))
             except Conflict:

@@ -12,7 +12,7 @@ the planned ones names it: the operator's signs the whole transaction.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from solders.compute_budget import ID as COMPUTE_BUDGET_PROGRAM
 from solders.instruction import Instruction
@@ -45,8 +45,13 @@ def find_difference(
     owner: Pubkey,
     programs: Programs,
     guards: frozenset[Pubkey],
+    wallets: Collection[Pubkey] | None = None,
 ) -> str | None:
-    """Return in what `given` is not the plan for the vault of `owner`, None if it is the plan."""
+    """Return in what `given` is not the plan for the vault of `owner`, None if it is the plan.
+
+    `wallets` have signed it as it is, by default all signers but the operator: their accounts are
+    at the disposal of guards.
+    """
     try:
         instructions = instructions_of(given)
     except InvalidRequest as refused:
@@ -58,7 +63,8 @@ def find_difference(
         return "it names other signers"
     if planned_instructions(given, guards) != planned_instructions(plan, guards):
         return "its instructions are not the planned ones, in their order, with their accounts"
-    protected = _protected(plan, operator=operator, owner=owner, programs=programs)
+    theirs = set(signers if wallets is None else wallets) - {operator}
+    protected = _protected(plan, wallets=theirs, owner=owner, programs=programs)
     for each in instructions:
         if each.program_id not in guards:
             continue
@@ -70,11 +76,11 @@ def find_difference(
 
 
 def _protected(
-    plan: AnyMessage, *, operator: Pubkey, owner: Pubkey, programs: Programs
+    plan: AnyMessage, *, wallets: Collection[Pubkey], owner: Pubkey, programs: Programs
 ) -> set[Pubkey]:
-    """Return the accounts that guards must not use: the vault's, and all that the plan writes.
+    """Return the accounts that guards must not use: the vault's, signers', and all that is written.
 
-    Of the latter, guards may have the wallets that sign, and their token accounts.
+    Of the latter two, guards may have the wallets, and their token accounts.
     """
     written = {
         account.pubkey
@@ -82,11 +88,9 @@ def _protected(
         for account in each.accounts
         if account.is_writable
     }
-    wallets = set(required_signers(plan)) - {operator}
-    theirs = wallets | {token_account(each, programs.mint) for each in wallets}
+    theirs = {*wallets, *(token_account(each, programs.mint) for each in wallets)}
     vault = vault_address(programs, owner)
-    return (written - theirs) | {
-        operator,
+    return ({*written, *required_signers(plan)} - theirs) | {
         vault,
         token_account(vault, programs.mint),
         vault_authority_address(programs),
