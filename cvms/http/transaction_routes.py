@@ -76,10 +76,12 @@ class CoSigned(Body, frozen=True):
 async def submit(deps: Dependencies, body: CoSigned) -> Reply | Response:
     """Submit a signed transaction.
 
-    Takes a transaction that this service built, signed by the wallet and otherwise unchanged. The
-    service adds its own signature where it pays the fee, simulates and submits. 202 returns the
-    signature; follow it with `GET /api/transactions/{signature}`. Posting the same transaction
-    again returns the same signature and has no second effect.
+    Takes a transaction that this service built, signed by the wallet. The wallet may have added
+    assertions of a guard program and a compute budget, refreshed the block hash, or put the message
+    together again, also as a legacy one. The service adds its own signature where it pays the fee,
+    simulates and submits. 202 returns the signature; follow it with
+    `GET /api/transactions/{signature}`. Posting the same transaction again returns the same
+    signature and has no second effect.
 
     The transaction of a proposed withdrawal may be posted by each co-signer with only their own
     signature. Signatures are collected: while some are `missing`, the status is `collecting`, and
