@@ -24,15 +24,13 @@ from cvms.config.fields import group, setting, settings_class
 from cvms.config.listen_settings import ListenSettings
 from cvms.config.parsers import Network
 from cvms.config.replica_settings import ReplicaSettings
+from cvms.config.sponsoring_settings import Sponsoring
 from cvms.store.redis.rate_limiter import Rate
 
 _PUBKEY = "a base58 public key"
 _UNITS = "a whole number of token units, 0 or more"
-_LAMPORTS = "a whole number of lamports, 0 or more"
-_LAMPORTS_OR_OFF = "a whole number of lamports, 0 or more, or off"
 _ON_OR_OFF = "on or off"
 
-_lamports = parse.integer(0, 2**62 - 1)
 _domain = parse.matching(r"[a-z0-9.-]+(:[0-9]{1,5})?")
 
 
@@ -92,49 +90,6 @@ class SignIn:
         default="localnet",
         expected="a chain id such as mainnet, or solana:mainnet",
         about="Chain that those messages must name, such as `mainnet`",
-    )
-
-
-@settings_class
-class Sponsoring:
-    """Limits of the fees that the operator pays for owners. None is no limit."""
-
-    transaction: int = setting(
-        "MAX_FEE_LAMPORTS",
-        _lamports,
-        default="100000",
-        expected=_LAMPORTS,
-        about="Highest fee of one transaction, whatever the market pays",
-    )
-    unit_price: int = setting(
-        "MAX_COMPUTE_UNIT_PRICE",
-        _lamports,
-        default="100000",
-        expected="a whole number of micro-lamports",
-        about="Highest price of one compute unit in micro-lamports, whatever the market pays",
-    )
-    owner_a_day: int | None = setting(
-        "SPONSOR_OWNER_LAMPORTS_PER_DAY",
-        parse.unless_off(_lamports),
-        default="50000000",
-        expected=_LAMPORTS_OR_OFF,
-        about="Fees that the operator pays for one owner in a day (UTC); `off` is no limit",
-    )
-    everybody_a_day: int | None = setting(
-        "SPONSOR_TOTAL_LAMPORTS_PER_DAY",
-        parse.unless_off(_lamports),
-        default="5000000000",
-        expected=_LAMPORTS_OR_OFF,
-        about="Fees that the operator pays for all owners together in a day (UTC); "
-        "`off` is no limit",
-    )
-    operator_minimum: int = setting(
-        "OPERATOR_MIN_LAMPORTS",
-        _lamports,
-        default="50000000",
-        expected=_LAMPORTS,
-        about="With a lower balance the operator pays only for its own transactions: "
-        "owners pay and sign theirs",
     )
 
 

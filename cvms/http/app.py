@@ -147,4 +147,5 @@ def _operator_key(
         caps=FeeCaps(price=settings.unit_price, lamports=settings.transaction),
         budget=FeeBudget(owner=settings.owner_a_day, everybody=settings.everybody_a_day),
         funds=funds,
+        guards=frozenset(settings.guard_programs),
     )

@@ -153,7 +153,7 @@ async def get_proposal(deps: Dependencies, proposal_id: str) -> Reply:
         proposal = await multisig_proposals.get(conn, UUID(decoded))
     if proposal is None:
         raise unknown_proposal(decoded)
-    return Reply(proposal_view(proposal))
+    return Reply(proposal_view(proposal, deps.programs.vault))
 
 
 async def _multisig(deps: Dependencies, owner: Pubkey) -> Multisig:
@@ -200,7 +200,7 @@ async def _add(
             lifetime=timedelta(seconds=deps.config.proposal_ttl),
         )
         proposal = await reload(conn, proposal_id)
-        reply = Reply(proposal_view(proposal))
+        reply = Reply(proposal_view(proposal, deps.programs.vault))
         if key is not None:
             await key.store(conn, response_of(reply))
         await notify_signers(conn, "proposal.created", proposal)
