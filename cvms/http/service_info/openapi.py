@@ -198,11 +198,17 @@ class _Provider(OpenAPIProvider):
     def _replies(self, route: Route) -> dict[str, Any]:
         return {
             str(status): {"description": HTTPStatus(status).phrase}
-            | ({} if kind is None else {"content": _json(self._schemas[kind])})
+            | self._content(route, status, kind)
             | ({"headers": {"X-Slot": SLOT_HEADER}} if route.indexed else {})
             | ({} if kind not in LINKS else {"links": _link(*LINKS[kind])})
             for status, kind in route.replies.items()
         }
+
+    def _content(self, route: Route, status: int, kind: Any) -> dict[str, Any]:
+        content = {} if kind is None else _json(self._schemas[kind])
+        if route.csv and status == HTTPStatus.OK:
+            content["text/csv"] = {"schema": {"type": "string"}}
+        return {"content": content} if content else {}
 
 
 # What a request must carry, for each way to authenticate.
