@@ -5,15 +5,12 @@ from __future__ import annotations
 import itertools
 import random
 
-import pytest
-from solders.instruction import Instruction
 from solders.keypair import Keypair
 
 from cvms.chain.program import instructions
 from cvms.chain.program.accounts import read_vault
 from cvms.chain.program.addresses import vault_address
 from cvms.chain.types import Commitment
-from tests.harness.localnet import Localnet
 from tests.harness.service import Json, Service
 from tests.http.statements.arithmetic import (
     BALANCES,
@@ -21,14 +18,9 @@ from tests.http.statements.arithmetic import (
     assert_csv_adds_up,
     balances,
 )
+from tests.http.statements.movements import release, seize, settle, steps, transfer
 from tests.nursery.indexing.test_every_instruction import compound, earn, lock, travel, unlock
-from tests.nursery.world import World, address, finalize, held_clock
-
-
-@pytest.fixture
-def world(front: Service, localnet: Localnet) -> World:
-    """Return the chain of the front end, with an indexer that the test runs."""
-    return World(localnet.running, front.resources)
+from tests.nursery.world import World, address, held_clock
 
 
 async def test_any_period_adds_up_and_closes_as_the_chain_did(front: Service, world: World) -> None:
@@ -179,16 +171,6 @@ async def test_what_is_not_final_is_in_no_statement(front: Service, world: World
     assert_adds_up(later)
 
 
-async def settle(world: World) -> None:
-    """Apply everything, and mark it as final: also the slots before the last transaction."""
-    await world.owner()
-    with held_clock(world.chain.chain):
-        await world.indexer().catch_up()
-        finalize(world)
-        await world.indexer().catch_up()
-        await world.finalizer().run_once()
-
-
 async def read(service: Service, owner: Keypair, query: str = "") -> Json:
     separator = "?" if query else ""
     reply = await service.get(f"/api/vault/statement/{address(owner)}{separator}{query}")
@@ -229,42 +211,3 @@ async def on_chain(world: World, owner: Keypair) -> tuple[int, dict[str, int]]:
         account.yield_deposited_balance,
     )
     return found.slot, dict(zip(BALANCES, held, strict=True))
-
-
-def steps(world: World, rng: random.Random, owner: Keypair) -> list[Instruction]:
-    """Return one to three movements for which the vault has enough."""
-    kinds = [
-        lambda amount: world.deposit(owner, amount),
-        lambda amount: world.withdraw(owner, amount),
-        lambda amount: instructions.schedule_timelock(
-            world.programs,
-            authority=owner.pubkey(),
-            owner=owner.pubkey(),
-            amount=amount,
-            duration_seconds=60,
-        ),
-    ]
-    return [rng.choice(kinds)(rng.randint(1, 2_000)) for _ in range(rng.randint(1, 3))]
-
-
-async def transfer(world: World, sender: Keypair, receiver: Keypair, amount: int) -> None:
-    move = instructions.rebalance_collateral(
-        world.programs,
-        authority=world.operator.pubkey(),
-        from_owner=sender.pubkey(),
-        to_owner=receiver.pubkey(),
-        amount=amount,
-    )
-    await world.act(world.operator, move)
-
-
-async def seize(world: World, owner: Keypair, amount: int) -> None:
-    withdrawal = instructions.emergency_withdraw(
-        world.programs, authority=world.operator.pubkey(), owner=owner.pubkey(), amount=amount
-    )
-    await world.act(world.operator, withdrawal)
-
-
-def release(world: World, owner: Keypair) -> Instruction:
-    key = owner.pubkey()
-    return instructions.release_timelocks(world.programs, authority=key, owner=key)
