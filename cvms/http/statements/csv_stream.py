@@ -63,9 +63,9 @@ async def _read(deps: Dependencies, texts: Texts) -> AsyncGenerator[bytes, None]
             request.indexed_slot = bound.slot
             async with aclosing(texts(conn)) as all_texts:
                 async for text in all_texts:
+                    yield text.encode()
                     if trio.current_time() > deadline:
                         raise trio.TooSlowError("the client reads too slowly")
-                    yield text.encode()
 
 
 def _cell(value: Cell) -> str | int:
