@@ -35,6 +35,7 @@ from cvms.client.schemas import (
     YieldPolicies,
     YieldPolicy,
 )
+from cvms.client.statement_schemas import Statement, StatementLine
 from cvms.client.stream import Stream
 from cvms.client.stream_cursors import Event, Snapshot, StreamMessage, Topic
 from cvms.client.vault_schemas import (
@@ -64,6 +65,8 @@ __all__ = [
     "SignaturesMissing",
     "SignerContact",
     "Snapshot",
+    "Statement",
+    "StatementLine",
     "Stream",
     "StreamMessage",
     "Submitted",

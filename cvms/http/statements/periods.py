@@ -36,11 +36,12 @@ _Time = Annotated[datetime, msgspec.Meta(tz=True)]
 def parse_period(since: str | None, until: str | None) -> tuple[Moment | None, Moment | None]:
     """Return the period from `since` to before `until`. Raises InvalidRequest."""
     first, end = _moment("from", since), _moment("to", until)
-    if first is not None and end is not None:
-        if isinstance(first, datetime) is not isinstance(end, datetime):
-            raise field_error("The query", "to", "expected a time, as `from` is, or two slots")
-        if first > end:  # type: ignore[operator]  # both are of one type
-            raise field_error("The query", "from", "later than `to`")
+    if isinstance(first, datetime) and isinstance(end, datetime):
+        backwards = first > end
+    else:
+        backwards = isinstance(first, int) and isinstance(end, int) and first > end
+    if backwards:
+        raise field_error("The query", "from", "later than `to`")
     return first, end
 
 

@@ -66,7 +66,8 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True):
 
     Each balance of `opening` and all changes of it make that of `closing`. The `status` is
     `complete` if this is all that was asked for; `more` if `next_from` is to be sent as `from` for
-    what follows; `pending` if what follows `final_slot` is not final yet.
+    what follows; `pending` if what follows `final_slot` is not final yet. Only then is that slot
+    given: a complete statement stays the same.
     """
 
     owner: str
@@ -91,12 +92,12 @@ async def get_statement(deps: Dependencies, owner: str, query: StatementQuery) -
     """Get a vault's statement.
 
     Returns the balances at the beginning and at the end of a period, and every movement between.
-    `from` and `to` are two slots or two times with their zone; `from` belongs to the period and
-    `to` does not, so periods join. Only what is final counts.
+    `from` and `to` are slots, or times with their zone; `from` belongs to the period and `to` does
+    not, so periods join. Only what is final counts.
 
     JSON comes in pages of at most `limit` lines (or of one slot, if that has more), each of which
-    is a statement by itself. With `format=csv`, or `Accept: text/csv`, the whole statement is one
-    CSV file, read from one snapshot.
+    is a statement by itself; for the next page, send its `next_from` as `from`. With `format=csv`,
+    or `Accept: text/csv`, the whole statement is one CSV file, read from one snapshot.
     """
     key = str(owner_in_path(owner))
     since, until = parse_period(query.since, query.until)
@@ -153,12 +154,13 @@ async def _require_known(conn: Connection, owner: str, part: Part) -> None:
 
 def _statement(owner: str, slots: Interval, part: Part, final: int) -> Statement:
     more = part.end < slots.end
+    pending = not more and not slots.complete
     return Statement(
         owner=owner,
         from_slot=part.first,
         to_slot=part.end,
-        status="more" if more else "complete" if slots.complete else "pending",
-        final_slot=_slot(final),
+        status="more" if more else "pending" if pending else "complete",
+        final_slot=_slot(final) if pending else None,
         opening=BalancesAtSlot(*astuple(part.opening), slot=_slot(part.first - 1)),
         closing=BalancesAtSlot(*astuple(part.closing), slot=_slot(part.end - 1)),
         flows=list(_flows(part.lines)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 
+import pytest
 from solders.keypair import Keypair
 
 from cvms.chain.program import instructions
@@ -118,6 +119,10 @@ async def test_consecutive_statements_join_by_slots_by_times_and_by_pages(
         assert_joined(joined, whole)
     assert_joined(await pages(front, alice, 3), whole)
     assert len(await pages(front, alice, 3)) == 3
+    assert_joined(
+        await pages(front, alice, 2, until=times[5]),
+        await read(front, alice, f"to={times[5]}"),
+    )
     # A slot with two lines is not cut, whatever the limit.
     of_bob = await pages(front, bob, 1)
     assert [len(page["lines"]) for page in of_bob] == [*[2] * 7, 0]
@@ -161,7 +166,7 @@ async def test_what_is_not_final_is_in_no_statement(front: Service, world: World
         slot, _ = await on_chain(world, alice)
         so_far = await read(front, alice, f"to={slot + 1}")
         assert (so_far["status"], so_far["closing"]["total"]) == ("pending", 100)
-        assert so_far["to_slot"] <= so_far["final_slot"] + 1 <= slot
+        assert so_far["to_slot"] == so_far["final_slot"] + 1 <= slot
         path = f"/api/vault/statement/{address(alice)}?format=csv&to={slot + 1}"
         assert ",closing_so_far," in (await front.get(path)).text
         assert (await read(front, alice))["closing"]["total"] == 100
@@ -179,10 +184,13 @@ async def read(service: Service, owner: Keypair, query: str = "") -> Json:
     return body
 
 
-async def pages(service: Service, owner: Keypair, limit: int) -> list[Json]:
-    found = [await read(service, owner, f"limit={limit}")]
+async def pages(
+    service: Service, owner: Keypair, limit: int, *, until: str | None = None
+) -> list[Json]:
+    fixed = f"limit={limit}" if until is None else f"limit={limit}&to={until}"
+    found = [await read(service, owner, fixed)]
     while found[-1]["status"] == "more":
-        query = f"limit={limit}&from={found[-1]['next_from']}"
+        query = f"{fixed}&from={found[-1]['next_from']}"
         found.append(await read(service, owner, query))
     return found
 
@@ -211,3 +219,43 @@ async def on_chain(world: World, owner: Keypair) -> tuple[int, dict[str, int]]:
         account.yield_deposited_balance,
     )
     return found.slot, dict(zip(BALANCES, held, strict=True))
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "from=2026-01-01",
+        "from=2026-01-01T00:00:00",
+        "from=1999-01-01T00:00:00Z",
+        "to=3001-01-01T00:00:00Z",
+        "from=-1",
+        "to=9223372036854775808",
+        "from=5&to=4",
+        "from=2026-01-02T00:00:00Z&to=2026-01-01T23:59:59Z",
+        "from=",
+        "from=1e3",
+        "from=%D9%A1",
+        "limit=0",
+        "limit=1001",
+        "format=xml",
+    ],
+)
+async def test_other_periods_are_refused(service: Service, query: str) -> None:
+    reply = await service.get(f"/api/vault/statement/{Keypair().pubkey()}?{query}")
+    assert (reply.status_code, reply.json()["code"]) == (400, "invalid_request")
+
+
+async def test_an_unchanged_statement_is_a_304(front: Service, world: World) -> None:
+    alice = await world.owner()
+    await world.act(alice, world.deposit(alice, 5))
+    await settle(world)
+    end = (await read(front, alice))["to_slot"]
+    url = f"{front.url}/api/vault/statement/{address(alice)}?to={end}"
+    first = await front.http.get(url)
+    tag = {"If-None-Match": first.headers["ETag"]}
+    await world.act(alice, world.deposit(alice, 6))
+    await settle(world)
+    assert (await front.http.get(url)).json() | {"final_slot": 0} == first.json() | {
+        "final_slot": 0
+    }
+    assert (await front.http.get(url, headers=tag)).status_code == 304

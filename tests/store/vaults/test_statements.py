@@ -275,6 +275,8 @@ async def test_a_time_is_the_slot_of_the_first_movement_from_then_on(database: D
         assert await between(21, 41) == Interval(40, 41, complete=True)
         assert await between(41, 3600) == Interval(41, 41, complete=True)
         assert await between(41, 3601) == Interval(41, 41, complete=False)
+        beyond = await statements.interval(conn, known, since=None, until=50)
+        assert beyond == Interval(0, 41, complete=False)
         known = FinalFrontier(39, settled=False, indexed_until=START + timedelta(hours=1))
         assert await between(21, 40) == Interval(40, 40, complete=True)
         assert await between(20, 41) == Interval(20, 40, complete=False)
