@@ -25,6 +25,8 @@ from cvms.http.framework.routing import answer
 from cvms.http.multisig import proposal_routes, webhook_routes
 from cvms.http.service_info import idl_routes, probe_routes
 from cvms.http.service_info.swagger_ui import register_docs
+from cvms.http.statements import exchange_routes
+from cvms.http.statements import vault_routes as statement_routes
 from cvms.http.vaults import (
     analytics_routes,
     balance_routes,
@@ -112,6 +114,8 @@ def create_app(
         *command_routes.ROUTES,
         *balance_routes.ROUTES,
         *query_routes.ROUTES,
+        *statement_routes.ROUTES,
+        *exchange_routes.ROUTES,
         *analytics_routes.ROUTES,
         *position_routes.ROUTES,
         *status_routes.ROUTES,

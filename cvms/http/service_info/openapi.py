@@ -177,11 +177,17 @@ class _Provider(OpenAPIProvider):
     def _replies(self, route: Route) -> dict[str, Any]:
         return {
             str(status): {"description": HTTPStatus(status).phrase}
-            | ({} if kind is None else {"content": _json(self._schemas.of(kind))})
+            | self._content(route, status, kind)
             | ({"headers": {"X-Slot": SLOT_HEADER}} if route.indexed else {})
             | ({"links": _link(*LINKS[status, kind])} if (status, kind) in LINKS else {})
             for status, kind in route.replies.items()
         }
+
+    def _content(self, route: Route, status: int, kind: Any) -> dict[str, Any]:
+        content = {} if kind is None else _json(self._schemas.of(kind))
+        if route.csv and status == HTTPStatus.OK:
+            content["text/csv"] = {"schema": {"type": "string"}}
+        return {"content": content} if content else {}
 
 
 # Either of the alternatives, for those ways to authenticate where a token is not optional.

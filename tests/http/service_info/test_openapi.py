@@ -110,7 +110,7 @@ async def test_reads_of_what_is_indexed_take_a_slot_and_tell_one(service: Servic
         for operation in operations.values()
         if "X-Min-Slot" in {each["name"] for each in operation["parameters"]}
     }
-    assert len(takes) == 14
+    assert len(takes) == 15
     assert all(path.startswith(("/api/vault", "/api/analytics")) for path in takes)
     tvl = document["paths"]["/api/vault/tvl"]["get"]["responses"]
     assert "X-Slot" in tvl["200"]["headers"]
