@@ -129,6 +129,8 @@ class Edge(QuartTrio):
         headers["X-Request-Id"] = request.id
         if request.indexed_slot is not None:
             headers["X-Slot"] = str(request.indexed_slot)
+        if request.clamped_limit is not None:
+            headers["X-Limit-Clamped"] = str(request.clamped_limit)
         self._cors.allow(request, response)
         for name, value in SECURITY_HEADERS.items():
             headers.setdefault(name, value)

@@ -34,7 +34,7 @@ ROUTES = RouteGroup("operation")
 
 
 class Alive(msgspec.Struct, frozen=True):
-    status: str = "alive"
+    status: str = "ok"
 
 
 class Ready(msgspec.Struct, frozen=True):

@@ -19,7 +19,7 @@ VIEWER = Role.VIEWER
 
 async def test_the_service_is_alive_while_nothing_else_is_ready(service: Service) -> None:
     reply = await service.get("/health")
-    assert (reply.status_code, reply.json()) == (200, {"status": "alive"})
+    assert (reply.status_code, reply.json()) == (200, {"status": "ok"})
 
 
 async def test_ready_names_each_part_that_is_not_ok(service: Service) -> None:

@@ -193,6 +193,30 @@ async def test_an_owner_without_a_vault_gets_a_404(service: Service) -> None:
     assert (reply.status_code, reply.json()["code"]) == (404, "vault_not_found")
 
 
+async def test_the_history_of_a_wallet_without_a_vault_is_empty(service: Service) -> None:
+    owner = str(Keypair().pubkey())
+    for query in ("", "?kind=deposit", "?offset=50"):
+        reply = await service.get(f"/api/vault/transactions/{owner}{query}")
+        assert (reply.status_code, reply.json()) == (
+            200,
+            {"owner": owner, "transactions": [], "next_cursor": None},
+        )
+
+
+async def test_a_limit_above_the_bound_is_lowered_and_the_reply_says_so(
+    front: Service, world: World
+) -> None:
+    owners = [await world.owner() for _ in range(2)]
+    await applied(world)
+    reply = await front.get("/api/vaults?limit=5000")
+    assert (reply.status_code, len(reply.json()["vaults"])) == (200, len(owners))
+    assert reply.headers["X-Limit-Clamped"] == "100"
+    assert "X-Limit-Clamped" not in (await front.get("/api/vaults?limit=100")).headers
+    history = f"/api/vault/transactions/{address(owners[0])}?limit={MOST}"
+    assert (await front.get(history)).headers["X-Limit-Clamped"] == "100"
+    assert (await front.get("/api/vaults?limit=0")).status_code == 400
+
+
 # --- the past ----------------------------------------------------------------------------------
 
 
@@ -381,7 +405,6 @@ async def test_numbers_out_of_range_are_refused(service: Service, value: str) ->
 async def test_an_unknown_parameter_is_refused(service: Service) -> None:
     owner = Keypair().pubkey()
     for path in (
-        "/api/vaults?limit=101",
         "/api/vaults?limit=0",
         "/api/vaults?sort=mint",
         "/api/vaults?limit=1&limit=2",
