@@ -6,7 +6,7 @@ from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 
 from cvms.chain.program import instructions
-from cvms.errors import Conflict, ProgramRefused, VaultNotFound
+from cvms.errors import Conflict, InsufficientLamports, ProgramRefused, VaultNotFound
 from cvms.http.auth.second_factor import second_factor
 from cvms.http.auth.signed_body import Signed
 from cvms.http.framework import schemas
@@ -56,13 +56,15 @@ class Delegate(Signed, frozen=True, kw_only=True):
 
 
 @ROUTES.post(
-    "/api/vault/initialize", refusals=(Conflict, ProgramRefused, *UNSPONSORED), auth=Auth.NONE
+    "/api/vault/initialize",
+    refusals=(Conflict, ProgramRefused, InsufficientLamports, *UNSPONSORED),
+    auth=Auth.NONE,
 )
 async def initialize(deps: Dependencies, body: Initialize) -> Reply | Response:
     """Create a vault.
 
     The transaction creates the vault of `user_pubkey`, who signs it and pays the rent. 409 if the
-    vault exists.
+    vault exists, 422 `insufficient_funds` with the amount if the wallet has too little SOL.
     """
     return await execute_operation(
         deps,

@@ -10,8 +10,10 @@ import trio
 from cvms.http.framework.admin_tokens import Role, mint
 from cvms.http.service_info import probe_routes
 from cvms.store.analytics import event_counters
+from cvms.store.projection import vault_writer
 from tests.harness.processes import HANG_SECONDS
 from tests.harness.service import Service, running
+from tests.store.examples import vault_row
 
 SECRET = b"s" * 32
 VIEWER = Role.VIEWER
@@ -140,6 +142,23 @@ async def test_counters_come_from_the_database(service: Service) -> None:
         "balance_query_duration_seconds",
     ):
         assert name in text
+
+
+async def test_the_earlier_services_metrics_are_there_from_the_start(service: Service) -> None:
+    text = (await service.get("/metrics")).text
+    assert "vault_locks_total 0.0" in text
+    assert "vault_unlocks_total 0.0" in text
+    assert "active_vaults 0.0" in text
+    assert "request_duration_seconds_count 0.0" in text
+    async with service.database.transaction() as conn:
+        await event_counters.add(conn, "lock", 2, 700)
+        await event_counters.add(conn, "unlock", 1, 700)
+        await vault_writer.advance(conn, [vault_row()], final=False)
+    text = (await service.get("/metrics")).text
+    assert "vault_locks_total 2.0" in text
+    assert "vault_unlocks_total 1.0" in text
+    assert "active_vaults 1.0" in text
+    assert "request_duration_seconds_count 1.0" in text  # the first scrape
 
 
 async def test_the_last_counters_are_served_while_the_database_is_unavailable(
