@@ -105,7 +105,9 @@ def test_holdings_and_sizes_match_the_open_vaults(
             )
             held = await cursor.fetchall()
             assert await aggregates.holdings(conn) == Holdings(
-                len(held), *(sum(row[column] for row in held) for column in range(5))
+                len(held),
+                *(sum(row[column] for row in held) for column in range(5)),
+                sum(row[0] > 0 for row in held),
             )
             sizes = [each for each in await aggregates.sizes(conn) if each.vaults or each.total]
             expected: dict[int, Size] = {}
@@ -135,7 +137,7 @@ async def test_what_was_counted_can_be_uncounted(database: Database) -> None:
         await aggregates.moved(
             conn, [(after, vault_row(state={"closed": True})) for _, after in stored]
         )
-        assert await aggregates.holdings(conn) == Holdings(0, 0, 0, 0, 0, 0)
+        assert await aggregates.holdings(conn) == Holdings(0, 0, 0, 0, 0, 0, 0)
 
 
 async def test_migrating_an_older_database_gives_the_same_aggregates(
