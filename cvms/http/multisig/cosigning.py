@@ -38,7 +38,7 @@ from cvms.http.multisig.approval import (
     set_transaction,
 )
 from cvms.http.multisig.chain_state import cosigners, next_transaction
-from cvms.http.multisig.proposal_view import missing, notify_signers, unsigned
+from cvms.http.multisig.proposal_view import missing, notify_signers, publish, unsigned
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.submissions import multisig_proposals, submissions
 from cvms.store.submissions.multisig_proposals import LiveTransaction, Proposal
@@ -115,6 +115,7 @@ class CoSigningRun:
             await multisig_proposals.sign(conn, self.message_hash, self.signatures)
             now = await reload(conn, seen.id)
             signers = sorted(self.signatures)
+            await publish(conn, "proposal.signature", now, signer=self.actor)
             await record_audit(conn, self.actor, "cosign", now, "accepted", signers=signers)
         return collecting(now, rebuilt=False)
 

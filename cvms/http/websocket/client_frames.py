@@ -10,7 +10,15 @@ from solders.pubkey import Pubkey
 
 from cvms.errors import InvalidRequest
 from cvms.http.framework.admin_tokens import MAX_LENGTH
-from cvms.http.framework.request import MAX_AMOUNT, decode, field_error, pubkey_of
+from cvms.http.framework.request import (
+    MAX_AMOUNT,
+    Nonce,
+    SignInMessage,
+    WalletSignature,
+    decode,
+    field_error,
+    pubkey_of,
+)
 from cvms.store.messaging.topics import Topic
 
 AccountText = Annotated[str, msgspec.Meta(max_length=44)]
@@ -19,7 +27,8 @@ AccountText = Annotated[str, msgspec.Meta(max_length=44)]
 class Frame(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A frame from a client. Without `op`, it subscribes.
 
-    `token` is an administrator token, for the topics that require one. `subscribe` and
+    `token` is an administrator token, for the topics that require one. `signature` takes its place
+    for one vault's events: of `signer`, by default the owner, with a `nonce`. `subscribe` and
     `unsubscribe` name an account on chain; no other field may accompany them. An empty `subscribe`
     beside a `topic` is as none.
     """
@@ -29,6 +38,10 @@ class Frame(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     owner: Pubkey | None = None
     since: Annotated[int, msgspec.Meta(ge=0, le=MAX_AMOUNT)] | None = None
     token: Annotated[str, msgspec.Meta(max_length=MAX_LENGTH)] | None = None
+    nonce: Nonce | None = None
+    signature: WalletSignature | None = None
+    signer: Pubkey | None = None
+    message: SignInMessage | None = None
     subscribe: AccountText | None = None
     unsubscribe: AccountText | None = None
 

@@ -14,7 +14,7 @@ from typing import Any
 from uuid import UUID
 
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.postgres.row_mapping import fetch_one, fetch_value
+from cvms.store.postgres.row_mapping import fetch_column, fetch_one, fetch_value
 from cvms.store.submissions import submissions
 
 ADD = """
@@ -81,7 +81,7 @@ WHERE message_hash = %(message_hash)s
 
 # One whose transaction has landed counts again if a fork drops it.
 UNFINISHED = f"""
-SELECT count(*)
+SELECT p.id
 FROM multisig_proposals p
 LEFT JOIN submissions s ON s.message_hash = p.message_hash
 LEFT JOIN vaults v ON v.owner = p.owner
@@ -90,6 +90,7 @@ WHERE p.owner = %(owner)s
   AND s.state IS DISTINCT FROM 'confirmed'
   AND s.state IS DISTINCT FROM 'finalized'
   AND NOT ({CANCELLED})
+ORDER BY p.created_at, p.id
 """  # noqa: S608 - constants
 
 # The row lock serializes changes to the same proposal.
@@ -255,9 +256,9 @@ async def by_message(conn: Connection, message_hash: bytes) -> UUID | None:
     return proposal
 
 
-async def unfinished(conn: Connection, owner: str) -> int:
-    """Count the proposals of the owner that are neither executed, nor expired, nor cancelled."""
-    return int(await fetch_value(conn, UNFINISHED, {"owner": owner}))
+async def unfinished(conn: Connection, owner: str) -> list[UUID]:
+    """Return the proposals of the owner that are neither executed, nor expired, nor cancelled."""
+    return await fetch_column(conn, UNFINISHED, {"owner": owner})
 
 
 async def lock(conn: Connection, proposal: Proposal) -> bool:

@@ -104,11 +104,9 @@ def test_holdings_and_sizes_match_the_open_vaults(
                 b" WHERE state <> '{\"closed\": true}'"
             )
             held = await cursor.fetchall()
-            assert await aggregates.holdings(conn) == Holdings(
-                len(held),
-                *(sum(row[column] for row in held) for column in range(5)),
-                sum(row[0] > 0 for row in held),
-            )
+            sums = [sum(row[column] for row in held) for column in range(5)]
+            funded = sum(row[0] > 0 for row in held)
+            assert await aggregates.holdings(conn) == Holdings(len(held), *[*sums, funded])
             sizes = [each for each in await aggregates.sizes(conn) if each.vaults or each.total]
             expected: dict[int, Size] = {}
             for total, *_ in held:
