@@ -14,6 +14,7 @@ from solders.pubkey import Pubkey
 from cvms.http.framework import schemas
 from cvms.store.vaults.vaults import VaultRow
 
+DAY_SECONDS = 24 * 60 * 60
 UNSET_KEY = str(Pubkey.default())
 LATEST = int(datetime(9999, 12, 31, tzinfo=UTC).timestamp())
 
@@ -89,7 +90,9 @@ class RateLimit(msgspec.Struct, frozen=True, kw_only=True):
 class VaultLimits(msgspec.Struct, frozen=True, kw_only=True):
     """The limits of a vault's withdrawals. `rate` is null if no rate limit is set.
 
-    With a minimum delay, at most `ready` may be withdrawn: the sum of the requests that are due.
+    `used` is what was withdrawn within the last day, `window_seconds`, whether there is a limit or
+    not; `limit` is that of `rate`, which counts in windows of its own. With a minimum delay, at
+    most `ready` may be withdrawn: the sum of the requests that are due.
     """
 
     owner: str
@@ -98,6 +101,9 @@ class VaultLimits(msgspec.Struct, frozen=True, kw_only=True):
     min_delay_seconds: int
     pending: list[Waiting]
     ready: int
+    window_seconds: int = DAY_SECONDS
+    used: int = 0
+    limit: int | None = None
     now: datetime
     slot: int
     as_of: datetime | None

@@ -131,6 +131,10 @@ async def test_limits_say_what_may_still_be_withdrawn(front: Service, world: Wor
     await world.indexer().catch_up()
     bare = await read(front, route)
     assert (bare["rate"], bare["pending"], bare["min_delay_seconds"]) == (None, [], 0)
+    assert (bare["window_seconds"], bare["used"], bare["limit"]) == (86_400, 0, None)
+    await world.act(alice, world.withdraw(alice, 30))
+    await world.indexer().catch_up()
+    assert (await read(front, route))["used"] == 30  # whether there is a limit or not
 
     await world.act(
         alice,
@@ -145,6 +149,7 @@ async def test_limits_say_what_may_still_be_withdrawn(front: Service, world: Wor
     limits = await read(front, route)
     rate = limits["rate"]
     assert (rate["limit"], rate["used"], rate["remaining"]) == (500, 120, 380)
+    assert (limits["used"], limits["limit"]) == (150, 500)
     assert 0 < rate["resets_in_seconds"] <= 3_600
     assert [each["amount"] for each in limits["pending"]] == [70]
     assert 0 < limits["pending"][0]["remaining_seconds"] <= 600
@@ -163,6 +168,12 @@ async def test_limits_say_what_may_still_be_withdrawn(front: Service, world: Wor
         "resets_in_seconds": None,
     }
     assert limits["ready"] == 70
+    assert limits["used"] == 150
+
+    travel(world, 86_400)
+    await world.act(alice, world.deposit(alice, 1))
+    await world.indexer().catch_up()
+    assert (await read(front, route))["used"] == 0
 
 
 async def test_a_closed_vault_is_not_found_but_keeps_its_past(front: Service, world: World) -> None:
