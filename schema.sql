@@ -814,7 +814,8 @@ CREATE TABLE alert_positions (
     position BIGINT NOT NULL
 );
 INSERT INTO alert_positions (source, position)
-    VALUES ('alerts', 0), ('transactions', 0), ('reconciliation_logs', 0);
+    VALUES ('alerts', 0), ('transactions', 0), ('reconciliation_logs', 0),
+        ('movements', 0);
 
 -- The row that the readiness probe of every replica writes, to find out whether writes succeed.
 CREATE TABLE write_probe (

@@ -23,7 +23,8 @@ from cvms.http.framework.edge import Edge
 from cvms.http.framework.rate_limits import RateLimits
 from cvms.http.framework.routing import answer
 from cvms.http.multisig import proposal_routes, webhook_routes
-from cvms.http.service_info import idl_routes, probe_routes
+from cvms.http.service_info import config_routes, idl_routes, probe_routes
+from cvms.http.service_info.config_routes import WebSocketBounds
 from cvms.http.service_info.swagger_ui import register_docs
 from cvms.http.statements import exchange_routes
 from cvms.http.statements import vault_routes as statement_routes
@@ -109,6 +110,7 @@ def create_app(
     routes = (
         *probe_routes.ROUTES,
         *probe_routes.metrics_routes(deps),
+        *config_routes.config_routes(_websocket_bounds(websocket_limits)),
         *idl_routes.ROUTES,
         *nonce_routes.ROUTES,
         *command_routes.ROUTES,
@@ -139,6 +141,14 @@ def create_app(
     app.background.append(endpoint.heartbeat.run)
     app.shutdown_hooks.append(endpoint.drain)
     return app
+
+
+def _websocket_bounds(limits: WebSocketLimits) -> WebSocketBounds:
+    return WebSocketBounds(
+        connections_per_address=limits.connections_per_ip,
+        subscriptions=limits.subscriptions,
+        frames_per_second=limits.frames_per_second,
+    )
 
 
 def _operator_key(

@@ -10,7 +10,8 @@ from cvms.http.framework.response import Response
 METHODS = "GET, POST, DELETE"
 HEADERS = "Authorization, Content-Type, Idempotency-Key, If-None-Match, X-2FA-CODE, X-Min-Slot"
 EXPOSED = (
-    "ETag, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Retry-After, X-Request-Id, X-Slot"
+    "ETag, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Retry-After, X-Limit-Clamped, "
+    "X-Request-Id, X-Slot"
 )
 PREFLIGHT_SECONDS = 600
 

@@ -184,7 +184,7 @@ async def _add(
     owner, proposal_id = str(body.owner), uuid4()
     async with deps.database.transaction() as conn:
         await requester.consume(conn)
-        if await multisig_proposals.unfinished(conn, owner) >= MAX_UNFINISHED:
+        if len(await multisig_proposals.unfinished(conn, owner)) >= MAX_UNFINISHED:
             raise Conflict(
                 f"The vault has {MAX_UNFINISHED} unfinished proposals, the maximum. Wait until "
                 "some are executed or expire."

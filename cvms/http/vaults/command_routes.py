@@ -9,7 +9,7 @@ from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 
 from cvms.chain.program import instructions
-from cvms.errors import Conflict, ProgramRefused, VaultNotFound
+from cvms.errors import Conflict, InsufficientLamports, ProgramRefused, VaultNotFound
 from cvms.http.auth.second_factor import second_factor
 from cvms.http.auth.signed_body import Signed
 from cvms.http.framework import schemas
@@ -73,7 +73,7 @@ class Delegate(Signed, frozen=True, kw_only=True):
 
 @ROUTES.post(
     "/api/vault/initialize",
-    refusals=(Conflict, ProgramRefused, *UNSPONSORED),
+    refusals=(Conflict, ProgramRefused, InsufficientLamports, *UNSPONSORED),
     auth=Auth.NONE,
     name="initialize_vault",
 )
@@ -81,7 +81,7 @@ async def initialize(deps: Dependencies, body: Initialize) -> Reply | Response:
     """Create a vault.
 
     The transaction creates the vault of `owner`, who signs it and pays the rent. 409 if the vault
-    exists.
+    exists, 422 `insufficient_funds` with the amount if the wallet has too little SOL.
     """
     owner = body.wallet()
     return await execute_operation(
