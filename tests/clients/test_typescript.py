@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from tests.clients.typescript import Package
+from tests.clients.static_files import static_files
+from tests.clients.typescript import Package, chromium
 from tests.clients.vectors import VECTORS
 from tests.harness.localnet import Localnet
-from tests.harness.service import Served
+from tests.harness.service import Served, whole_service
 
 
 async def test_the_client_is_what_the_vectors_say(package: Package) -> None:
@@ -16,6 +17,21 @@ async def test_the_client_moves_tokens_and_follows_events(
     package: Package, system: Served, localnet: Localnet
 ) -> None:
     await package.node_test("service.test.mjs", **surroundings(system, localnet))
+
+
+async def test_the_example_page_works_in_chromium(
+    package: Package, database_url: str, localnet: Localnet
+) -> None:
+    await package.run("node", "scripts/example.mjs")
+    settings = localnet.settings | {"cors_origins": ("http://127.0.0.1:*",)}
+    with static_files(package.folder / "example") as page_url:
+        async with whole_service(database_url, **settings) as system:
+            await package.node_test(
+                "example.test.mjs",
+                **surroundings(system, localnet),
+                CVMS_PAGE_URL=page_url,
+                CVMS_CHROMIUM=chromium(),
+            )
 
 
 def surroundings(system: Served, localnet: Localnet) -> dict[str, str]:

@@ -19,6 +19,7 @@ from tests.paths import ROOT
 SOURCE = ROOT / "clients" / "typescript"
 MODULES = SOURCE / "node_modules"
 SECONDS = 120
+NOT_SOURCE = ("node_modules", "dist", "*.tgz", "openapi.ts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,11 @@ class Package:
         await self.run("node", "--test", f"test/{name}", **environ)
 
 
+def chromium() -> str:
+    """Return the path of Chromium, or skip the test."""
+    return shutil.which("chromium") or missing("the Debian package chromium")
+
+
 def build_package(folder: Path, document: bytes) -> Package:
     """Build the client with an OpenAPI document, pack it, and install the package."""
     project = folder / "project"
@@ -45,7 +51,9 @@ def build_package(folder: Path, document: bytes) -> Package:
         missing("Node 20 with what `npm ci --prefix clients/typescript` installs")
     draft = Path(tempfile.mkdtemp(dir=folder))
     source = draft / "source"
-    shutil.copytree(SOURCE, source, ignore=shutil.ignore_patterns("node_modules", "dist", "*.tgz"))
+    shutil.copytree(
+        SOURCE, source, ignore=shutil.ignore_patterns("node_modules", "dist", "*.tgz", "openapi.ts")
+    )
     (source / "node_modules").symlink_to(MODULES)
     (draft / "openapi.json").write_bytes(document)
     given = {"CVMS_OPENAPI": str(draft / "openapi.json")}
@@ -59,7 +67,8 @@ def build_package(folder: Path, document: bytes) -> Package:
     for entry in MODULES.iterdir():
         (modules / entry.name).symlink_to(entry)
     for tests in ("test", "example", "scripts"):
-        shutil.copytree(SOURCE / tests, draft / "project" / tests)
+        shutil.copytree(source / tests, draft / "project" / tests)
+    (draft / "project" / "package.json").write_text('{"private": true, "type": "module"}')
     (draft / "project").rename(project)
     return Package(project)
 
