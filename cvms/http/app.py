@@ -33,6 +33,7 @@ from cvms.http.vaults import (
     query_routes,
     withdrawal_policy_routes,
 )
+from cvms.http.websocket import asyncapi
 from cvms.http.websocket.client_session import WebSocketLimits
 from cvms.http.websocket.endpoint import WebSocketEndpoint
 from cvms.http.yields import movement_routes, policy_routes, status_routes
@@ -108,6 +109,7 @@ def create_app(
         *probe_routes.ROUTES,
         *probe_routes.metrics_routes(deps),
         *idl_routes.ROUTES,
+        *asyncapi.ROUTES,
         *nonce_routes.ROUTES,
         *command_routes.ROUTES,
         *balance_routes.ROUTES,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 from tests.clients.static_files import static_files
-from tests.clients.typescript import Package, chromium
+from tests.clients.typescript import SOURCE, Package, chromium
 from tests.clients.vectors import VECTORS
 from tests.harness.localnet import Localnet
 from tests.harness.service import Served, whole_service
+from tests.paths import DOCS
 
 
 async def test_the_client_is_what_the_vectors_say(package: Package) -> None:
@@ -32,6 +35,12 @@ async def test_the_example_page_works_in_chromium(
                 CVMS_PAGE_URL=page_url,
                 CVMS_CHROMIUM=chromium(),
             )
+
+
+def test_the_page_shows_the_function_of_the_example() -> None:
+    source = (SOURCE / "example" / "movements.ts").read_text()
+    [shown] = re.findall(r"```ts\n(.*?)```", (DOCS / "websocket.md").read_text(), re.DOTALL)
+    assert shown in source.replace("export ", "")
 
 
 def surroundings(system: Served, localnet: Localnet) -> dict[str, str]:

@@ -30,12 +30,14 @@ from cvms.client import Client, Problem, Topic, Wallet, open_client
 from cvms.client.stream_cursors import StreamCursors
 from tests.clients.vectors import Json, equals_recorded, read, read_frame, replay
 from tests.harness.service import Service, event
+from tests.paths import DOCS
 
 SEED = bytes(range(32))
 KEYPAIR = Keypair.from_seed(SEED)
 WALLET = str(KEYPAIR.pubkey())
 OTHER = str(Pubkey(bytes([7] * 32)))
 NONCE = "n" * 48
+PAGE = DOCS / "websocket.md"
 TOPIC, BALANCE = "deposit_event", "vault_balance_update"
 
 
@@ -85,6 +87,23 @@ async def test_a_stream_is_as_recorded(service: Service) -> None:
         "stream_recorded.json",
         {"name": "as the service sends it", "topics": topics, "connections": connections},
     )
+
+
+def test_the_movements_that_the_page_keeps_are_as_recorded() -> None:
+    """The function of docs/websocket.md, which says what to do on `reset` and `retracted`."""
+    [code] = re.findall(r"```python\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+    names: dict[str, Any] = {}
+    exec(compile(code, str(PAGE), "exec"), names)
+    vector = read("movements.json")
+    cursors = StreamCursors([Topic(TOPIC, owner=WALLET)])
+    known: list[Any] = []
+    for connection in vector["connections"]:
+        cursors.requests()
+        for step in connection:
+            if (message := cursors.read(step["frame"])) is not None:
+                known = names["apply"](known, message)
+            step["state"] = [list(each) for each in known]
+    assert equals_recorded("movements.json", vector)
 
 
 # --- requests ------------------------------------------------------------------------------------

@@ -37,6 +37,12 @@ class Package:
         await self.run("node", "--test", f"test/{name}", **environ)
 
 
+def require_modules() -> None:
+    """Skip the test without Node and what the client's tests need there."""
+    if shutil.which("node") is None or not MODULES.exists():
+        missing("Node 20 with what `npm ci --prefix clients/typescript` installs")
+
+
 def chromium() -> str:
     """Return the path of Chromium, or skip the test."""
     return shutil.which("chromium") or missing("the Debian package chromium")
@@ -47,8 +53,7 @@ def build_package(folder: Path, document: bytes) -> Package:
     project = folder / "project"
     if project.exists():
         return Package(project)
-    if shutil.which("node") is None or not MODULES.exists():
-        missing("Node 20 with what `npm ci --prefix clients/typescript` installs")
+    require_modules()
     draft = Path(tempfile.mkdtemp(dir=folder))
     source = draft / "source"
     shutil.copytree(

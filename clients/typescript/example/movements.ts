@@ -1,58 +1,26 @@
-// The movements of a vault, kept up to date by a stream.
+// The movements of a vault in one topic, newest first, kept up to date by a stream.
+// docs/websocket.md shows this function.
 
 import type { StreamMessage } from "cvms-client";
 
 export interface Movement {
-  readonly topic: string;
+  readonly signature: string | null;
   readonly kind: string;
   readonly amount: bigint;
   readonly slot: bigint;
-  readonly signature: string | null;
 }
 
-/**
- * What a client makes of a stream's messages.
- *
- * A snapshot replaces what was known of its topic, also after a `reset`; an event adds; a retracted
- * event takes back the one with the same signature and content.
- */
-export class Movements {
-  #known: Movement[] = [];
-
-  apply(message: StreamMessage): void {
-    const { topic } = message;
-    if (message.type === "snapshot") {
-      const { transactions } = message.data as { transactions: Record<string, unknown>[] };
-      const listed = transactions.map((each) => movement(topic, each, each));
-      this.#known = [...listed, ...this.#known.filter((each) => each.topic !== topic)];
-      return;
-    }
-    const found = movement(topic, message.data, message);
-    if (message.type === "event") this.#known.unshift(found);
-    else {
-      const place = this.#known.findIndex((each) => isSame(each, found));
-      if (place >= 0) this.#known.splice(place, 1);
-    }
+export function apply(known: readonly Movement[], message: StreamMessage): readonly Movement[] {
+  if (message.type === "snapshot") {
+    // Also after a reset: forget what was known.
+    return (message.data as { transactions: Movement[] }).transactions;
   }
-
-  newestFirst(): readonly Movement[] {
-    return [...this.#known].sort((one, other) => Number(other.slot - one.slot));
-  }
-}
-
-type Data = Readonly<Record<string, unknown>>;
-
-function movement(topic: string, data: Data, { slot, signature }: Partial<Movement>): Movement {
-  const { kind, amount } = data;
-  return {
-    topic,
-    kind: String(kind ?? topic),
-    amount: BigInt(String(amount)),
-    slot: slot ?? 0n,
-    signature: signature ?? null,
-  };
-}
-
-function isSame(one: Movement, other: Movement): boolean {
-  return one.signature === other.signature && one.amount === other.amount && one.kind === other.kind;
+  const { signature, slot, data } = message;
+  const movement = { ...(data as { kind: string; amount: bigint }), signature, slot };
+  if (message.type === "event") return [movement, ...known];
+  const undone = known.findIndex(
+    ({ kind, amount, ...each }) =>
+      each.signature === signature && kind === movement.kind && amount === movement.amount,
+  );
+  return known.filter((_, place) => place !== undone);
 }

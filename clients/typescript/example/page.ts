@@ -5,7 +5,7 @@
 import type { Wallet } from "@wallet-standard/base";
 import { getWallets } from "@wallet-standard/app";
 import { Client, standardWallet, type CoSign, type Outcome } from "cvms-client";
-import { Movements } from "./movements.js";
+import { apply, type Movement } from "./movements.js";
 import { fund } from "./local-chain.js";
 
 const DECIMALS = 6;
@@ -71,14 +71,14 @@ async function land(client: Client, outcome: Promise<Outcome | CoSign>): Promise
 /** Show balances and movements as they change, for as long as the page is open. */
 async function show(client: Client): Promise<void> {
   const owner = client.address;
-  const movements = new Movements();
+  const movements = new Map<string, readonly Movement[]>();
   const topics = ["vault_balance_update", "deposit_event", "withdraw_event"];
   for await (const message of client.stream(...topics.map((name) => ({ name, owner })))) {
     if (message.topic === "vault_balance_update") {
       showBalances(message.data as Record<string, unknown> | null);
     } else {
-      movements.apply(message);
-      showMovements(movements);
+      movements.set(message.topic, apply(movements.get(message.topic) ?? [], message));
+      showMovements([...movements.values()].flat());
     }
   }
 }
@@ -95,8 +95,9 @@ function showBalances(data: Record<string, unknown> | null): void {
   element("balances").replaceChildren(...rows);
 }
 
-function showMovements(movements: Movements): void {
-  const lines = movements.newestFirst().map(({ kind, amount }) => {
+function showMovements(movements: Movement[]): void {
+  const newestFirst = movements.sort((one, other) => Number(other.slot - one.slot));
+  const lines = newestFirst.map(({ kind, amount }) => {
     const line = document.createElement("li");
     line.textContent = `${kind} ${toDecimal(amount)}`;
     return line;

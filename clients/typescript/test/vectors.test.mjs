@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { Client, keypairWallet, Problem, StreamCursors } from "cvms-client";
+import { build } from "esbuild";
 import { isInteger, parse } from "lossless-json";
 
 const folder = process.env.CVMS_VECTORS ?? new URL("../../vectors", import.meta.url).pathname;
@@ -33,6 +34,24 @@ for (const vector of [...read("stream_cases.json"), read("stream_recorded.json")
     }
   });
 }
+
+test("the movements that the example page keeps are as recorded", async () => {
+  const path = new URL("../example/movements.ts", import.meta.url).pathname;
+  const { outputFiles } = await build({ entryPoints: [path], write: false, format: "esm" });
+  const code = Buffer.from(outputFiles[0].contents).toString("base64");
+  const { apply } = await import(`data:text/javascript;base64,${code}`);
+  const { topic, connections } = read("movements.json");
+  const cursors = new StreamCursors([topic]);
+  let known = [];
+  for (const connection of connections) {
+    cursors.requests();
+    for (const { frame, state } of connection) {
+      const message = cursors.read(frame);
+      if (message !== undefined) known = apply(known, message);
+      assert.deepEqual(known.map((each) => [each.signature, each.kind, each.amount]), state);
+    }
+  }
+});
 
 test("each method sends the recorded request", async () => {
   const { seed, nonce, calls } = read("requests.json");
