@@ -345,7 +345,8 @@ class Config:
         parse.comma_separated(parse.origin),
         default="",
         expected="origins such as https://app.example.com, separated by commas, or unset",
-        about="Origins of web pages that may call the service, separated by commas",
+        about="Origins of web pages that may call the service, separated by commas. `make dev` "
+        "allows those of this machine on every port: `http://localhost:*,http://127.0.0.1:*`",
     )
     log_format: str = setting(
         "LOG_FORMAT",

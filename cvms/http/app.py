@@ -36,6 +36,7 @@ from cvms.http.vaults import (
     query_routes,
     withdrawal_policy_routes,
 )
+from cvms.http.websocket import asyncapi
 from cvms.http.websocket.client_session import WebSocketLimits
 from cvms.http.websocket.endpoint import WebSocketEndpoint
 from cvms.http.yields import movement_routes, policy_routes, status_routes
@@ -112,6 +113,7 @@ def create_app(
         *probe_routes.metrics_routes(deps),
         *config_routes.config_routes(_websocket_bounds(websocket_limits)),
         *idl_routes.ROUTES,
+        *asyncapi.ROUTES,
         *nonce_routes.ROUTES,
         *command_routes.ROUTES,
         *balance_routes.ROUTES,

@@ -391,7 +391,8 @@ async def test_every_route_for_wallets_has_a_method_that_signs_it(
     for path, item in paths.items():
         route = re.sub(r"\{\w+\}", r"[\\w-]{32,}", path)
         for method, operation in item.items():
-            if _is_for_wallets(path, operation):
+            twin = method == "delete" and "post" in item
+            if _is_for_wallets(path, operation) and not twin:
                 found = [each for each in asked if re.fullmatch(f"{method.upper()} {route}", each)]
                 assert found, f"no method of the client asks for {method.upper()} {path}"
 

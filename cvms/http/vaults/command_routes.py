@@ -152,6 +152,16 @@ async def remove_delegate(deps: Dependencies, body: Delegate) -> Reply | Respons
     return await execute_by_owner(deps, "delegate_remove", signed, instruction, owner=body.owner)
 
 
+@ROUTES.post("/api/vault/delegate/remove")
+async def remove_delegate_by_post(deps: Dependencies, body: Delegate) -> Reply | Response:
+    """Remove a delegate by POST.
+
+    The same as DELETE, whose body some clients and proxies drop. The wallet signs
+    `delegate_remove:{owner}:{delegate}:{nonce}`.
+    """
+    return await remove_delegate(deps, body)
+
+
 @ROUTES.post(
     "/api/vault/request-withdraw",
     refusals=(*SIGNED_REFUSALS, VaultNotFound, Conflict),

@@ -100,6 +100,18 @@ async def remove_from_whitelist(
     )
 
 
+@ROUTES.post("/api/admin/withdraw/whitelist/remove")
+async def remove_from_whitelist_by_post(
+    deps: Dependencies, body: Whitelisted, administrator: Administrator | None
+) -> Reply | Response:
+    """Remove a recipient from a vault's whitelist by POST.
+
+    The same as DELETE, whose body some clients and proxies drop. The wallet signs
+    `whitelist_remove:{owner}:{address}:{nonce}`.
+    """
+    return await remove_from_whitelist(deps, body, administrator)
+
+
 @ROUTES.post("/api/admin/withdraw/min-delay/set")
 async def set_min_delay(
     deps: Dependencies, body: MinDelay, administrator: Administrator | None
