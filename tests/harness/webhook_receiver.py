@@ -44,6 +44,7 @@ class WebhookReceiver:
     invalid: list[str] = field(default_factory=list)
     connections: int = 0
     url: str = ""
+    _open: set[trio.SocketStream] = field(default_factory=set, init=False)
     _grown: trio.Condition = field(default_factory=trio.Condition, init=False)
 
     async def start(self, nursery: trio.Nursery) -> WebhookReceiver:
@@ -58,6 +59,11 @@ class WebhookReceiver:
     def accepted(self) -> list[Received]:
         return [each for each in self.received if each.accepted]
 
+    def close_connections(self) -> None:
+        """Close all connections, as servers do with idle ones."""
+        for stream in self._open:
+            stream.socket.close()
+
     async def until(self, condition: Callable[[], bool], *, seconds: float = 60.0) -> None:
         """Wait until a condition holds after some message."""
         with trio.fail_after(seconds):
@@ -67,6 +73,7 @@ class WebhookReceiver:
 
     async def _serve(self, stream: trio.SocketStream) -> None:
         self.connections += 1
+        self._open.add(stream)
         http = h11.Connection(h11.SERVER)
         with suppress(*CLOSED):
             while True:
@@ -80,6 +87,8 @@ class WebhookReceiver:
                     await stream.send_all(answer)
                     http.send(h11.Response(status_code=204, headers=[]))
                     http.send(h11.EndOfMessage())
+                    if http.our_state is not h11.DONE:
+                        return  # the client wants it closed
                     http.start_next_cycle()
 
     async def _receive(self, headers: dict[str, str], body: bytes) -> bytes | None:

@@ -71,7 +71,7 @@ async def list_messages(
     body: MessagesRequest,
     administrator: Administrator | None,
 ) -> Reply:
-    """List the messages of a webhook.
+    """List the messages of a webhook for events.
 
     Returns a page of the events of the last day, newest first. Pass its `next_cursor` as `cursor`
     to get the page after it. The owner signs
@@ -101,7 +101,7 @@ async def resend_message(
     body: ResendRequest,
     administrator: Administrator | None,
 ) -> Reply:
-    """Send a message to a webhook again.
+    """Send a message to a webhook for events again.
 
     Whatever its state, it is sent as soon as possible and without regard to the order of its
     vault's events, with the same `webhook-id`, and tried for a day. Events are kept for a day,
@@ -129,10 +129,10 @@ async def send_test(
     body: EndpointAction,
     administrator: Administrator | None,
 ) -> Reply:
-    """Test a webhook for events.
+    """Send a test message to a webhook for events.
 
-    The message has the type `test` and no data, and is sent also while the webhook is paused, but not while
-    it is deactivated. The owner signs `webhook_test:{owner}:{endpoint}:{nonce}`.
+    The message has the type `test` and no data. It is sent also while the webhook is paused, but
+    not while it is deactivated. The owner signs `webhook_test:{owner}:{endpoint}:{nonce}`.
     """
     message = {"type": TEST_TYPE, "timestamp": datetime.now(UTC).isoformat(), "data": {}}
     text = msgspec.json.encode(message).decode()

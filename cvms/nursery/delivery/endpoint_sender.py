@@ -122,7 +122,7 @@ class EndpointSender:
             log.info("endpoint_sender_ended", endpoint=self.endpoint)
         finally:
             with trio.CancelScope(shield=True, deadline=trio.current_time() + 1):
-                await self._connections.close()
+                await self.close()
 
     async def start(self) -> SendingEndpoint | None:
         """Read the endpoint and prepare to send; return None if it is not active."""
@@ -139,6 +139,10 @@ class EndpointSender:
         self._slots = trio.CapacityLimiter(CONCURRENT)
         self._passed = endpoint.position
         return endpoint
+
+    async def close(self) -> None:
+        """Close the connections to the endpoint."""
+        await self._connections.close()
 
     async def _send_new(self, endpoint: SendingEndpoint) -> None:
         while True:

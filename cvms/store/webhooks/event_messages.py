@@ -40,7 +40,7 @@ _MICROSECOND = timedelta(microseconds=1)
 _POSITION_BITS = 48
 _HASH_BITS = 80
 
-# The last condition of a query for one vault is that of the index outbox_by_owner.
+# The last two conditions of a query for one vault are those of the index outbox_by_owner.
 
 AFTER = query_for(
     OutboxRow,
@@ -65,6 +65,7 @@ AFTER_OF_OWNER = query_for(
       AND position > %(after)s
       AND position <= %(until)s
       AND topic = ANY(%(topics)s)
+      AND position > 0
       AND topic NOT IN ('vault_balance_update', 'vault_row_written')
     ORDER BY position
     LIMIT %(limit)s
@@ -92,6 +93,7 @@ BEFORE_OF_OWNER = query_for(
     WHERE owner = %(owner)s
       AND position < %(before)s
       AND topic = ANY(%(topics)s)
+      AND position > 0
       AND topic NOT IN ('vault_balance_update', 'vault_row_written')
     ORDER BY position DESC
     LIMIT %(limit)s
@@ -111,6 +113,7 @@ HELD = query_for(
           AND outbox.position >= held.position
           AND outbox.position <= %(until)s
           AND topic = ANY(%(topics)s)
+          AND position > 0
           AND topic NOT IN ('vault_balance_update', 'vault_row_written')
         ORDER BY outbox.position
         LIMIT %(limit)s

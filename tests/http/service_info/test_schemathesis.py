@@ -40,6 +40,7 @@ OPAQUE = [
     "/api/transactions",
     "/api/vaults",
     "/api/vault/signer-contact",
+    "/api/webhooks",
     "/api/internal/transfer-collateral",
     "/api/vault/transactions/{owner}",
     "/api/analytics/flow",
