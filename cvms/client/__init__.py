@@ -17,6 +17,7 @@ from cvms.client.errors import (
     SignaturesMissing,
     SubscriptionRefused,
     TransactionFailed,
+    UnexpectedText,
 )
 from cvms.client.schemas import (
     Accepted,
@@ -75,6 +76,7 @@ __all__ = [
     "TransactionFailed",
     "TransactionState",
     "Tvl",
+    "UnexpectedText",
     "VaultConfig",
     "VaultLimits",
     "VaultList",

@@ -11,6 +11,7 @@ import secrets
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from functools import partial
+from time import perf_counter
 from typing import Any, cast
 
 import structlog
@@ -120,15 +121,19 @@ class Edge(QuartTrio):
 
         Raises nothing but cancellation.
         """
+        began = perf_counter()
         request.make_current()
         log_fields.set({"request_id": request.id, "method": request.method, "path": request.path})
         response = await self._admit(request, respond)
+        self.metrics.request_seconds.observe(perf_counter() - began)
         log.debug("request_answered", status=response.status)
         headers = response.headers
         headers.update(limit_headers(request.allowances))
         headers["X-Request-Id"] = request.id
         if request.indexed_slot is not None:
             headers["X-Slot"] = str(request.indexed_slot)
+        if request.clamped_limit is not None:
+            headers["X-Limit-Clamped"] = str(request.clamped_limit)
         self._cors.allow(request, response)
         for name, value in SECURITY_HEADERS.items():
             headers.setdefault(name, value)

@@ -13,7 +13,13 @@ from typing import Any, LiteralString
 import msgspec
 
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.postgres.row_mapping import by_column, columns, fetch_structs, query_for
+from cvms.store.postgres.row_mapping import (
+    by_column,
+    columns,
+    fetch_structs,
+    fetch_value,
+    query_for,
+)
 
 
 class Kind(StrEnum):
@@ -209,6 +215,24 @@ IN_ORDER = query_for(
     """,
 )
 
+# Reads the newest withdrawals only, up to the last one before the time.
+WITHDRAWN_SINCE = """
+SELECT coalesce(sum(amount), 0)
+FROM transactions
+WHERE owner = %(owner)s
+  AND kind = %(kind)s
+  AND block_time > %(time)s
+  AND slot > coalesce((
+      SELECT slot
+      FROM transactions
+      WHERE owner = %(owner)s
+        AND kind = %(kind)s
+        AND block_time <= %(time)s
+      ORDER BY slot DESC, id DESC
+      LIMIT 1
+  ), -1)
+"""
+
 REMOVE = """
 DELETE FROM transactions
 WHERE id = ANY(%(ids)s)
@@ -224,6 +248,12 @@ OF_SLOT = query_for(
     ORDER BY id
     """,
 )
+
+
+async def withdrawn_since(conn: Connection, owner: str, time: datetime) -> int:
+    """Return the sum of what the owner has withdrawn after `time`."""
+    params = {"owner": owner, "kind": Kind.WITHDRAW, "time": time}
+    return int(await fetch_value(conn, WITHDRAWN_SINCE, params))
 
 
 async def add(conn: Connection, rows: Sequence[HistoryRow]) -> None:
