@@ -68,7 +68,8 @@ async def test_large_tables_are_read_by_index(generated: str) -> None:
         assert "outbox_by_signature" in await plan(database, outbox.OF_TRANSACTIONS, published)
         slots = {"first": PLANNED.head - 60, "end": PLANNED.head}
         assert "transactions_by_slot" in await plan(database, exchange_statement.LINES, slots)
-        assert "transactions_by_slot" in await plan(database, exchange_statement.EMERGENCIES, slots)
+        emergencies = await plan(database, exchange_statement.EMERGENCIES, slots)
+        assert "transactions_emergencies" in emergencies
         ends = {**slots, "points": 1000}
         assert "balance_history_by_slot" in await plan(database, exchange_statement.CHUNK_END, ends)
         recent = {"since": PLANNED.end, "margin": timedelta(0)}
