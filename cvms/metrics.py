@@ -73,6 +73,13 @@ class Metrics:
             "Sum of all vaults' balances",
             registry=self.registry,
         )
+        self.active_vaults = Gauge("active_vaults", "Open vaults", registry=self.registry)
+        self.request_seconds = Histogram(
+            "request_duration_seconds",
+            "Time to answer a request, of any route",
+            buckets=(0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 2.0, 5.0),
+            registry=self.registry,
+        )
         self.indexer_slot = Gauge(
             "indexer_slot", "Slot up to which events are applied", registry=self.registry
         )

@@ -36,6 +36,7 @@ from cvms.client.schemas import (
     YieldPolicies,
     YieldPolicy,
 )
+from cvms.client.statement_schemas import Statement, StatementLine
 from cvms.client.stream import Stream
 from cvms.client.stream_cursors import Event, Snapshot, StreamMessage, Topic
 from cvms.client.vault_schemas import (
@@ -65,6 +66,8 @@ __all__ = [
     "SignaturesMissing",
     "SignerContact",
     "Snapshot",
+    "Statement",
+    "StatementLine",
     "Stream",
     "StreamMessage",
     "Submitted",

@@ -82,8 +82,9 @@ class Client(SigningClient):
 
     async def remove_delegate(self, delegate: str) -> CoSign:
         """Remove a delegate."""
-        path = "/api/vault/delegate/remove"
-        return await self._cosign(path, "delegate_remove", method="DELETE", delegate=delegate)
+        return await self._cosign(
+            "/api/vault/delegate/remove", "delegate_remove", delegate=delegate
+        )
 
     async def lock(self, amount: int) -> CoSign:
         """Open a position and lock its collateral."""
@@ -135,7 +136,7 @@ class Client(SigningClient):
     async def whitelist_remove(self, address: str) -> CoSign:
         """Disallow withdrawals to another wallet."""
         path = "/api/admin/withdraw/whitelist/remove"
-        return await self._cosign(path, "whitelist_remove", method="DELETE", address=address)
+        return await self._cosign(path, "whitelist_remove", address=address)
 
     async def set_min_delay(self, seconds: int) -> CoSign:
         """Set the minimum delay of withdrawals. 0 removes it."""

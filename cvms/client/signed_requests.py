@@ -76,12 +76,11 @@ class SigningClient(QueryClient):
         path: str,
         action: str,
         *,
-        method: str = "POST",
         code: str | None = None,
         **fields: Any,
     ) -> CoSign:
         body = await self.signed(action, owner=self.address, **fields)
-        return await self._send(path, body, CoSign, method=method, code=code)
+        return await self._send(path, body, CoSign, code=code)
 
     async def _move(
         self,
@@ -95,13 +94,11 @@ class SigningClient(QueryClient):
         kind: type[Outcome] = Outcome  # type: ignore[assignment]
         return await self._send(path, body, kind, code=code)
 
-    async def _send(
-        self, path: str, body: Any, kind: type[T], *, method: str = "POST", code: str | None = None
-    ) -> T:
+    async def _send(self, path: str, body: Any, kind: type[T], *, code: str | None = None) -> T:
         headers = {"Idempotency-Key": secrets.token_urlsafe(18)}
         if code is not None:
             headers["X-2FA-CODE"] = code
-        return await self._transport.send(method, path, kind, body, headers=headers)
+        return await self._transport.send("POST", path, kind, body, headers=headers)
 
     async def _send_once(
         self, path: str, body: Any, kind: type[T], *, code: str | None = None

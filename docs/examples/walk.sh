@@ -102,7 +102,7 @@ vault_of() {
 }
 
 echo "# Is it there?"
-for path in /health /ready /metrics /openapi.json /docs /api/idl/collateral_vault; do
+for path in /health /ready /metrics /openapi.json /asyncapi.json /docs /api/idl/collateral_vault; do
   call 200 GET $path
 done
 
@@ -125,6 +125,7 @@ call 200 POST /api/vault/delegate/add "$(wallet sign-in "$keys/alice" \
 sent alice
 call 200 POST /api/vault/delegate/add "$(signed alice 'delegate_add:{owner}:{delegate}:{nonce}' owner="$alice" delegate="$carol")"
 sent alice
+call 200 POST /api/vault/delegate/remove "$(signed alice 'delegate_remove:{owner}:{delegate}:{nonce}' owner="$alice" delegate="$carol")"
 call 200 DELETE /api/vault/delegate/remove "$(signed alice 'delegate_remove:{owner}:{delegate}:{nonce}' owner="$alice" delegate="$carol")"
 sent alice
 
@@ -177,6 +178,7 @@ call 200 POST /api/2fa/disable "$(signed alice 'twofa_disable:{owner}:{nonce}' o
 echo "# Withdrawal policies"
 call 200 POST /api/admin/withdraw/whitelist/add "$(signed alice 'whitelist_add:{owner}:{address}:{nonce}' owner="$alice" address="$bob")"
 sent alice
+call 200 POST /api/admin/withdraw/whitelist/remove "$(signed alice 'whitelist_remove:{owner}:{address}:{nonce}' owner="$alice" address="$bob")"
 call 200 DELETE /api/admin/withdraw/whitelist/remove "$(signed alice 'whitelist_remove:{owner}:{address}:{nonce}' owner="$alice" address="$bob")"
 sent alice
 call 200 POST /api/admin/withdraw/rate-limit/set "$(signed bob 'rate_limit_set:{owner}:{window_seconds}:{max_amount}:{nonce}' \

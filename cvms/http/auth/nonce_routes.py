@@ -13,13 +13,12 @@ from cvms.http.auth.signed_texts import SIGNED_TEXTS, TEXT_OF_ACTION
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.request import (
     Body,
-    MaxAmount,
-    Seconds,
     Threshold,
     TokenAmount,
+    Uint32,
     Uuid,
     WebhookUrl,
-    WindowSeconds,
+    WholeNumber,
     field_error,
 )
 from cvms.http.framework.response import Reply
@@ -36,7 +35,7 @@ class SignedFields(Body, frozen=True, kw_only=True):
 
     amount: TokenAmount | None = None
     recipient: Pubkey | None = None
-    duration_seconds: Seconds | None = None
+    duration_seconds: WholeNumber | None = None
     delegate: Pubkey | None = None
     threshold: Threshold | None = None
     proposal_id: Uuid | None = None
@@ -46,9 +45,9 @@ class SignedFields(Body, frozen=True, kw_only=True):
     auto_compound: bool | None = None
     min_amount: TokenAmount | None = None
     address: Pubkey | None = None
-    seconds: Seconds | None = None
-    window_seconds: WindowSeconds | None = None
-    max_amount: MaxAmount | None = None
+    seconds: WholeNumber | None = None
+    window_seconds: Uint32 | None = None
+    max_amount: WholeNumber | None = None
 
 
 Action = Annotated[
@@ -75,7 +74,7 @@ class IssuedNonce(msgspec.Struct, frozen=True):
     message: str | msgspec.UnsetType = msgspec.UNSET
 
 
-@ROUTES.post("/api/auth/nonce", replies={200: IssuedNonce}, sensitive=True)
+@ROUTES.post("/api/auth/nonce", replies={200: IssuedNonce}, sensitive=True, name="issue_nonce")
 async def issue(deps: Dependencies, body: NonceRequest) -> Reply:
     """Issue a nonce.
 

@@ -90,5 +90,7 @@ SIGNED_TEXTS = (
     _vault("twofa_setup", "POST /api/2fa/setup"),
     _vault("twofa_disable", "POST /api/2fa/disable"),
 )
+SUBSCRIPTION = SignedText("subscribe", "/ws", ("topic", "owner"), signer="signer")
+"""Not of a route: a WebSocket that is to hear of a vault's own affairs."""
 TEXT_OF_ACTION: Mapping[str, SignedText] = {each.action: each for each in SIGNED_TEXTS}
 TEXT_OF_ROUTE: Mapping[str, SignedText] = {each.route: each for each in SIGNED_TEXTS}

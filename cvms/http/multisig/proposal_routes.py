@@ -69,6 +69,7 @@ class Approve(SignedBody, frozen=True):
     auth=Auth.WALLET,
     sensitive=True,
     idempotent=True,
+    name="propose_withdrawal",
 )
 async def propose(deps: Dependencies, body: Propose) -> Reply | Response:
     """Propose a multisig withdrawal.
@@ -113,6 +114,7 @@ async def propose(deps: Dependencies, body: Propose) -> Reply | Response:
     auth=Auth.WALLET,
     sensitive=True,
     idempotent=True,
+    name="approve_withdrawal",
 )
 async def approve(deps: Dependencies, body: Approve) -> Reply | Response:
     """Approve a multisig withdrawal.
@@ -151,7 +153,7 @@ async def get_proposal(deps: Dependencies, proposal_id: str) -> Reply:
         proposal = await multisig_proposals.get(conn, UUID(decoded))
     if proposal is None:
         raise unknown_proposal(decoded)
-    return Reply(proposal_view(proposal))
+    return Reply(proposal_view(proposal, deps.programs.vault))
 
 
 async def _multisig(deps: Dependencies, owner: Pubkey) -> Multisig:
@@ -182,7 +184,7 @@ async def _add(
     owner, proposal_id = str(body.owner), uuid4()
     async with deps.database.transaction() as conn:
         await requester.consume(conn)
-        if await multisig_proposals.unfinished(conn, owner) >= MAX_UNFINISHED:
+        if len(await multisig_proposals.unfinished(conn, owner)) >= MAX_UNFINISHED:
             raise Conflict(
                 f"The vault has {MAX_UNFINISHED} unfinished proposals, the maximum. Wait until "
                 "some are executed or expire."
@@ -198,7 +200,7 @@ async def _add(
             lifetime=timedelta(seconds=deps.config.proposal_ttl),
         )
         proposal = await reload(conn, proposal_id)
-        reply = Reply(proposal_view(proposal))
+        reply = Reply(proposal_view(proposal, deps.programs.vault))
         if key is not None:
             await key.store(conn, response_of(reply))
         await notify_signers(conn, "proposal.created", proposal)

@@ -44,6 +44,7 @@ class Registered(msgspec.Struct, frozen=True):
     refusals=(*SIGNED_REFUSALS, EncryptionDisabled),
     auth=Auth.WALLET,
     sensitive=True,
+    name="register_signer_contact",
 )
 async def register(deps: Dependencies, body: Contact) -> Reply:
     """Register a signer's webhook.

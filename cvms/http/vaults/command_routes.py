@@ -9,12 +9,12 @@ from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 
 from cvms.chain.program import instructions
-from cvms.errors import Conflict, ProgramRefused, VaultNotFound
+from cvms.errors import Conflict, InsufficientLamports, ProgramRefused, VaultNotFound
 from cvms.http.auth.second_factor import second_factor
 from cvms.http.auth.signed_body import Signed
 from cvms.http.framework import schemas
 from cvms.http.framework.dependencies import Dependencies
-from cvms.http.framework.request import Body, Seconds, TokenAmount, field_error
+from cvms.http.framework.request import Body, TokenAmount, WholeNumber, field_error
 from cvms.http.framework.response import Reply, Response
 from cvms.http.framework.routing import Auth, RouteGroup
 from cvms.http.operations import plans
@@ -60,7 +60,7 @@ class Withdraw(Signed, frozen=True, kw_only=True):
 
 class Schedule(Signed, frozen=True, kw_only=True):
     amount: TokenAmount
-    duration_seconds: Seconds
+    duration_seconds: WholeNumber
 
 
 class Release(Body, frozen=True):
@@ -72,13 +72,16 @@ class Delegate(Signed, frozen=True, kw_only=True):
 
 
 @ROUTES.post(
-    "/api/vault/initialize", refusals=(Conflict, ProgramRefused, *UNSPONSORED), auth=Auth.NONE
+    "/api/vault/initialize",
+    refusals=(Conflict, ProgramRefused, InsufficientLamports, *UNSPONSORED),
+    auth=Auth.NONE,
+    name="initialize_vault",
 )
 async def initialize(deps: Dependencies, body: Initialize) -> Reply | Response:
     """Create a vault.
 
     The transaction creates the vault of `owner`, who signs it and pays the rent. 409 if the vault
-    exists.
+    exists, 422 `insufficient_funds` with the amount if the wallet has too little SOL.
     """
     owner = body.wallet()
     return await execute_operation(
@@ -147,6 +150,16 @@ async def remove_delegate(deps: Dependencies, body: Delegate) -> Reply | Respons
         deps.programs, owner=body.owner, delegate=body.delegate
     )
     return await execute_by_owner(deps, "delegate_remove", signed, instruction, owner=body.owner)
+
+
+@ROUTES.post("/api/vault/delegate/remove")
+async def remove_delegate_by_post(deps: Dependencies, body: Delegate) -> Reply | Response:
+    """Remove a delegate by POST.
+
+    The same as DELETE, whose body some clients and proxies drop. The wallet signs
+    `delegate_remove:{owner}:{delegate}:{nonce}`.
+    """
+    return await remove_delegate(deps, body)
 
 
 @ROUTES.post(
@@ -224,7 +237,9 @@ async def release_timelocks(deps: Dependencies, body: Release) -> Reply | Respon
     )
 
 
-@ROUTES.post("/api/vault/close", refusals=(*SIGNED_REFUSALS, VaultNotFound, Conflict))
+@ROUTES.post(
+    "/api/vault/close", refusals=(*SIGNED_REFUSALS, VaultNotFound, Conflict), name="close_vault"
+)
 async def close(deps: Dependencies, body: Signed) -> Reply | Response:
     """Close an empty vault.
 

@@ -30,7 +30,7 @@ class Position(Signed, frozen=True, kw_only=True):
     amount: TokenAmount
 
 
-@ROUTES.post("/api/pm/lock")
+@ROUTES.post("/api/pm/lock", name="lock_collateral")
 async def lock(deps: Dependencies, body: Position) -> Reply | Response:
     """Open a position.
 
@@ -39,7 +39,7 @@ async def lock(deps: Dependencies, body: Position) -> Reply | Response:
     return await _execute(deps, "pm_lock", body, instructions.open_position)
 
 
-@ROUTES.post("/api/pm/unlock")
+@ROUTES.post("/api/pm/unlock", name="unlock_collateral")
 async def unlock(deps: Dependencies, body: Position) -> Reply | Response:
     """Close a position or a part of one.
 

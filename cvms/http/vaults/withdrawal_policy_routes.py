@@ -19,12 +19,11 @@ from cvms.http.framework.admin_tokens import Administrator, Role
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.request import (
     Body,
-    MaxAmount,
     Nonce,
-    Seconds,
     SignInMessage,
+    Uint32,
     WalletSignature,
-    WindowSeconds,
+    WholeNumber,
 )
 from cvms.http.framework.response import Reply, Response
 from cvms.http.framework.routing import Auth, RouteGroup
@@ -70,12 +69,12 @@ class Whitelisted(PolicyRequest, frozen=True, kw_only=True):
 
 
 class MinDelay(PolicyRequest, frozen=True, kw_only=True):
-    seconds: Seconds
+    seconds: WholeNumber
 
 
 class SetRateLimit(PolicyRequest, frozen=True, kw_only=True):
-    window_seconds: WindowSeconds
-    max_amount: MaxAmount
+    window_seconds: Uint32
+    max_amount: WholeNumber
 
 
 @ROUTES.post("/api/admin/withdraw/whitelist/add")
@@ -99,6 +98,18 @@ async def remove_from_whitelist(
     return await _execute(
         deps, "whitelist_remove", body, administrator, build, address=body.address
     )
+
+
+@ROUTES.post("/api/admin/withdraw/whitelist/remove")
+async def remove_from_whitelist_by_post(
+    deps: Dependencies, body: Whitelisted, administrator: Administrator | None
+) -> Reply | Response:
+    """Remove a recipient from a vault's whitelist by POST.
+
+    The same as DELETE, whose body some clients and proxies drop. The wallet signs
+    `whitelist_remove:{owner}:{address}:{nonce}`.
+    """
+    return await remove_from_whitelist(deps, body, administrator)
 
 
 @ROUTES.post("/api/admin/withdraw/min-delay/set")

@@ -34,7 +34,7 @@ class Compound(Signed, frozen=True, kw_only=True):
     yield_program: Pubkey
 
 
-@ROUTES.post("/api/vault/yield-deposit")
+@ROUTES.post("/api/vault/yield-deposit", name="deposit_yield")
 async def deposit(deps: Dependencies, body: YieldMovement) -> Reply | Response:
     """Deposit a vault's tokens in a yield program.
 
@@ -47,7 +47,7 @@ async def deposit(deps: Dependencies, body: YieldMovement) -> Reply | Response:
     return await _move(deps, DEPOSIT, body, body.amount)
 
 
-@ROUTES.post("/api/vault/yield-withdraw")
+@ROUTES.post("/api/vault/yield-withdraw", name="withdraw_yield")
 async def withdraw(deps: Dependencies, body: YieldMovement) -> Reply | Response:
     """Withdraw a vault's tokens from a yield program.
 
@@ -59,7 +59,7 @@ async def withdraw(deps: Dependencies, body: YieldMovement) -> Reply | Response:
     return await _move(deps, WITHDRAW, body, body.amount)
 
 
-@ROUTES.post("/api/vault/compound")
+@ROUTES.post("/api/vault/compound", name="compound_yield")
 async def compound(deps: Dependencies, body: Compound) -> Reply | Response:
     """Compound a vault's yield.
 

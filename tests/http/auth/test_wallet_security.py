@@ -145,6 +145,12 @@ TABLE: dict[str, Row] = {
 }
 
 
+# A DELETE with a body has a POST twin, for clients and proxies that drop such a body.
+TABLE |= {
+    name.replace("DELETE", "POST"): row for name, row in TABLE.items() if name.startswith("DELETE")
+}
+
+
 def routes_of(app: Edge) -> list[Route]:
     """Return the registered routes, whichever module they come from."""
     views = [view for view in app.routes.views.values() if isinstance(view, partial)]
