@@ -7,6 +7,30 @@ import math
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 
+class WebhookMetrics:
+    """Metrics of the webhooks of integrators."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.endpoints = Gauge(
+            "webhook_endpoints",
+            "Endpoints of integrators by state; `failing` are active ones that accept nothing",
+            ["state"],
+            registry=registry,
+        )
+        self.messages = Counter(
+            "webhook_messages_total",
+            "Attempts to send an event to an endpoint, by outcome",
+            ["outcome"],
+            registry=registry,
+        )
+        self.delay_seconds = Histogram(
+            "webhook_delay_seconds",
+            "Time from the commit of an event until an endpoint has accepted it",
+            buckets=(0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 600.0, 3600.0, 86400.0),
+            registry=registry,
+        )
+
+
 class Metrics:
     """All metrics of a process. Amounts are in the token's smallest unit."""
 
@@ -245,6 +269,7 @@ class Metrics:
             "Messages to the operators' webhook of one day that failed three times or more",
             registry=self.registry,
         )
+        self.webhooks = WebhookMetrics(self.registry)
         self.alerts_open = Gauge(
             "alerts_open",
             "Alerts that are not resolved, by kind and severity",

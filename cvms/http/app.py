@@ -36,6 +36,7 @@ from cvms.http.vaults import (
     query_routes,
     withdrawal_policy_routes,
 )
+from cvms.http.webhooks import endpoint_routes, message_routes
 from cvms.http.websocket import asyncapi
 from cvms.http.websocket.client_session import WebSocketLimits
 from cvms.http.websocket.endpoint import WebSocketEndpoint
@@ -132,6 +133,8 @@ def create_app(
         *delivery_routes.ROUTES,
         *proposal_routes.ROUTES,
         *webhook_routes.ROUTES,
+        *endpoint_routes.ROUTES,
+        *message_routes.ROUTES,
         *transaction_routes.ROUTES,
         *second_factor_routes.ROUTES,
     )

@@ -35,7 +35,7 @@ def postgres_15() -> tuple[Path, str | None]:
 def chromium() -> Path:
     """Return the path of Chromium, or skip the test."""
     found = shutil.which("chromium")
-    return Path(found) if found else _missing("chromium")
+    return Path(found) if found else missing("the Debian package chromium")
 
 
 def server_user() -> str | None:

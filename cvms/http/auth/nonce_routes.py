@@ -13,6 +13,9 @@ from cvms.http.auth.signed_texts import SIGNED_TEXTS, TEXT_OF_ACTION
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.request import (
     Body,
+    EventTopics,
+    Limit,
+    OverlapSeconds,
     Threshold,
     TokenAmount,
     Uint32,
@@ -48,6 +51,12 @@ class SignedFields(Body, frozen=True, kw_only=True):
     seconds: WholeNumber | None = None
     window_seconds: Uint32 | None = None
     max_amount: WholeNumber | None = None
+    endpoint: Uuid | None = None
+    topics: EventTopics | None = None
+    overlap_seconds: OverlapSeconds | None = None
+    cursor: Uuid | None = None
+    limit: Limit | None = None
+    webhook_id: Uuid | None = None
 
 
 Action = Annotated[
@@ -106,7 +115,7 @@ def _text_to_sign(body: NonceRequest, nonce: str) -> str | msgspec.UnsetType:
             raise field_error("The body", f"fields.{name}", f"not in the text `{text.template}`")
     values = given | {text.signer: body.owner}
     for name in text.fields:
-        if values.get(name) is None:
+        if values.get(name) is None and name not in text.absent:
             problem = f"missing, for the text `{text.template}`"
             raise field_error("The body", f"fields.{name}", problem)
     return text.write(values, nonce)

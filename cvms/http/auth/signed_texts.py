@@ -7,7 +7,7 @@ come from here.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +16,8 @@ class SignedText:
 
     `optional` is a last field, which the text has only if the body has it. With one such field, the
     number of colons says whether it is there, since neither it nor the nonce contains a colon.
-    `signer` is the field that names the wallet, whether or not the text contains it.
+    `absent` has what stands for a field that the body may omit. `signer` is the field that names
+    the wallet, whether or not the text contains it.
     """
 
     action: str
@@ -24,6 +25,7 @@ class SignedText:
     fields: tuple[str, ...]
     optional: str | None = None
     signer: str = "owner"
+    absent: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def template(self) -> str:
@@ -38,8 +40,11 @@ class SignedText:
         return self.fields if self.optional is None else (*self.fields, self.optional)
 
     def write(self, values: Mapping[str, object], nonce: str) -> str:
-        """Return the text for these values of the fields; the optional one may be None."""
-        parts = [values[name] for name in self.fields]
+        """Return the text for these values of the fields; None for those that are omitted."""
+        parts = [
+            self.absent[name] if name in self.absent and values.get(name) is None else values[name]
+            for name in self.fields
+        ]
         if self.optional is not None and values.get(self.optional) is not None:
             parts.append(values[self.optional])
         return ":".join([self.action, *map(_as_text, parts), nonce])
@@ -48,11 +53,16 @@ class SignedText:
 def _as_text(value: object) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
-    return str(value)
+    return ",".join(value) if isinstance(value, list) else str(value)
 
 
 def _vault(action: str, route: str, *fields: str, optional: str | None = None) -> SignedText:
     return SignedText(action, route, ("owner", *fields), optional)
+
+
+def _webhook(action: str, *fields: str, **absent: str) -> SignedText:
+    route, names = f"POST /api/webhooks/{action}", ("owner", "endpoint", *fields)
+    return SignedText(f"webhook_{action}", route, names, absent=absent)
 
 
 _POLICY = "/api/admin/withdraw"
@@ -87,10 +97,29 @@ SIGNED_TEXTS = (
     _vault("whitelist_remove", f"DELETE {_POLICY}/whitelist/remove", "address"),
     _vault("min_delay_set", f"POST {_POLICY}/min-delay/set", "seconds"),
     _vault("rate_limit_set", f"POST {_POLICY}/rate-limit/set", "window_seconds", "max_amount"),
+    SignedText(
+        "webhook_register",
+        "POST /api/webhooks",
+        ("owner", "topics", "url"),
+        absent={"topics": "all"},
+    ),
+    _vault("webhook_list", "POST /api/webhooks/list"),
+    _webhook("rotate", "overlap_seconds"),
+    _webhook("activate"),
+    _webhook("deactivate"),
+    _webhook("delete"),
+    _webhook("messages", "cursor", "limit", cursor=""),
+    _webhook("resend", "webhook_id"),
+    _webhook("test"),
     _vault("twofa_setup", "POST /api/2fa/setup"),
     _vault("twofa_disable", "POST /api/2fa/disable"),
 )
 SUBSCRIPTION = SignedText("subscribe", "/ws", ("topic", "owner"), signer="signer")
 """Not of a route: a WebSocket that is to hear of a vault's own affairs."""
 TEXT_OF_ACTION: Mapping[str, SignedText] = {each.action: each for each in SIGNED_TEXTS}
-TEXT_OF_ROUTE: Mapping[str, SignedText] = {each.route: each for each in SIGNED_TEXTS}
+TEXT_OF_ROUTE: Mapping[str, SignedText] = {
+    # A DELETE with a body has a POST twin.
+    route: each
+    for each in SIGNED_TEXTS
+    for route in (each.route, each.route.replace("DELETE", "POST"))
+}

@@ -6,7 +6,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import ContextVar
 from decimal import Decimal
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -170,6 +170,22 @@ SignInMessage = Annotated[
 ]
 Threshold = Annotated[int, msgspec.Meta(ge=1, le=MAX_SIGNERS)]
 WebhookUrl = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_URL)]
+EventTopic = Literal[
+    "deposit_event",
+    "withdraw_event",
+    "lock_event",
+    "unlock_event",
+    "transfer_event",
+    "timelock_event",
+    "yield_event",
+    "transaction_update",
+]
+"""A topic whose events webhooks get; see `cvms.store.webhooks.event_messages.TOPICS`."""
+EventTopics = Annotated[
+    list[EventTopic], msgspec.Meta(min_length=1, max_length=len(get_args(EventTopic)))
+]
+OverlapSeconds = Annotated[int, msgspec.Meta(ge=0, le=7 * 86_400)]
+"""For which the old and the new secret of a webhook sign."""
 Limit = Annotated[
     int,
     msgspec.Meta(

@@ -156,8 +156,7 @@ async def remove_delegate(deps: Dependencies, body: Delegate) -> Reply | Respons
 async def remove_delegate_by_post(deps: Dependencies, body: Delegate) -> Reply | Response:
     """Remove a delegate by POST.
 
-    The same as DELETE, whose body some clients and proxies drop. The wallet signs
-    `delegate_remove:{owner}:{delegate}:{nonce}`.
+    The same as DELETE, whose body some clients and proxies drop.
     """
     return await remove_delegate(deps, body)
 

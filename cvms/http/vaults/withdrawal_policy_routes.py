@@ -106,8 +106,7 @@ async def remove_from_whitelist_by_post(
 ) -> Reply | Response:
     """Remove a recipient from a vault's whitelist by POST.
 
-    The same as DELETE, whose body some clients and proxies drop. The wallet signs
-    `whitelist_remove:{owner}:{address}:{nonce}`.
+    The same as DELETE, whose body some clients and proxies drop.
     """
     return await remove_from_whitelist(deps, body, administrator)
 

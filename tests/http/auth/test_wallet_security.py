@@ -65,21 +65,26 @@ class Row:
         return body | {"signature": str(signer.sign_message(self.said(body).encode()))}
 
     def said(self, body: Json) -> str:
-        """Return the text with the body's fields; a boolean is `on` or `off`."""
+        """Return the text with the body's fields.
+
+        A boolean is `on` or `off`, the members of a list are separated by commas.
+        """
         text = self.text
         if self.optional is not None and body.get(self.optional) is not None:
             text = text.replace(":{nonce}", f":{{{self.optional}}}:{{nonce}}")
-        return text.format(
-            **{
-                name: ("on" if value else "off") if isinstance(value, bool) else value
-                for name, value in body.items()
-            }
-        )
+        return text.format(**{name: _in_text(value) for name, value in body.items()})
+
+
+def _in_text(value: Any) -> Any:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return ",".join(value) if isinstance(value, list) else value
 
 
 AMOUNT = {"amount": (1 * USDT, 2 * USDT)}
 LENT = {**AMOUNT, "yield_program": (KEY, OTHER_KEY)}
 ADDRESS = {"address": (KEY, OTHER_KEY)}
+ENDPOINT = {"endpoint": (PROPOSAL, OTHER_PROPOSAL)}
 TABLE: dict[str, Row] = {
     "POST /api/vault/deposit": Row("deposit:{owner}:{amount}:{nonce}", AMOUNT),
     "POST /api/vault/withdraw": Row(
@@ -127,6 +132,30 @@ TABLE: dict[str, Row] = {
         "yield_policy:{owner}:{yield_program}:{auto_compound}:{min_amount}:{nonce}",
         {"yield_program": (KEY, OTHER_KEY), "auto_compound": (True, False), "min_amount": (5, 6)},
     ),
+    "POST /api/webhooks": Row(
+        "webhook_register:{owner}:{topics}:{url}:{nonce}",
+        {
+            "topics": (["deposit_event", "lock_event"], ["deposit_event"]),
+            "url": ("https://hooks.example.com/a", "https://hooks.example.com/b"),
+        },
+    ),
+    "POST /api/webhooks/list": Row("webhook_list:{owner}:{nonce}"),
+    "POST /api/webhooks/rotate": Row(
+        "webhook_rotate:{owner}:{endpoint}:{overlap_seconds}:{nonce}",
+        {**ENDPOINT, "overlap_seconds": (60, 0)},
+    ),
+    "POST /api/webhooks/activate": Row("webhook_activate:{owner}:{endpoint}:{nonce}", ENDPOINT),
+    "POST /api/webhooks/deactivate": Row("webhook_deactivate:{owner}:{endpoint}:{nonce}", ENDPOINT),
+    "POST /api/webhooks/delete": Row("webhook_delete:{owner}:{endpoint}:{nonce}", ENDPOINT),
+    "POST /api/webhooks/messages": Row(
+        "webhook_messages:{owner}:{endpoint}:{cursor}:{limit}:{nonce}",
+        {**ENDPOINT, "cursor": (PROPOSAL, OTHER_PROPOSAL), "limit": (50, 10)},
+    ),
+    "POST /api/webhooks/resend": Row(
+        "webhook_resend:{owner}:{endpoint}:{webhook_id}:{nonce}",
+        {**ENDPOINT, "webhook_id": (PROPOSAL, OTHER_PROPOSAL)},
+    ),
+    "POST /api/webhooks/test": Row("webhook_test:{owner}:{endpoint}:{nonce}", ENDPOINT),
     "POST /api/2fa/setup": Row("twofa_setup:{owner}:{nonce}"),
     "POST /api/2fa/disable": Row("twofa_disable:{owner}:{nonce}"),
     "POST /api/admin/withdraw/whitelist/add": Row(

@@ -42,6 +42,7 @@ OPAQUE = [
     "/api/vault/initialize",
     "/api/vaults",
     "/api/vault/signer-contact",
+    "/api/webhooks",
     "/api/internal/transfer-collateral",
     "/api/vault/transactions/{owner}",
     "/api/analytics/flow",
