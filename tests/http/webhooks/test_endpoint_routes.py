@@ -15,8 +15,9 @@ from cryptography.fernet import Fernet
 from solders.keypair import Keypair
 
 from cvms.http.framework.admin_tokens import Role
+from cvms.http.framework.request import EventTopic
 from cvms.http.webhooks import endpoint_routes, message_routes
-from cvms.http.webhooks.endpoint_routes import MAX_FOR_ALL_VAULTS, MAX_OF_OWNER, EventTopic
+from cvms.http.webhooks.endpoint_routes import MAX_FOR_ALL_VAULTS, MAX_OF_OWNER
 from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.delivery.event_webhooks import EventWebhooks
 from cvms.nursery.delivery.webhook_dispatcher import EndpointsQueue, WebhookDispatcher
