@@ -110,11 +110,12 @@ echo "# A vault, its tokens, and who may act for it"
 for who in alice bob carol; do person $who; done
 alice=$(wallet address "$keys/alice") bob=$(wallet address "$keys/bob")
 carol=$(wallet address "$keys/carol")
-call 200 POST /api/auth/nonce "{\"owner\": \"$alice\"}"
 vault_of alice
 vault_of bob
 vault_of carol
-call 200 POST /api/vault/deposit "$(signed alice 'deposit:{owner}:{amount}:{nonce}' owner="$alice" amount=2000000000)"
+# The nonce comes with the text to sign. Below, the wallet builds the texts itself.
+call 200 POST /api/auth/nonce "{\"owner\": \"$alice\", \"action\": \"deposit\", \"fields\": {\"amount\": 2000000000}}"
+call 200 POST /api/vault/deposit "$(wallet sign "$keys/alice" "$(field message)" owner="$alice" amount=2000000000 nonce="$(field nonce)")"
 operator=$(wallet payer "$(field transaction)")
 sent alice
 eventually 200 ask GET "/api/vault/balance/$alice" # once the indexer has read it
