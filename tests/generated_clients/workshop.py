@@ -32,7 +32,7 @@ class Workshop:
         for name in names:
             shutil.copy(SOURCES / name, self.folder)
 
-    async def run(self, *command: str | Path, within: Path | None = None) -> str:
+    async def run(self, *command: str | Path, within: Path | None = None, **variables: str) -> str:
         """Return what a command prints. Fails with its output if it fails."""
         environment = {
             "SERVICE_URL": self.url,
@@ -45,7 +45,7 @@ class Workshop:
             done = await trio.run_process(
                 [str(part) for part in command],
                 cwd=within or self.folder,
-                env=os.environ | environment,
+                env=os.environ | environment | variables,
                 capture_stdout=True,
                 capture_stderr=True,
                 check=False,
