@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.generated_clients.workshop import Workshop
+from tests.generated_clients.workshop import AMOUNT, Workshop
 from tests.harness.localnet import Localnet
 from tests.harness.service import Served, whole_service
 from tests.http.wallets import funded
@@ -21,8 +21,8 @@ async def system(database_url: str, localnet: Localnet) -> AsyncIterator[Served]
 
 @pytest.fixture
 async def workshop(system: Served, tmp_path: Path) -> Workshop:
-    """The service's document in an empty folder, and a wallet with tokens for 5,000,000,000."""
-    wallet = await funded(system, tokens=10_000_000_000)
+    """The service's document in an empty folder, and a wallet with `AMOUNT` of tokens."""
+    wallet = await funded(system, tokens=AMOUNT)
     document = tmp_path / "openapi.json"
     document.write_text((await system.get("/openapi.json")).text)
     return Workshop(tmp_path, document, system.url, wallet)

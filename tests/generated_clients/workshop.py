@@ -13,8 +13,8 @@ from solders.keypair import Keypair
 from tests.paths import ROOT
 
 SOURCES = ROOT / "clients" / "generated"
-AMOUNT = 5_000_000_000
-"""More than an integer of 32 bits holds."""
+AMOUNT = 2**53 + 1
+"""More than an integer of 32 bits holds, and than a number of JavaScript holds exactly."""
 TOOL_SECONDS = 300.0
 
 

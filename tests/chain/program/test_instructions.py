@@ -145,10 +145,8 @@ def test_the_seeds_of_the_idl_lead_to_the_same_accounts(
         return bytes(seed["value"]) if seed["kind"] == "const" else bytes(keys[seed["path"]])
 
     for slot in entry["accounts"]:
-        if (
-            "pda" not in slot
-            or (slot["name"] == "user_token_account"
-            and "recipient_token_account" in taken)
+        if "pda" not in slot or (
+            slot["name"] == "user_token_account" and "recipient_token_account" in taken
         ):
             continue
         seeds = [value(seed) for seed in slot["pda"]["seeds"]]
