@@ -38,6 +38,7 @@ from cvms.chain.program.addresses import token_account, vault_address, vault_aut
 from cvms.chain.transactions.sponsorship_policy import FeeCaps, fee_within
 from cvms.chain.transactions.versioned import AnyMessage, message_of, parse_base64, parse_wire
 from cvms.config.sponsoring_settings import Sponsoring
+from cvms.localnet.types import Commitment
 from tests.harness.guard_program import GUARD, HOSTILE, Scripts, deploy_guards
 from tests.harness.localnet import Localnet
 from tests.harness.service import Service, running
@@ -167,7 +168,7 @@ class Attacked:
             others=self.others(),
             blockhashes=(
                 tip.blockhash,
-                chain.blocks.at("confirmed").blockhash,  # type: ignore[arg-type]
+                chain.blocks.at(Commitment.CONFIRMED).blockhash,
                 Hash.default(),
             ),
         )
