@@ -22,6 +22,7 @@ from cvms.config import parsers as parse
 from cvms.config.alert_settings import AlertSettings
 from cvms.config.fields import group, setting, settings_class
 from cvms.config.listen_settings import ListenSettings
+from cvms.config.operator_settings import operator_keypair
 from cvms.config.parsers import Network
 from cvms.config.replica_settings import ReplicaSettings
 from cvms.config.sponsoring_settings import Sponsoring
@@ -97,14 +98,7 @@ class SignIn:
 class Config:
     """Everything that an operator can set. Durations are in seconds, amounts in token units."""
 
-    operator: Keypair = setting(
-        "DEPLOYER_KEYPAIR_PATH",
-        parse.keypair_file,
-        expected="the path of a Solana keypair file (a JSON array of 64 bytes)",
-        about="File of the operator's key, which pays fees and signs what owners have delegated. "
-        "Only its owner and its group may be able to read it",
-        repr=False,
-    )
+    operator: Keypair = operator_keypair()
     database_url: str = setting(
         "DATABASE_URL",
         parse.database_url,
@@ -112,6 +106,14 @@ class Config:
         about="`postgresql://…`, or parameters such as `host=… dbname=…`; several hosts and TLS "
         "as in libpq. In a URL, `@`, `/`, `:` and `%` of a password are percent-encoded",
         secret=True,
+    )
+    database_connections: int = setting(
+        "DB_MAX_CONNECTIONS",
+        parse.integer(2, 1000),
+        default="8",
+        expected="a whole number of connections, 2 to 1000",
+        about="Connections of a process to `DATABASE_URL` for its queries. Up to six "
+        "more are for the lease, notifications and long checks",
     )
     replicas: ReplicaSettings = field(default_factory=ReplicaSettings)
     host: str = setting(
@@ -343,7 +345,8 @@ class Config:
         parse.comma_separated(parse.origin),
         default="",
         expected="origins such as https://app.example.com, separated by commas, or unset",
-        about="Origins of web pages that may call the service, separated by commas",
+        about="Origins of web pages that may call the service, separated by commas. `make dev` "
+        "allows those of this machine on every port: `http://localhost:*,http://127.0.0.1:*`",
     )
     log_format: str = setting(
         "LOG_FORMAT",
@@ -351,5 +354,12 @@ class Config:
         default="json",
         expected="json or console",
         about="`json` or `console`",
+    )
+    log_level: str = setting(
+        "LOG_LEVEL",
+        parse.log_level,
+        default="info",
+        expected="debug, info, warning or error",
+        about="Lowest level that is logged: `debug`, `info`, `warning` or `error`",
     )
     shutdown_deadline: float = 4.0

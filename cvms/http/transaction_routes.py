@@ -72,6 +72,7 @@ class CoSigned(Body, frozen=True):
     ),
     sensitive=True,
     idempotent=True,
+    name="submit_transaction",
 )
 async def submit(deps: Dependencies, body: CoSigned) -> Reply | Response:
     """Submit a signed transaction.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 
@@ -219,6 +220,43 @@ def test_a_broken_keypair_file_is_named_but_not_quoted(
         load_config(environ)
     assert str(path) in str(raised.value)
     assert "77" not in str(raised.value).replace(str(path), "")
+
+
+def test_the_operators_key_may_be_in_the_environment(environ: dict[str, str]) -> None:
+    key = Keypair()
+    del environ["DEPLOYER_KEYPAIR_PATH"]
+    environ["DEPLOYER_KEYPAIR_BASE64"] = base64.b64encode(bytes(key)).decode()
+    config = load_config(environ)
+    assert config.operator == key
+    assert str(key) not in repr(config)
+
+
+def test_the_operators_key_is_in_one_place_only(environ: dict[str, str]) -> None:
+    environ["DEPLOYER_KEYPAIR_BASE64"] = base64.b64encode(bytes(Keypair())).decode()
+    with pytest.raises(ConfigurationError, match="set beside DEPLOYER_KEYPAIR_PATH") as raised:
+        load_config(environ)
+    assert environ["DEPLOYER_KEYPAIR_BASE64"] not in str(raised.value)
+
+
+@pytest.mark.parametrize("text", ["x" * 88, base64.b64encode(bytes(64)).decode(), "W10="])
+def test_a_broken_key_in_the_environment_is_not_quoted(environ: dict[str, str], text: str) -> None:
+    del environ["DEPLOYER_KEYPAIR_PATH"]
+    environ["DEPLOYER_KEYPAIR_BASE64"] = text
+    with pytest.raises(ConfigurationError, match="DEPLOYER_KEYPAIR_BASE64 holds a value") as raised:
+        load_config(environ)
+    assert text not in str(raised.value)
+
+
+def test_log_levels_are_read_in_any_case(environ: dict[str, str]) -> None:
+    assert load_config(environ).log_level == "info"
+    assert load_config(environ | {"LOG_LEVEL": "WARNING"}).log_level == "warning"
+    with pytest.raises(ConfigurationError, match="expected debug, info, warning or error"):
+        load_config(environ | {"LOG_LEVEL": "loud"})
+
+
+def test_the_number_of_database_connections_is_a_setting(environ: dict[str, str]) -> None:
+    assert load_config(environ).database_connections == 8
+    assert load_config(environ | {"DB_MAX_CONNECTIONS": "30"}).database_connections == 30
 
 
 def test_settings_do_not_show_their_secrets(environ: dict[str, str]) -> None:

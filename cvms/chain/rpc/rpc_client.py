@@ -204,16 +204,16 @@ class RpcClient:
         self,
         program: Pubkey,
         *,
-        discriminator: bytes,
+        data_begins: bytes,
         commitment: Commitment,
         data_slice: tuple[int, int] | None = None,
     ) -> tuple[Slot, list[tuple[Pubkey, Account]]]:
-        """Return every account of `program` whose data begin with `discriminator`.
+        """Return every account of `program` whose data begin with `data_begins`.
 
         `data_slice` is (offset, length); (0, 0) fetches only the addresses of a large set.
         """
         method = "getProgramAccounts"
-        memcmp = {"offset": 0, "bytes": b58encode(discriminator).decode()}
+        memcmp = {"offset": 0, "bytes": b58encode(data_begins).decode()}
         options = at(
             commitment,
             encoding="base64",

@@ -42,7 +42,7 @@ from cvms.http.multisig.approval import (
     set_transaction,
 )
 from cvms.http.multisig.chain_state import cosigners, message_in, next_transaction
-from cvms.http.multisig.proposal_view import missing, notify_signers, unsigned
+from cvms.http.multisig.proposal_view import missing, notify_signers, publish, unsigned
 from cvms.http.operations.signed_plans import changed_until
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.submissions import multisig_proposals, submissions
@@ -160,6 +160,7 @@ class CoSigningRun:
             await multisig_proposals.sign(conn, self.message_hash, self.signatures)
             now = await reload(conn, seen.id)
             signers = sorted(self.signatures)
+            await publish(conn, "proposal.signature", now, signer=self.actor)
             await record_audit(conn, self.actor, "cosign", now, "accepted", signers=signers)
         return collecting(now, rebuilt=False)
 

@@ -94,7 +94,7 @@ LIMIT 500
 
 # One whose transaction has landed counts again if a fork drops it.
 UNFINISHED = f"""
-SELECT count(*)
+SELECT p.id
 FROM multisig_proposals p
 LEFT JOIN submissions s ON s.message_hash = p.message_hash
 LEFT JOIN vaults v ON v.owner = p.owner
@@ -103,6 +103,7 @@ WHERE p.owner = %(owner)s
   AND s.state IS DISTINCT FROM 'confirmed'
   AND s.state IS DISTINCT FROM 'finalized'
   AND NOT ({CANCELLED})
+ORDER BY p.created_at, p.id
 """  # noqa: S608 - constants
 
 # The row lock serializes changes to the same proposal.
@@ -273,9 +274,9 @@ async def by_data(conn: Connection, *, signers: Sequence[str], data: bytes) -> l
     return await fetch_column(conn, BY_DATA, {"signers": list(signers), "data": data})
 
 
-async def unfinished(conn: Connection, owner: str) -> int:
-    """Count the proposals of the owner that are neither executed, nor expired, nor cancelled."""
-    return int(await fetch_value(conn, UNFINISHED, {"owner": owner}))
+async def unfinished(conn: Connection, owner: str) -> list[UUID]:
+    """Return the proposals of the owner that are neither executed, nor expired, nor cancelled."""
+    return await fetch_column(conn, UNFINISHED, {"owner": owner})
 
 
 async def lock(conn: Connection, proposal: Proposal) -> bool:
