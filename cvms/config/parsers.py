@@ -184,6 +184,18 @@ def keypair_file(path: str) -> Keypair:
         raise ValueError("the file is not a keypair") from None
 
 
+def keypair_text(raw: str) -> Keypair:
+    """Return the keypair whose 64 bytes are in base64. The error never quotes the text."""
+    try:
+        return Keypair.from_bytes(base64.b64decode(raw.strip(), validate=True))
+    except ValueError:
+        raise BadValue("it is not a keypair in base64") from None
+
+
+def log_level(raw: str) -> str:
+    return one_of("debug", "info", "warning", "error")(raw.lower())
+
+
 def private_text(path: Path) -> str:
     """Return the content of a file that holds a secret.
 

@@ -49,6 +49,7 @@ def dev(ports: Ports, *, data: Path, environ: Mapping[str, str]) -> int:
             settings = with_secrets(LOCAL_PAGES | dict(environ), data) | {
                 "DATABASE_URL": database_url,
                 "DEPLOYER_KEYPAIR_PATH": str(data / "operator.json"),
+                "DEPLOYER_KEYPAIR_BASE64": "",
                 "PORT": str(ports.http),
             }
             operator_keypair(data / "operator.json")

@@ -97,7 +97,7 @@ person() {
 }
 
 vault_of() {
-  eventually 200 ask POST /api/vault/initialize "{\"user_pubkey\": \"$(wallet address "$keys/$1")\"}"
+  eventually 200 ask POST /api/vault/initialize "{\"owner\": \"$(wallet address "$keys/$1")\"}"
   sent "$1"
 }
 

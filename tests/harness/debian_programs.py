@@ -32,6 +32,12 @@ def postgres_15() -> tuple[Path, str | None]:
     ), server_user()
 
 
+def chromium() -> Path:
+    """Return the path of Chromium, or skip the test."""
+    found = shutil.which("chromium")
+    return Path(found) if found else missing("the Debian package chromium")
+
+
 def server_user() -> str | None:
     """Return the user as which servers have to run, None for the present one: root may not."""
     if os.geteuid() != 0:

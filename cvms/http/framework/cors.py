@@ -16,7 +16,7 @@ HEADERS = (
 )
 EXPOSED = (
     "ETag, Idempotency-Replayed, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, "
-    "Retry-After, X-Request-Id, X-Slot"
+    "Retry-After, X-Limit-Clamped, X-Request-Id, X-Slot"
 )
 PREFLIGHT_SECONDS = 600
 _PORT = re.compile(r"[1-9][0-9]{0,4}")
@@ -50,7 +50,8 @@ class Cors:
         """Let the requesting page read the response, if its origin is allowed."""
         if not self._origins:
             return
-        response.headers["Vary"] = "Origin"
+        vary = response.headers.get("Vary")
+        response.headers["Vary"] = f"{vary}, Origin" if vary else "Origin"
         origin = request.header("origin")
         if origin is not None and self._allows(origin):
             response.headers["Access-Control-Allow-Origin"] = origin
