@@ -17,6 +17,7 @@ from cvms.client.errors import (
     SignaturesMissing,
     SubscriptionRefused,
     TransactionFailed,
+    UnexpectedText,
 )
 from cvms.client.schemas import (
     Accepted,
@@ -36,6 +37,7 @@ from cvms.client.schemas import (
     YieldPolicies,
     YieldPolicy,
 )
+from cvms.client.statement_schemas import Statement, StatementLine
 from cvms.client.stream import Stream
 from cvms.client.stream_cursors import Event, Snapshot, StreamMessage, Topic
 from cvms.client.vault_schemas import (
@@ -66,6 +68,8 @@ __all__ = [
     "SignaturesMissing",
     "SignerContact",
     "Snapshot",
+    "Statement",
+    "StatementLine",
     "Stream",
     "StreamMessage",
     "Submitted",
@@ -74,6 +78,7 @@ __all__ = [
     "TransactionFailed",
     "TransactionState",
     "Tvl",
+    "UnexpectedText",
     "VaultConfig",
     "VaultLimits",
     "VaultList",

@@ -1,60 +1,12 @@
-"""Settings of the operator: its key, in a file or in the environment, and what it pays."""
+"""Settings of the operator's key, which is in a file or in the environment."""
 
 from __future__ import annotations
 
 from solders.keypair import Keypair
 
 from cvms.config import parsers as parse
-from cvms.config.fields import group, setting, settings_class
+from cvms.config.fields import group, setting
 from cvms.errors import ConfigurationError
-
-_LAMPORTS = "a whole number of lamports, 0 or more"
-_LAMPORTS_OR_OFF = "a whole number of lamports, 0 or more, or off"
-
-_lamports = parse.integer(0, 2**62 - 1)
-
-
-@settings_class
-class Sponsoring:
-    """Limits of the fees that the operator pays for owners. None is no limit."""
-
-    transaction: int = setting(
-        "MAX_FEE_LAMPORTS",
-        _lamports,
-        default="100000",
-        expected=_LAMPORTS,
-        about="Highest fee of one transaction, whatever the market pays",
-    )
-    unit_price: int = setting(
-        "MAX_COMPUTE_UNIT_PRICE",
-        _lamports,
-        default="100000",
-        expected="a whole number of micro-lamports",
-        about="Highest price of one compute unit in micro-lamports, whatever the market pays",
-    )
-    owner_a_day: int | None = setting(
-        "SPONSOR_OWNER_LAMPORTS_PER_DAY",
-        parse.unless_off(_lamports),
-        default="50000000",
-        expected=_LAMPORTS_OR_OFF,
-        about="Fees that the operator pays for one owner in a day (UTC); `off` is no limit",
-    )
-    everybody_a_day: int | None = setting(
-        "SPONSOR_TOTAL_LAMPORTS_PER_DAY",
-        parse.unless_off(_lamports),
-        default="5000000000",
-        expected=_LAMPORTS_OR_OFF,
-        about="Fees that the operator pays for all owners together in a day (UTC); "
-        "`off` is no limit",
-    )
-    operator_minimum: int = setting(
-        "OPERATOR_MIN_LAMPORTS",
-        _lamports,
-        default="50000000",
-        expected=_LAMPORTS,
-        about="With a lower balance the operator pays only for its own transactions: "
-        "owners pay and sign theirs",
-    )
 
 
 def operator_keypair() -> Keypair:

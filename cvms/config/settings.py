@@ -22,9 +22,10 @@ from cvms.config import parsers as parse
 from cvms.config.alert_settings import AlertSettings
 from cvms.config.fields import group, setting, settings_class
 from cvms.config.listen_settings import ListenSettings
-from cvms.config.operator_settings import Sponsoring, operator_keypair
+from cvms.config.operator_settings import operator_keypair
 from cvms.config.parsers import Network
 from cvms.config.replica_settings import ReplicaSettings
+from cvms.config.sponsoring_settings import Sponsoring
 from cvms.store.redis.rate_limiter import Rate
 
 _PUBKEY = "a base58 public key"
@@ -344,7 +345,8 @@ class Config:
         parse.comma_separated(parse.origin),
         default="",
         expected="origins such as https://app.example.com, separated by commas, or unset",
-        about="Origins of web pages that may call the service, separated by commas",
+        about="Origins of web pages that may call the service, separated by commas. `make dev` "
+        "allows those of this machine on every port: `http://localhost:*,http://127.0.0.1:*`",
     )
     log_format: str = setting(
         "LOG_FORMAT",

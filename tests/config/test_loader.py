@@ -10,7 +10,7 @@ import pytest
 from solders.keypair import Keypair
 
 from cvms.config.loader import load_config, pubsub_url
-from cvms.config.operator_settings import Sponsoring
+from cvms.config.sponsoring_settings import Sponsoring
 from cvms.dev.data_folder import write_private
 from cvms.errors import ConfigurationError
 from cvms.store.redis.rate_limiter import Rate
@@ -50,6 +50,31 @@ def test_sponsorship_limits_can_be_set_and_disabled(environ: dict[str, str]) -> 
     sponsoring = load_config(environ).sponsoring
     assert (sponsoring.transaction, sponsoring.operator_minimum) == (7, 9)
     assert (sponsoring.owner_a_day, sponsoring.everybody_a_day) == (0, None)
+
+
+def test_guard_programs_are_lighthouse_unless_set(environ: dict[str, str]) -> None:
+    (lighthouse,) = load_config(environ).sponsoring.guard_programs
+    assert str(lighthouse) == "L2TExMFKdjpN9kozasaurPirfHy9P8sbXoAN1qA3S95"
+    others = [str(Keypair().pubkey()) for _ in range(2)]
+    environ["WALLET_GUARD_PROGRAMS"] = ", ".join(others)
+    assert list(map(str, load_config(environ).sponsoring.guard_programs)) == others
+    environ["WALLET_GUARD_PROGRAMS"] = " "
+    assert load_config(environ).sponsoring.guard_programs == ()
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "11111111111111111111111111111111",
+        "TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA",
+        "5qgA2qcz6zXYiJJkomV1LJv8UhKueyNsqeCWJd6jC9pT",
+        "Lighthouse",
+    ],
+)
+def test_a_program_that_moves_money_is_no_guard(environ: dict[str, str], program: str) -> None:
+    environ["WALLET_GUARD_PROGRAMS"] = program
+    with pytest.raises(ConfigurationError, match=f"^WALLET_GUARD_PROGRAMS holds '{program}'"):
+        load_config(environ)
 
 
 def test_several_endpoints_are_separated_by_commas(environ: dict[str, str]) -> None:

@@ -81,14 +81,14 @@ class TwoFactorStatus(msgspec.Struct, frozen=True):
     refusals=(*_SIGNED, *_ENCRYPTED, Conflict),
     auth=Auth.WALLET,
     sensitive=True,
+    name="set_up_second_factor",
 )
 async def setup(deps: Dependencies, body: Setup) -> Reply:
     """Set up a second factor.
 
     Returns a new secret, or the `secret` of the body, and ten recovery codes, which are not shown
     again. Nothing changes for the owner until `POST /api/2fa/verify` within an hour; an earlier
-    unverified setup is replaced. 409 if a second factor is enabled. The wallet signs
-    `twofa_setup:{owner}:{nonce}`.
+    unverified setup is replaced. 409 if a second factor is enabled.
     """
     with counted(deps, "twofa_setup"):
         _require_keys(deps)
@@ -116,6 +116,7 @@ async def setup(deps: Dependencies, body: Setup) -> Reply:
     replies={200: TwoFactorStatus},
     refusals=(*_ENCRYPTED, InvalidSecondFactor, NotFound, Conflict),
     sensitive=True,
+    name="enable_second_factor",
 )
 async def verify(deps: Dependencies, body: Verify) -> Reply:
     """Enable the second factor that was set up.
@@ -177,12 +178,12 @@ async def _count_guess(conn: Connection, factor: Factor) -> None:
     auth=Auth.WALLET,
     sensitive=True,
     second_factor=True,
+    name="disable_second_factor",
 )
 async def disable(deps: Dependencies, body: Signed) -> Reply:
     """Disable the second factor.
 
-    Deletes its secret and its recovery codes. 409 if it is not enabled. The wallet signs
-    `twofa_disable:{owner}:{nonce}`.
+    Deletes its secret and its recovery codes. 409 if it is not enabled.
     """
     with counted(deps, "twofa_disable"):
         _require_keys(deps)
@@ -197,7 +198,10 @@ async def disable(deps: Dependencies, body: Signed) -> Reply:
 
 
 @ROUTES.get(
-    "/api/2fa/status/<owner>", replies={200: TwoFactorStatus}, refusals=(TwoFactorDisabled,)
+    "/api/2fa/status/<owner>",
+    replies={200: TwoFactorStatus},
+    refusals=(TwoFactorDisabled,),
+    name="get_second_factor",
 )
 async def get_status(deps: Dependencies, owner: str) -> Reply:
     """Get the status of an owner's second factor."""

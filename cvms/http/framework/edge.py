@@ -29,7 +29,7 @@ from cvms.http.framework.cors import Cors
 from cvms.http.framework.problems import problem_response, resolve
 from cvms.http.framework.rate_limits import RateLimits, limit_headers
 from cvms.http.framework.request import Request, current_request
-from cvms.http.framework.response import NO_BODY, Response
+from cvms.http.framework.response import NO_BODY, ByteStream, Response
 from cvms.http.framework.routing import Method, RouteTable, View
 from cvms.log import log_fields
 from cvms.metrics import Metrics
@@ -137,7 +137,7 @@ class Edge(QuartTrio):
         self._cors.allow(request, response)
         for name, value in SECURITY_HEADERS.items():
             headers.setdefault(name, value)
-        if response.status not in NO_BODY:
+        if response.status not in NO_BODY and response.stream is None:
             headers["Content-Length"] = str(len(response.body))
         return response
 
@@ -193,6 +193,12 @@ class Edge(QuartTrio):
         async with self.request_context(quart_request) as context:
             response = await self.full_dispatch_request(context)
         assert isinstance(response, QuartResponse)
+        if isinstance(response, _StreamedResponse):
+            if request.method == "HEAD":
+                await response.streamed.aclose()
+                return Response(b"", response.status_code, dict(response.headers))
+            headers = dict(response.headers)
+            return Response(b"", response.status_code, headers, response.streamed)
         body = await response.get_data(as_text=False)
         return Response(body, response.status_code, dict(response.headers))
 
@@ -253,8 +259,20 @@ def _request_of(quart: QuartRequest | Websocket) -> Request:
     )
 
 
+class _StreamedResponse(QuartResponse):
+    """A response whose body is made while it is sent."""
+
+    def __init__(self, stream: ByteStream, status: int) -> None:
+        super().__init__(aiter(stream), status)
+        self.streamed = stream
+
+
 def _quart_response(response: Response) -> QuartResponse:
-    converted = QuartResponse(response.body, response.status)
+    converted: QuartResponse
+    if response.stream is not None:
+        converted = _StreamedResponse(response.stream, response.status)
+    else:
+        converted = QuartResponse(response.body, response.status)
     converted.headers = Headers(response.headers)
     return converted
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import ContextVar
 from decimal import Decimal
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -14,13 +14,19 @@ from solders.pubkey import Pubkey
 from werkzeug.exceptions import UnsupportedMediaType
 from werkzeug.http import parse_options_header
 
+from cvms.config.webhook_url import MAX_URL
 from cvms.errors import FieldProblem, InvalidRequest
 from cvms.log import log_fields
 from cvms.store.redis.rate_limiter import Allowance
 
 MAX_AMOUNT = 2**63 - 1
+AMOUNTS = "amounts"
+"""Parameter of a query and of `Accept`, with the value `string`."""
+MAX_SIGNERS = 10
+"""Signers of a multisig, as in the program."""
 MAX_PAGE = 100
 _SLOT = re.compile(r"[0-9]{1,19}")
+_WEIGHT = re.compile(r"0(\.[0-9]{0,3})?|1(\.0{0,3})?")
 
 T = TypeVar("T")
 B = TypeVar("B", bound="Body")
@@ -117,8 +123,24 @@ def end_request() -> None:
     log_fields.set({})
 
 
-class TokenAmount(int):
-    """An amount in the token's smallest unit, 1 to 2^63 - 1; a number or a decimal string."""
+class WholeNumber(int):
+    """A number from 0 to 2^63 - 1; in JSON a number, or a string for who has no exact ones."""
+
+    least, most = 0, MAX_AMOUNT
+    unit = ""
+
+
+class Uint32(WholeNumber):
+    """A number from 0 to 2^32 - 1."""
+
+    most = 2**32 - 1
+
+
+class TokenAmount(WholeNumber):
+    """An amount in the token's smallest unit, 1 to 2^63 - 1."""
+
+    least = 1
+    unit = " of token units"
 
 
 class Exact(Decimal):
@@ -141,11 +163,29 @@ SignInMessage = Annotated[
     str,
     msgspec.Meta(
         max_length=2048,
-        description="The Sign-In-With-Solana message, exactly as signed, if the wallet signed a "
-        "message with the request's text as its statement instead of the text itself",
+        description="What the wallet signed, if that is not the request's text itself: a "
+        "Sign-In-With-Solana message with the text as its statement, as text or in base64, or the "
+        "bytes of an off-chain message or of a memo transaction that is never sent, in base64",
     ),
 ]
-Seconds = Annotated[int, msgspec.Meta(ge=0, le=MAX_AMOUNT)]
+Threshold = Annotated[int, msgspec.Meta(ge=1, le=MAX_SIGNERS)]
+WebhookUrl = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_URL)]
+EventTopic = Literal[
+    "deposit_event",
+    "withdraw_event",
+    "lock_event",
+    "unlock_event",
+    "transfer_event",
+    "timelock_event",
+    "yield_event",
+    "transaction_update",
+]
+"""A topic whose events webhooks get; see `cvms.store.webhooks.event_messages.TOPICS`."""
+EventTopics = Annotated[
+    list[EventTopic], msgspec.Meta(min_length=1, max_length=len(get_args(EventTopic)))
+]
+OverlapSeconds = Annotated[int, msgspec.Meta(ge=0, le=7 * 86_400)]
+"""For which the old and the new secret of a webhook sign."""
 Limit = Annotated[
     int,
     msgspec.Meta(
@@ -205,6 +245,7 @@ def read_query(kind: type[T]) -> T:
         if name in fields:
             raise field_error("The query", name, "given more than once")
         fields[name] = value
+    fields.pop(AMOUNTS, None)
     try:
         query = msgspec.convert(fields, kind, strict=False, dec_hook=_field)
     except msgspec.ValidationError as error:
@@ -213,6 +254,33 @@ def read_query(kind: type[T]) -> T:
         current_request().clamped_limit = MAX_PAGE
         return msgspec.structs.replace(query, limit=MAX_PAGE)
     return query
+
+
+def wants_amount_strings(request: Request) -> bool:
+    """Return whether the client asks for amounts as strings, in the query or in `Accept`.
+
+    Raises InvalidRequest for another value in the query.
+    """
+    if AMOUNTS.encode() in request.query_string:
+        query = parse_qsl(request.query_string.decode("ascii", "replace"), keep_blank_values=True)
+        asked = [value for name, value in query if name == AMOUNTS]
+        if asked and asked not in (["string"], ["number"]):
+            raise field_error("The query", AMOUNTS, "expected `string` or `number`, once")
+        if asked:
+            return asked == ["string"]
+    accept = ",".join(request.headers.get("accept", ())).lower()
+    return AMOUNTS in accept and _quality(accept, "string") >= max(_quality(accept, None), 0.001)
+
+
+def _quality(accept: str, amounts: str | None) -> float:
+    """Return the weight of JSON with such amounts; 0 unless it is listed."""
+    ranges = [parse_options_header(each) for each in accept.split(",")]
+    weights = [
+        options.get("q", "1")
+        for kind, options in ranges
+        if kind == "application/json" and options.get(AMOUNTS) == amounts
+    ]
+    return max((float(each) for each in weights if _WEIGHT.fullmatch(each)), default=0.0)
 
 
 def owner_in_path(text: str) -> Pubkey:
@@ -234,19 +302,20 @@ def read_min_slot() -> int | None:
 
 
 def _field(kind: type, value: Any) -> Any:
-    if kind is TokenAmount:
-        return _amount(value)
+    if issubclass(kind, WholeNumber):
+        return _whole_number(kind, value)
     if kind is Pubkey:
         return pubkey_of(value)
     raise NotImplementedError(kind)
 
 
-def _amount(value: Any) -> TokenAmount:
-    if isinstance(value, str) and re.fullmatch(r"[1-9][0-9]{0,18}", value, re.ASCII):
+def _whole_number(kind: type[WholeNumber], value: Any) -> WholeNumber:
+    if isinstance(value, str) and re.fullmatch(r"0|[1-9][0-9]{0,18}", value, re.ASCII):
         value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_AMOUNT:
-        raise ValueError("Expected a whole number of token units, 1 to 9223372036854775807")
-    return TokenAmount(value)
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    if not is_number or not kind.least <= value <= kind.most:
+        raise ValueError(f"Expected a whole number{kind.unit}, {kind.least} to {kind.most}")
+    return kind(value)
 
 
 def pubkey_of(value: Any) -> Pubkey:

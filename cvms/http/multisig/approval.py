@@ -91,7 +91,7 @@ class ApprovalRun:
             if built is not None:
                 await set_transaction(conn, seen, built)
             now = await reload(conn, seen.id)
-            answer = Reply(proposal_view(now))
+            answer = Reply(proposal_view(now, self.deps.programs.vault))
             await self._keep(conn, answer)
             if new:
                 await publish(conn, "proposal.approval", now, signer=self.signer)

@@ -106,7 +106,9 @@ async def get_vault(deps: Dependencies, owner: str) -> Response:
     return await _respond(deps, owner, VaultState)
 
 
-@ROUTES.get("/api/vault/config/<owner>", replies={200: VaultConfig, 304: None})
+@ROUTES.get(
+    "/api/vault/config/<owner>", replies={200: VaultConfig, 304: None}, name="get_vault_config"
+)
 async def get_config(deps: Dependencies, owner: str) -> Response:
     """Get a vault's configuration.
 

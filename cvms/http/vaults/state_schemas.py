@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 import msgspec
 from solders.pubkey import Pubkey
 
+from cvms.amounts import Amount
 from cvms.http.framework import schemas
 from cvms.store.vaults.vaults import VaultRow
 
@@ -31,7 +32,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
 
     min_withdraw_delay_seconds: int
     rate_window_seconds: int
-    rate_limit_amount: int
+    rate_limit_amount: Amount
 
 
 class Waiting(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,7 +42,7 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
     amount is due.
     """
 
-    amount: int
+    amount: Amount
     until_time: int
     until: datetime | None
     remaining_seconds: int
@@ -65,8 +66,8 @@ class VaultTimelocks(msgspec.Struct, frozen=True, kw_only=True):
 
     owner: str
     vault: str
-    timelocked: int
-    matured: int
+    timelocked: Amount
+    matured: Amount
     timelocks: list[Waiting]
     now: datetime
     slot: int
@@ -80,9 +81,9 @@ class RateLimit(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     window_seconds: int
-    limit: int
-    used: int
-    remaining: int
+    limit: Amount
+    used: Amount
+    remaining: Amount
     resets_at: datetime | None
     resets_in_seconds: int | None
 
@@ -100,10 +101,10 @@ class VaultLimits(msgspec.Struct, frozen=True, kw_only=True):
     rate: RateLimit | None
     min_delay_seconds: int
     pending: list[Waiting]
-    ready: int
+    ready: Amount
     window_seconds: int = DAY_SECONDS
-    used: int = 0
-    limit: int | None = None
+    used: Amount = 0
+    limit: Amount | None = None
     now: datetime
     slot: int
     as_of: datetime | None
@@ -116,16 +117,16 @@ class VaultState(msgspec.Struct, frozen=True, kw_only=True):
     vault: str
     token_account: str
     mint: str
-    balance: int
-    available: int
-    locked: int
-    timelocked: int
-    yield_deposited: int
-    yield_accrued: int
+    balance: Amount
+    available: Amount
+    locked: Amount
+    timelocked: Amount
+    yield_deposited: Amount
+    yield_accrued: Amount
     active_yield_program: str | None
     last_compounded_at: datetime | None
-    total_deposited: int
-    total_withdrawn: int
+    total_deposited: Amount
+    total_withdrawn: Amount
     created_at: datetime | None
     multisig: Multisig
     delegates: list[str]

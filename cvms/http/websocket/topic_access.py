@@ -10,7 +10,7 @@ import math
 
 from cvms.errors import CvmsError, FieldProblem, InvalidRequest, InvalidToken, NotAllowed
 from cvms.http.auth.credential import SignedRequest
-from cvms.http.auth.wallet_signature import signed_text
+from cvms.http.auth.signed_texts import SUBSCRIPTION
 from cvms.http.framework.admin_tokens import Role, authenticate, require
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.websocket.client_frames import Frame
@@ -64,7 +64,7 @@ class TopicAccess:
                 [FieldProblem(name, "missing") for name in missing],
             )
         signer = frame.signer or frame.owner
-        text = signed_text("subscribe", frame.topic, frame.owner, frame.nonce)
+        text = SUBSCRIPTION.write({"topic": frame.topic, "owner": frame.owner}, frame.nonce)
         signed = SignedRequest(signer, text, frame.nonce, frame.signature, frame.message)
         await signed.check(self._deps)
         owner = str(frame.owner)

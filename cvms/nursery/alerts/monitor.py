@@ -8,8 +8,7 @@ alert.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -33,10 +32,11 @@ from cvms.nursery.alerts.service_conditions import (
     task_observations,
     warning_observations,
 )
-from cvms.nursery.channels.hub import Hub, OutboxFrame
+from cvms.nursery.channels.event_wakeup import woken_by
+from cvms.nursery.channels.hub import Hub
 from cvms.nursery.channels.indexer_progress import IndexerProgress
 from cvms.nursery.channels.status_board import OperatorFunds, StatusBoard
-from cvms.nursery.channels.wakeups import OutboxWakeup, Wakeup
+from cvms.nursery.channels.wakeups import OutboxWakeup
 from cvms.store.alerts import alerts, lifecycle, queries
 from cvms.store.alerts.alerts import Observation
 from cvms.store.alerts.lifecycle import AlertWebhook
@@ -98,23 +98,11 @@ class AlertMonitor:
         self._started_at = trio.current_time()
         while True:
             # Subscribed before the run: an event that arrives during it causes the next one.
-            with self._subscribed() as wake:
+            with woken_by(self.hub, TOPICS) as wake:
                 await self.run_once()
                 self.board.task_succeeded("monitor")
                 if await wake.wait(self.poll_seconds):
                     await trio.sleep(MIN_POLL_SECONDS)
-
-    @contextmanager
-    def _subscribed(self) -> Iterator[Wakeup]:
-        """Yield a wake-up that fires for every event of a vault, whichever replica applied it."""
-        wake = _EventWakeup()
-        self.hub.register(wake)
-        for topic in TOPICS:
-            self.hub.subscribe(wake, topic)
-        try:
-            yield wake
-        finally:
-            self.hub.unregister(wake)
 
     async def run_once(self) -> None:
         """Apply every rule once."""
@@ -253,19 +241,6 @@ class AlertMonitor:
 
     async def _observe(self, conn: Connection, seen: Sequence[Observation]) -> int:
         return await lifecycle.observe(conn, seen, hook=self.hook)
-
-
-class _EventWakeup(Wakeup):
-    """A subscriber of the hub that is woken by any frame, and ignores its content."""
-
-    def offer(self, frame: OutboxFrame) -> None:
-        self.wake()
-
-    def flush(self) -> None:
-        return
-
-    def drop_slow(self) -> None:
-        self.wake()
 
 
 async def _not_yet_alerted(conn: Connection, seen: Sequence[Observation]) -> list[Observation]:

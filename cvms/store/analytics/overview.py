@@ -8,6 +8,7 @@ from datetime import UTC, timedelta
 
 import msgspec
 
+from cvms.amounts import Amount
 from cvms.store.analytics import aggregates
 from cvms.store.analytics.aggregates import Flow, Holdings
 from cvms.store.index import cursor
@@ -29,25 +30,25 @@ class FlowTotals(msgspec.Struct, frozen=True, kw_only=True):
     all histories, of which a transfer has two.
     """
 
-    inflow: int
-    outflow: int
-    net: int
-    emergency_withdrawn: int
-    compounded: int
-    transferred: int
-    locked: int
-    unlocked: int
+    inflow: Amount
+    outflow: Amount
+    net: Amount
+    emergency_withdrawn: Amount
+    compounded: Amount
+    transferred: Amount
+    locked: Amount
+    unlocked: Amount
     movements: int
 
 
 class Utilization(msgspec.Struct, frozen=True, kw_only=True):
     """The balances of all open vaults by use; shares in basis points, rounded down."""
 
-    total: int
-    available: int
-    locked: int
-    timelocked: int
-    yield_deposited: int
+    total: Amount
+    available: Amount
+    locked: Amount
+    timelocked: Amount
+    yield_deposited: Amount
     locked_bps: int
     timelocked_bps: int
     yield_bps: int
@@ -61,7 +62,7 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     nothing is missing, null before the first transaction.
     """
 
-    tvl: int
+    tvl: Amount
     vaults: int
     users: int
     avg_apy: float | None

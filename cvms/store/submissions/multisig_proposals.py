@@ -79,6 +79,19 @@ FROM multisig_transactions
 WHERE message_hash = %(message_hash)s
 """
 
+# Of the proposals that one of these signers takes part in, those whose transaction holds this data.
+BY_DATA = """
+SELECT p.id
+FROM multisig_proposals p
+JOIN multisig_transactions t ON t.message_hash = p.message_hash
+WHERE p.expires_at > clock_timestamp()
+  AND p.cancelled_at IS NULL
+  AND p.signers && %(signers)s::TEXT[]
+  AND position(%(data)s::BYTEA IN t.message) > 0
+ORDER BY p.created_at, p.id
+LIMIT 500
+"""
+
 # One whose transaction has landed counts again if a fork drops it.
 UNFINISHED = f"""
 SELECT p.id
@@ -254,6 +267,11 @@ async def by_message(conn: Connection, message_hash: bytes) -> UUID | None:
     """Return the proposal for which this message was built, even if a newer one was built since."""
     proposal: UUID | None = await fetch_value(conn, BY_MESSAGE, {"message_hash": message_hash})
     return proposal
+
+
+async def by_data(conn: Connection, *, signers: Sequence[str], data: bytes) -> list[UUID]:
+    """Return proposals of these signers, the oldest first, whose transaction holds the data."""
+    return await fetch_column(conn, BY_DATA, {"signers": list(signers), "data": data})
 
 
 async def unfinished(conn: Connection, owner: str) -> list[UUID]:

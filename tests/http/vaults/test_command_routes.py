@@ -179,6 +179,20 @@ async def test_an_owner_without_a_vault_is_told_what_to_do(front: Service) -> No
         assert "initialize" in reply.json()["detail"]
 
 
+async def test_initialize_takes_the_wallet_under_either_name(front: Service) -> None:
+    wallet, other = await funded(front), str(Keypair().pubkey())
+    owner = str(wallet.pubkey())
+    for body in ({"owner": owner}, {"user_pubkey": owner}, {"owner": owner, "user_pubkey": owner}):
+        reply = await front.post("/api/vault/initialize", body)
+        assert reply.status_code == 200, reply.text
+        transaction = parse_base64(reply.json()["transaction"])
+        assert wallet.pubkey() in transaction.message.account_keys
+    for body, path in (({}, "owner"), ({"owner": owner, "user_pubkey": other}, "user_pubkey")):
+        reply = await front.post("/api/vault/initialize", body)
+        assert (reply.status_code, reply.json()["code"]) == (400, "invalid_request")
+        assert reply.json()["errors"][0]["path"] == path
+
+
 async def test_initialize_says_who_has_to_pay_how_much(front: Service) -> None:
     wallet = Keypair()
     reply = await initialize(front, wallet)
@@ -222,11 +236,12 @@ async def test_a_second_initialize_is_a_conflict(front: Service) -> None:
 
 async def test_a_recipient_that_is_not_whitelisted_on_chain_is_refused(front: Service) -> None:
     wallet = await with_vault(front, amount=10 * USDT, delegate=True)
-    body = await signed(front, wallet, "withdraw", ("amount", 1))
-    reply = await front.post(WITHDRAW, body | {"recipient": str(Keypair().pubkey())})
+    fields = ("amount", 1), ("recipient", str(Keypair().pubkey()))
+    reply = await front.post(WITHDRAW, await signed(front, wallet, "withdraw", *fields))
     assert reply.status_code == 400
     assert reply.json()["errors"][0]["path"] == "recipient"
-    reply = await front.post(WITHDRAW, body | {"recipient": str(wallet.pubkey())})
+    fields = ("amount", 1), ("recipient", str(wallet.pubkey()))
+    reply = await front.post(WITHDRAW, await signed(front, wallet, "withdraw", *fields))
     assert reply.status_code == 202
 
 
