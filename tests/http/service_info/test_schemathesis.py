@@ -39,7 +39,6 @@ ACCEPTED = ["2xx", "304", "401", "403", "404", "409", "422", "429"]
 OPAQUE = [
     "/api/transactions",
     "/api/auth/nonce",
-    "/api/vault/initialize",
     "/api/vaults",
     "/api/vault/signer-contact",
     "/api/webhooks",
