@@ -25,7 +25,7 @@ WORKERS ?= 4
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo test fuzz scenario scenario-long chaos soak bench clients conformance lint types settings check program clippy lock clean
+.PHONY: help install dev demo test client clients fuzz wallet-fuzz scenario scenario-long chaos soak bench conformance lint types settings check program clippy lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1	/' | expand -t 23
@@ -51,8 +51,15 @@ demo: $(INSTALLED) ## what a vault can do, step by step, against a running `make
 test: $(INSTALLED) ## run the whole suite on its own databases and chains
 	$(BIN)/pytest -n $(WORKERS) --dist load --maxschedchunk 1
 
+client: $(INSTALLED) ## build, pack and test the TypeScript client, in Node and Chromium
+	npm ci --prefix clients/typescript
+	CVMS_REQUIRE_SERVERS=1 $(BIN)/pytest tests/clients tests/http/websocket/test_asyncapi.py
+
 fuzz: $(INSTALLED) ## many new steps of the programs against their specification, for minutes
 	HYPOTHESIS_PROFILE=long $(BIN)/pytest tests/program/state_machine
+
+wallet-fuzz: $(INSTALLED) ## 20,000 mutations of planned transactions: the operator loses no more than its fees
+	WALLET_MUTATIONS=20000 $(BIN)/pytest -s tests/http/operations/test_fee_payer_machine.py
 
 scenario: $(INSTALLED) ## books against chain under faults and kills; SEEDS=7,20-400 says which
 	SCENARIO_SEEDS=$(SEEDS) $(BIN)/pytest tests/scenario/test_scenario.py

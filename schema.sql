@@ -88,7 +88,8 @@ CREATE TABLE transactions (
 );
 CREATE INDEX transactions_by_owner ON transactions (owner, id DESC);
 CREATE INDEX transactions_in_order ON transactions (owner, slot DESC, id DESC);
-CREATE INDEX transactions_of_kind_in_order ON transactions (owner, kind, slot DESC, id DESC);
+CREATE INDEX transactions_of_kind_in_order ON transactions (owner, kind, slot DESC, id DESC)
+    INCLUDE (amount);
 -- Rows are written nearly in the order of their slots.
 CREATE INDEX transactions_by_slot ON transactions USING brin (slot) WITH (pages_per_range = 16);
 ALTER TABLE transactions SET (
@@ -617,6 +618,10 @@ CREATE TABLE outbox (
 -- Rows are written in the order of their times, so a block range index is enough for pruning.
 CREATE INDEX outbox_by_age ON outbox USING brin (created_at) WITH (pages_per_range = 16);
 CREATE INDEX outbox_by_signature ON outbox USING hash (signature);
+-- A vault's events, without the messages that no endpoint of a webhook gets. `position > 0` is true
+-- for all: it keeps this index from queries that do not name it, which have better ones.
+CREATE INDEX outbox_by_owner ON outbox (owner, position)
+    WHERE position > 0 AND topic NOT IN ('vault_balance_update', 'vault_row_written');
 
 -- The webhook of each signer. `secret`, which signs the requests, is encrypted.
 CREATE TABLE signer_contacts (
@@ -627,8 +632,51 @@ CREATE TABLE signer_contacts (
     updated_at TIMESTAMPTZ NOT NULL DEFAULT now()
 );
 
+-- Webhooks of integrators. `position` is that in the outbox up to which everything is delivered or, for some vaults, held
+-- (webhook_held_vaults). `failing_since`: since when nothing was delivered although it was tried.
+CREATE TABLE webhook_endpoints (
+    id TEXT PRIMARY KEY DEFAULT gen_random_uuid()::TEXT,
+    owner TEXT,
+    url TEXT NOT NULL,
+    topics TEXT[] NOT NULL CHECK (cardinality(topics) > 0),
+    state TEXT NOT NULL DEFAULT 'active' CHECK (state IN ('active', 'paused', 'deactivated')),
+    reason TEXT,
+    position BIGINT NOT NULL CHECK (position >= 0),
+    tries INTEGER NOT NULL DEFAULT 0,
+    due_at TIMESTAMPTZ NOT NULL DEFAULT clock_timestamp(),
+    failing_since TIMESTAMPTZ,
+    last_error TEXT,
+    delivered_at TIMESTAMPTZ,
+    created_by TEXT NOT NULL,
+    created_at TIMESTAMPTZ NOT NULL DEFAULT now()
+);
+CREATE INDEX webhook_endpoints_by_owner ON webhook_endpoints (owner);
+
+-- The secrets that sign an endpoint's messages, encrypted. An older one also signs until it expires.
+CREATE TABLE webhook_secrets (
+    id TEXT PRIMARY KEY DEFAULT gen_random_uuid()::TEXT,
+    endpoint TEXT NOT NULL REFERENCES webhook_endpoints ON DELETE CASCADE,
+    secret BYTEA NOT NULL,
+    created_at TIMESTAMPTZ NOT NULL DEFAULT clock_timestamp(),
+    expires_at TIMESTAMPTZ
+);
+CREATE INDEX webhook_secrets_by_endpoint ON webhook_secrets (endpoint);
+
+-- The vaults whose events an endpoint gets later, from `position` on, in order.
+CREATE TABLE webhook_held_vaults (
+    endpoint TEXT NOT NULL REFERENCES webhook_endpoints ON DELETE CASCADE,
+    owner TEXT NOT NULL,
+    position BIGINT NOT NULL,
+    tries INTEGER NOT NULL DEFAULT 0,
+    due_at TIMESTAMPTZ NOT NULL,
+    last_error TEXT,
+    PRIMARY KEY (endpoint, owner)
+);
+CREATE INDEX webhook_held_vaults_due ON webhook_held_vaults (endpoint, due_at);
+
 -- The queue of webhook requests, each written in the transaction it reports. Those without a signer
--- are alerts for operators, whose URL and secret are configured. Pruned by age.
+-- or an endpoint are alerts for operators, whose URL and secret are configured. Those to endpoints
+-- are tests, messages that are sent again, and messages that were given up. Pruned by age.
 CREATE TABLE webhook_deliveries (
     id UUID PRIMARY KEY DEFAULT gen_random_uuid(),
     signer TEXT REFERENCES signer_contacts ON DELETE CASCADE,
@@ -639,16 +687,21 @@ CREATE TABLE webhook_deliveries (
     last_error TEXT,
     due_at TIMESTAMPTZ NOT NULL DEFAULT clock_timestamp(),
     created_at TIMESTAMPTZ NOT NULL DEFAULT now(),
-    resent_at TIMESTAMPTZ
+    resent_at TIMESTAMPTZ,
+    endpoint TEXT REFERENCES webhook_endpoints ON DELETE CASCADE
 );
 CREATE INDEX webhook_deliveries_due ON webhook_deliveries (due_at) WHERE state = 'pending';
 CREATE INDEX webhook_deliveries_of_alerts_due ON webhook_deliveries (due_at)
-    WHERE state = 'pending' AND signer IS NULL;
+    WHERE state = 'pending' AND signer IS NULL AND endpoint IS NULL;
+CREATE INDEX webhook_deliveries_of_endpoints_due ON webhook_deliveries (endpoint, due_at)
+    WHERE state = 'pending' AND endpoint IS NOT NULL;
 CREATE INDEX webhook_deliveries_by_age ON webhook_deliveries (created_at, id);
 CREATE INDEX webhook_deliveries_by_signer ON webhook_deliveries (signer, created_at, id);
 CREATE INDEX webhook_deliveries_by_state ON webhook_deliveries (state, created_at, id);
 CREATE INDEX webhook_deliveries_of_alerts ON webhook_deliveries (created_at, id)
-    WHERE signer IS NULL;
+    WHERE signer IS NULL AND endpoint IS NULL;
+CREATE INDEX webhook_deliveries_by_endpoint
+    ON webhook_deliveries (endpoint, created_at, id) WHERE endpoint IS NOT NULL;
 
 -- Until when the holder of the advisory lock may act (store/messaging/leader_lease.py), and the
 -- progress of its indexer, for the replicas that run none.
@@ -813,7 +866,8 @@ CREATE TABLE alert_positions (
     position BIGINT NOT NULL
 );
 INSERT INTO alert_positions (source, position)
-    VALUES ('alerts', 0), ('transactions', 0), ('reconciliation_logs', 0);
+    VALUES ('alerts', 0), ('transactions', 0), ('reconciliation_logs', 0),
+        ('movements', 0);
 
 -- The row that the readiness probe of every replica writes, to find out whether writes succeed.
 CREATE TABLE write_probe (

@@ -40,7 +40,7 @@ def cmd_serve(options: argparse.Namespace) -> int:
     except (ConfigurationError, ExceptionGroup):
         print_misspelt(environ)
         raise
-    configure_logging(config.log_format)
+    configure_logging(config.log_format, config.log_level)
     if options.inherit is None:
         for name, setting in misspelt(environ).items():
             log.warning("setting_unknown", name=name, similar_to=setting)
@@ -121,6 +121,7 @@ def cmd_reseal(_: argparse.Namespace) -> int:
     from cvms.cli.database import open_with_schema  # noqa: PLC0415
     from cvms.store.security import second_factors, signer_webhooks  # noqa: PLC0415
     from cvms.store.security.encryption import SecretBox  # noqa: PLC0415
+    from cvms.store.webhooks import endpoint_secrets  # noqa: PLC0415
 
     environ = read_environment()
     secret_box, url = SecretBox(load_encryption_keys(environ)), load_database_url(environ)
@@ -129,7 +130,8 @@ def cmd_reseal(_: argparse.Namespace) -> int:
         async with open_with_schema(url) as database, database.dedicated() as conn:
             try:
                 resealed = await second_factors.reseal(conn, secret_box)
-                return resealed + await signer_webhooks.reseal(conn, secret_box)
+                resealed += await signer_webhooks.reseal(conn, secret_box)
+                return resealed + await endpoint_secrets.reseal(conn, secret_box)
             except DecryptionFailed as error:
                 return error
 

@@ -17,6 +17,7 @@ from cvms.client.errors import (
     SignaturesMissing,
     SubscriptionRefused,
     TransactionFailed,
+    UnexpectedText,
 )
 from cvms.client.schemas import (
     Accepted,
@@ -35,6 +36,7 @@ from cvms.client.schemas import (
     YieldPolicies,
     YieldPolicy,
 )
+from cvms.client.statement_schemas import Statement, StatementLine
 from cvms.client.stream import Stream
 from cvms.client.stream_cursors import Event, Snapshot, StreamMessage, Topic
 from cvms.client.vault_schemas import (
@@ -64,6 +66,8 @@ __all__ = [
     "SignaturesMissing",
     "SignerContact",
     "Snapshot",
+    "Statement",
+    "StatementLine",
     "Stream",
     "StreamMessage",
     "Submitted",
@@ -72,6 +76,7 @@ __all__ = [
     "TransactionFailed",
     "TransactionState",
     "Tvl",
+    "UnexpectedText",
     "VaultConfig",
     "VaultLimits",
     "VaultList",

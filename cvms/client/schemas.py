@@ -12,10 +12,14 @@ import msgspec
 
 
 class Nonce(msgspec.Struct, frozen=True):
-    """A nonce to sign with a request. It is valid once, until `expires_at`."""
+    """A nonce to sign with a request. It is valid once, until `expires_at`.
+
+    `message` is the text to sign, if the nonce was requested for an action.
+    """
 
     nonce: str
     expires_at: datetime
+    message: str | None = None
 
 
 class Balance(msgspec.Struct, frozen=True):

@@ -97,12 +97,12 @@ person() {
 }
 
 vault_of() {
-  eventually 200 ask POST /api/vault/initialize "{\"user_pubkey\": \"$(wallet address "$keys/$1")\"}"
+  eventually 200 ask POST /api/vault/initialize "{\"owner\": \"$(wallet address "$keys/$1")\"}"
   sent "$1"
 }
 
 echo "# Is it there?"
-for path in /health /ready /metrics /openapi.json /docs /api/idl/collateral_vault; do
+for path in /health /ready /metrics /openapi.json /asyncapi.json /docs /api/idl/collateral_vault; do
   call 200 GET $path
 done
 
@@ -124,6 +124,7 @@ call 200 POST /api/vault/delegate/add "$(wallet sign-in "$keys/alice" \
 sent alice
 call 200 POST /api/vault/delegate/add "$(signed alice 'delegate_add:{owner}:{delegate}:{nonce}' owner="$alice" delegate="$carol")"
 sent alice
+call 200 POST /api/vault/delegate/remove "$(signed alice 'delegate_remove:{owner}:{delegate}:{nonce}' owner="$alice" delegate="$carol")"
 call 200 DELETE /api/vault/delegate/remove "$(signed alice 'delegate_remove:{owner}:{delegate}:{nonce}' owner="$alice" delegate="$carol")"
 sent alice
 
@@ -176,6 +177,7 @@ call 200 POST /api/2fa/disable "$(signed alice 'twofa_disable:{owner}:{nonce}' o
 echo "# Withdrawal policies"
 call 200 POST /api/admin/withdraw/whitelist/add "$(signed alice 'whitelist_add:{owner}:{address}:{nonce}' owner="$alice" address="$bob")"
 sent alice
+call 200 POST /api/admin/withdraw/whitelist/remove "$(signed alice 'whitelist_remove:{owner}:{address}:{nonce}' owner="$alice" address="$bob")"
 call 200 DELETE /api/admin/withdraw/whitelist/remove "$(signed alice 'whitelist_remove:{owner}:{address}:{nonce}' owner="$alice" address="$bob")"
 sent alice
 call 200 POST /api/admin/withdraw/rate-limit/set "$(signed bob 'rate_limit_set:{owner}:{window_seconds}:{max_amount}:{nonce}' \

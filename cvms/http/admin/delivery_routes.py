@@ -32,6 +32,7 @@ class DeliveriesQuery(Body, frozen=True):
     state: State | None = None
     recipient: Literal["operators"] | None = None
     signer: Pubkey | None = None
+    endpoint: Uuid | None = None
     cursor: Uuid | None = None
     limit: Limit = 50
 
@@ -43,12 +44,14 @@ class TestMessage(Body, frozen=True):
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     """A message to a webhook. Its `id` is the header `webhook-id`.
 
-    `signer` is null for a message to the operators. `tries` counts from `resent_at`, if it was sent
-    again. `due_at` is when a pending message is tried next. The URL is not shown.
+    `signer` and `endpoint` are null for a message to the operators. `tries` counts from
+    `resent_at`, if it was sent again. `due_at` is when a pending message is tried next. The URL is
+    not shown.
     """
 
     id: str
     signer: str | None
+    endpoint: str | None
     event: str
     state: State
     tries: int
@@ -71,9 +74,9 @@ async def list_deliveries(
 ) -> Reply:
     """List the webhook deliveries.
 
-    Returns a page, newest first, of one `state`, of the recipient `operators`, or of one `signer`
-    if given. Pass its `next_cursor` as `cursor` to get the page after it. Deliveries are kept for
-    30 days.
+    Returns a page, newest first, of one `state`, of the recipient `operators`, of one `signer`,
+    or of one `endpoint` if given. Pass its `next_cursor` as `cursor` to get the page after it.
+    Deliveries are kept for 30 days.
     """
     async with deps.database.connection() as conn:
         rows = await webhook_deliveries.page(
@@ -82,6 +85,7 @@ async def list_deliveries(
             state=query.state,
             operators=query.recipient == "operators",
             signer=None if query.signer is None else str(query.signer),
+            endpoint=query.endpoint,
             before=None if query.cursor is None else UUID(query.cursor),
         )
     next_cursor = str(rows[-1].id) if len(rows) == query.limit else None

@@ -6,7 +6,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import ContextVar
 from decimal import Decimal
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -14,6 +14,7 @@ from solders.pubkey import Pubkey
 from werkzeug.exceptions import UnsupportedMediaType
 from werkzeug.http import parse_options_header
 
+from cvms.config.webhook_url import MAX_URL
 from cvms.errors import FieldProblem, InvalidRequest
 from cvms.log import log_fields
 from cvms.store.redis.rate_limiter import Allowance
@@ -21,10 +22,14 @@ from cvms.store.redis.rate_limiter import Allowance
 MAX_AMOUNT = 2**63 - 1
 AMOUNTS = "amounts"
 """Parameter of a query and of `Accept`, with the value `string`."""
+MAX_SIGNERS = 10
+"""Signers of a multisig, as in the program."""
+MAX_PAGE = 100
 _SLOT = re.compile(r"[0-9]{1,19}")
 _WEIGHT = re.compile(r"0(\.[0-9]{0,3})?|1(\.0{0,3})?")
 
 T = TypeVar("T")
+B = TypeVar("B", bound="Body")
 
 _current: ContextVar[Request | None] = ContextVar("request", default=None)
 
@@ -42,6 +47,7 @@ class Request:
         "address",
         "allowances",
         "body",
+        "clamped_limit",
         "headers",
         "id",
         "indexed_slot",
@@ -80,6 +86,8 @@ class Request:
         self.id = identity
         self.address: str | None = None
         """The client's address, once it is known."""
+        self.clamped_limit: int | None = None
+        """The number of rows that it gets instead of a larger one that it asked for."""
         self.indexed_slot: int | None = None
         """The slot that what was read for it is true for, if that is known."""
         self.allowances: list[Allowance] = []
@@ -140,7 +148,12 @@ class Exact(Decimal):
 
 
 class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Base of every body and query. Unknown fields are refused, so that typos are noticed."""
+    """Base of every body and query. Unknown fields are refused, so that typos are noticed.
+
+    `aliases` has other names under which a body's fields are taken too.
+    """
+
+    aliases: ClassVar[Mapping[str, str]] = {}
 
 
 # No characters that have a meaning in a header or in the signed text, or that PostgreSQL refuses.
@@ -150,25 +163,67 @@ SignInMessage = Annotated[
     str,
     msgspec.Meta(
         max_length=2048,
-        description="The Sign-In-With-Solana message, exactly as signed, if the wallet signed a "
-        "message with the request's text as its statement instead of the text itself",
+        description="What the wallet signed, if that is not the request's text itself: a "
+        "Sign-In-With-Solana message with the text as its statement, as text or in base64, or the "
+        "bytes of an off-chain message or of a memo transaction that is never sent, in base64",
     ),
 ]
-Limit = Annotated[int, msgspec.Meta(ge=1, le=100)]
+Threshold = Annotated[int, msgspec.Meta(ge=1, le=MAX_SIGNERS)]
+WebhookUrl = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_URL)]
+EventTopic = Literal[
+    "deposit_event",
+    "withdraw_event",
+    "lock_event",
+    "unlock_event",
+    "transfer_event",
+    "timelock_event",
+    "yield_event",
+    "transaction_update",
+]
+"""A topic whose events webhooks get; see `cvms.store.webhooks.event_messages.TOPICS`."""
+EventTopics = Annotated[
+    list[EventTopic], msgspec.Meta(min_length=1, max_length=len(get_args(EventTopic)))
+]
+OverlapSeconds = Annotated[int, msgspec.Meta(ge=0, le=7 * 86_400)]
+"""For which the old and the new secret of a webhook sign."""
+Limit = Annotated[
+    int,
+    msgspec.Meta(
+        ge=1,
+        le=MAX_AMOUNT,
+        description=f"Rows of a page. More than {MAX_PAGE} get {MAX_PAGE}, and the header "
+        "`X-Limit-Clamped` says so",
+    ),
+]
 Offset = Annotated[int, msgspec.Meta(ge=0, le=10_000_000)]
 RowId = Annotated[int, msgspec.Meta(ge=1, le=MAX_AMOUNT)]
 Slot = Annotated[int, msgspec.Meta(ge=0, le=MAX_AMOUNT)]
 Uuid = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")]
 
 
-async def read_body(kind: type[T]) -> T:
+async def read_body(kind: type[B]) -> B:
     """Return the JSON body as `kind`. Raises InvalidRequest, or the HTTP error 413 or 415."""
     request = current_request()
     if parse_options_header(request.header("content-type"))[0].lower() != "application/json":
         raise UnsupportedMediaType("Send the body as `Content-Type: application/json`.")
     if (request.header("content-encoding") or "").lower() not in {"", "identity"}:
         raise UnsupportedMediaType("Send the body without a `Content-Encoding`.")
-    return decode(await request.body(), kind)
+    raw = await request.body()
+    return _decode_with_aliases(raw, kind) if kind.aliases else decode(raw, kind)
+
+
+def _decode_with_aliases(raw: bytes, kind: type[B]) -> B:
+    fields = decode(raw, Any)
+    if isinstance(fields, dict):
+        for alias in fields.keys() & kind.aliases:
+            name = kind.aliases[alias]
+            if name in fields:
+                raise field_error("The body", alias, f"the same as `{name}`, which is there too")
+            fields[name] = fields.pop(alias)
+    try:
+        return msgspec.convert(fields, kind, dec_hook=_field)
+    except msgspec.ValidationError as error:
+        raise _invalid("The body", error) from None
 
 
 def decode(raw: bytes | str, kind: type[T]) -> T:
@@ -180,7 +235,10 @@ def decode(raw: bytes | str, kind: type[T]) -> T:
 
 
 def read_query(kind: type[T]) -> T:
-    """Return the query string as `kind`. Raises InvalidRequest, also for a repeated parameter."""
+    """Return the query string as `kind`. Raises InvalidRequest, also for a repeated parameter.
+
+    A `limit` above `MAX_PAGE` is lowered to it, and the response says so.
+    """
     fields: dict[str, str] = {}
     text = current_request().query_string.decode("ascii", "replace")
     for name, value in parse_qsl(text, keep_blank_values=True, errors="werkzeug.url_quote"):
@@ -189,9 +247,13 @@ def read_query(kind: type[T]) -> T:
         fields[name] = value
     fields.pop(AMOUNTS, None)
     try:
-        return msgspec.convert(fields, kind, strict=False, dec_hook=_field)
+        query = msgspec.convert(fields, kind, strict=False, dec_hook=_field)
     except msgspec.ValidationError as error:
         raise _invalid("The query", error) from None
+    if isinstance(query, Body) and getattr(query, "limit", 0) > MAX_PAGE:
+        current_request().clamped_limit = MAX_PAGE
+        return msgspec.structs.replace(query, limit=MAX_PAGE)
+    return query
 
 
 def wants_amount_strings(request: Request) -> bool:
@@ -224,7 +286,7 @@ def _quality(accept: str, amounts: str | None) -> float:
 def owner_in_path(text: str) -> Pubkey:
     """Return the public key in a path. Raises InvalidRequest."""
     try:
-        return _pubkey(text)
+        return pubkey_of(text)
     except ValueError as error:
         raise field_error("The path", "owner", str(error)) from None
 
@@ -243,7 +305,7 @@ def _field(kind: type, value: Any) -> Any:
     if issubclass(kind, WholeNumber):
         return _whole_number(kind, value)
     if kind is Pubkey:
-        return _pubkey(value)
+        return pubkey_of(value)
     raise NotImplementedError(kind)
 
 
@@ -256,7 +318,8 @@ def _whole_number(kind: type[WholeNumber], value: Any) -> WholeNumber:
     return kind(value)
 
 
-def _pubkey(value: Any) -> Pubkey:
+def pubkey_of(value: Any) -> Pubkey:
+    """Return the public key in base58. Raises ValueError."""
     # Check the length first: base58 decoding takes quadratic time.
     if isinstance(value, str) and 32 <= len(value) <= 44:
         try:

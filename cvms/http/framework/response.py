@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,13 +17,43 @@ NO_BODY = frozenset({204, 304})
 """Statuses of responses without a body, and so without its length (RFC 9110, 8.6)."""
 
 
+class ByteStream:
+    """A body that is made while it is sent. Whoever gets one has to close it.
+
+    It begins with `first`. The rest comes from a generator that has been started, so that it
+    releases what it holds however it ends. If it fails, the client must see that the body is not
+    whole.
+    """
+
+    def __init__(self, first: bytes, rest: AsyncGenerator[bytes, None]) -> None:
+        self._first: bytes | None = first
+        self._rest = rest
+
+    def __aiter__(self) -> ByteStream:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._first is not None:
+            first, self._first = self._first, None
+            return first
+        return await anext(self._rest)
+
+    async def aclose(self) -> None:
+        """Release what the generator holds."""
+        await self._rest.aclose()
+
+
 @dataclass(slots=True)
 class Response:
-    """A response to any request. `headers` has no `Content-Length`, which follows from `body`."""
+    """A response to any request. `headers` has no `Content-Length`, which follows from `body`.
+
+    If there is a `stream`, it is the body, and its length is not known.
+    """
 
     body: bytes
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
+    stream: ByteStream | None = None
 
 
 @dataclass(frozen=True, slots=True)

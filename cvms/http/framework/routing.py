@@ -81,6 +81,8 @@ class Route:
     role: Role = Role.ADMIN
     # Shows what is indexed: accepts X-Min-Slot, and may be answered by a replica of the database.
     indexed: bool = False
+    # Replies with status 200 are CSV if the client prefers that, or are never JSON.
+    csv: bool = False
     # Has a rate limit of its own, since it grants access or moves money.
     sensitive: bool = False
     # Accepts an Idempotency-Key: the same key and body give the same outcome.
@@ -99,6 +101,7 @@ class Declaration(TypedDict, total=False):
     auth: Auth
     role: Role
     indexed: bool
+    csv: bool
     sensitive: bool
     idempotent: bool
     second_factor: bool

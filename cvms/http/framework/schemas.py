@@ -145,3 +145,29 @@ class TransactionState(msgspec.Struct, frozen=True, kw_only=True):
 def reply_of(source: object, reply: type[T]) -> T:
     """Return a reply whose fields are attributes of the source: a row, or a larger reply."""
     return msgspec.convert(source, reply, from_attributes=True)
+
+
+AlertState = Literal["open", "acknowledged", "resolved"]
+Severity = Literal["info", "warning", "critical"]
+
+
+class Alert(msgspec.Struct, frozen=True, kw_only=True):
+    """A condition that needs attention. `docs/alerts.md` lists the kinds, and what to do.
+
+    `count` is the number of occurrences while the alert was not resolved.
+    """
+
+    id: int
+    kind: str
+    subject: str
+    owner: str | None
+    severity: Severity
+    state: AlertState
+    summary: str
+    details: dict[str, Any]
+    count: int
+    first_seen_at: datetime
+    last_seen_at: datetime
+    acknowledged_at: datetime | None
+    acknowledged_by: str | None
+    resolved_at: datetime | None

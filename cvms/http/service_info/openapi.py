@@ -19,6 +19,7 @@ from quart_schema.openapi import HttpSecurityScheme, Info, OpenAPIProvider, Tag
 from werkzeug.routing.rules import Rule
 
 from cvms import errors
+from cvms.http.auth.signed_texts import TEXT_OF_ROUTE
 from cvms.http.framework import schemas
 from cvms.http.framework.admin_tokens import Role
 from cvms.http.framework.edge import ALWAYS_ANSWERED, Edge
@@ -176,11 +177,17 @@ class _Provider(OpenAPIProvider):
     def _replies(self, route: Route) -> dict[str, Any]:
         return {
             str(status): {"description": HTTPStatus(status).phrase}
-            | ({} if kind is None else {"content": _json(self._schemas.of(kind))})
+            | self._content(route, status, kind)
             | ({"headers": {"X-Slot": SLOT_HEADER}} if route.indexed else {})
             | ({"links": _link(*LINKS[status, kind])} if (status, kind) in LINKS else {})
             for status, kind in route.replies.items()
         }
+
+    def _content(self, route: Route, status: int, kind: Any) -> dict[str, Any]:
+        content = {} if kind is None else _json(self._schemas.of(kind))
+        if route.csv and status == HTTPStatus.OK:
+            content["text/csv"] = {"schema": {"type": "string"}}
+        return {"content": content} if content else {}
 
 
 # Either of the alternatives, for those ways to authenticate where a token is not optional.
@@ -197,20 +204,22 @@ CREDENTIALS = {
         "Requires neither a signed request nor a token; says more to administrators."
     ),
     Auth.WALLET: (
-        "Requires the wallet's signature of the text above, or of a Sign-In-With-Solana `message` "
-        "that states it. The nonce is consumed together with the effect; a request with a used "
+        "Requires the wallet's signature of the text above, or of a `message` that states it. The "
+        "nonce is consumed together with the effect; a request with a used "
         "nonce gets 409 `nonce_used`."
     ),
     Auth.ADMIN: "Requires an administrator token with {role}.",
     Auth.WALLET_OR_ADMIN: (
-        "Requires the owner's signature of the text above, or of a Sign-In-With-Solana `message` "
-        "that states it, or else an administrator token with {role}."
+        "Requires the owner's signature of the text above, or of a `message` that states it, or "
+        "else an administrator token with {role}."
     ),
 }
 
 
 def _notes(route: Route) -> Iterator[str]:
     """Yield the paragraphs of the description that follow from the route's declaration."""
+    if (signed := TEXT_OF_ROUTE.get(f"{route.method} {route.rule}")) is not None:
+        yield f"The wallet of `{signed.signer}` signs `{signed.template}`."
     higher = "" if route.role is max(Role) else " or a higher one"
     yield CREDENTIALS[route.auth].format(role=f"the role `{route.role.label}`{higher}")
     if route.second_factor:

@@ -38,7 +38,7 @@ ROUTES = RouteGroup("operation")
 
 
 class Alive(msgspec.Struct, frozen=True):
-    status: str = "alive"
+    status: str = "ok"
 
 
 class Ready(msgspec.Struct, frozen=True):
@@ -135,6 +135,7 @@ async def _read_database(deps: Dependencies, counters: EventCounters) -> None:
                 counts = await event_counters.read(conn)
             counters.counts = {kind: count for kind, (count, _) in counts.items()}
             deps.metrics.total_value_locked.set(locked.total)
+            deps.metrics.active_vaults.set(locked.vaults)
     except DatabaseUnavailable:
         log.debug("metrics_not_refreshed")
 
@@ -153,6 +154,8 @@ class EventCounters(Collector):
             for kind, name, noun in (
                 (Kind.DEPOSIT, "vault_deposits_total", "Deposits"),
                 (Kind.WITHDRAW, "vault_withdrawals_total", "Withdrawals"),
+                (Kind.LOCK, "vault_locks_total", "Locks of collateral"),
+                (Kind.UNLOCK, "vault_unlocks_total", "Unlocks of collateral"),
             ):
                 text = f"{noun} that the chain has confirmed"
                 yield CounterMetricFamily(name, text, value=self.counts.get(kind, 0))

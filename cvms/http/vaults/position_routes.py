@@ -34,8 +34,7 @@ class Position(Signed, frozen=True, kw_only=True):
 async def lock(deps: Dependencies, body: Position) -> Reply | Response:
     """Open a position.
 
-    The position manager locks `amount` of the vault's available tokens as collateral. The wallet
-    signs `pm_lock:{owner}:{amount}:{nonce}`.
+    The position manager locks `amount` of the vault's available tokens as collateral.
     """
     return await _execute(deps, "pm_lock", body, instructions.open_position)
 
@@ -44,8 +43,7 @@ async def lock(deps: Dependencies, body: Position) -> Reply | Response:
 async def unlock(deps: Dependencies, body: Position) -> Reply | Response:
     """Close a position or a part of one.
 
-    The position manager unlocks `amount` of the vault's collateral. The wallet signs
-    `pm_unlock:{owner}:{amount}:{nonce}`.
+    The position manager unlocks `amount` of the vault's collateral.
     """
     return await _execute(deps, "pm_unlock", body, instructions.close_position)
 
@@ -58,7 +56,7 @@ async def _execute(
     return await execute_by_owner(
         deps,
         action,
-        body.request(action, amount),
+        body.request(action),
         build(deps.programs, authority=owner, owner=owner, amount=amount),
         owner=owner,
         amount=amount,

@@ -15,6 +15,7 @@ from cvms.amounts import Amount
 from cvms.http.framework import schemas
 from cvms.store.vaults.vaults import VaultRow
 
+DAY_SECONDS = 24 * 60 * 60
 UNSET_KEY = str(Pubkey.default())
 LATEST = int(datetime(9999, 12, 31, tzinfo=UTC).timestamp())
 
@@ -90,7 +91,9 @@ class RateLimit(msgspec.Struct, frozen=True, kw_only=True):
 class VaultLimits(msgspec.Struct, frozen=True, kw_only=True):
     """The limits of a vault's withdrawals. `rate` is null if no rate limit is set.
 
-    With a minimum delay, at most `ready` may be withdrawn: the sum of the requests that are due.
+    `used` is what was withdrawn within the last day, `window_seconds`, whether there is a limit or
+    not; `limit` is that of `rate`, which counts in windows of its own. With a minimum delay, at
+    most `ready` may be withdrawn: the sum of the requests that are due.
     """
 
     owner: str
@@ -99,6 +102,9 @@ class VaultLimits(msgspec.Struct, frozen=True, kw_only=True):
     min_delay_seconds: int
     pending: list[Waiting]
     ready: Amount
+    window_seconds: int = DAY_SECONDS
+    used: Amount = 0
+    limit: Amount | None = None
     now: datetime
     slot: int
     as_of: datetime | None

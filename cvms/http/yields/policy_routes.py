@@ -72,11 +72,9 @@ async def set_policy(deps: Dependencies, body: SetYieldPolicy) -> Reply:
 
     With `auto_compound` the service compounds the vault's yield from the program by itself, once
     it is at least `min_amount`; without it, it stops. It can do so only as the vault's delegate.
-    The wallet signs `yield_policy:{owner}:{yield_program}:{on or off}:{min_amount}:{nonce}`, with
-    `on` for true and `off` for false. Nothing happens on chain.
+    Nothing happens on chain.
     """
-    switch = "on" if body.auto_compound else "off"
-    signed = body.request(ACTION, body.yield_program, switch, body.min_amount)
+    signed = body.request(ACTION)
     with counted(deps, ACTION):
         await signed.check(deps)
         return await _store(deps, body, signed)

@@ -8,8 +8,7 @@ alert.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -21,6 +20,7 @@ from cvms.metrics import Metrics
 from cvms.nursery.alerts.ledger_conditions import (
     difference_observations,
     low_balance_observation,
+    movements_observation,
     quarantine_observation,
     withdrawal_observations,
 )
@@ -32,10 +32,11 @@ from cvms.nursery.alerts.service_conditions import (
     task_observations,
     warning_observations,
 )
-from cvms.nursery.channels.hub import Hub, OutboxFrame
+from cvms.nursery.channels.event_wakeup import woken_by
+from cvms.nursery.channels.hub import Hub
 from cvms.nursery.channels.indexer_progress import IndexerProgress
 from cvms.nursery.channels.status_board import OperatorFunds, StatusBoard
-from cvms.nursery.channels.wakeups import OutboxWakeup, Wakeup
+from cvms.nursery.channels.wakeups import OutboxWakeup
 from cvms.store.alerts import alerts, lifecycle, queries
 from cvms.store.alerts.alerts import Observation
 from cvms.store.alerts.lifecycle import AlertWebhook
@@ -50,6 +51,8 @@ MIN_POLL_SECONDS = 1.0
 """Limits the load on a busy chain, where every event wakes the monitor."""
 PAGE_SIZE = 500
 """Rows read in one transaction. Further ones follow at once, or in the next run."""
+MOVEMENTS_PAGE_SIZE = 2000
+"""Lines of the history that are looked at in one transaction, each with the few before it."""
 ALL_VAULTS_SECONDS = 60.0
 """Between two examinations of all vaults' balances. In between, only the changed ones are."""
 WARM_UP_SECONDS = 60.0
@@ -95,27 +98,17 @@ class AlertMonitor:
         self._started_at = trio.current_time()
         while True:
             # Subscribed before the run: an event that arrives during it causes the next one.
-            with self._subscribed() as wake:
+            with woken_by(self.hub, TOPICS) as wake:
                 await self.run_once()
                 self.board.task_succeeded("monitor")
                 if await wake.wait(self.poll_seconds):
                     await trio.sleep(MIN_POLL_SECONDS)
 
-    @contextmanager
-    def _subscribed(self) -> Iterator[Wakeup]:
-        """Yield a wake-up that fires for every event of a vault, whichever replica applied it."""
-        wake = _EventWakeup()
-        self.hub.register(wake)
-        for topic in TOPICS:
-            self.hub.subscribe(wake, topic)
-        try:
-            yield wake
-        finally:
-            self.hub.unregister(wake)
-
     async def run_once(self) -> None:
         """Apply every rule once."""
         while await self._in_own_transaction(self._withdrawals) == PAGE_SIZE:
+            pass
+        while await self._in_own_transaction(self._movements) == MOVEMENTS_PAGE_SIZE:
             pass
         while await self._in_own_transaction(self._differences) == PAGE_SIZE:
             pass
@@ -149,6 +142,12 @@ class AlertMonitor:
             ]
             await self._observe(conn, await _not_yet_alerted(conn, seen))
         return len(rows)
+
+    async def _movements(self, conn: Connection) -> int:
+        bound = self.bounds.movements_per_minute
+        page = await queries.movements(conn, bound, MOVEMENTS_PAGE_SIZE)
+        await self._observe(conn, [movements_observation(row, bound) for row in page.rapid])
+        return page.examined
 
     async def _differences(self, conn: Connection) -> int:
         rows = await queries.differences(conn, PAGE_SIZE)
@@ -242,19 +241,6 @@ class AlertMonitor:
 
     async def _observe(self, conn: Connection, seen: Sequence[Observation]) -> int:
         return await lifecycle.observe(conn, seen, hook=self.hook)
-
-
-class _EventWakeup(Wakeup):
-    """A subscriber of the hub that is woken by any frame, and ignores its content."""
-
-    def offer(self, frame: OutboxFrame) -> None:
-        self.wake()
-
-    def flush(self) -> None:
-        return
-
-    def drop_slow(self) -> None:
-        self.wake()
 
 
 async def _not_yet_alerted(conn: Connection, seen: Sequence[Observation]) -> list[Observation]:

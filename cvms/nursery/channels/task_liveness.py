@@ -25,6 +25,8 @@ EXPECTED_SECONDS = {
     "audit_heads": 120.0,
     "webhooks": 120.0,
     "alert_webhooks": 120.0,
+    "endpoint_messages": 120.0,
+    "event_webhooks": 120.0,
     "monitor": 120.0,
     # Succeeds when it has caught up; while it is behind, its component shows that.
     "indexer": 3600.0,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Mapping
+from http import HTTPStatus
 from ipaddress import ip_address
 
 import h11
@@ -19,11 +20,46 @@ from cvms.config.public_address import is_public
 from cvms.config.webhook_url import WebhookTarget, target_of
 
 MAX_HEAD_BYTES = 16 * 1024
+MAX_BODY_BYTES = 16 * 1024
+DRAIN_SECONDS = 1.0
+"""Bounds of a reply whose connection is used again. A longer reply is accepted as well."""
+CONNECTION_ERRORS = (OSError, trio.BrokenResourceError, ssl.SSLError, h11.RemoteProtocolError)
 _CHUNK = 4096
 
 
 class NotDelivered(Exception):
     """The message was not accepted. The text says why, and quotes nothing of the URL."""
+
+
+class EndpointGone(NotDelivered):
+    """The reply says that nobody wants messages there any more: 410."""
+
+
+class WebhookConnection:
+    """A connection to a webhook. It serves further requests if `reusable` after a reply."""
+
+    def __init__(self, stream: trio.abc.Stream, target: WebhookTarget) -> None:
+        self._stream = stream
+        self._target = target
+        self._http = _http_client()
+        self.opened_at = trio.current_time()
+        self.used_at = self.opened_at
+
+    async def request(self, headers: Mapping[str, str], body: bytes) -> int:
+        """POST the body and return the status. Raises what sockets, TLS and h11 raise."""
+        status = await _exchange(self._stream, self._http, self._target, headers, body)
+        self.used_at = trio.current_time()
+        return status
+
+    async def reusable(self) -> bool:
+        """Read the rest of a short reply; return whether another request may follow it."""
+        if not await _read_to_end(self._stream, self._http):
+            return False
+        self._http.start_next_cycle()
+        return True
+
+    async def close(self) -> None:
+        await trio.aclose_forcefully(self._stream)
 
 
 async def deliver(
@@ -42,45 +78,58 @@ async def deliver(
     try:
         target = target_of(url, private=private)
         with trio.fail_after(timeout):
-            stream = await _connect(target, private=private, context=context)
+            connection = await connect(target, private=private, context=context)
             try:
-                status = await _exchange(stream, target, headers, body)
+                status = await connection.request({"Connection": "close", **headers}, body)
             finally:
-                await trio.aclose_forcefully(stream)
+                await connection.close()
     except ValueError as error:
         raise NotDelivered(str(error)) from None
     except trio.TooSlowError:
         raise NotDelivered(f"no reply within {timeout:g} s") from None
-    except (OSError, trio.BrokenResourceError, ssl.SSLError, h11.RemoteProtocolError) as error:
+    except CONNECTION_ERRORS as error:
         raise NotDelivered(type(error).__name__) from None
+    require_success(status)
+
+
+def require_success(status: int) -> None:
+    """Raise EndpointGone for 410, NotDelivered for any other status that is not a success."""
+    if status == HTTPStatus.GONE:
+        raise EndpointGone(f"replied with status {status}")
     if not 200 <= status < 300:
         raise NotDelivered(f"replied with status {status}")
 
 
-async def _connect(
+async def connect(
     target: WebhookTarget, *, private: bool, context: ssl.SSLContext
-) -> trio.abc.Stream:
+) -> WebhookConnection:
     """Connect to the target. Raises NotDelivered if any of its addresses is not public."""
     entries = await trio.socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
     addresses = [str(entry[4][0]) for entry in entries]
     if not private and not all(is_public(ip_address(address)) for address in addresses):
         raise NotDelivered("the host resolves to an address that is not public")
-    stream = await trio.open_tcp_stream(addresses[0], target.port)
-    if not target.tls:
-        return stream
-    return trio.SSLStream(stream, context, server_hostname=target.host, https_compatible=True)
+    stream: trio.abc.Stream = await trio.open_tcp_stream(addresses[0], target.port)
+    if target.tls:
+        stream = trio.SSLStream(stream, context, server_hostname=target.host, https_compatible=True)
+    return WebhookConnection(stream, target)
+
+
+def _http_client() -> h11.Connection:
+    return h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD_BYTES)
 
 
 async def _exchange(
-    stream: trio.abc.Stream, target: WebhookTarget, headers: Mapping[str, str], body: bytes
+    stream: trio.abc.Stream,
+    client: h11.Connection,
+    target: WebhookTarget,
+    headers: Mapping[str, str],
+    body: bytes,
 ) -> int:
-    client = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD_BYTES)
     lines = {
         "Host": target.authority,
         "Content-Length": str(len(body)),
         "Content-Type": "application/json",
         "User-Agent": "cvms",
-        "Connection": "close",
         **headers,
     }
     request = h11.Request(method="POST", target=target.path, headers=list(lines.items()))
@@ -92,3 +141,18 @@ async def _exchange(
         elif not isinstance(event, h11.InformationalResponse):
             raise NotDelivered("the connection was closed before a reply")
     return event.status_code
+
+
+async def _read_to_end(stream: trio.abc.Stream, client: h11.Connection) -> bool:
+    """Read the rest of a reply; return whether it ended soon and the connection stays open."""
+    size = 0
+    with trio.move_on_after(DRAIN_SECONDS):
+        while size <= MAX_BODY_BYTES:
+            event = client.next_event()
+            if event is h11.NEED_DATA:
+                client.receive_data(bytes(await stream.receive_some(_CHUNK)))
+            elif isinstance(event, h11.Data):
+                size += len(event.data)
+            else:
+                break
+    return client.our_state is client.their_state is h11.DONE

@@ -1,19 +1,14 @@
-"""Webhook dispatcher: delivers messages to signers and operators at least once, for up to a day.
+"""Webhook dispatcher: delivers single messages at least once, for up to a day.
 
-Messages are signed as in the Standard Webhooks specification
-(https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md):
-HMAC-SHA-256 of `id.timestamp.body`. The id stays the same when a message is sent again.
+The id of a message stays the same when it is sent again.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
 import random
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -24,12 +19,14 @@ import trio
 from cvms.errors import DecryptionFailed, EncryptionDisabled
 from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.delivery.webhook_client import NotDelivered, deliver
+from cvms.nursery.delivery.webhook_signature import signed_headers
 from cvms.store.messaging import webhook_deliveries
-from cvms.store.messaging.webhook_deliveries import AlertDelivery
+from cvms.store.messaging.webhook_deliveries import AlertDelivery, Delivery
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.security import signer_webhooks
 from cvms.store.security.encryption import SecretBox
+from cvms.store.webhooks import endpoint_secrets, single_deliveries
 
 log = structlog.get_logger(__name__)
 
@@ -48,13 +45,13 @@ MAX_AGE = timedelta(days=1)
 class PendingDelivery:
     """A message taken from a queue.
 
-    `secret` returns the signing key. It raises DecryptionFailed or EncryptionDisabled.
+    `secrets` returns the signing keys. It raises DecryptionFailed or EncryptionDisabled.
     """
 
     delivery: AlertDelivery
     recipient: str
     url: str
-    secret: Callable[[], bytes]
+    secrets: Callable[[], Sequence[bytes]]
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -73,14 +70,14 @@ class SignersQueue:
                 delivery,
                 recipient=delivery.signer,
                 url=delivery.url,
-                secret=partial(
-                    self.secret_box.open,
-                    delivery.secret,
-                    about=signer_webhooks.about(delivery.signer),
-                ),
+                secrets=partial(self._secrets, delivery),
             )
             for delivery in due
         ]
+
+    def _secrets(self, delivery: Delivery) -> list[bytes]:
+        about = signer_webhooks.about(delivery.signer)
+        return [self.secret_box.open(delivery.secret, about=about)]
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -100,13 +97,36 @@ class AlertsQueue:
         due = await webhook_deliveries.take_alerts(conn, limit=BATCH_SIZE, lease=LEASE)
         return [
             PendingDelivery(
-                delivery, recipient="operators", url=self.url, secret=lambda: self.secret
+                delivery, recipient="operators", url=self.url, secrets=lambda: [self.secret]
             )
             for delivery in due
         ]
 
 
-DeliveryQueue = SignersQueue | AlertsQueue
+@dataclass(slots=True, kw_only=True, eq=False)
+class EndpointsQueue:
+    """Single messages for the endpoints of integrators, such as tests."""
+
+    task = "endpoint_messages"
+
+    secret_box: SecretBox
+
+    async def take(self, conn: Connection) -> list[PendingDelivery]:
+        """Take messages as SignersQueue does, at most one for each endpoint."""
+        due = await single_deliveries.take(conn, limit=BATCH_SIZE, lease=LEASE)
+        sealed = {each.id: await endpoint_secrets.valid(conn, each.endpoint) for each in due}
+        return [
+            PendingDelivery(
+                delivery,
+                recipient=delivery.endpoint,
+                url=delivery.url,
+                secrets=partial(endpoint_secrets.opened, sealed[delivery.id], self.secret_box),
+            )
+            for delivery in due
+        ]
+
+
+DeliveryQueue = SignersQueue | AlertsQueue | EndpointsQueue
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -148,15 +168,10 @@ class WebhookDispatcher:
             await webhook_deliveries.delivered(conn, message.delivery.id)
 
     async def _post(self, message: PendingDelivery) -> None:
-        identity, body = str(message.delivery.id), message.delivery.body.encode()
-        timestamp = str(int(self.wall_clock()))
-        signed = f"{identity}.{timestamp}.".encode() + body
-        digest = hmac.new(message.secret(), signed, hashlib.sha256).digest()
-        headers = {
-            "webhook-id": identity,
-            "webhook-timestamp": timestamp,
-            "webhook-signature": "v1," + base64.b64encode(digest).decode(),
-        }
+        body = message.delivery.body.encode()
+        headers = signed_headers(
+            str(message.delivery.id), body, message.secrets(), now=self.wall_clock()
+        )
         await deliver(
             message.url,
             headers,

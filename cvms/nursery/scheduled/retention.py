@@ -13,6 +13,7 @@ from cvms.store.reconciliation import reconciliation_log
 from cvms.store.security import idempotency_keys, nonces, second_factors
 from cvms.store.submissions import fee_budget, multisig_proposals, submissions
 from cvms.store.vaults import balance_snapshots, maturities, yield_rates
+from cvms.store.webhooks import endpoint_secrets, single_deliveries
 
 RETENTION_SECONDS = 600.0
 BUILT_AGE = timedelta(days=1)
@@ -51,6 +52,8 @@ class Retention:
             await reconciliation_log.prune(conn, RECONCILIATION_AGE)
             await multisig_proposals.prune(conn, PROPOSAL_AGE)
             await webhook_deliveries.prune(conn, DELIVERY_AGE)
+            await single_deliveries.prune(conn)
+            await endpoint_secrets.prune(conn)
             await alerts.prune(conn, ALERT_AGE)
             await balance_snapshots.prune(conn, HOURLY_AGE)
             await maturities.prune(conn, MATURITY_AGE)

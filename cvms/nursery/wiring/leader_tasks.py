@@ -10,10 +10,12 @@ import httpx
 from cvms.chain.transactions.priority_fees import PriorityFees
 from cvms.chain.transactions.sponsorship_policy import FeeCaps
 from cvms.chain.yields.sources import pools_among
+from cvms.nursery.delivery.event_webhooks import EventWebhooks
 from cvms.nursery.delivery.leader_notifications import LeaderNotifications
 from cvms.nursery.delivery.webhook_dispatcher import (
     AlertsQueue,
     DeliveryQueue,
+    EndpointsQueue,
     SignersQueue,
     WebhookDispatcher,
 )
@@ -45,7 +47,8 @@ def leader_tasks(resources: Resources) -> list[tuple[str, TaskFunction]]:
     operator = build_operator_submitter(resources)
     rates = build_yield_rate_poller(resources)
     tls = httpx.create_ssl_context()
-    signers = SignersQueue(secret_box=SecretBox(config.data_encryption_keys))
+    secret_box = SecretBox(config.data_encryption_keys)
+    signers, single = SignersQueue(secret_box=secret_box), EndpointsQueue(secret_box=secret_box)
     alerts = [AlertsQueue(url=url, secret=secret) for url, secret in config.alerts.webhooks]
     periodic = partial(periodic_task, resources.board)
     return [
@@ -59,6 +62,8 @@ def leader_tasks(resources: Resources) -> list[tuple[str, TaskFunction]]:
         periodic("retention", RETENTION_SECONDS, Retention(database=resources.database).run_once),
         ("webhooks", _webhook_dispatcher(resources, signers, tls).run),
         *[("alert_webhooks", _webhook_dispatcher(resources, queue, tls).run) for queue in alerts],
+        ("endpoint_messages", _webhook_dispatcher(resources, single, tls).run),
+        ("event_webhooks", build_event_webhooks(resources, tls).run),
         ("timelocks", build_timelock_scheduler(resources, operator).run),
         periodic("yield_rates", config.yield_rates_seconds, rates.run_once),
         ("compounding", build_auto_compounder(resources, operator).run),
@@ -163,6 +168,18 @@ def _webhook_dispatcher(
         private=resources.config.webhook_private_addresses,
         board=resources.board,
         context=context,
+    )
+
+
+def build_event_webhooks(resources: Resources, context: ssl.SSLContext) -> EventWebhooks:
+    return EventWebhooks(
+        database=resources.database,
+        secret_box=SecretBox(resources.config.data_encryption_keys),
+        hub=resources.hub,
+        private=resources.config.webhook_private_addresses,
+        context=context,
+        board=resources.board,
+        metrics=resources.metrics,
     )
 
 

@@ -24,10 +24,14 @@ from cvms.store.postgres.row_mapping import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryRow:
-    """A delivery as stored, without its body. Without a signer, it is to the operators."""
+    """A delivery as stored, without its body.
+
+    Without a signer and an endpoint, it is to the operators.
+    """
 
     id: UUID
     signer: str | None
+    endpoint: str | None
     event: str
     state: str
     tries: int
@@ -88,6 +92,7 @@ WHERE id IN (
     WHERE state = 'pending'
       AND due_at <= clock_timestamp()
       AND signer IS NULL
+      AND endpoint IS NULL
     ORDER BY due_at
     LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED
@@ -180,6 +185,7 @@ ALERT_FAILURES = """
 SELECT count(*) AS count, (array_agg(last_error ORDER BY created_at DESC))[1] AS error
 FROM webhook_deliveries
 WHERE signer IS NULL
+  AND endpoint IS NULL
   AND (state = 'given_up' OR (state = 'pending' AND last_error IS NOT NULL AND tries >= 3))
   AND coalesce(resent_at, created_at) > now() - INTERVAL '1 day'
 """
@@ -262,25 +268,36 @@ async def page(
     state: str | None = None,
     operators: bool = False,
     signer: str | None = None,
+    endpoint: str | None = None,
     before: UUID | None = None,
 ) -> list[DeliveryRow]:
     """Return up to `limit` deliveries, newest first, older than `before`."""
-    params = {"limit": limit, "state": state, "signer": signer, "before": before}
-    query = page_query(state=state, operators=operators, signer=signer, before=before)
+    filters = {"state": state, "signer": signer, "endpoint": endpoint, "before": before}
+    query = page_query(
+        state=state, operators=operators, signer=signer, endpoint=endpoint, before=before
+    )
+    params = filters | {"limit": limit}
     return await fetch_all(conn, DeliveryRow, query, params)
 
 
 def page_query(
-    *, state: str | None, operators: bool, signer: str | None, before: UUID | None
+    *,
+    state: str | None,
+    operators: bool,
+    signer: str | None,
+    before: UUID | None,
+    endpoint: str | None = None,
 ) -> LiteralString:
     """Return the query of a page with these filters."""
     conditions: LiteralString = ""
     if state is not None:
         conditions += "AND state = %(state)s "
     if operators:
-        conditions += "AND signer IS NULL "
+        conditions += "AND signer IS NULL AND endpoint IS NULL "
     if signer is not None:
         conditions += "AND signer = %(signer)s "
+    if endpoint is not None:
+        conditions += "AND endpoint = %(endpoint)s "
     if before is not None:
         conditions += BEFORE
     return PAGE.replace("{conditions}", conditions)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 import pytest
@@ -13,6 +15,7 @@ from solders.pubkey import Pubkey
 
 from cvms.http.framework.problems import TITLES
 from tests.harness.service import Service
+from tests.http.service_info.browser import browsing
 
 # The verbs that summaries may begin with.
 VERBS = {
@@ -56,7 +59,9 @@ async def test_the_document_names_every_route_of_the_application(service: Servic
         (re.sub(r"<(?:[^:>]*:)?(\w+)>", r"{\1}", rule.rule), method)
         for rule in service.app.url_map.iter_rules()
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
-        if not rule.websocket and not rule.rule.startswith(("/openapi.json", "/docs"))
+        if not rule.websocket
+        and not rule.rule.startswith(("/openapi.json", "/docs"))
+        and rule.rule != "/"
     }
     documented = {
         (path, method.upper()) for path, item in document["paths"].items() for method in item
@@ -105,7 +110,7 @@ async def test_reads_of_what_is_indexed_take_a_slot_and_tell_one(service: Servic
         for operation in operations.values()
         if "X-Min-Slot" in {each["name"] for each in operation["parameters"]}
     }
-    assert len(takes) == 14
+    assert len(takes) == 15
     assert all(path.startswith(("/api/vault", "/api/analytics")) for path in takes)
     tvl = document["paths"]["/api/vault/tvl"]["get"]["responses"]
     assert "X-Slot" in tvl["200"]["headers"]
@@ -188,6 +193,36 @@ async def test_every_reference_of_the_document_has_a_target(service: Service) ->
 async def test_no_component_is_named_after_a_module(service: Service) -> None:
     document = (await service.get("/openapi.json")).json()
     assert [name for name in document["components"]["schemas"] if "." in name] == []
+
+
+async def test_the_root_leads_to_the_page(service: Service) -> None:
+    reply = await service.get("/")
+    assert (reply.status_code, reply.headers["Location"]) == (302, "docs")
+    followed = await service.http.get(service.url, follow_redirects=True)
+    assert (followed.status_code, followed.url.path) == (200, "/docs")
+
+
+async def test_the_page_fits_a_telephone_and_asks_no_other_host(
+    service: Service, tmp_path: Path
+) -> None:
+    """With an operation opened and about to be tried, which is the widest that it gets."""
+    document = (await service.get("/openapi.json")).json()
+    withdraw = document["paths"]["/api/vault/withdraw"]["post"]
+    url = f"{service.url}/docs#/{withdraw['tags'][0]}/{withdraw['operationId']}"
+    async with browsing(tmp_path, url, width=390) as tab:
+        await tab.appear(".opblock.is-open .try-out__btn")
+        await tab.evaluate("document.querySelector('.opblock.is-open .try-out__btn').click()")
+        await tab.appear(".opblock.is-open textarea")
+        wide = await tab.evaluate(WIDE_ELEMENTS)
+        assert await tab.evaluate("document.documentElement.scrollWidth") == 390, "\n".join(wide)
+        hosts = {urlsplit(each).netloc for each in tab.requested if not each.startswith("data:")}
+        assert hosts == {urlsplit(service.url).netloc}
+
+
+# What extends beyond the page, for the message of the failure.
+WIDE_ELEMENTS = """[...document.querySelectorAll("body *")]
+  .filter((each) => each.getBoundingClientRect().right > 390)
+  .map((each) => `${each.tagName}.${each.className} ${each.getBoundingClientRect().right}`)"""
 
 
 async def test_the_page_loads_nothing_from_other_hosts(service: Service) -> None:

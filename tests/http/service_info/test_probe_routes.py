@@ -15,9 +15,11 @@ from prometheus_client.openmetrics import parser as openmetrics
 from cvms.http.framework.admin_tokens import Role, mint
 from cvms.http.service_info import probe_routes
 from cvms.store.analytics import event_counters
+from cvms.store.projection import vault_writer
 from tests.harness.installed_tools import program
 from tests.harness.processes import HANG_SECONDS
 from tests.harness.service import Service, running
+from tests.store.examples import vault_row
 
 SECRET = b"s" * 32
 VIEWER = Role.VIEWER
@@ -25,7 +27,7 @@ VIEWER = Role.VIEWER
 
 async def test_the_service_is_alive_while_nothing_else_is_ready(service: Service) -> None:
     reply = await service.get("/health")
-    assert (reply.status_code, reply.json()) == (200, {"status": "alive"})
+    assert (reply.status_code, reply.json()) == (200, {"status": "ok"})
 
 
 async def test_ready_names_each_part_that_is_not_ok(service: Service) -> None:
@@ -205,6 +207,23 @@ async def test_promtool_finds_nothing_against_the_conventions(service: Service) 
         check=False,
     )
     assert checked.returncode == 0, checked.stderr.decode()
+
+
+async def test_the_earlier_services_metrics_are_there_from_the_start(service: Service) -> None:
+    text = (await service.get("/metrics")).text
+    assert "vault_locks_total 0.0" in text
+    assert "vault_unlocks_total 0.0" in text
+    assert "active_vaults 0.0" in text
+    assert "request_duration_seconds_count 0.0" in text
+    async with service.database.transaction() as conn:
+        await event_counters.add(conn, "lock", 2, 700)
+        await event_counters.add(conn, "unlock", 1, 700)
+        await vault_writer.advance(conn, [vault_row()], final=False)
+    text = (await service.get("/metrics")).text
+    assert "vault_locks_total 2.0" in text
+    assert "vault_unlocks_total 1.0" in text
+    assert "active_vaults 1.0" in text
+    assert "request_duration_seconds_count 1.0" in text  # the first scrape
 
 
 async def test_the_last_counters_are_served_while_the_database_is_unavailable(

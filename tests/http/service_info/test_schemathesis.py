@@ -34,12 +34,15 @@ CHAINS = 4
 SECRET = b"s" * 32
 # What the chain or the service's state may say to a request without a fault.
 ACCEPTED = ["2xx", "304", "401", "403", "404", "409", "422", "429"]
-# A transaction, a cursor, a URL, what excludes or bounds what else is given: more than a schema
-# can say.
+# A transaction, a cursor, a URL, what excludes, requires or bounds what else is given: more than a
+# schema can say.
 OPAQUE = [
     "/api/transactions",
+    "/api/auth/nonce",
+    "/api/vault/initialize",
     "/api/vaults",
     "/api/vault/signer-contact",
+    "/api/webhooks",
     "/api/internal/transfer-collateral",
     "/api/vault/transactions/{owner}",
     "/api/analytics/flow",

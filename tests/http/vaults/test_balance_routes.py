@@ -26,7 +26,7 @@ async def write(service: Service, row: VaultRow, *, announced: bool = True) -> N
     async with service.database.transaction() as conn:
         await store_vault(conn, row)
         if announced:
-            await outbox.append(conn, [balance_message(row)])
+            await outbox.append(conn, [balance_message(row, before=None)])
 
 
 async def ask(service: Service, **headers: str) -> httpx.Response:

@@ -1,0 +1,1 @@
+"""Webhooks of integrators: endpoints and the messages that they get."""
