@@ -38,6 +38,8 @@ ACCOUNT: Schema = {
     "data": {"type": "string", "contentEncoding": "base64"},
     "truncated": {"type": "boolean"},
 }
+CREDENTIALS = ("token", "nonce", "signature", "signer", "message")
+"""Fields of a subscription to a topic that is not for everybody."""
 _REF = "#/components/schemas/{name}"
 
 
@@ -184,6 +186,7 @@ def _general_frames() -> Schema:
 
 def _client_frames(fields: Schema) -> Schema:
     owned = {"owner": fields["owner"]}
+    guarded = f"For {', '.join(sorted(GUARDED))}"
     frames = {
         "subscribe": _message(
             "Subscribe to a topic, of one owner or of all.",
@@ -192,7 +195,7 @@ def _client_frames(fields: Schema) -> Schema:
                 "op": {"const": "subscribe"},
                 **owned,
                 "since": fields["since"],
-                "token": fields["token"] | {"description": f"For {', '.join(sorted(GUARDED))}"},
+                **{name: fields[name] | {"description": guarded} for name in CREDENTIALS},
             },
         ),
         "unsubscribe": _message(
