@@ -46,8 +46,9 @@ function readFrame(cursors, frame) {
 async function replayRequests(file) {
   const wallet = await keypairWallet(fromHex(file.seed));
   const calls = [];
-  for (const { method, arguments: given, options } of file.calls) {
+  for (const { method, arguments: given, options, requests: recorded } of file.calls) {
     const requests = [];
+    const message = recorded.find(({ path }) => path === "/api/auth/nonce")?.message;
     const fetch = async (url, init) => {
       const { pathname, searchParams } = new URL(url);
       const headers = new Headers(init.headers);
@@ -59,7 +60,10 @@ async function replayRequests(file) {
         code: headers.get("x-2fa-code"),
         has_key: /^[\w-]{24}$/.test(headers.get("idempotency-key") ?? ""),
       });
-      if (pathname === "/api/auth/nonce") return Response.json({ nonce: file.nonce });
+      if (pathname === "/api/auth/nonce") {
+        requests.at(-1).message = message;
+        return Response.json({ nonce: file.nonce, message });
+      }
       return Response.json({ code: "vault_not_found", detail: "none" }, { status: 404 });
     };
     const client = new Client("http://cvms.example", { wallet, fetch });

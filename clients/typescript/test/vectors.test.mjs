@@ -113,3 +113,12 @@ test("a wallet that wraps what it signs sends what it has signed", async () => {
   assert.throws(() => standardWallet({ ...wallet(wrap), features: {} }), /solana:signMessage/);
   assert.throws(() => standardWallet({ ...wallet(wrap), accounts: [] }), /connect A wallet first/);
 });
+
+test("another text than the request's is not signed", async () => {
+  const wallet = { address: "owner", signText: () => assert.fail("signed"), cosign: assert.fail };
+  const nonce = "n".repeat(48);
+  const message = `withdraw:owner:1:thief:${nonce}`;
+  const fetch = async () => Response.json({ nonce, message });
+  const client = new Client("http://cvms.example", { wallet, fetch });
+  await assert.rejects(client.withdraw(1n), { name: "UnexpectedText", text: message });
+});

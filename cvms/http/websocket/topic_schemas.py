@@ -122,7 +122,9 @@ SCHEMAS: Mapping[Topic, TopicSchema] = {
     Topic.TVL: TopicSchema("The total value locked in all vaults", (Tvl,), (Tvl,)),
     Topic.ANALYTICS: TopicSchema("The overview of all vaults", (Overview,), (Overview,)),
     Topic.MULTISIG: TopicSchema(
-        "Proposed withdrawals and their approvals", (ProposalEvent,), (UnfinishedProposals,)
+        "Proposed withdrawals of vaults with several signers",
+        (ProposalEvent,),
+        (UnfinishedProposals,),
     ),
     Topic.ALERT: TopicSchema("Alerts that are raised or resolved", (Alert,), (UnresolvedAlerts,)),
 }
