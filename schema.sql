@@ -88,9 +88,11 @@ CREATE TABLE transactions (
 );
 CREATE INDEX transactions_by_owner ON transactions (owner, id DESC);
 CREATE INDEX transactions_in_order ON transactions (owner, slot DESC, id DESC);
-CREATE INDEX transactions_of_kind_in_order ON transactions (owner, kind, slot DESC, id DESC);
+CREATE INDEX transactions_of_kind_in_order ON transactions (owner, kind, slot DESC, id DESC)
+    INCLUDE (amount);
 -- Rows are written nearly in the order of their slots.
 CREATE INDEX transactions_by_slot ON transactions USING brin (slot) WITH (pages_per_range = 16);
+CREATE INDEX transactions_emergencies ON transactions (slot) WHERE kind = 'emergency_withdraw';
 ALTER TABLE transactions SET (
     autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.02,
     autovacuum_analyze_scale_factor = 0.02
@@ -865,7 +867,8 @@ CREATE TABLE alert_positions (
     position BIGINT NOT NULL
 );
 INSERT INTO alert_positions (source, position)
-    VALUES ('alerts', 0), ('transactions', 0), ('reconciliation_logs', 0);
+    VALUES ('alerts', 0), ('transactions', 0), ('reconciliation_logs', 0),
+        ('movements', 0);
 
 -- The row that the readiness probe of every replica writes, to find out whether writes succeed.
 CREATE TABLE write_probe (

@@ -176,6 +176,10 @@ class ProgramRefused(CvmsError):
         self.logs = tuple(logs)
 
 
+class InsufficientLamports(CvmsError):
+    """Who has to pay the rent or the fee of a transaction has too little SOL (422)."""
+
+
 class RateLimited(CvmsError):
     """The client has exceeded a rate limit. `retry_after` is in seconds (429)."""
 

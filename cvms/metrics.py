@@ -97,54 +97,14 @@ class Metrics:
             "Sum of all vaults' balances",
             registry=self.registry,
         )
-        self.indexer_slot = Gauge(
-            "indexer_slot", "Slot up to which events are applied", registry=self.registry
-        )
-        self.indexer_lag_slots = Gauge(
-            "indexer_lag_slots", "Slots between the chain and the indexer", registry=self.registry
-        )
-        self.indexer_lag_seconds = Gauge(
-            "indexer_lag_seconds",
-            "Seconds since all confirmed transactions were last known to be applied",
+        self.active_vaults = Gauge("active_vaults", "Open vaults", registry=self.registry)
+        self.request_seconds = Histogram(
+            "request_duration_seconds",
+            "Time to answer a request, of any route",
+            buckets=(0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 2.0, 5.0),
             registry=self.registry,
         )
-        self.indexer_gap = Gauge(
-            "indexer_gap_signatures",
-            "Transactions that are listed but not applied yet",
-            registry=self.registry,
-        )
-        self.indexer_batches = Counter(
-            "indexer_batches_total",
-            "Batches of transactions applied, each in one database transaction",
-            registry=self.registry,
-        )
-        self.retracted_events = Counter(
-            "indexer_retracted_events_total",
-            "Events rolled back because a fork dropped their blocks",
-            registry=self.registry,
-        )
-        self.rebuilt_logs = Counter(
-            "indexer_rebuilt_logs_total",
-            "Transactions with truncated logs whose events were reconstructed from instructions",
-            registry=self.registry,
-        )
-        self.unread_logs = Counter(
-            "indexer_unread_logs_total",
-            "Transactions whose logs do not have all of their events",
-            registry=self.registry,
-        )
-        self.reconciliation_checks = Counter(
-            "reconciliation_checks_total",
-            "Vaults compared with the chain, by outcome",
-            ["outcome"],
-            registry=self.registry,
-        )
-        self.reconciliation_differences = Counter(
-            "reconciliation_differences_total",
-            "Differences between the database and the chain, by field and whether they were healed",
-            ["field", "healed"],
-            registry=self.registry,
-        )
+        self._add_indexing()
         self.task_restarts = Counter(
             "task_restarts_total", "Supervised tasks restarted", ["task"], registry=self.registry
         )
@@ -267,5 +227,55 @@ class Metrics:
             "alerts_open",
             "Alerts that are not resolved, by kind and severity",
             ["kind", "severity"],
+            registry=self.registry,
+        )
+
+    def _add_indexing(self) -> None:
+        self.indexer_slot = Gauge(
+            "indexer_slot", "Slot up to which events are applied", registry=self.registry
+        )
+        self.indexer_lag_slots = Gauge(
+            "indexer_lag_slots", "Slots between the chain and the indexer", registry=self.registry
+        )
+        self.indexer_lag_seconds = Gauge(
+            "indexer_lag_seconds",
+            "Seconds since all confirmed transactions were last known to be applied",
+            registry=self.registry,
+        )
+        self.indexer_gap = Gauge(
+            "indexer_gap_signatures",
+            "Transactions that are listed but not applied yet",
+            registry=self.registry,
+        )
+        self.indexer_batches = Counter(
+            "indexer_batches_total",
+            "Batches of transactions applied, each in one database transaction",
+            registry=self.registry,
+        )
+        self.retracted_events = Counter(
+            "indexer_retracted_events_total",
+            "Events rolled back because a fork dropped their blocks",
+            registry=self.registry,
+        )
+        self.rebuilt_logs = Counter(
+            "indexer_rebuilt_logs_total",
+            "Transactions with truncated logs whose events were reconstructed from instructions",
+            registry=self.registry,
+        )
+        self.unread_logs = Counter(
+            "indexer_unread_logs_total",
+            "Transactions whose logs do not have all of their events",
+            registry=self.registry,
+        )
+        self.reconciliation_checks = Counter(
+            "reconciliation_checks_total",
+            "Vaults compared with the chain, by outcome",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self.reconciliation_differences = Counter(
+            "reconciliation_differences_total",
+            "Differences between the database and the chain, by field and whether they were healed",
+            ["field", "healed"],
             registry=self.registry,
         )

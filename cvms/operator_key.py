@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from solders.keypair import Keypair
-from solders.message import MessageV0, to_bytes_versioned
+from solders.message import to_bytes_versioned
 from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 
 from cvms.chain.transactions.sponsorship_policy import Cost, FeeCaps, check_sponsored
 from cvms.chain.transactions.versioned import (
+    AnyMessage,
     attach_signature,
     message_hash,
     message_of,
@@ -23,7 +24,7 @@ from cvms.chain.transactions.versioned import (
     signature_of,
 )
 from cvms.chain.types import Programs
-from cvms.errors import SponsorshipPaused
+from cvms.errors import NotSponsored, SponsorshipPaused
 from cvms.nursery.channels.status_board import OperatorFunds
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.security.audit_heads import AuditKey
@@ -52,7 +53,7 @@ class SignedByOperator:
     cost: Cost
 
     @property
-    def message(self) -> MessageV0:
+    def message(self) -> AnyMessage:
         return message_of(self.transaction)
 
     @property
@@ -73,6 +74,8 @@ class OperatorKey:
     caps: FeeCaps
     budget: FeeBudget
     funds: OperatorFunds = field(default_factory=OperatorFunds)
+    guards: frozenset[Pubkey] = frozenset()
+    """Programs of which wallets may add instructions to what they sign."""
 
     @property
     def address(self) -> Pubkey:
@@ -95,7 +98,7 @@ class OperatorKey:
                 "can pay for may be asked for anew; the rest has to wait."
             )
 
-    def is_payer_of(self, message: MessageV0) -> bool:
+    def is_payer_of(self, message: AnyMessage) -> bool:
         """Return whether the operator pays the fee of the message."""
         return required_signers(message)[0] == self.address
 
@@ -111,13 +114,24 @@ class OperatorKey:
         cost = self._check(message_of(transaction), acts=acts)
         return SignedByOperator(attach_signature(transaction, self.keypair), cost)
 
-    def id_of(self, message: MessageV0) -> str:
+    def id_of(self, message: AnyMessage) -> str:
         """Return the id under which the message lands: the operator's signature, its fee payer's.
 
         The signature of a message is always the same, so nothing is given away that `sign` has not
         given before.
         """
         return str(self.keypair.sign_message(to_bytes_versioned(message)))
+
+    def id_if_sponsored(self, message: AnyMessage) -> str | None:
+        """Return the id under which the message lands, None if the operator would not sign it.
+
+        The id is a signature: it exists of no message that could take more than a fee.
+        """
+        try:
+            self._check(message, acts=False)
+        except NotSponsored:
+            return None
+        return self.id_of(message)
 
     async def charge(
         self,
@@ -126,21 +140,23 @@ class OperatorKey:
         *,
         owner: str,
         scope: BudgetScope = BudgetScope.OWNER,
+        plan: bytes | None = None,
     ) -> None:
-        """Charge the cost in the database transaction that stores the signature, once a message.
+        """Charge the cost in the database transaction that stores the signature, once a submission.
 
-        Raises SponsorshipExhausted.
+        `plan` is the hash of the planned message, if a wallet has changed it. Raises
+        SponsorshipExhausted.
         """
         if scope is not BudgetScope.OPERATOR:
             await fee_budget.charge(
                 conn,
-                message_hash(signed.message),
+                plan or message_hash(signed.message),
                 signed.cost.lamports,
                 owner=owner if scope is BudgetScope.OWNER else None,
                 budget=self.budget,
             )
 
-    async def check_budget(self, conn: Connection, message: MessageV0, *, owner: str) -> None:
+    async def check_budget(self, conn: Connection, message: AnyMessage, *, owner: str) -> None:
         """Raise SponsorshipExhausted or NotSponsored if the operator could not sign the message.
 
         Asked before the wallet signs, so that its signature is not in vain.
@@ -149,7 +165,21 @@ class OperatorKey:
             cost = self._check(message, acts=False)
             await fee_budget.check(conn, owner, cost.lamports, self.budget)
 
-    def _check(self, message: MessageV0, *, acts: bool) -> Cost:
+    def check_spending(self, message: AnyMessage, lamports: int) -> None:
+        """Raise NotSponsored if a simulation took more from the operator than a fee payer pays."""
+        if self.is_payer_of(message):
+            cost = self._check(message, acts=False)
+            if lamports > cost.lamports:
+                raise NotSponsored(
+                    f"it takes {lamports} lamports of the operator's, not {cost.fee}"
+                )
+
+    def _check(self, message: AnyMessage, *, acts: bool) -> Cost:
         return check_sponsored(
-            message, operator=self.address, programs=self.programs, caps=self.caps, acts=acts
+            message,
+            operator=self.address,
+            programs=self.programs,
+            caps=self.caps,
+            acts=acts,
+            guards=self.guards,
         )

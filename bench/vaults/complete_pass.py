@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from bench.vaults.books import Books
 from bench.vaults.serve_chain import SERVE
@@ -19,10 +20,20 @@ from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.channels.wakeups import OutboxWakeup
 from cvms.nursery.reconciliation.reconciler import Reconciler
 from cvms.store.postgres.database import Database
+from cvms.store.reconciliation import pass_position
 
 
-async def complete_pass(database: Database, planned: Books) -> dict[str, float]:
-    """Return the seconds of the pass, of which the chain's list of all vaults, and our CPU.
+@dataclass(frozen=True, slots=True)
+class PassSeconds:
+    """How long a pass took: its pages, the chain's list of all vaults, and our CPU for both."""
+
+    pages: float
+    listing: float
+    cpu: float
+
+
+async def complete_pass(database: Database, planned: Books) -> PassSeconds:
+    """Check all vaults in a pass of the reconciler.
 
     Raises ValueError if it did not find every vault equal, as after measurements that write.
     """
@@ -43,6 +54,8 @@ async def complete_pass(database: Database, planned: Books) -> dict[str, float]:
             )
             begin, cpu = time.perf_counter(), time.process_time()
             await reconciler.full_pass()
+            async with database.connection() as conn:
+                listing = (await pass_position.read(conn)).listed_ago  # since it began
             took, cpu = time.perf_counter() - begin, time.process_time() - cpu
     equal = metrics.registry.get_sample_value("reconciliation_checks_total", {"outcome": "equal"})
     bad = {name: each.detail for name, each in board.checks.statuses().items() if not each.ok}
@@ -50,7 +63,7 @@ async def complete_pass(database: Database, planned: Books) -> dict[str, float]:
         raise ValueError(
             f"{equal} of {planned.vaults} vaults were found equal, {bad or 'no'} problem"
         )
-    return {"took": took, "cpu": cpu}
+    return PassSeconds(pages=took - listing, listing=listing, cpu=cpu)
 
 
 @contextmanager

@@ -59,7 +59,7 @@ def cmd_audit_verify(options: argparse.Namespace) -> int:
     environ = read_environment()
     url = load_database_url(environ)
     keys: list[bytes] = options.key
-    if not keys and environ.get("DEPLOYER_KEYPAIR_PATH"):
+    if not keys and any(map(environ.get, ("DEPLOYER_KEYPAIR_PATH", "DEPLOYER_KEYPAIR_BASE64"))):
         keys = [_own_key()]
     logged = _heads_in(options.head) if options.head else []
     if logged and not keys:

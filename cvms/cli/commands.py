@@ -40,7 +40,7 @@ def cmd_serve(options: argparse.Namespace) -> int:
     except (ConfigurationError, ExceptionGroup):
         print_misspelt(environ)
         raise
-    configure_logging(config.log_format)
+    configure_logging(config.log_format, config.log_level)
     if options.inherit is None:
         for name, setting in misspelt(environ).items():
             log.warning("setting_unknown", name=name, similar_to=setting)

@@ -17,11 +17,13 @@ from cvms.client.errors import (
     SignaturesMissing,
     SubscriptionRefused,
     TransactionFailed,
+    UnexpectedText,
 )
 from cvms.client.schemas import (
     Accepted,
     Balance,
     CoSign,
+    Deployment,
     History,
     Movement,
     Outcome,
@@ -35,6 +37,7 @@ from cvms.client.schemas import (
     YieldPolicies,
     YieldPolicy,
 )
+from cvms.client.statement_schemas import Statement, StatementLine
 from cvms.client.stream import Stream
 from cvms.client.stream_cursors import Event, Snapshot, StreamMessage, Topic
 from cvms.client.vault_schemas import (
@@ -52,6 +55,7 @@ __all__ = [
     "Client",
     "ClientError",
     "CoSign",
+    "Deployment",
     "Event",
     "History",
     "Movement",
@@ -64,6 +68,8 @@ __all__ = [
     "SignaturesMissing",
     "SignerContact",
     "Snapshot",
+    "Statement",
+    "StatementLine",
     "Stream",
     "StreamMessage",
     "Submitted",
@@ -72,6 +78,7 @@ __all__ = [
     "TransactionFailed",
     "TransactionState",
     "Tvl",
+    "UnexpectedText",
     "VaultConfig",
     "VaultLimits",
     "VaultList",

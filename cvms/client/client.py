@@ -36,7 +36,7 @@ class Client(SigningClient):
 
     async def open_vault(self) -> CoSign:
         """Open the wallet's vault."""
-        body = {"user_pubkey": self.address}
+        body = {"owner": self.address}
         return await self._send("/api/vault/initialize", body, CoSign)
 
     async def deposit(self, amount: int) -> CoSign:
@@ -47,9 +47,8 @@ class Client(SigningClient):
         self, amount: int, *, recipient: str | None = None, code: str | None = None
     ) -> Outcome:
         """Move tokens out of the vault, to the owner or a whitelisted recipient."""
-        unsigned = {} if recipient is None else {"recipient": recipient}
         path = "/api/vault/withdraw"
-        return await self._move(path, "withdraw", code=code, unsigned=unsigned, amount=amount)
+        return await self._move(path, "withdraw", code=code, amount=amount, recipient=recipient)
 
     async def request_withdraw(self, amount: int, *, code: str | None = None) -> CoSign:
         """Request a withdrawal, which is possible after the vault's minimum delay."""
@@ -83,8 +82,9 @@ class Client(SigningClient):
 
     async def remove_delegate(self, delegate: str) -> CoSign:
         """Remove a delegate."""
-        path = "/api/vault/delegate/remove"
-        return await self._cosign(path, "delegate_remove", method="DELETE", delegate=delegate)
+        return await self._cosign(
+            "/api/vault/delegate/remove", "delegate_remove", delegate=delegate
+        )
 
     async def lock(self, amount: int) -> CoSign:
         """Open a position and lock its collateral."""
@@ -136,7 +136,7 @@ class Client(SigningClient):
     async def whitelist_remove(self, address: str) -> CoSign:
         """Disallow withdrawals to another wallet."""
         path = "/api/admin/withdraw/whitelist/remove"
-        return await self._cosign(path, "whitelist_remove", method="DELETE", address=address)
+        return await self._cosign(path, "whitelist_remove", address=address)
 
     async def set_min_delay(self, seconds: int) -> CoSign:
         """Set the minimum delay of withdrawals. 0 removes it."""

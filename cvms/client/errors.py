@@ -58,6 +58,15 @@ class SignaturesMissing(ClientError):
         super().__init__(f"other signers have to sign, too: {', '.join(missing)}")
 
 
+class UnexpectedText(ClientError):
+    """The service asks the wallet to sign another `text` than the request's; nothing is signed."""
+
+    def __init__(self, text: str | None, expected: str) -> None:
+        self.text = text
+        self.expected = expected
+        super().__init__(f"the service asks for a signature of {text!r} instead of {expected!r}")
+
+
 class SubscriptionRefused(ClientError):
     """The service refuses or ends this client's subscription to `topic`."""
 

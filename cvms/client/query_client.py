@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from datetime import datetime
 from typing import Any, Literal
 
 import httpx
@@ -11,6 +12,7 @@ from cvms.client.errors import ClientError
 from cvms.client.retrying_http import RetryingHttp
 from cvms.client.schemas import (
     Balance,
+    Deployment,
     History,
     Movement,
     Proposal,
@@ -19,6 +21,7 @@ from cvms.client.schemas import (
     Tvl,
     YieldPolicies,
 )
+from cvms.client.statement_schemas import Statement
 from cvms.client.stream import Stream
 from cvms.client.stream_cursors import Topic
 from cvms.client.vault_schemas import (
@@ -31,6 +34,7 @@ from cvms.client.vault_schemas import (
 from cvms.client.wallet import Wallet
 
 MAX_PAGE = 100
+MAX_STATEMENT_PAGE = 1000
 LANDED = frozenset({"confirmed", "finalized"})
 
 
@@ -135,6 +139,40 @@ class QueryClient:
                 break
         return newest
 
+    async def statement(
+        self,
+        owner: str | None = None,
+        *,
+        since: int | datetime | None = None,
+        until: int | datetime | None = None,
+        limit: int = 100,
+    ) -> Statement:
+        """Return the first page of a vault's statement, which is a statement by itself.
+
+        `since` belongs to it and `until` does not; each is a slot, or a time with its zone.
+        """
+        return await self._transport.get(
+            f"/api/vault/statement/{owner or self.address}",
+            Statement,
+            **{"from": _moment(since), "to": _moment(until)},
+            limit=limit,
+        )
+
+    async def statements(
+        self,
+        owner: str | None = None,
+        *,
+        since: int | datetime | None = None,
+        until: int | datetime | None = None,
+        limit: int = MAX_STATEMENT_PAGE,
+    ) -> AsyncIterator[Statement]:
+        """Yield all pages of a vault's statement, each of which opens as the one before closes."""
+        page = await self.statement(owner, since=since, until=until, limit=limit)
+        yield page
+        while page.next_from is not None:
+            page = await self.statement(owner, since=page.next_from, until=until, limit=limit)
+            yield page
+
     async def vaults(
         self,
         *,
@@ -152,6 +190,10 @@ class QueryClient:
             limit=limit,
             cursor=cursor,
         )
+
+    async def deployment(self) -> Deployment:
+        """Return the programs, mint, operator, chain and limits of the service."""
+        return await self._transport.get("/api/config", Deployment)
 
     async def tvl(self) -> Tvl:
         """Return the total value locked in all vaults."""
@@ -173,3 +215,9 @@ class QueryClient:
         """Return whether an owner's withdrawals need a code."""
         path = f"/api/2fa/status/{owner or self.address}"
         return await self._transport.get(path, SecondFactorStatus)
+
+
+def _moment(moment: int | datetime | None) -> str | None:
+    if isinstance(moment, datetime):
+        return moment.isoformat()
+    return None if moment is None else str(moment)

@@ -12,10 +12,14 @@ import msgspec
 
 
 class Nonce(msgspec.Struct, frozen=True):
-    """A nonce to sign with a request. It is valid once, until `expires_at`."""
+    """A nonce to sign with a request. It is valid once, until `expires_at`.
+
+    `message` is the text to sign, if the nonce was requested for an action.
+    """
 
     nonce: str
     expires_at: datetime
+    message: str | None = None
 
 
 class Balance(msgspec.Struct, frozen=True):
@@ -50,6 +54,21 @@ class History(msgspec.Struct, frozen=True):
     owner: str
     transactions: list[Movement]
     next_cursor: int | str | None = None
+
+
+class Deployment(msgspec.Struct, frozen=True):
+    """The addresses of a deployment: `programs` by name, and `chain` with its `genesis_hash`.
+
+    `limits` are described in the OpenAPI document.
+    """
+
+    programs: dict[str, str]
+    vault_authority: str
+    mint: str
+    decimals: int
+    operator: str
+    chain: dict[str, str]
+    limits: dict[str, Any]
 
 
 class Tvl(msgspec.Struct, frozen=True):

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import anyio
 
-from cvms.client.errors import SignaturesMissing, TransactionFailed
+from cvms.client.errors import SignaturesMissing, TransactionFailed, UnexpectedText
 from cvms.client.query_client import QueryClient
 from cvms.client.schemas import Accepted, CoSign, Nonce, Outcome, Submitted, TransactionState
 
@@ -15,6 +15,8 @@ T = TypeVar("T")
 
 FAILED_STATES = frozenset({"failed", "expired", "quarantined"})
 POLL_SECONDS = 0.25
+# Fields that name the wallet, for which the nonce is issued.
+SIGNERS = frozenset({"owner", "signer"})
 
 
 class SigningClient(QueryClient):
@@ -49,28 +51,36 @@ class SigningClient(QueryClient):
             await anyio.sleep(POLL_SECONDS)
         return state
 
-    async def nonce(self) -> Nonce:
-        """Return a new nonce for the wallet."""
-        body = {"owner": self.address}
+    async def nonce(self, action: str | None = None, **fields: Any) -> Nonce:
+        """Return a new nonce for the wallet, and the text to sign if there is an action."""
+        body: dict[str, Any] = {"owner": self.address}
+        if action is not None:
+            body |= {"action": action, "fields": fields}
         return await self._transport.send("POST", "/api/auth/nonce", Nonce, body)
 
     async def signed(self, action: str, **fields: Any) -> dict[str, Any]:
-        """Return a request's body: the fields, a new nonce, and the signature of both."""
-        nonce = (await self.nonce()).nonce
-        text = ":".join(map(_as_signed, (action, *fields.values(), nonce)))
-        return {**fields, "nonce": nonce, "signature": self.wallet.sign_text(text)}
+        """Return a request's body: the fields, a new nonce, and the signature of both.
+
+        Signs the service's text, which must say what the fields do. Raises UnexpectedText.
+        """
+        fields = {name: value for name, value in fields.items() if value is not None}
+        shown = {name: value for name, value in fields.items() if name not in SIGNERS}
+        issued = await self.nonce(action, **shown)
+        expected = ":".join(map(_as_signed, (action, *fields.values(), issued.nonce)))
+        if issued.message != expected:
+            raise UnexpectedText(issued.message, expected)
+        return {**fields, "nonce": issued.nonce, "signature": self.wallet.sign_text(expected)}
 
     async def _cosign(
         self,
         path: str,
         action: str,
         *,
-        method: str = "POST",
         code: str | None = None,
         **fields: Any,
     ) -> CoSign:
         body = await self.signed(action, owner=self.address, **fields)
-        return await self._send(path, body, CoSign, method=method, code=code)
+        return await self._send(path, body, CoSign, code=code)
 
     async def _move(
         self,
@@ -78,20 +88,17 @@ class SigningClient(QueryClient):
         action: str,
         *,
         code: str | None = None,
-        unsigned: dict[str, Any] | None = None,
         **fields: Any,
     ) -> Outcome:
-        body = await self.signed(action, owner=self.address, **fields) | (unsigned or {})
+        body = await self.signed(action, owner=self.address, **fields)
         kind: type[Outcome] = Outcome  # type: ignore[assignment]
         return await self._send(path, body, kind, code=code)
 
-    async def _send(
-        self, path: str, body: Any, kind: type[T], *, method: str = "POST", code: str | None = None
-    ) -> T:
+    async def _send(self, path: str, body: Any, kind: type[T], *, code: str | None = None) -> T:
         headers = {"Idempotency-Key": secrets.token_urlsafe(18)}
         if code is not None:
             headers["X-2FA-CODE"] = code
-        return await self._transport.send(method, path, kind, body, headers=headers)
+        return await self._transport.send("POST", path, kind, body, headers=headers)
 
     async def _send_once(
         self, path: str, body: Any, kind: type[T], *, code: str | None = None

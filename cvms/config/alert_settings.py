@@ -43,6 +43,14 @@ class AlertSettings:
         expected=_NUMBER_OR_NEVER,
         about="More withdrawals of one owner within an hour raise an alert; 0 disables it",
     )
+    movements_per_minute: int = setting(
+        "MOVEMENTS_PER_MINUTE",
+        parse.integer(0, 1000),
+        default="10",
+        expected="a whole number, 0 to 1000",
+        about="More movements of any kind of one owner within a minute raise an alert; "
+        "0 disables it",
+    )
     fee_payer_minimum_lamports: int = setting(
         "FEE_PAYER_MINIMUM_LAMPORTS",
         parse.integer(),

@@ -119,7 +119,8 @@ def group(build: Callable[P, T], *args: P.args, **members: P.kwargs) -> T:
     """
     declared: Mapping[str, Any] = members
     settings = {name: _declared_by(member) for name, member in declared.items()}
-    return field(metadata={"setting": SettingGroup(build, settings)})  # type: ignore[no-any-return]
+    shown = not any(each.secret for members in settings.values() for each in members)
+    return field(repr=shown, metadata={"setting": SettingGroup(build, settings)})  # type: ignore[no-any-return]
 
 
 @dataclass_transform(

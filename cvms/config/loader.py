@@ -18,6 +18,7 @@ from cvms.chain.types import Programs
 from cvms.config.alert_settings import AlertSettings
 from cvms.config.fields import Setting, read_all, settings_of
 from cvms.config.settings import Config
+from cvms.config.sponsoring_settings import Sponsoring
 from cvms.config.webhook_url import target_of
 from cvms.errors import ConfigurationError
 from cvms.secret_urls import LAST_PORT
@@ -33,6 +34,7 @@ def load_config(environ: Mapping[str, str]) -> Config:
         reads["ws_urls"] = partial(_default_ws_urls, environ)
     reads["alerts"] = partial(_read_alerts, environ)
     reads["vault_authority"] = partial(_read_vault_authority, environ)
+    reads["sponsoring"] = partial(_read_sponsoring, environ)
     return Config(**read_all(reads))
 
 
@@ -117,6 +119,19 @@ def _read_alerts(environ: Mapping[str, str]) -> AlertSettings:
         except ValueError as error:
             raise _setting(AlertSettings, "webhook_url").bad_value(url, str(error)) from None
     return alerts
+
+
+def _read_sponsoring(environ: Mapping[str, str]) -> Sponsoring:
+    sponsoring: Sponsoring = settings_of(Sponsoring).read(environ)
+    try:
+        programs = load_programs(environ)
+    except (ConfigurationError, ExceptionGroup):
+        return sponsoring  # it is reported by itself
+    own = {programs.vault, programs.position_manager, programs.yield_pool}
+    for each in own.intersection(sponsoring.guard_programs):
+        setting = _setting(Sponsoring, "guard_programs")
+        raise setting.bad_value(str(each), "it is a program of the service itself")
+    return sponsoring
 
 
 def _read_vault_authority(environ: Mapping[str, str]) -> Pubkey | None:

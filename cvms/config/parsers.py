@@ -83,8 +83,13 @@ def rate(raw: str) -> Rate:
 
 
 def origin(raw: str) -> str:
+    """Return an origin as browsers send it. Of this machine, its port may be `*`."""
+    if raw in {f"http://{host}:*" for host in ("localhost", "127.0.0.1", "[::1]")}:
+        return raw
     parts = urlsplit(raw)
     if parts.scheme not in {"http", "https"} or raw != f"{parts.scheme}://{parts.netloc}":
+        raise ValueError
+    if "*" in raw:
         raise ValueError
     return raw
 
@@ -177,6 +182,18 @@ def keypair_file(path: str) -> Keypair:
         raise
     except (ValueError, TypeError):
         raise ValueError("the file is not a keypair") from None
+
+
+def keypair_text(raw: str) -> Keypair:
+    """Return the keypair whose 64 bytes are in base64. The error never quotes the text."""
+    try:
+        return Keypair.from_bytes(base64.b64decode(raw.strip(), validate=True))
+    except ValueError:
+        raise BadValue("it is not a keypair in base64") from None
+
+
+def log_level(raw: str) -> str:
+    return one_of("debug", "info", "warning", "error")(raw.lower())
 
 
 def private_text(path: Path) -> str:

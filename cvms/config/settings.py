@@ -22,17 +22,16 @@ from cvms.config import parsers as parse
 from cvms.config.alert_settings import AlertSettings
 from cvms.config.fields import group, setting, settings_class
 from cvms.config.listen_settings import ListenSettings
+from cvms.config.operator_settings import operator_keypair
 from cvms.config.parsers import Network
 from cvms.config.replica_settings import ReplicaSettings
+from cvms.config.sponsoring_settings import Sponsoring
 from cvms.store.redis.rate_limiter import Rate
 
 _PUBKEY = "a base58 public key"
 _UNITS = "a whole number of token units, 0 or more"
-_LAMPORTS = "a whole number of lamports, 0 or more"
-_LAMPORTS_OR_OFF = "a whole number of lamports, 0 or more, or off"
 _ON_OR_OFF = "on or off"
 
-_lamports = parse.integer(0, 2**62 - 1)
 _domain = parse.matching(r"[a-z0-9.-]+(:[0-9]{1,5})?")
 
 
@@ -96,60 +95,10 @@ class SignIn:
 
 
 @settings_class
-class Sponsoring:
-    """Limits of the fees that the operator pays for owners. None is no limit."""
-
-    transaction: int = setting(
-        "MAX_FEE_LAMPORTS",
-        _lamports,
-        default="100000",
-        expected=_LAMPORTS,
-        about="Highest fee of one transaction, whatever the market pays",
-    )
-    unit_price: int = setting(
-        "MAX_COMPUTE_UNIT_PRICE",
-        _lamports,
-        default="100000",
-        expected="a whole number of micro-lamports",
-        about="Highest price of one compute unit in micro-lamports, whatever the market pays",
-    )
-    owner_a_day: int | None = setting(
-        "SPONSOR_OWNER_LAMPORTS_PER_DAY",
-        parse.unless_off(_lamports),
-        default="50000000",
-        expected=_LAMPORTS_OR_OFF,
-        about="Fees that the operator pays for one owner in a day (UTC); `off` is no limit",
-    )
-    everybody_a_day: int | None = setting(
-        "SPONSOR_TOTAL_LAMPORTS_PER_DAY",
-        parse.unless_off(_lamports),
-        default="5000000000",
-        expected=_LAMPORTS_OR_OFF,
-        about="Fees that the operator pays for all owners together in a day (UTC); "
-        "`off` is no limit",
-    )
-    operator_minimum: int = setting(
-        "OPERATOR_MIN_LAMPORTS",
-        _lamports,
-        default="50000000",
-        expected=_LAMPORTS,
-        about="With a lower balance the operator pays only for its own transactions: "
-        "owners pay and sign theirs",
-    )
-
-
-@settings_class
 class Config:
     """Everything that an operator can set. Durations are in seconds, amounts in token units."""
 
-    operator: Keypair = setting(
-        "DEPLOYER_KEYPAIR_PATH",
-        parse.keypair_file,
-        expected="the path of a Solana keypair file (a JSON array of 64 bytes)",
-        about="File of the operator's key, which pays fees and signs what owners have delegated. "
-        "Only its owner and its group may be able to read it",
-        repr=False,
-    )
+    operator: Keypair = operator_keypair()
     database_url: str = setting(
         "DATABASE_URL",
         parse.database_url,
@@ -157,6 +106,14 @@ class Config:
         about="`postgresql://…`, or parameters such as `host=… dbname=…`; several hosts and TLS "
         "as in libpq. In a URL, `@`, `/`, `:` and `%` of a password are percent-encoded",
         secret=True,
+    )
+    database_connections: int = setting(
+        "DB_MAX_CONNECTIONS",
+        parse.integer(2, 1000),
+        default="8",
+        expected="a whole number of connections, 2 to 1000",
+        about="Connections of a process to `DATABASE_URL` for its queries. Up to six "
+        "more are for the lease, notifications and long checks",
     )
     replicas: ReplicaSettings = field(default_factory=ReplicaSettings)
     host: str = setting(
@@ -388,7 +345,8 @@ class Config:
         parse.comma_separated(parse.origin),
         default="",
         expected="origins such as https://app.example.com, separated by commas, or unset",
-        about="Origins of web pages that may call the service, separated by commas",
+        about="Origins of web pages that may call the service, separated by commas. `make dev` "
+        "allows those of this machine on every port: `http://localhost:*,http://127.0.0.1:*`",
     )
     log_format: str = setting(
         "LOG_FORMAT",
@@ -396,5 +354,12 @@ class Config:
         default="json",
         expected="json or console",
         about="`json` or `console`",
+    )
+    log_level: str = setting(
+        "LOG_LEVEL",
+        parse.log_level,
+        default="info",
+        expected="debug, info, warning or error",
+        about="Lowest level that is logged: `debug`, `info`, `warning` or `error`",
     )
     shutdown_deadline: float = 4.0

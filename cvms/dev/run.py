@@ -23,6 +23,11 @@ from cvms.errors import ConfigurationError
 from cvms.nursery.run import serve
 
 READY_DEADLINE = 60.0
+LOCAL_PAGES = {
+    "SIWS_DOMAINS": "localhost",
+    "CORS_ORIGINS": "http://localhost:*,http://127.0.0.1:*",
+}
+"""Settings, unless others are set, that let pages under development call the service."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +46,10 @@ def dev(ports: Ports, *, data: Path, environ: Mapping[str, str]) -> int:
         print("Starting PostgreSQL ...", flush=True)
         with embedded_postgres(data / "postgres") as database_url:
             make_secrets(data)
-            settings = with_secrets({"SIWS_DOMAINS": "localhost"} | dict(environ), data) | {
+            settings = with_secrets(LOCAL_PAGES | dict(environ), data) | {
                 "DATABASE_URL": database_url,
                 "DEPLOYER_KEYPAIR_PATH": str(data / "operator.json"),
+                "DEPLOYER_KEYPAIR_BASE64": "",
                 "PORT": str(ports.http),
             }
             operator_keypair(data / "operator.json")

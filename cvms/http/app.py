@@ -23,8 +23,11 @@ from cvms.http.framework.edge import Edge
 from cvms.http.framework.rate_limits import RateLimits
 from cvms.http.framework.routing import answer
 from cvms.http.multisig import proposal_routes, webhook_routes
-from cvms.http.service_info import idl_routes, probe_routes
+from cvms.http.service_info import config_routes, idl_routes, probe_routes
+from cvms.http.service_info.config_routes import WebSocketBounds
 from cvms.http.service_info.swagger_ui import register_docs
+from cvms.http.statements import exchange_routes
+from cvms.http.statements import vault_routes as statement_routes
 from cvms.http.vaults import (
     analytics_routes,
     balance_routes,
@@ -34,6 +37,7 @@ from cvms.http.vaults import (
     withdrawal_policy_routes,
 )
 from cvms.http.webhooks import endpoint_routes, message_routes
+from cvms.http.websocket import asyncapi
 from cvms.http.websocket.client_session import WebSocketLimits
 from cvms.http.websocket.endpoint import WebSocketEndpoint
 from cvms.http.yields import movement_routes, policy_routes, status_routes
@@ -108,11 +112,15 @@ def create_app(
     routes = (
         *probe_routes.ROUTES,
         *probe_routes.metrics_routes(deps),
+        *config_routes.config_routes(_websocket_bounds(websocket_limits)),
         *idl_routes.ROUTES,
+        *asyncapi.ROUTES,
         *nonce_routes.ROUTES,
         *command_routes.ROUTES,
         *balance_routes.ROUTES,
         *query_routes.ROUTES,
+        *statement_routes.ROUTES,
+        *exchange_routes.ROUTES,
         *analytics_routes.ROUTES,
         *position_routes.ROUTES,
         *status_routes.ROUTES,
@@ -140,6 +148,14 @@ def create_app(
     return app
 
 
+def _websocket_bounds(limits: WebSocketLimits) -> WebSocketBounds:
+    return WebSocketBounds(
+        connections_per_address=limits.connections_per_ip,
+        subscriptions=limits.subscriptions,
+        frames_per_second=limits.frames_per_second,
+    )
+
+
 def _operator_key(
     config: Config, programs: Programs, operator: Keypair, funds: OperatorFunds
 ) -> OperatorKey:
@@ -150,4 +166,5 @@ def _operator_key(
         caps=FeeCaps(price=settings.unit_price, lamports=settings.transaction),
         budget=FeeBudget(owner=settings.owner_a_day, everybody=settings.everybody_a_day),
         funds=funds,
+        guards=frozenset(settings.guard_programs),
     )

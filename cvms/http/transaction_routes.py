@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from solders.signature import Signature
-from solders.transaction import VersionedTransaction
 
 from cvms.chain.program.program_errors import to_program_error
-from cvms.chain.transactions.signed_simulation import simulate_signed
+from cvms.chain.transactions.signed_simulation import payer_spends, simulate_signed
 from cvms.chain.transactions.versioned import (
     message_hash,
     message_of,
@@ -36,15 +37,19 @@ from cvms.http.framework.problems import response_of
 from cvms.http.framework.request import Body
 from cvms.http.framework.response import Reply, Response
 from cvms.http.framework.routing import RouteGroup
-from cvms.http.multisig.cosigning import CoSigningRun, signatures_in
+from cvms.http.multisig.cosigning import CoSigningRun, find_changed, signatures_in
 from cvms.http.operations.execute import UNSPONSORED
 from cvms.http.operations.idempotency import IdempotencyKey, replay_or_run
+from cvms.http.operations.signed_plans import EXPIRED, SignedPlan, find_plan
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.security import audit_log
 from cvms.store.submissions import multisig_proposals, submissions
 from cvms.store.submissions.submissions import State, Submission
 
 ROUTES = RouteGroup("transactions")
+
+EQUAL_PLANS = 4
+"""Of as many plans that a wallet has signed at once, each finds its own."""
 
 
 class CoSigned(Body, frozen=True):
@@ -67,14 +72,17 @@ class CoSigned(Body, frozen=True):
     ),
     sensitive=True,
     idempotent=True,
+    name="submit_transaction",
 )
 async def submit(deps: Dependencies, body: CoSigned) -> Reply | Response:
     """Submit a signed transaction.
 
-    Takes a transaction that this service built, signed by the wallet and otherwise unchanged. The
-    service adds its own signature where it pays the fee, simulates and submits. 202 returns the
-    signature; follow it with `GET /api/transactions/{signature}`. Posting the same transaction
-    again returns the same signature and has no second effect.
+    Takes a transaction that this service built, signed by the wallet. The wallet may have added
+    assertions of a guard program and a compute budget, refreshed the block hash, or put the message
+    together again, also as a legacy one. The service adds its own signature where it pays the fee,
+    simulates and submits. 202 returns the signature; follow it with
+    `GET /api/transactions/{signature}`. Posting the same transaction again returns the same
+    signature and has no second effect.
 
     The transaction of a proposed withdrawal may be posted by each co-signer with only their own
     signature. Signatures are collected: while some are `missing`, the status is `collecting`, and
@@ -83,29 +91,38 @@ async def submit(deps: Dependencies, body: CoSigned) -> Reply | Response:
     """
     with counted(deps, "submit"):
         transaction = parse_base64(body.transaction)
-        hashed = message_hash(message_of(transaction))
+        message = message_of(transaction)
         async with deps.database.connection() as conn:
-            proposal = await multisig_proposals.by_message(conn, hashed)
+            proposal = await multisig_proposals.by_message(conn, message_hash(message))
         if proposal is not None:
             given = signatures_in(transaction, str(deps.operator.address))
-            return await CoSigningRun(deps, proposal, hashed, given).run()
-        built = await _built(deps, hashed)
-        return await replay_or_run(
-            deps, built.owner, lambda key: _submit(deps, transaction, built, key)
-        )
+            return await CoSigningRun(deps, proposal, message, given).run()
+        attempts = 0
+        while True:
+            try:
+                signed = await find_plan(deps, transaction)
+            except UnknownTransaction:
+                proposal = await find_changed(deps, transaction)
+                if proposal is None:
+                    raise
+                given = signatures_in(transaction, str(deps.operator.address))
+                return await CoSigningRun(deps, proposal, message, given, changed=True).run()
+            try:
+                return await replay_or_run(deps, signed.plan.owner, partial(_submit, deps, signed))
+            except Conflict:
+                # Another form of this plan was faster; there may be an equal plan for this one.
+                attempts += 1
+                if not signed.changed or attempts == EQUAL_PLANS:
+                    raise
 
 
-async def _submit(
-    deps: Dependencies,
-    transaction: VersionedTransaction,
-    built: Submission,
-    key: IdempotencyKey | None,
-) -> Reply:
-    if built.state is State.BUILT:
-        await _check(deps, transaction, built)
-        built = await _sign_and_store(deps, transaction, built, key)
+async def _submit(deps: Dependencies, signed: SignedPlan, key: IdempotencyKey | None) -> Reply:
+    stored = signed.plan
+    if stored.state is State.BUILT:
+        await _check(deps, signed)
+        stored = await _sign_and_store(deps, signed, key)
         deps.submit_wake.wake()
-    return _accepted(built)
+    return _accepted(stored)
 
 
 def _accepted(built: Submission) -> Reply:
@@ -133,42 +150,41 @@ async def get_transaction(deps: Dependencies, signature: str) -> Reply:
     return Reply(schemas.reply_of(found, schemas.TransactionState))
 
 
-async def _built(deps: Dependencies, hashed: bytes) -> Submission:
-    async with deps.database.connection() as conn:
-        found = await submissions.get_by_message(conn, hashed)
-    if found is None:
-        raise UnknownTransaction(
-            "This service did not build this message; sign the transaction of a reply, unchanged."
-        )
-    return found
-
-
-async def _check(deps: Dependencies, transaction: VersionedTransaction, built: Submission) -> None:
+async def _check(deps: Dependencies, signed: SignedPlan) -> None:
     """Raise unless the transaction can land once the operator has signed it."""
-    if await deps.rpc.get_block_height(Commitment.CONFIRMED) > built.last_valid_block_height:
-        raise TransactionExpired(
-            "The block hash of the transaction has expired; request a new one and sign that."
-        )
-    others = [each for each in missing_signers(transaction) if each != deps.operator.address]
+    message = message_of(signed.transaction)
+    height = await deps.rpc.get_block_height(Commitment.CONFIRMED)
+    if height > signed.plan.last_valid_block_height:
+        raise TransactionExpired(EXPIRED)
+    others = [each for each in missing_signers(signed.transaction) if each != deps.operator.address]
     if others:
         raise InvalidSignature(f"The signature of {others[0]} is missing or does not verify.")
     result = await simulate_signed(
-        deps.rpc,
-        message_of(transaction),
-        last_valid_block_height=built.last_valid_block_height,
+        deps.rpc, message, last_valid_block_height=signed.last_valid_block_height
     )
     # It may have landed already if the same bytes were submitted by a request that was faster.
-    if result.err is not None and result.err != "AlreadyProcessed":
+    if result.err == "AlreadyProcessed":
+        if signed.changed:
+            await _check_submitted(deps, signed)
+        return
+    if result.err is not None:
         raise to_program_error(result.err, result.logs, deps.programs)
+    deps.operator.check_spending(message, await payer_spends(deps.rpc, message, result))
+
+
+async def _check_submitted(deps: Dependencies, signed: SignedPlan) -> None:
+    """Raise Conflict if the transaction has landed without having been submitted here.
+
+    It may have landed before this plan was made, so it is the effect of another one.
+    """
+    if not (await find_plan(deps, signed.transaction)).plan.signature:
+        raise Conflict("The transaction has landed already, without this service.")
 
 
 async def _sign_and_store(
-    deps: Dependencies,
-    transaction: VersionedTransaction,
-    built: Submission,
-    key: IdempotencyKey | None,
+    deps: Dependencies, given: SignedPlan, key: IdempotencyKey | None
 ) -> Submission:
-    signed = None
+    signed, transaction, plan = None, given.transaction, given.plan
     if deps.operator.address in required_signers(message_of(transaction)):
         signed = deps.operator.sign(transaction, acts=False)
         transaction = signed.transaction
@@ -176,20 +192,21 @@ async def _sign_and_store(
     async def store(conn: Connection) -> Submission:
         stored = await submissions.attach_signature(
             conn,
-            message_hash=built.message_hash,
+            message_hash=plan.message_hash,
             signature=signature_of(transaction),
             wire=bytes(transaction),
+            last_valid_block_height=given.last_valid_block_height if given.changed else None,
         )
         if key is not None:
             await key.store(conn, response_of(_accepted(stored)))
         if signed is not None:
-            await deps.operator.charge(conn, signed, owner=built.owner)
+            await deps.operator.charge(conn, signed, owner=plan.owner, plan=stored.message_hash)
         await audit_log.record(
             conn,
-            actor=built.owner,
+            actor=plan.owner,
             action="submit",
-            owner=built.owner,
-            details={"kind": built.kind, "tx": signature_of(transaction)},
+            owner=plan.owner,
+            details={"kind": plan.kind, "tx": signature_of(transaction)},
         )
         return stored
 

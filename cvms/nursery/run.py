@@ -30,7 +30,7 @@ import structlog
 import trio
 
 from cvms.config.settings import Config
-from cvms.errors import only
+from cvms.errors import ConfigurationError, only
 from cvms.http import serve_http
 from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.channels.task_liveness import seconds_expected
@@ -40,6 +40,7 @@ from cvms.nursery.wiring.front_end import build_front_end
 from cvms.nursery.wiring.leader_tasks import leader_tasks
 from cvms.nursery.wiring.replica_tasks import replica_tasks, schemaless_tasks
 from cvms.nursery.wiring.resources import Resources, TaskFunction, open_resources
+from cvms.store.index import cursor as cursors
 
 log = structlog.get_logger(__name__)
 
@@ -138,10 +139,24 @@ async def _start_after_schema(
     tasks: Sequence[tuple[str, TaskFunction]],
     schema_applied: trio.Event,
 ) -> None:
-    await _supervise(resources, "schema", resources.database.prepare, finite=True)
+    prepare = partial(_prepare_database, resources)
+    await _supervise(resources, "schema", prepare, finite=True)
     schema_applied.set()
     for name, run in tasks:
         nursery.start_soon(_supervise, resources, name, run)
+
+
+async def _prepare_database(resources: Resources) -> None:
+    """Apply the schema. Raises ConfigurationError if the database is of another program."""
+    await resources.database.prepare()
+    program = str(resources.programs.vault)
+    async with resources.database.connection() as conn:
+        indexed = await cursors.programs(conn)
+    if indexed and program not in indexed:
+        raise ConfigurationError(
+            f"PROGRAM_ID is {program}, and DATABASE_URL leads to the books of "
+            f"{', '.join(indexed)}; expected a database for each program"
+        )
 
 
 async def _supervise(

@@ -97,12 +97,12 @@ person() {
 }
 
 vault_of() {
-  eventually 200 ask POST /api/vault/initialize "{\"user_pubkey\": \"$(wallet address "$keys/$1")\"}"
+  eventually 200 ask POST /api/vault/initialize "{\"owner\": \"$(wallet address "$keys/$1")\"}"
   sent "$1"
 }
 
 echo "# Is it there?"
-for path in /health /ready /metrics /openapi.json /docs /api/idl/collateral_vault; do
+for path in /health /ready /metrics /openapi.json /asyncapi.json /docs /api/config /api/idl/collateral_vault; do
   call 200 GET $path
 done
 
@@ -110,11 +110,12 @@ echo "# A vault, its tokens, and who may act for it"
 for who in alice bob carol; do person $who; done
 alice=$(wallet address "$keys/alice") bob=$(wallet address "$keys/bob")
 carol=$(wallet address "$keys/carol")
-call 200 POST /api/auth/nonce "{\"owner\": \"$alice\"}"
 vault_of alice
 vault_of bob
 vault_of carol
-call 200 POST /api/vault/deposit "$(signed alice 'deposit:{owner}:{amount}:{nonce}' owner="$alice" amount=2000000000)"
+# The nonce comes with the text to sign. Below, the wallet builds the texts itself.
+call 200 POST /api/auth/nonce "{\"owner\": \"$alice\", \"action\": \"deposit\", \"fields\": {\"amount\": 2000000000}}"
+call 200 POST /api/vault/deposit "$(wallet sign "$keys/alice" "$(field message)" owner="$alice" amount=2000000000 nonce="$(field nonce)")"
 operator=$(wallet payer "$(field transaction)")
 sent alice
 eventually 200 ask GET "/api/vault/balance/$alice" # once the indexer has read it
@@ -124,6 +125,7 @@ call 200 POST /api/vault/delegate/add "$(wallet sign-in "$keys/alice" \
 sent alice
 call 200 POST /api/vault/delegate/add "$(signed alice 'delegate_add:{owner}:{delegate}:{nonce}' owner="$alice" delegate="$carol")"
 sent alice
+call 200 POST /api/vault/delegate/remove "$(signed alice 'delegate_remove:{owner}:{delegate}:{nonce}' owner="$alice" delegate="$carol")"
 call 200 DELETE /api/vault/delegate/remove "$(signed alice 'delegate_remove:{owner}:{delegate}:{nonce}' owner="$alice" delegate="$carol")"
 sent alice
 
@@ -176,6 +178,7 @@ call 200 POST /api/2fa/disable "$(signed alice 'twofa_disable:{owner}:{nonce}' o
 echo "# Withdrawal policies"
 call 200 POST /api/admin/withdraw/whitelist/add "$(signed alice 'whitelist_add:{owner}:{address}:{nonce}' owner="$alice" address="$bob")"
 sent alice
+call 200 POST /api/admin/withdraw/whitelist/remove "$(signed alice 'whitelist_remove:{owner}:{address}:{nonce}' owner="$alice" address="$bob")"
 call 200 DELETE /api/admin/withdraw/whitelist/remove "$(signed alice 'whitelist_remove:{owner}:{address}:{nonce}' owner="$alice" address="$bob")"
 sent alice
 call 200 POST /api/admin/withdraw/rate-limit/set "$(signed bob 'rate_limit_set:{owner}:{window_seconds}:{max_amount}:{nonce}' \

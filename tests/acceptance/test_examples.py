@@ -37,7 +37,10 @@ async def test_the_walk_calls_every_route(tmp_path: Path) -> None:
         output = walk.stdout.decode()
         assert walk.returncode == 0, output[-500:] + walk.stderr.decode()
         assert output.endswith("Every route answered as it should.\n")
-        document = (await http.get(f"{url}/openapi.json")).json()
+        page = "http://localhost:5173"
+        opened = await http.get(f"{url}/openapi.json", headers={"Origin": page})
+        assert opened.headers["Access-Control-Allow-Origin"] == page
+        document = opened.json()
     walked = re.findall(r"^\d{3} (GET|POST|DELETE) ([^?\s]+)", output, re.MULTILINE)
     for path, item in document["paths"].items():
         pattern = re.sub(r"\{\w+\}", "[^/]+", path)

@@ -26,6 +26,7 @@ STARTS_TASKS = {
     "cvms/http/server/http_connection.py": "the requests of one connection, until it ends",
     "cvms/http/server/server.py": "the connections, until the server has stopped",
     "cvms/store/messaging/outbox_notifier.py": "the two listeners of one wait",
+    "cvms/store/postgres/migrate.py": "the report while one migration runs",
     "cvms/store/indexed_reads/reader.py": "one check of each replica",
 }
 """Modules but those of `cvms.nursery` and the local chain that start tasks, and what these do."""

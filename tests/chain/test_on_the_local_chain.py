@@ -28,6 +28,12 @@ from cvms.chain.transactions.vault_builders import (
     prepare_on_vault,
     prepare_withdraw,
 )
+from cvms.chain.transactions.vault_listing import (
+    MOST_LISTED,
+    ListedVault,
+    list_vaults,
+    owner_prefixes,
+)
 from cvms.chain.transactions.versioned import (
     BuiltTransaction,
     build_transaction,
@@ -375,13 +381,13 @@ async def test_the_nodes_answers_are_what_the_types_say(localnet: Localnet, rpc:
     assert any(each.inner_index == 0 for each in record.instructions)
     vault = vault_address(programs, wallet.owner)
     _, found = await rpc.get_program_accounts(
-        programs.vault, discriminator=VAULT_DISCRIMINATOR, commitment=Commitment.CONFIRMED
+        programs.vault, data_begins=VAULT_DISCRIMINATOR, commitment=Commitment.CONFIRMED
     )
     assert [address for address, _ in found] == [vault]
     assert read_vault(found[0][1], programs) is not None
     _, keys = await rpc.get_program_accounts(
         programs.vault,
-        discriminator=VAULT_DISCRIMINATOR,
+        data_begins=VAULT_DISCRIMINATOR,
         commitment=Commitment.CONFIRMED,
         data_slice=(0, 0),
     )
@@ -394,3 +400,28 @@ async def test_the_nodes_answers_are_what_the_types_say(localnet: Localnet, rpc:
     assert await rpc.get_transactions([unknown], commitment=Commitment.CONFIRMED) == [None]
     assert await rpc.get_signature_statuses([unknown] * 300) == [None] * 300
     assert all(fee >= 0 for fee in await rpc.get_recent_prioritization_fees([vault]))
+
+
+async def test_a_list_too_long_for_one_response_is_read_in_parts(
+    localnet: Localnet, rpc: RpcClient
+) -> None:
+    wallets = [await funded(localnet, rpc, USDT) for _ in range(3)]
+    for wallet in wallets:
+        await wallet.initialize()
+
+    async def listed(expected: int) -> list[list[ListedVault]]:
+        return [
+            await list_vaults(
+                rpc, localnet.programs, commitment=Commitment.CONFIRMED, owners_begin=each
+            )
+            for each in owner_prefixes(expected)
+        ]
+
+    [whole] = await listed(MOST_LISTED)
+    assert {each.owner for each in whole} == {wallet.owner for wallet in wallets}
+    parts = await listed(MOST_LISTED + 1)
+    assert len(parts) == 256
+    assert [bytes(each.owner)[0] for part in parts for each in part] == sorted(
+        bytes(wallet.owner)[0] for wallet in wallets
+    )
+    assert {each for part in parts for each in part} == set(whole)

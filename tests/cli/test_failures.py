@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from solders.keypair import Keypair
 from cvms.chain.types import VAULT_PROGRAM
 from cvms.cli import main
 from cvms.dev.data_folder import write_private
+from tests.harness.processes import HANG_SECONDS
 
 NOWHERE = "127.0.0.1:1"
 PASSWORD = "Zq7vXw2kLm9tRb4y"
@@ -161,3 +163,67 @@ def test_a_secret_of_the_data_folder_that_others_can_read_is_refused(
     (tmp_path / "admin_jwt_secret").chmod(0o644)
     failure = failure_of(["token", "carol", f"--data-dir={tmp_path}"], capsys, status=2)
     assert "admin_jwt_secret: others can read or write the file; run `chmod 600" in failure
+
+
+# As the service of which this one is the successor made them.
+EARLIER_TABLES = """
+CREATE TABLE nonces (nonce TEXT PRIMARY KEY, owner TEXT, issued_at TIMESTAMPTZ, used BOOLEAN);
+CREATE TABLE vaults (owner TEXT PRIMARY KEY, token_account TEXT, total_deposits BIGINT,
+    total_withdrawals BIGINT, total_balance BIGINT, locked_balance BIGINT, status TEXT);
+CREATE TABLE withdraw_whitelist (owner TEXT, address TEXT, PRIMARY KEY (owner, address));
+INSERT INTO vaults (owner, total_balance) VALUES ('somebody', 7);
+"""
+
+
+def last_line_of_serve(url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return the line with which `cvms serve` ends, at a database that it must not use."""
+    monkeypatch.setenv("DATABASE_URL", url)
+    monkeypatch.setenv("PORT", "0")
+    done = subprocess.run(
+        [sys.executable, "-m", "cvms.cli", "serve"],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=HANG_SECONDS,
+    )
+    assert done.returncode == 2
+    *logs, last = done.stderr.splitlines()
+    assert all(line.startswith("{") for line in logs)
+    assert last.startswith("cvms: ")
+    return last
+
+
+def test_a_database_with_tables_of_another_program_is_refused(
+    empty_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with psycopg.connect(empty_database_url, autocommit=True) as conn:
+        conn.execute(EARLIER_TABLES)
+        line = last_line_of_serve(empty_database_url, monkeypatch)
+        assert "tables of another program: nonces, vaults without" in line
+        assert conn.execute("SELECT owner, total_balance FROM vaults").fetchall() == [
+            ("somebody", 7)
+        ]
+        tables = conn.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+        assert {name for (name,) in tables} == {"nonces", "vaults", "withdraw_whitelist"}
+
+
+def test_a_list_of_another_programs_migrations_is_refused(
+    empty_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with psycopg.connect(empty_database_url, autocommit=True) as conn:
+        conn.execute("CREATE TABLE schema_migrations (version VARCHAR PRIMARY KEY)")
+    line = last_line_of_serve(empty_database_url, monkeypatch)
+    assert "tables of another program: schema_migrations" in line
+
+
+def test_the_books_of_another_program_are_refused(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = str(Keypair().pubkey())
+    with psycopg.connect(database_url, autocommit=True) as conn:
+        conn.execute(
+            "INSERT INTO indexer_cursor (program, slot, signature) VALUES (%s, 7, 'signature')",
+            [other],
+        )
+    line = last_line_of_serve(database_url, monkeypatch)
+    assert f"leads to the books of {other}; expected a database for each program" in line

@@ -74,6 +74,7 @@ TEMPLATES = {
     ),
     "ALERT_WEBHOOK_URL": ("https://hooks.example/{}", "https://hooks.example:x/{}", "{}"),
     "ALERT_WEBHOOK_SECRET": ("whsec_{}", "{}"),
+    "DEPLOYER_KEYPAIR_BASE64": ("{}",),
     "ADMIN_JWT_SECRET": ("{}",),
     "DATA_ENCRYPTION_KEYS": ("{}",),
 }

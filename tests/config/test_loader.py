@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from solders.keypair import Keypair
 
 from cvms.config.loader import load_config, pubsub_url
-from cvms.config.settings import Sponsoring
+from cvms.config.sponsoring_settings import Sponsoring
 from cvms.dev.data_folder import write_private
 from cvms.errors import ConfigurationError
 from cvms.store.redis.rate_limiter import Rate
@@ -49,6 +50,31 @@ def test_sponsorship_limits_can_be_set_and_disabled(environ: dict[str, str]) -> 
     sponsoring = load_config(environ).sponsoring
     assert (sponsoring.transaction, sponsoring.operator_minimum) == (7, 9)
     assert (sponsoring.owner_a_day, sponsoring.everybody_a_day) == (0, None)
+
+
+def test_guard_programs_are_lighthouse_unless_set(environ: dict[str, str]) -> None:
+    (lighthouse,) = load_config(environ).sponsoring.guard_programs
+    assert str(lighthouse) == "L2TExMFKdjpN9kozasaurPirfHy9P8sbXoAN1qA3S95"
+    others = [str(Keypair().pubkey()) for _ in range(2)]
+    environ["WALLET_GUARD_PROGRAMS"] = ", ".join(others)
+    assert list(map(str, load_config(environ).sponsoring.guard_programs)) == others
+    environ["WALLET_GUARD_PROGRAMS"] = " "
+    assert load_config(environ).sponsoring.guard_programs == ()
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "11111111111111111111111111111111",
+        "TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA",
+        "5qgA2qcz6zXYiJJkomV1LJv8UhKueyNsqeCWJd6jC9pT",
+        "Lighthouse",
+    ],
+)
+def test_a_program_that_moves_money_is_no_guard(environ: dict[str, str], program: str) -> None:
+    environ["WALLET_GUARD_PROGRAMS"] = program
+    with pytest.raises(ConfigurationError, match=f"^WALLET_GUARD_PROGRAMS holds '{program}'"):
+        load_config(environ)
 
 
 def test_several_endpoints_are_separated_by_commas(environ: dict[str, str]) -> None:
@@ -194,6 +220,43 @@ def test_a_broken_keypair_file_is_named_but_not_quoted(
         load_config(environ)
     assert str(path) in str(raised.value)
     assert "77" not in str(raised.value).replace(str(path), "")
+
+
+def test_the_operators_key_may_be_in_the_environment(environ: dict[str, str]) -> None:
+    key = Keypair()
+    del environ["DEPLOYER_KEYPAIR_PATH"]
+    environ["DEPLOYER_KEYPAIR_BASE64"] = base64.b64encode(bytes(key)).decode()
+    config = load_config(environ)
+    assert config.operator == key
+    assert str(key) not in repr(config)
+
+
+def test_the_operators_key_is_in_one_place_only(environ: dict[str, str]) -> None:
+    environ["DEPLOYER_KEYPAIR_BASE64"] = base64.b64encode(bytes(Keypair())).decode()
+    with pytest.raises(ConfigurationError, match="set beside DEPLOYER_KEYPAIR_PATH") as raised:
+        load_config(environ)
+    assert environ["DEPLOYER_KEYPAIR_BASE64"] not in str(raised.value)
+
+
+@pytest.mark.parametrize("text", ["x" * 88, base64.b64encode(bytes(64)).decode(), "W10="])
+def test_a_broken_key_in_the_environment_is_not_quoted(environ: dict[str, str], text: str) -> None:
+    del environ["DEPLOYER_KEYPAIR_PATH"]
+    environ["DEPLOYER_KEYPAIR_BASE64"] = text
+    with pytest.raises(ConfigurationError, match="DEPLOYER_KEYPAIR_BASE64 holds a value") as raised:
+        load_config(environ)
+    assert text not in str(raised.value)
+
+
+def test_log_levels_are_read_in_any_case(environ: dict[str, str]) -> None:
+    assert load_config(environ).log_level == "info"
+    assert load_config(environ | {"LOG_LEVEL": "WARNING"}).log_level == "warning"
+    with pytest.raises(ConfigurationError, match="expected debug, info, warning or error"):
+        load_config(environ | {"LOG_LEVEL": "loud"})
+
+
+def test_the_number_of_database_connections_is_a_setting(environ: dict[str, str]) -> None:
+    assert load_config(environ).database_connections == 8
+    assert load_config(environ | {"DB_MAX_CONNECTIONS": "30"}).database_connections == 30
 
 
 def test_settings_do_not_show_their_secrets(environ: dict[str, str]) -> None:

@@ -19,15 +19,23 @@ POSTGRES_USER = "postgres"
 def pgbouncer() -> Path:
     """Return the path of pgbouncer, or skip the test."""
     found = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-    return Path(found) if found else _missing("pgbouncer")
+    return Path(found) if found else missing("the Debian package pgbouncer")
 
 
 def postgres_15() -> tuple[Path, str | None]:
     """Return the folder of PostgreSQL 15's programs and who has to run them, or skip the test."""
     folder = Path("/usr/lib/postgresql/15/bin")
     return (
-        folder if (folder / "pg_basebackup").exists() else _missing("postgresql-15")
+        folder
+        if (folder / "pg_basebackup").exists()
+        else missing("the Debian package postgresql-15")
     ), server_user()
+
+
+def chromium() -> Path:
+    """Return the path of Chromium, or skip the test."""
+    found = shutil.which("chromium")
+    return Path(found) if found else missing("the Debian package chromium")
 
 
 def server_user() -> str | None:
@@ -37,8 +45,9 @@ def server_user() -> str | None:
     return pwd.getpwnam(POSTGRES_USER).pw_name
 
 
-def _missing(package: str) -> NoReturn:
-    reason = f"the Debian package {package} is not installed"
+def missing(package: str) -> NoReturn:
+    """Skip the test, or fail it where nothing may be missing."""
+    reason = f"{package} is not installed"
     if os.environ.get(REQUIRED):
         pytest.fail(reason)
     pytest.skip(reason)

@@ -186,7 +186,7 @@ class World:
 
     async def on_chain(self) -> list[ExpectedState]:
         slot, accounts = await self.rpc.get_program_accounts(
-            self.programs.vault, discriminator=VAULT_DISCRIMINATOR, commitment=Commitment.CONFIRMED
+            self.programs.vault, data_begins=VAULT_DISCRIMINATOR, commitment=Commitment.CONFIRMED
         )
         read = [(address, decode_vault(account.data)) for address, account in accounts]
         return [ExpectedState(vault_row(at, vault, slot), vault, None, slot) for at, vault in read]

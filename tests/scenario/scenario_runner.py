@@ -244,7 +244,10 @@ def _pending_work(
     for listener in listeners:
         behind = {topic: seq for topic, seq in heads.items() if listener.seq.get(topic, seq) != seq}
         if behind:
-            return f"a listener is at {listener.seq}, the topics at {behind}"
+            return (
+                f"a listener is at {listener.seq}, the topics at {behind}, after "
+                f"{listener.connections} connections; {listener.violations}"
+            )
     return ""
 
 

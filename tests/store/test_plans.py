@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -13,11 +13,11 @@ from bench.vaults.books import books
 from bench.vaults.generate import generate
 from cvms.config.loader import load_programs
 from cvms.store.alerts import alerts, queries
-from cvms.store.analytics import aggregate_check
+from cvms.store.analytics import aggregate_check, exchange_statement
 from cvms.store.messaging import outbox, webhook_deliveries
 from cvms.store.postgres.database import Database, open_database
 from cvms.store.reconciliation import vault_ledger
-from cvms.store.vaults import balance_history, balance_snapshots, yield_policies
+from cvms.store.vaults import balance_history, balance_snapshots, history, yield_policies
 from cvms.store.vaults.history import Kind
 
 VAULTS, LINES = 3_000, 15_000
@@ -60,8 +60,18 @@ async def test_large_tables_are_read_by_index(generated: str) -> None:
         assert "Seq Scan on vaults " not in sums
         latest = "SELECT owner FROM transactions WHERE slot > %(slot)s"
         assert "transactions_by_slot" in await plan(database, latest, {"slot": PLANNED.head - 9})
+        rapid = {"after": LINES - 5, "reached": LINES, "bound": 10}
+        assert "Seq Scan" not in await plan(database, queries.RAPID_MOVEMENTS, rapid)
+        day = {"owner": "somebody", "kind": Kind.WITHDRAW, "time": datetime.now(UTC)}
+        assert "Seq Scan" not in await plan(database, history.WITHDRAWN_SINCE, day)
         published = {"owner": "", "signatures": ["one", "other"], "topics": ["balance_update"]}
         assert "outbox_by_signature" in await plan(database, outbox.OF_TRANSACTIONS, published)
+        slots = {"first": PLANNED.head - 60, "end": PLANNED.head}
+        assert "transactions_by_slot" in await plan(database, exchange_statement.LINES, slots)
+        emergencies = await plan(database, exchange_statement.EMERGENCIES, slots)
+        assert "transactions_emergencies" in emergencies
+        ends = {**slots, "points": 1000}
+        assert "balance_history_by_slot" in await plan(database, exchange_statement.CHUNK_END, ends)
         recent = {"since": PLANNED.end, "margin": timedelta(0)}
         first = await plan(database, balance_history.FIRST_SLOT_SINCE, recent)
         assert "balance_history_by_time" in first

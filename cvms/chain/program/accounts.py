@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from solana.constants import SYSTEM_PROGRAM_ID
 from solders.pubkey import Pubkey
-from spl.token.constants import ACCOUNT_LEN, TOKEN_PROGRAM_ID
+from spl.token.constants import ACCOUNT_LEN, MINT_LEN, TOKEN_PROGRAM_ID
 
 from cvms.chain import borsh
 from cvms.chain.borsh import I64, U8, U32, U64, Bytes64
@@ -17,6 +17,9 @@ from cvms.errors import DecodeError
 
 T = TypeVar("T")
 
+VAULT_LENGTH = 8 + 322 + 10 * 32 + 16 * 32 + 64 * 16 + 64 * 24 + 32 * 32
+"""Bytes of a vault's account: the discriminator, the fixed fields, and every list when full."""
+_MINT_DECIMALS, _MINT_INITIALIZED = 44, 45  # offsets
 _TOKEN_ACCOUNT_STATE = 108  # offset of the state: 0 uninitialized, 1 initialized, 2 frozen
 
 
@@ -112,6 +115,13 @@ def decode_token_account(data: bytes) -> SplTokenAccount:
     if len(data) < ACCOUNT_LEN or data[_TOKEN_ACCOUNT_STATE] not in (1, 2):
         raise DecodeError("not an initialized token account")
     return borsh.decode(SplTokenAccount, data, trailing=True)
+
+
+def mint_decimals(data: bytes) -> int:
+    """Return the decimals of an SPL mint. Raises DecodeError when `data` is none."""
+    if len(data) < MINT_LEN or data[_MINT_INITIALIZED] != 1:
+        raise DecodeError("not an initialized mint")
+    return data[_MINT_DECIMALS]
 
 
 def read_vault(account: Account | None, programs: Programs) -> Vault | None:

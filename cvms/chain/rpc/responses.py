@@ -115,13 +115,17 @@ class TransactionRecord:
 class Simulation:
     """Outcome of a simulation. `err` is the node's JSON, None for success.
 
-    `units_consumed` is None when the node does not say.
+    `units_consumed` is None when the node does not say. `payer_before` and `payer_after` are the
+    fee payer's lamports; the former is None when the node does not say, as those before Agave 3,
+    the latter when it was not asked.
     """
 
     err: Any
     logs: list[str]
     units_consumed: int | None
     slot: Slot
+    payer_before: Lamports | None = None
+    payer_after: Lamports | None = None
 
 
 class Context(msgspec.Struct, frozen=True):
@@ -171,6 +175,8 @@ class SimulationResponse(msgspec.Struct, frozen=True, rename="camel"):
     err: Any
     logs: list[str] | None = None
     units_consumed: Any = None
+    accounts: list[AccountResponse | None] | None = None
+    pre_balances: list[Count] | None = None
 
 
 class FeeResponse(msgspec.Struct, frozen=True, rename="camel"):

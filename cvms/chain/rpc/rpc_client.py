@@ -204,16 +204,16 @@ class RpcClient:
         self,
         program: Pubkey,
         *,
-        discriminator: bytes,
+        data_begins: bytes,
         commitment: Commitment,
         data_slice: tuple[int, int] | None = None,
     ) -> tuple[Slot, list[tuple[Pubkey, Account]]]:
-        """Return every account of `program` whose data begin with `discriminator`.
+        """Return every account of `program` whose data begin with `data_begins`.
 
         `data_slice` is (offset, length); (0, 0) fetches only the addresses of a large set.
         """
         method = "getProgramAccounts"
-        memcmp = {"offset": 0, "bytes": b58encode(discriminator).decode()}
+        memcmp = {"offset": 0, "bytes": b58encode(data_begins).decode()}
         options = at(
             commitment,
             encoding="base64",
@@ -363,20 +363,25 @@ class RpcClient:
         sig_verify: bool = False,
         replace_recent_blockhash: bool = False,
         commitment: Commitment = Commitment.CONFIRMED,
+        payer: Pubkey | None = None,
     ) -> Simulation:
-        """Simulate the transaction on the node's current state."""
+        """Simulate the transaction on the node's current state; `payer` asks for its balances."""
         method = "simulateTransaction"
         options = at(
             commitment,
             encoding="base64",
             sigVerify=sig_verify,
             replaceRecentBlockhash=replace_recent_blockhash,
+            accounts=payer and {"encoding": "base64", "addresses": [str(payer)]},
         )
         parse = reader(InContext[responses.SimulationResponse], method)
         got = await self.call(method, [base64.b64encode(wire).decode(), options], parse=parse)
         value, slot = got.value, Slot(got.context.slot)
         units = value.units_consumed if type(value.units_consumed) is int else None
-        return Simulation(value.err, value.logs or [], units, slot)
+        before = Lamports(value.pre_balances[0]) if value.pre_balances else None
+        account = value.accounts[0] if value.accounts else None
+        after = Lamports(account.lamports) if account is not None else None
+        return Simulation(value.err, value.logs or [], units, slot, before, after)
 
     async def get_recent_prioritization_fees(self, addresses: Sequence[Pubkey]) -> list[int]:
         """Return one fee for each recent slot, in micro-lamports per compute unit.

@@ -17,7 +17,7 @@ from solders.pubkey import Pubkey
 from spl.token.constants import ASSOCIATED_TOKEN_PROGRAM_ID
 
 from cvms.chain.program.idl import ProgramName, load_idl
-from cvms.chain.transactions.versioned import MAX_COMPUTE_UNITS, required_signers
+from cvms.chain.transactions.versioned import MAX_COMPUTE_UNITS, AnyMessage, required_signers
 from cvms.chain.types import Lamports, Programs
 from cvms.errors import NotSponsored
 
@@ -93,39 +93,63 @@ def max_price(caps: FeeCaps, *, signatures: int, units: int) -> int:
 
 
 def check_sponsored(
-    message: MessageV0, *, operator: Pubkey, programs: Programs, caps: FeeCaps, acts: bool
+    message: AnyMessage,
+    *,
+    operator: Pubkey,
+    programs: Programs,
+    caps: FeeCaps,
+    acts: bool,
+    guards: frozenset[Pubkey] = frozenset(),
 ) -> Cost:
     """Check a message that the operator is to sign, and return its cost. Raises NotSponsored.
 
     With `acts`, the service itself decided on the transaction, as a vault's delegate or as
-    governance. Otherwise the operator may be the fee payer and nothing else.
+    governance. Otherwise the operator may be the fee payer and nothing else, and the wallet may
+    have added instructions of `guards`, which get the operator's account in no case.
     """
-    if message.address_table_lookups:
+    if isinstance(message, MessageV0) and message.address_table_lookups:
         raise NotSponsored("its accounts are in lookup tables")
+    if len(set(message.account_keys)) != len(message.account_keys):
+        raise NotSponsored("an account is in it twice")
     signers = required_signers(message)
     if signers[0] != operator:
         raise NotSponsored("the operator is not its fee payer")
     if len(signers) > caps.signatures:
         raise NotSponsored(f"it has more than {caps.signatures} signatures")
-    units, price, rent = None, 0, 0
+    fee, rent = fee_within(message, caps), 0
     for instruction in message.instructions:
         program = _program(message, instruction)
         if program == COMPUTE_BUDGET_PROGRAM:
-            kind, value = _budget(bytes(instruction.data))
-            units, price = (value, price) if kind == _SET_LIMIT else (units, value)
-        elif program == ASSOCIATED_TOKEN_PROGRAM_ID:
+            continue
+        if program == ASSOCIATED_TOKEN_PROGRAM_ID:
             rent += _token_accounts_rent(instruction, acts=acts)
+        elif program in guards and not acts:
+            if 0 in bytes(instruction.accounts):
+                raise NotSponsored("it gives the operator's account to a guard program")
         else:
             _check_instruction(instruction, program, programs, acts=acts)
-    if units is None or units > MAX_COMPUTE_UNITS:
-        raise NotSponsored("it does not limit its compute units")
-    fee = fee_of(signatures=len(signers), units=units, price=price)
-    if price > caps.price or fee > caps.lamports:
-        raise NotSponsored(f"its fee would be {fee} lamports at a price of {price}")
     return Cost(fee, Lamports(rent))
 
 
-def _program(message: MessageV0, instruction: CompiledInstruction) -> Pubkey:
+def fee_within(message: AnyMessage, caps: FeeCaps) -> Lamports:
+    """Return the fee of the message. Raises NotSponsored if it exceeds the caps or has no limit."""
+    budget: dict[int, int] = {}
+    for instruction in message.instructions:
+        if _program(message, instruction) == COMPUTE_BUDGET_PROGRAM:
+            kind, value = _budget(bytes(instruction.data))
+            if kind in budget:
+                raise NotSponsored("it sets its compute budget twice")
+            budget[kind] = value
+    units, price = budget.get(_SET_LIMIT), budget.get(_SET_PRICE, 0)
+    if units is None or units > MAX_COMPUTE_UNITS:
+        raise NotSponsored("it does not limit its compute units")
+    fee = fee_of(signatures=len(required_signers(message)), units=units, price=price)
+    if price > caps.price or fee > caps.lamports:
+        raise NotSponsored(f"its fee would be {fee} lamports at a price of {price}")
+    return fee
+
+
+def _program(message: AnyMessage, instruction: CompiledInstruction) -> Pubkey:
     return message.account_keys[instruction.program_id_index]
 
 

@@ -10,10 +10,12 @@ from collections.abc import Sequence
 
 from solders.instruction import Instruction
 from solders.pubkey import Pubkey
+from spl.token.constants import ACCOUNT_LEN
 from spl.token.instructions import create_idempotent_associated_token_account
 
 from cvms.chain.program import instructions
 from cvms.chain.program.accounts import (
+    VAULT_LENGTH,
     Vault,
     owned_by,
     read_token_account,
@@ -26,10 +28,12 @@ from cvms.chain.program.addresses import (
     vault_address,
     vault_authority_address,
 )
+from cvms.chain.rpc.responses import Count, reader
 from cvms.chain.rpc.rpc_client import RpcClient
+from cvms.chain.transactions.sponsorship_policy import LAMPORTS_PER_SIGNATURE
 from cvms.chain.transactions.versioned import BuiltTransaction, build_transaction
 from cvms.chain.types import Account, Commitment, Programs
-from cvms.errors import Conflict, NotFound, VaultNotFound
+from cvms.errors import Conflict, InsufficientLamports, NotFound, VaultNotFound
 
 
 async def prepare_initialize(
@@ -37,12 +41,51 @@ async def prepare_initialize(
 ) -> BuiltTransaction:
     """Build the creation of the user's vault; the user pays its rent.
 
-    Raises Conflict when the vault exists.
+    Raises Conflict when the vault exists, InsufficientLamports when the user cannot pay.
     """
-    [account] = await _fetch(rpc, [vault_address(programs, user)])
+    vault = vault_address(programs, user)
+    addresses = [vault, token_account(vault, programs.mint), user]
+    account, tokens, payer = await _fetch(rpc, addresses)
     if read_vault(account, programs) is not None:
         raise Conflict(f"{user} already has a vault")
+    await _check_rent(rpc, account, tokens, payer, user=user, pays_fee=fee_payer == user)
     return await _build(rpc, instructions.initialize_vault(programs, user), fee_payer)
+
+
+async def _check_rent(
+    rpc: RpcClient,
+    vault: Account | None,
+    tokens: Account | None,
+    payer: Account | None,
+    *,
+    user: Pubkey,
+    pays_fee: bool,
+) -> None:
+    """Raise InsufficientLamports unless the user can pay the rent of the two accounts.
+
+    What the user has left must be nothing, or enough for the user's own account to be rent-exempt.
+    """
+    exempt = [await _rent(rpc, length) for length in (VAULT_LENGTH, ACCOUNT_LEN, 0)]
+    rents = [
+        max(0, rent - (0 if account is None else account.lamports))
+        for rent, account in zip(exempt, (vault, tokens), strict=False)
+    ]
+    needed = sum(rents) + (LAMPORTS_PER_SIGNATURE if pays_fee else 0)
+    has = 0 if payer is None else payer.lamports
+    if has == needed or has >= needed + exempt[2]:
+        return
+    fee = f" and the fee of {LAMPORTS_PER_SIGNATURE}" if pays_fee else ""
+    raise InsufficientLamports(
+        f"{user} pays {needed} lamports: the rent of the vault, {rents[0]}, and of its token "
+        f"account, {rents[1]}{fee}. It has {has}. Send it {needed + exempt[2] - has} lamports more "
+        f"({exempt[2]} of them stay in its own account), and repeat the request."
+    )
+
+
+async def _rent(rpc: RpcClient, length: int) -> int:
+    method = "getMinimumBalanceForRentExemption"
+    lamports: int = await rpc.call(method, [length], parse=reader(Count, method))
+    return lamports
 
 
 async def prepare_deposit(

@@ -1,4 +1,4 @@
-"""Version 0 transactions: building, signing, co-signing, and their encoding for wallets."""
+"""Transactions: building version 0, signing, co-signing, and their encoding for wallets."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import binascii
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from solders.compute_budget import set_compute_unit_limit, set_compute_unit_price
 from solders.hash import Hash
-from solders.instruction import Instruction
+from solders.instruction import AccountMeta, Instruction
 from solders.keypair import Keypair
-from solders.message import CompileError, MessageV0, to_bytes_versioned
+from solders.message import CompileError, Message, MessageV0, to_bytes_versioned
 from solders.pubkey import Pubkey
 from solders.signature import Signature
 from solders.transaction import SanitizeError, VersionedTransaction
@@ -24,6 +25,9 @@ from cvms.errors import InvalidRequest
 MAX_WIRE_BYTES = 1232  # IPv6's minimum MTU less headers: the network drops anything longer
 MAX_COMPUTE_UNITS = 1_400_000  # of one transaction, on every cluster
 DEFAULT_UNITS_PER_INSTRUCTION = 200_000
+
+AnyMessage: TypeAlias = Message | MessageV0
+"""A message as wallets sign them: legacy, or version 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,18 +107,53 @@ def with_budget(
     )
 
 
-def message_hash(message: MessageV0) -> bytes:
+def message_hash(message: AnyMessage) -> bytes:
     """Return the SHA-256 of the bytes to sign, which identifies a message before it is signed."""
     return hashlib.sha256(to_bytes_versioned(message)).digest()
 
 
-def required_signers(message: MessageV0) -> tuple[Pubkey, ...]:
+def stored_message(message: bytes, hashed: bytes) -> AnyMessage:
+    """Parse a message that is stored without its version, which its hash tells."""
+    if hashlib.sha256(message).digest() == hashed:
+        return Message.from_bytes(message)
+    return MessageV0.from_bytes(message)
+
+
+def required_signers(message: AnyMessage) -> tuple[Pubkey, ...]:
     """Return the accounts that must sign, the fee payer first."""
     return tuple(message.account_keys[: message.header.num_required_signatures])
 
 
+def instructions_of(message: AnyMessage) -> list[Instruction]:
+    """Return the instructions with the privileges that the message gives to their accounts.
+
+    Raises InvalidRequest if accounts are in lookup tables, or twice in the message.
+    """
+    keys, header = message.account_keys, message.header
+    if isinstance(message, MessageV0) and message.address_table_lookups:
+        raise InvalidRequest("accounts in lookup tables are not accepted")
+    if len(set(keys)) != len(keys):
+        raise InvalidRequest("an account is in the message twice")
+    signers = header.num_required_signatures
+    signing = range(signers - header.num_readonly_signed_accounts)
+    others = range(signers, len(keys) - header.num_readonly_unsigned_accounts)
+
+    def meta(at: int) -> AccountMeta:
+        return AccountMeta(keys[at], at < signers, at in signing or at in others)
+
+    return [
+        Instruction(
+            keys[each.program_id_index], bytes(each.data), [meta(at) for at in bytes(each.accounts)]
+        )
+        for each in message.instructions
+    ]
+
+
 def parse_wire(wire: bytes) -> VersionedTransaction:
-    """Parse a version 0 transaction from untrusted bytes. Raises InvalidRequest, nothing else."""
+    """Parse a legacy or version 0 transaction from untrusted bytes.
+
+    Raises InvalidRequest, nothing else.
+    """
     if len(wire) > MAX_WIRE_BYTES:
         raise InvalidRequest(f"a transaction has at most {MAX_WIRE_BYTES} bytes")
     try:
@@ -122,8 +161,7 @@ def parse_wire(wire: bytes) -> VersionedTransaction:
         transaction.sanitize()
     except (ValueError, SanitizeError):
         raise InvalidRequest("the bytes are not a transaction") from None
-    if not isinstance(transaction.message, MessageV0):
-        raise InvalidRequest("only version 0 transactions are accepted")
+    message_of(transaction)
     if bytes(transaction) != wire:
         raise InvalidRequest("bytes follow the transaction, or it is not in its shortest form")
     return transaction
@@ -139,14 +177,14 @@ def parse_base64(text: str) -> VersionedTransaction:
         raise InvalidRequest("the transaction is not base64") from None
 
 
-def message_of(transaction: VersionedTransaction) -> MessageV0:
+def message_of(transaction: VersionedTransaction) -> AnyMessage:
     """Return the message of a transaction that this module made or parsed.
 
-    Raises InvalidRequest unless it is of version 0.
+    Raises InvalidRequest unless it is legacy or of version 0.
     """
     message = transaction.message
-    if not isinstance(message, MessageV0):
-        raise InvalidRequest("only version 0 transactions are accepted")
+    if not isinstance(message, Message | MessageV0):
+        raise InvalidRequest("only legacy and version 0 transactions are accepted")
     return message
 
 
@@ -177,7 +215,7 @@ def attach_signature(transaction: VersionedTransaction, keypair: Keypair) -> Ver
     return VersionedTransaction.populate(message, signatures)
 
 
-def sign_as(message: MessageV0, *keypairs: Keypair) -> VersionedTransaction:
+def sign_as(message: AnyMessage, *keypairs: Keypair) -> VersionedTransaction:
     """Return a transaction signed by `keypairs`; the other signatures are zero."""
     transaction = unsigned(message)
     for keypair in keypairs:
@@ -190,7 +228,7 @@ def signature_of(transaction: VersionedTransaction) -> str:
     return str(transaction.signatures[0])
 
 
-def unsigned(message: MessageV0) -> VersionedTransaction:
+def unsigned(message: AnyMessage) -> VersionedTransaction:
     """Return a transaction in which every signature is zero."""
     signatures = [Signature.default()] * message.header.num_required_signatures
     return VersionedTransaction.populate(message, signatures)

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import msgspec
 from solders.pubkey import Pubkey
 
+from cvms.amounts import Amount
 from cvms.chain.transactions.vault_builders import fetch_vault
 from cvms.errors import Conflict, VaultNotFound
 from cvms.http.framework.admin_tokens import Administrator, Role
@@ -66,9 +67,9 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     vault: str
     owner: str
     field: str
-    expected: int | None
-    actual: int | None
-    difference: int
+    expected: Amount | None
+    actual: Amount | None
+    difference: Amount
     chain_slot: int
     row_slot: int | None
     healed: bool
@@ -173,7 +174,9 @@ async def list_tasks(deps: Dependencies, administrator: Administrator) -> Reply:
     return Reply(Tasks(tasks=tasks, parts=deps.board.components))
 
 
-@ROUTES.post("/api/admin/reconcile", replies={202: Asked}, role=Role.OPERATOR)
+@ROUTES.post(
+    "/api/admin/reconcile", replies={202: Asked}, role=Role.OPERATOR, name="start_reconciliation"
+)
 async def reconcile(deps: Dependencies, body: Reconcile, administrator: Administrator) -> Reply:
     """Start a reconciliation.
 

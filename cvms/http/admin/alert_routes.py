@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any, Literal
-
 import msgspec
 
 from cvms.errors import NotFound
@@ -13,43 +10,19 @@ from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.request import MAX_AMOUNT, Body, Limit, RowId
 from cvms.http.framework.response import Reply
 from cvms.http.framework.routing import Auth, RouteGroup
+from cvms.http.framework.schemas import Alert, AlertState, Severity
 from cvms.store.alerts import alerts, lifecycle
 from cvms.store.alerts.lifecycle import alert_webhook
 from cvms.store.security import audit_log
-
-State = Literal["open", "acknowledged", "resolved"]
-Severity = Literal["info", "warning", "critical"]
 
 ROUTES = RouteGroup("administration", auth=Auth.ADMIN)
 
 
 class AlertsQuery(Body, frozen=True):
-    state: State | None = None
+    state: AlertState | None = None
     severity: Severity | None = None
     cursor: RowId | None = None
     limit: Limit = 50
-
-
-class Alert(msgspec.Struct, frozen=True, kw_only=True):
-    """A condition that needs attention. `docs/alerts.md` lists the kinds, and what to do.
-
-    `count` is the number of occurrences while the alert was not resolved.
-    """
-
-    id: int
-    kind: str
-    subject: str
-    owner: str | None
-    severity: Severity
-    state: State
-    summary: str
-    details: dict[str, Any]
-    count: int
-    first_seen_at: datetime
-    last_seen_at: datetime
-    acknowledged_at: datetime | None
-    acknowledged_by: str | None
-    resolved_at: datetime | None
 
 
 class Alerts(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated
+from collections.abc import Callable, Mapping
+from typing import Annotated, ClassVar
 
 import msgspec
 from solders.instruction import Instruction
@@ -48,7 +48,19 @@ ROUTES = RouteGroup(
 )
 
 
-class Program(Body, frozen=True):
+class AuthorizedProgram(Body, frozen=True):
+    """The program may also be called `program_id`."""
+
+    aliases: ClassVar[Mapping[str, str]] = {"program_id": "program"}
+
+    program: Pubkey
+
+
+class YieldProgram(Body, frozen=True):
+    """The program may also be called `yield_program`."""
+
+    aliases: ClassVar[Mapping[str, str]] = {"yield_program": "program"}
+
     program: Pubkey
 
 
@@ -79,7 +91,7 @@ class Transfer(Body, frozen=True):
 
 @ROUTES.post("/api/admin/vault-authority/add")
 async def add_authorized_program(
-    deps: Dependencies, body: Program, administrator: Administrator
+    deps: Dependencies, body: AuthorizedProgram, administrator: Administrator
 ) -> Reply | Response:
     """Authorize a program to move collateral.
 
@@ -90,7 +102,7 @@ async def add_authorized_program(
 
 @ROUTES.post("/api/admin/vault-authority/remove")
 async def remove_authorized_program(
-    deps: Dependencies, body: Program, administrator: Administrator
+    deps: Dependencies, body: AuthorizedProgram, administrator: Administrator
 ) -> Reply | Response:
     """Revoke a program's authorization to move collateral."""
     return await _govern(deps, administrator, instructions.remove_authorized_program, body)
@@ -98,7 +110,7 @@ async def remove_authorized_program(
 
 @ROUTES.post("/api/admin/yield-program/add")
 async def add_yield_program(
-    deps: Dependencies, body: Program, administrator: Administrator
+    deps: Dependencies, body: YieldProgram, administrator: Administrator
 ) -> Reply | Response:
     """Add a program to the yield whitelist.
 
@@ -109,7 +121,7 @@ async def add_yield_program(
 
 @ROUTES.post("/api/admin/yield-program/remove")
 async def remove_yield_program(
-    deps: Dependencies, body: Program, administrator: Administrator
+    deps: Dependencies, body: YieldProgram, administrator: Administrator
 ) -> Reply | Response:
     """Remove a program from the yield whitelist."""
     return await _govern(deps, administrator, instructions.remove_yield_program, body)

@@ -9,6 +9,7 @@ from typing import Protocol
 from solders.pubkey import Pubkey
 
 from cvms.http.auth import siws, wallet_signature
+from cvms.http.auth.wallet_message import signed_forms
 from cvms.http.framework.admin_tokens import Administrator
 from cvms.http.framework.dependencies import Dependencies
 from cvms.store.postgres.driver.connection import Connection
@@ -48,7 +49,10 @@ class Anonymous:
 
 @dataclass(frozen=True, slots=True)
 class SignedRequest:
-    """A request signed by a wallet, which signed `text` or a `message` that states it."""
+    """A request signed by a wallet, which signed `text` or a `message` that states it.
+
+    See `wallet_message`.
+    """
 
     owner: Pubkey
     text: str
@@ -61,17 +65,19 @@ class SignedRequest:
         return str(self.owner)
 
     async def check(self, deps: Dependencies) -> None:
-        if self.message is not None:
+        def check_sign_in(message: str) -> None:
             siws.check_message(
-                self.message,
+                message,
                 deps.config.sign_in,
                 signer=self.owner,
                 statement=self.text,
                 nonce=self.nonce,
                 now=datetime.fromtimestamp(deps.wall_clock(), UTC),
             )
+
+        forms = signed_forms(self.text, self.message, self.owner, check_sign_in)
         signed = self.text if self.message is None else self.message
-        wallet_signature.verify(self.owner, signed, self.signature)
+        wallet_signature.verify(self.owner, forms, signed, self.signature)
         async with deps.database.connection() as conn:
             await nonces.check(conn, self.actor, self.nonce)
         # Last, or whoever has seen a request could resend it to use up its owner's rate limit.

@@ -38,12 +38,19 @@ SETUP_AGE = timedelta(hours=1)
 # access, and the rate limit of one address stops most guesses (`rate_limits`).
 MAX_GUESSES = 50
 
+OwnSecret = Annotated[str, msgspec.Meta(min_length=26, max_length=103, pattern=totp.BASE32_PATTERN)]
 TotpCode = Annotated[str, msgspec.Meta(max_length=32, pattern=totp.TOTP_PATTERN)]
 
 _SIGNED = (InvalidSignature, NonceUnknown, NonceExpired, NonceUsed)
 _ENCRYPTED = (TwoFactorDisabled, DecryptionFailed)
 
 ROUTES = RouteGroup("second factor")
+
+
+class Setup(Signed, frozen=True, kw_only=True):
+    """`secret` is one that the client has made, at least 128 bits in base32."""
+
+    secret: OwnSecret | None = None
 
 
 class Verify(Body, frozen=True):
@@ -74,19 +81,21 @@ class TwoFactorStatus(msgspec.Struct, frozen=True):
     refusals=(*_SIGNED, *_ENCRYPTED, Conflict),
     auth=Auth.WALLET,
     sensitive=True,
+    name="set_up_second_factor",
 )
-async def setup(deps: Dependencies, body: Signed) -> Reply:
+async def setup(deps: Dependencies, body: Setup) -> Reply:
     """Set up a second factor.
 
-    Returns a new secret and ten recovery codes, which are not shown again. Nothing changes for the
-    owner until `POST /api/2fa/verify` within an hour; an earlier unverified setup is replaced. 409
-    if a second factor is enabled. The wallet signs `twofa_setup:{owner}:{nonce}`.
+    Returns a new secret, or the `secret` of the body, and ten recovery codes, which are not shown
+    again. Nothing changes for the owner until `POST /api/2fa/verify` within an hour; an earlier
+    unverified setup is replaced. 409 if a second factor is enabled.
     """
     with counted(deps, "twofa_setup"):
         _require_keys(deps)
         signed = body.request("twofa_setup")
         await signed.check(deps)
-        owner, secret, codes = str(body.owner), totp.new_secret(), totp.new_recovery_codes()
+        secret = totp.new_secret() if body.secret is None else body.secret.upper()
+        owner, codes = str(body.owner), totp.new_recovery_codes()
         uri = totp.uri_of(secret, owner)
         image = await trio.to_thread.run_sync(totp.image_of, uri)
         async with deps.database.transaction() as conn:
@@ -107,6 +116,7 @@ async def setup(deps: Dependencies, body: Signed) -> Reply:
     replies={200: TwoFactorStatus},
     refusals=(*_ENCRYPTED, InvalidSecondFactor, NotFound, Conflict),
     sensitive=True,
+    name="enable_second_factor",
 )
 async def verify(deps: Dependencies, body: Verify) -> Reply:
     """Enable the second factor that was set up.
@@ -168,12 +178,12 @@ async def _count_guess(conn: Connection, factor: Factor) -> None:
     auth=Auth.WALLET,
     sensitive=True,
     second_factor=True,
+    name="disable_second_factor",
 )
 async def disable(deps: Dependencies, body: Signed) -> Reply:
     """Disable the second factor.
 
-    Deletes its secret and its recovery codes. 409 if it is not enabled. The wallet signs
-    `twofa_disable:{owner}:{nonce}`.
+    Deletes its secret and its recovery codes. 409 if it is not enabled.
     """
     with counted(deps, "twofa_disable"):
         _require_keys(deps)
@@ -188,7 +198,10 @@ async def disable(deps: Dependencies, body: Signed) -> Reply:
 
 
 @ROUTES.get(
-    "/api/2fa/status/<owner>", replies={200: TwoFactorStatus}, refusals=(TwoFactorDisabled,)
+    "/api/2fa/status/<owner>",
+    replies={200: TwoFactorStatus},
+    refusals=(TwoFactorDisabled,),
+    name="get_second_factor",
 )
 async def get_status(deps: Dependencies, owner: str) -> Reply:
     """Get the status of an owner's second factor."""

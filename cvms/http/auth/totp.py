@@ -19,6 +19,8 @@ RECOVERY_CODES = 10
 RECOVERY_BYTES = 10
 _RECOVERY_CODE = re.compile(r"[a-z2-7]{16}")
 # Spaces and hyphens are for legibility only: authenticators show `123 456`.
+# Whole bytes, without padding. RFC 4226, 4, R6: a secret has 128 bits, 26 characters, or more.
+BASE32_PATTERN = r"^([A-Za-z2-7]{8}){3,12}([A-Za-z2-7]{2}|[A-Za-z2-7]{4,5}|[A-Za-z2-7]{7})?\Z"
 TOTP_PATTERN = r"^[ -]*([0-9][ -]*){6}\Z"
 
 

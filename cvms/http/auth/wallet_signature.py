@@ -1,10 +1,10 @@
-"""The text of a request that a wallet signs, and the verification of the signature."""
+"""Verification of a wallet's signature."""
 
 from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
 from solders.pubkey import Pubkey
@@ -13,16 +13,14 @@ from solders.signature import Signature
 from cvms.errors import InvalidSignature
 
 
-def signed_text(action: str, *fields: object) -> str:
-    """Return the text of a request: the action's name, then the body's fields, then the nonce."""
-    return ":".join([action, *map(str, fields)])
+def verify(signer: Pubkey, forms: Iterable[bytes], text: str, signature: str) -> None:
+    """Verify an ed25519 signature, 64 bytes in base58 or base64, of one of the forms of a text.
 
-
-def verify(signer: Pubkey, text: str, signature: str) -> None:
-    """Verify an ed25519 signature, 64 bytes in base58 or base64. Raises InvalidSignature."""
-    message = text.encode()
+    Raises InvalidSignature.
+    """
     # Some texts decode to 64 bytes in both alphabets, so both are tried.
-    if not any(each.verify(signer, message) for each in _decodings(signature)):
+    signatures = list(_decodings(signature))
+    if not any(each.verify(signer, form) for form in forms for each in signatures):
         raise InvalidSignature(
             f"The signature is not one of {signer} for the text {text!r}. Sign exactly this text."
         )

@@ -11,6 +11,7 @@ import secrets
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from functools import partial
+from time import perf_counter
 from typing import Any, cast
 
 import structlog
@@ -28,7 +29,7 @@ from cvms.http.framework.cors import Cors
 from cvms.http.framework.problems import problem_response, resolve
 from cvms.http.framework.rate_limits import RateLimits, limit_headers
 from cvms.http.framework.request import Request, current_request
-from cvms.http.framework.response import NO_BODY, Response
+from cvms.http.framework.response import NO_BODY, ByteStream, Response
 from cvms.http.framework.routing import Method, RouteTable, View
 from cvms.log import log_fields
 from cvms.metrics import Metrics
@@ -120,19 +121,23 @@ class Edge(QuartTrio):
 
         Raises nothing but cancellation.
         """
+        began = perf_counter()
         request.make_current()
         log_fields.set({"request_id": request.id, "method": request.method, "path": request.path})
         response = await self._admit(request, respond)
+        self.metrics.request_seconds.observe(perf_counter() - began)
         log.debug("request_answered", status=response.status)
         headers = response.headers
         headers.update(limit_headers(request.allowances))
         headers["X-Request-Id"] = request.id
         if request.indexed_slot is not None:
             headers["X-Slot"] = str(request.indexed_slot)
+        if request.clamped_limit is not None:
+            headers["X-Limit-Clamped"] = str(request.clamped_limit)
         self._cors.allow(request, response)
         for name, value in SECURITY_HEADERS.items():
             headers.setdefault(name, value)
-        if response.status not in NO_BODY:
+        if response.status not in NO_BODY and response.stream is None:
             headers["Content-Length"] = str(len(response.body))
         return response
 
@@ -188,6 +193,12 @@ class Edge(QuartTrio):
         async with self.request_context(quart_request) as context:
             response = await self.full_dispatch_request(context)
         assert isinstance(response, QuartResponse)
+        if isinstance(response, _StreamedResponse):
+            if request.method == "HEAD":
+                await response.streamed.aclose()
+                return Response(b"", response.status_code, dict(response.headers))
+            headers = dict(response.headers)
+            return Response(b"", response.status_code, headers, response.streamed)
         body = await response.get_data(as_text=False)
         return Response(body, response.status_code, dict(response.headers))
 
@@ -248,8 +259,20 @@ def _request_of(quart: QuartRequest | Websocket) -> Request:
     )
 
 
+class _StreamedResponse(QuartResponse):
+    """A response whose body is made while it is sent."""
+
+    def __init__(self, stream: ByteStream, status: int) -> None:
+        super().__init__(aiter(stream), status)
+        self.streamed = stream
+
+
 def _quart_response(response: Response) -> QuartResponse:
-    converted = QuartResponse(response.body, response.status)
+    converted: QuartResponse
+    if response.stream is not None:
+        converted = _StreamedResponse(response.stream, response.status)
+    else:
+        converted = QuartResponse(response.body, response.status)
     converted.headers = Headers(response.headers)
     return converted
 

@@ -63,6 +63,7 @@ OUTCOMES: dict[type[BaseException], tuple[int, str, str]] = {
     errors.UnknownTransaction: (422, "unknown_transaction", "Unknown transaction"),
     errors.TransactionExpired: (422, "transaction_expired", "Transaction expired"),
     errors.YieldProgramUnsupported: (422, "yield_program_unsupported", "Unsupported yield program"),
+    errors.InsufficientLamports: (422, "insufficient_funds", "Insufficient lamports"),
     errors.RateLimited: (429, "rate_limited", "Rate limit exceeded"),
     errors.SponsorshipExhausted: (429, "sponsorship_exhausted", "Fee sponsorship exhausted"),
     errors.NotSponsored: (422, "not_sponsored", "Transaction not sponsored"),

@@ -7,12 +7,14 @@ anybody could use up the allowance of another owner.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 from cvms.config.parsers import Network
 from cvms.config.settings import Rates
-from cvms.errors import RateLimited
+from cvms.errors import Overloaded, RateLimited
 from cvms.http.framework.client_address import client_address
 from cvms.http.framework.request import Request, current_request
 from cvms.metrics import Metrics
@@ -20,6 +22,9 @@ from cvms.store.redis.rate_limiter import Allowance, Claim, Limiter, Rate
 
 # Unsigned codes that one address may try for one owner.
 GUESSES = Rate(10, 600.0)
+# Streamed replies at a time. Each holds a connection to the database until its client has read it.
+MAX_STREAMS = 4
+MAX_STREAMS_OF_ADDRESS = 2
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -30,6 +35,8 @@ class RateLimits:
     rates: Rates
     proxies: Sequence[Network]
     metrics: Metrics
+    streams: Counter[str] = field(default_factory=Counter)
+    """The number of replies that are being streamed to each address."""
 
     async def admit(self, request: Request) -> None:
         """Count a request at the edge."""
@@ -51,6 +58,30 @@ class RateLimits:
         """Count an unsigned code for `owner`."""
         key = f"ip:{self.address_of(request)}:guess:{owner}"
         await self._take(request, "guess", (key, GUESSES))
+
+    @contextmanager
+    def stream(self, request: Request) -> Iterator[None]:
+        """Count a streamed reply until its end. Raises RateLimited or Overloaded."""
+        address = self.address_of(request)
+        if self.streams[address] >= MAX_STREAMS_OF_ADDRESS:
+            self.metrics.limited.labels(scope="streams").inc()
+            raise RateLimited(
+                f"This address is reading {MAX_STREAMS_OF_ADDRESS} streams, the maximum.",
+                retry_after=1,
+            )
+        if self.streams.total() >= MAX_STREAMS:
+            self.metrics.refused.labels(reason="overloaded").inc()
+            raise Overloaded(
+                f"The service is already sending {MAX_STREAMS} streams, its maximum. Try again in "
+                "a moment, or request pages of JSON."
+            )
+        self.streams[address] += 1
+        try:
+            yield
+        finally:
+            self.streams[address] -= 1
+            if not self.streams[address]:
+                del self.streams[address]
 
     def address_of(self, request: Request) -> str:
         """Return the client's address, as `client_address` finds it."""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import ContextVar
 from decimal import Decimal
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -14,14 +14,22 @@ from solders.pubkey import Pubkey
 from werkzeug.exceptions import UnsupportedMediaType
 from werkzeug.http import parse_options_header
 
+from cvms.config.webhook_url import MAX_URL
 from cvms.errors import FieldProblem, InvalidRequest
 from cvms.log import log_fields
 from cvms.store.redis.rate_limiter import Allowance
 
 MAX_AMOUNT = 2**63 - 1
+AMOUNTS = "amounts"
+"""Parameter of a query and of `Accept`, with the value `string`."""
+MAX_SIGNERS = 10
+"""Signers of a multisig, as in the program."""
+MAX_PAGE = 100
 _SLOT = re.compile(r"[0-9]{1,19}")
+_WEIGHT = re.compile(r"0(\.[0-9]{0,3})?|1(\.0{0,3})?")
 
 T = TypeVar("T")
+B = TypeVar("B", bound="Body")
 
 _current: ContextVar[Request | None] = ContextVar("request", default=None)
 
@@ -39,6 +47,7 @@ class Request:
         "address",
         "allowances",
         "body",
+        "clamped_limit",
         "headers",
         "id",
         "indexed_slot",
@@ -77,6 +86,8 @@ class Request:
         self.id = identity
         self.address: str | None = None
         """The client's address, once it is known."""
+        self.clamped_limit: int | None = None
+        """The number of rows that it gets instead of a larger one that it asked for."""
         self.indexed_slot: int | None = None
         """The slot that what was read for it is true for, if that is known."""
         self.allowances: list[Allowance] = []
@@ -112,8 +123,24 @@ def end_request() -> None:
     log_fields.set({})
 
 
-class TokenAmount(int):
-    """An amount in the token's smallest unit, 1 to 2^63 - 1; a number or a decimal string."""
+class WholeNumber(int):
+    """A number from 0 to 2^63 - 1; in JSON a number, or a string for who has no exact ones."""
+
+    least, most = 0, MAX_AMOUNT
+    unit = ""
+
+
+class Uint32(WholeNumber):
+    """A number from 0 to 2^32 - 1."""
+
+    most = 2**32 - 1
+
+
+class TokenAmount(WholeNumber):
+    """An amount in the token's smallest unit, 1 to 2^63 - 1."""
+
+    least = 1
+    unit = " of token units"
 
 
 class Exact(Decimal):
@@ -121,7 +148,12 @@ class Exact(Decimal):
 
 
 class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Base of every body and query. Unknown fields are refused, so that typos are noticed."""
+    """Base of every body and query. Unknown fields are refused, so that typos are noticed.
+
+    `aliases` has other names under which a body's fields are taken too.
+    """
+
+    aliases: ClassVar[Mapping[str, str]] = {}
 
 
 # No characters that have a meaning in a header or in the signed text, or that PostgreSQL refuses.
@@ -131,26 +163,67 @@ SignInMessage = Annotated[
     str,
     msgspec.Meta(
         max_length=2048,
-        description="The Sign-In-With-Solana message, exactly as signed, if the wallet signed a "
-        "message with the request's text as its statement instead of the text itself",
+        description="What the wallet signed, if that is not the request's text itself: a "
+        "Sign-In-With-Solana message with the text as its statement, as text or in base64, or the "
+        "bytes of an off-chain message or of a memo transaction that is never sent, in base64",
     ),
 ]
-Seconds = Annotated[int, msgspec.Meta(ge=0, le=MAX_AMOUNT)]
-Limit = Annotated[int, msgspec.Meta(ge=1, le=100)]
+Threshold = Annotated[int, msgspec.Meta(ge=1, le=MAX_SIGNERS)]
+WebhookUrl = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_URL)]
+EventTopic = Literal[
+    "deposit_event",
+    "withdraw_event",
+    "lock_event",
+    "unlock_event",
+    "transfer_event",
+    "timelock_event",
+    "yield_event",
+    "transaction_update",
+]
+"""A topic whose events webhooks get; see `cvms.store.webhooks.event_messages.TOPICS`."""
+EventTopics = Annotated[
+    list[EventTopic], msgspec.Meta(min_length=1, max_length=len(get_args(EventTopic)))
+]
+OverlapSeconds = Annotated[int, msgspec.Meta(ge=0, le=7 * 86_400)]
+"""For which the old and the new secret of a webhook sign."""
+Limit = Annotated[
+    int,
+    msgspec.Meta(
+        ge=1,
+        le=MAX_AMOUNT,
+        description=f"Rows of a page. More than {MAX_PAGE} get {MAX_PAGE}, and the header "
+        "`X-Limit-Clamped` says so",
+    ),
+]
 Offset = Annotated[int, msgspec.Meta(ge=0, le=10_000_000)]
 RowId = Annotated[int, msgspec.Meta(ge=1, le=MAX_AMOUNT)]
 Slot = Annotated[int, msgspec.Meta(ge=0, le=MAX_AMOUNT)]
 Uuid = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")]
 
 
-async def read_body(kind: type[T]) -> T:
+async def read_body(kind: type[B]) -> B:
     """Return the JSON body as `kind`. Raises InvalidRequest, or the HTTP error 413 or 415."""
     request = current_request()
     if parse_options_header(request.header("content-type"))[0].lower() != "application/json":
         raise UnsupportedMediaType("Send the body as `Content-Type: application/json`.")
     if (request.header("content-encoding") or "").lower() not in {"", "identity"}:
         raise UnsupportedMediaType("Send the body without a `Content-Encoding`.")
-    return decode(await request.body(), kind)
+    raw = await request.body()
+    return _decode_with_aliases(raw, kind) if kind.aliases else decode(raw, kind)
+
+
+def _decode_with_aliases(raw: bytes, kind: type[B]) -> B:
+    fields = decode(raw, Any)
+    if isinstance(fields, dict):
+        for alias in fields.keys() & kind.aliases:
+            name = kind.aliases[alias]
+            if name in fields:
+                raise field_error("The body", alias, f"the same as `{name}`, which is there too")
+            fields[name] = fields.pop(alias)
+    try:
+        return msgspec.convert(fields, kind, dec_hook=_field)
+    except msgspec.ValidationError as error:
+        raise _invalid("The body", error) from None
 
 
 def decode(raw: bytes | str, kind: type[T]) -> T:
@@ -162,23 +235,58 @@ def decode(raw: bytes | str, kind: type[T]) -> T:
 
 
 def read_query(kind: type[T]) -> T:
-    """Return the query string as `kind`. Raises InvalidRequest, also for a repeated parameter."""
+    """Return the query string as `kind`. Raises InvalidRequest, also for a repeated parameter.
+
+    A `limit` above `MAX_PAGE` is lowered to it, and the response says so.
+    """
     fields: dict[str, str] = {}
     text = current_request().query_string.decode("ascii", "replace")
     for name, value in parse_qsl(text, keep_blank_values=True, errors="werkzeug.url_quote"):
         if name in fields:
             raise field_error("The query", name, "given more than once")
         fields[name] = value
+    fields.pop(AMOUNTS, None)
     try:
-        return msgspec.convert(fields, kind, strict=False, dec_hook=_field)
+        query = msgspec.convert(fields, kind, strict=False, dec_hook=_field)
     except msgspec.ValidationError as error:
         raise _invalid("The query", error) from None
+    if isinstance(query, Body) and getattr(query, "limit", 0) > MAX_PAGE:
+        current_request().clamped_limit = MAX_PAGE
+        return msgspec.structs.replace(query, limit=MAX_PAGE)
+    return query
+
+
+def wants_amount_strings(request: Request) -> bool:
+    """Return whether the client asks for amounts as strings, in the query or in `Accept`.
+
+    Raises InvalidRequest for another value in the query.
+    """
+    if AMOUNTS.encode() in request.query_string:
+        query = parse_qsl(request.query_string.decode("ascii", "replace"), keep_blank_values=True)
+        asked = [value for name, value in query if name == AMOUNTS]
+        if asked and asked not in (["string"], ["number"]):
+            raise field_error("The query", AMOUNTS, "expected `string` or `number`, once")
+        if asked:
+            return asked == ["string"]
+    accept = ",".join(request.headers.get("accept", ())).lower()
+    return AMOUNTS in accept and _quality(accept, "string") >= max(_quality(accept, None), 0.001)
+
+
+def _quality(accept: str, amounts: str | None) -> float:
+    """Return the weight of JSON with such amounts; 0 unless it is listed."""
+    ranges = [parse_options_header(each) for each in accept.split(",")]
+    weights = [
+        options.get("q", "1")
+        for kind, options in ranges
+        if kind == "application/json" and options.get(AMOUNTS) == amounts
+    ]
+    return max((float(each) for each in weights if _WEIGHT.fullmatch(each)), default=0.0)
 
 
 def owner_in_path(text: str) -> Pubkey:
     """Return the public key in a path. Raises InvalidRequest."""
     try:
-        return _pubkey(text)
+        return pubkey_of(text)
     except ValueError as error:
         raise field_error("The path", "owner", str(error)) from None
 
@@ -194,22 +302,24 @@ def read_min_slot() -> int | None:
 
 
 def _field(kind: type, value: Any) -> Any:
-    if kind is TokenAmount:
-        return _amount(value)
+    if issubclass(kind, WholeNumber):
+        return _whole_number(kind, value)
     if kind is Pubkey:
-        return _pubkey(value)
+        return pubkey_of(value)
     raise NotImplementedError(kind)
 
 
-def _amount(value: Any) -> TokenAmount:
-    if isinstance(value, str) and re.fullmatch(r"[1-9][0-9]{0,18}", value, re.ASCII):
+def _whole_number(kind: type[WholeNumber], value: Any) -> WholeNumber:
+    if isinstance(value, str) and re.fullmatch(r"0|[1-9][0-9]{0,18}", value, re.ASCII):
         value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_AMOUNT:
-        raise ValueError("Expected a whole number of token units, 1 to 9223372036854775807")
-    return TokenAmount(value)
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    if not is_number or not kind.least <= value <= kind.most:
+        raise ValueError(f"Expected a whole number{kind.unit}, {kind.least} to {kind.most}")
+    return kind(value)
 
 
-def _pubkey(value: Any) -> Pubkey:
+def pubkey_of(value: Any) -> Pubkey:
+    """Return the public key in base58. Raises ValueError."""
     # Check the length first: base58 decoding takes quadratic time.
     if isinstance(value, str) and 32 <= len(value) <= 44:
         try:

@@ -12,12 +12,19 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal, TypedDict, TypeVar, Unpack, get_type_hints
 
+from cvms.amounts import amounts_to_strings
 from cvms.errors import AdminDisabled, CvmsError, InvalidToken
 from cvms.http.framework.admin_tokens import Administrator, Role, authenticate, require
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.problems import response_of
-from cvms.http.framework.request import Body, Request, read_body, read_query
-from cvms.http.framework.response import Reply, Response
+from cvms.http.framework.request import (
+    Body,
+    Request,
+    read_body,
+    read_query,
+    wants_amount_strings,
+)
+from cvms.http.framework.response import Reply, Response, rewritten
 from cvms.store.security import audit_log
 
 
@@ -66,12 +73,16 @@ class Route:
     body: type[Body] | None = None
     query: type[Body] | None = None
     refusals: tuple[type[CvmsError], ...] = ()
+    # The `operationId` in snake case, where the handler's name does not tell it.
+    name: str = ""
     auth: Auth = Auth.NONE
     # The lowest role that an administrator needs. The handler gets the `administrator`, or None
     # if a wallet signed the request instead.
     role: Role = Role.ADMIN
     # Shows what is indexed: accepts X-Min-Slot, and may be answered by a replica of the database.
     indexed: bool = False
+    # Replies with status 200 are CSV if the client prefers that, or are never JSON.
+    csv: bool = False
     # Has a rate limit of its own, since it grants access or moves money.
     sensitive: bool = False
     # Accepts an Idempotency-Key: the same key and body give the same outcome.
@@ -86,9 +97,11 @@ class Declaration(TypedDict, total=False):
 
     replies: Mapping[int, Any]
     refusals: tuple[type[CvmsError], ...]
+    name: str
     auth: Auth
     role: Role
     indexed: bool
+    csv: bool
     sensitive: bool
     idempotent: bool
     second_factor: bool
@@ -219,8 +232,20 @@ async def answer(
         arguments["query"] = read_query(route.query)
     if route.body is not None:
         arguments["body"] = await read_body(route.body)
+    strings = has_amounts(route) and wants_amount_strings(request)
     reply = await route.handler(deps, **arguments)
-    return reply if isinstance(reply, Response) else response_of(reply)
+    response = reply if isinstance(reply, Response) else response_of(reply)
+    if has_amounts(route):
+        response.headers["Vary"] = "Accept"
+        rewrite = amounts_to_strings(route.replies.get(response.status))
+        if strings and rewrite is not None:
+            response.body = rewritten(response.body, rewrite)
+    return response
+
+
+def has_amounts(route: Route) -> bool:
+    """Return whether a reply of the route has amounts, which it may carry as strings."""
+    return any(amounts_to_strings(kind) is not None for kind in route.replies.values())
 
 
 async def _administrator(

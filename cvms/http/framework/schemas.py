@@ -10,6 +10,8 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
+from cvms.amounts import Amount
+
 T = TypeVar("T")
 
 
@@ -18,11 +20,11 @@ class Balance(msgspec.Struct, frozen=True, kw_only=True):
 
     owner: str
     vault: str
-    total: int = msgspec.field(name="balance")
-    available: int
-    locked: int
-    timelocked: int
-    yield_deposited: int
+    total: Amount = msgspec.field(name="balance")
+    available: Amount
+    locked: Amount
+    timelocked: Amount
+    yield_deposited: Amount
     slot: int
     updated_at: datetime | None = msgspec.field(name="as_of")
     cached: bool | msgspec.UnsetType = msgspec.UNSET
@@ -33,8 +35,8 @@ class Movement(msgspec.Struct, frozen=True, kw_only=True):
 
     id: int | None
     kind: str
-    amount: int
-    balance_after: int | None
+    amount: Amount
+    balance_after: Amount | None
     slot: int
     block_time: datetime | None
     signature: str
@@ -52,7 +54,7 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
 class Tvl(msgspec.Struct, frozen=True, kw_only=True):
     """The sum over all vaults. `slot` is their newest, null if there is no vault yet."""
 
-    total: int
+    total: Amount
     vaults: int
     slot: int | None
 
@@ -90,6 +92,21 @@ class Submitted(msgspec.Struct, frozen=True, kw_only=True):
     status: str
 
 
+class Requested(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a request for a transaction: the fields of `CoSign` or those of `Submitted`.
+
+    `mode` says which. Of a route that may answer either, this one type describes both answers:
+    generated clients know one type for all successes of an operation.
+    """
+
+    mode: Literal["cosign", "submitted"]
+    transaction: str | msgspec.UnsetType = msgspec.UNSET
+    instruction: Instruction | msgspec.UnsetType = msgspec.UNSET
+    last_valid_block_height: int | msgspec.UnsetType = msgspec.UNSET
+    signature: str | msgspec.UnsetType = msgspec.UNSET
+    status: str | msgspec.UnsetType = msgspec.UNSET
+
+
 class Accepted(msgspec.Struct, frozen=True):
     """A transaction that the service submits, or keeps until all co-signers have signed it.
 
@@ -118,7 +135,7 @@ class TransactionState(msgspec.Struct, frozen=True, kw_only=True):
     state: str = msgspec.field(name="status")
     kind: str
     owner: str
-    amount: int | None
+    amount: Amount | None
     slot: int | None
     error: Any
     created_at: datetime | None
@@ -128,3 +145,29 @@ class TransactionState(msgspec.Struct, frozen=True, kw_only=True):
 def reply_of(source: object, reply: type[T]) -> T:
     """Return a reply whose fields are attributes of the source: a row, or a larger reply."""
     return msgspec.convert(source, reply, from_attributes=True)
+
+
+AlertState = Literal["open", "acknowledged", "resolved"]
+Severity = Literal["info", "warning", "critical"]
+
+
+class Alert(msgspec.Struct, frozen=True, kw_only=True):
+    """A condition that needs attention. `docs/alerts.md` lists the kinds, and what to do.
+
+    `count` is the number of occurrences while the alert was not resolved.
+    """
+
+    id: int
+    kind: str
+    subject: str
+    owner: str | None
+    severity: Severity
+    state: AlertState
+    summary: str
+    details: dict[str, Any]
+    count: int
+    first_seen_at: datetime
+    last_seen_at: datetime
+    acknowledged_at: datetime | None
+    acknowledged_by: str | None
+    resolved_at: datetime | None

@@ -32,7 +32,7 @@ from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.problems import response_of
 from cvms.http.framework.response import Reply
 from cvms.http.multisig.chain_state import multisig_of, next_transaction
-from cvms.http.multisig.proposal_view import notify_signers, proposal_view
+from cvms.http.multisig.proposal_view import notify_signers, proposal_view, publish
 from cvms.http.operations.idempotency import IdempotencyKey
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.security import audit_log
@@ -91,8 +91,10 @@ class ApprovalRun:
             if built is not None:
                 await set_transaction(conn, seen, built)
             now = await reload(conn, seen.id)
-            answer = Reply(proposal_view(now))
+            answer = Reply(proposal_view(now, self.deps.programs.vault))
             await self._keep(conn, answer)
+            if new:
+                await publish(conn, "proposal.approval", now, signer=self.signer)
             if built is not None:
                 event = "proposal.approved" if seen.transaction is None else "proposal.rebuilt"
                 await notify_signers(conn, event, now)

@@ -10,14 +10,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from solders.message import MessageV0
 from solders.pubkey import Pubkey
 
 from cvms.chain.program.accounts import read_vault
 from cvms.chain.program.addresses import vault_address
 from cvms.chain.rpc.evidence.chain_tips import read_tips
 from cvms.chain.transactions.vault_builders import prepare_withdraw
-from cvms.chain.transactions.versioned import BuiltTransaction, required_signers
+from cvms.chain.transactions.versioned import (
+    AnyMessage,
+    BuiltTransaction,
+    required_signers,
+    stored_message,
+)
 from cvms.chain.types import Commitment, Slot
 from cvms.errors import ProposalCompleted, TransactionExpired
 from cvms.http.framework.dependencies import Dependencies
@@ -80,9 +84,14 @@ async def build_withdrawal(
     )
 
 
+def message_in(live: LiveTransaction) -> AnyMessage:
+    """Return the message of the transaction."""
+    return stored_message(live.message, live.message_hash)
+
+
 def cosigners(live: LiveTransaction) -> list[str]:
     """Return who must sign the transaction besides the service."""
-    _operator, *others = required_signers(MessageV0.from_bytes(live.message))
+    _operator, *others = required_signers(message_in(live))
     return [str(each) for each in others]
 
 
@@ -116,8 +125,7 @@ async def liveness_of(deps: Dependencies, live: LiveTransaction) -> Liveness:
         return Liveness.VALID
     if tips.finalized.height <= last:
         return Liveness.EXPIRING
-    message = MessageV0.from_bytes(live.message)
-    signature = deps.operator.id_of(message)
+    signature = deps.operator.id_of(message_in(live))
     merged = await deps.rpc.statuses_everywhere([signature], min_context_slot=tips.slot)
     [status] = merged.statuses
     if status is not None:

@@ -1,28 +1,32 @@
 """Co-signing of a proposal's transaction: each signer posts a signature, the service adds the last.
 
 A transaction whose block hash has expired is replaced once it can never land; the signatures of the
-old one are void then.
+old one are void then. What the wallet of the first signer makes of the transaction takes its place:
+the others sign that. Nothing is signed by the service twice, so at most one of them lands.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
-from solders.message import MessageV0
+from solders.pubkey import Pubkey
 from solders.signature import Signature
 from solders.transaction import VersionedTransaction
 
 from cvms.chain.program.program_errors import to_program_error
-from cvms.chain.transactions.signed_simulation import simulate_signed
+from cvms.chain.transactions.signed_simulation import payer_spends, simulate_signed
 from cvms.chain.transactions.versioned import (
+    AnyMessage,
     BuiltTransaction,
+    message_hash,
     message_of,
     required_signers,
     verify_signatures,
 )
-from cvms.errors import InvalidSignature, ProposalCancelled, ProposalCompleted
+from cvms.chain.transactions.wallet_changes import find_difference, planned_instructions
+from cvms.errors import InvalidRequest, InvalidSignature, ProposalCancelled, ProposalCompleted
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.response import Reply
 from cvms.http.framework.schemas import Accepted
@@ -37,8 +41,9 @@ from cvms.http.multisig.approval import (
     retry_if_stale,
     set_transaction,
 )
-from cvms.http.multisig.chain_state import cosigners, next_transaction
-from cvms.http.multisig.proposal_view import missing, notify_signers, unsigned
+from cvms.http.multisig.chain_state import cosigners, message_in, next_transaction
+from cvms.http.multisig.proposal_view import missing, notify_signers, publish, unsigned
+from cvms.http.operations.signed_plans import changed_until
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.submissions import multisig_proposals, submissions
 from cvms.store.submissions.multisig_proposals import LiveTransaction, Proposal
@@ -50,12 +55,20 @@ EMPTY = Signature.default()
 
 @dataclass(frozen=True, slots=True)
 class CoSigningRun:
-    """One posted copy of a proposal's transaction, with at least one valid signature."""
+    """One posted copy of a proposal's transaction, with at least one valid signature.
+
+    `changed` if no such transaction was built: a wallet has changed the proposal's.
+    """
 
     deps: Dependencies
     proposal: UUID
-    message_hash: bytes
+    message: AnyMessage
     signatures: Mapping[str, bytes]
+    changed: bool = False
+
+    @property
+    def message_hash(self) -> bytes:
+        return message_hash(self.message)
 
     @property
     def actor(self) -> str:
@@ -92,6 +105,8 @@ class CoSigningRun:
             return await self._replace(seen, rebuilt)
         live = seen.transaction
         assert live is not None, "a posted transaction has not been removed, only replaced"
+        if self.changed and not live.signatures:
+            live = await self._as_changed(live)
         if live.message_hash != self.message_hash:
             return collecting(seen, rebuilt=True)
         together = {**self.signatures, **live.signatures}
@@ -99,7 +114,37 @@ class CoSigningRun:
             return await self._submit(seen, live, together)
         if together.keys() == live.signatures.keys():
             return collecting(seen, rebuilt=False)
-        return await self._keep(seen)
+        return await self._keep(seen, live)
+
+    async def _as_changed(self, live: LiveTransaction) -> LiveTransaction:
+        """Return the proposal's transaction as the wallet of its first signer has changed it.
+
+        Raises ProgramRefused if it fails, so that no signer blocks the others with it.
+        """
+        last = await changed_until(
+            self.deps, message_in(live), self.message, live.last_valid_block_height
+        )
+        result = await simulate_signed(self.deps.rpc, self.message, last_valid_block_height=last)
+        if result.err is not None:
+            raise to_program_error(result.err, result.logs, self.deps.programs)
+        return replace(
+            live,
+            message_hash=self.message_hash,
+            message=bytes(self.message),
+            last_valid_block_height=last,
+        )
+
+    async def _lock(self, conn: Connection, seen: Proposal, live: LiveTransaction) -> None:
+        """Lock the proposal, and make `live` its transaction. Raises StaleProposal."""
+        await lock(conn, seen)
+        if live is not seen.transaction and not await multisig_proposals.set_transaction(
+            conn,
+            seen.id,
+            message_hash=live.message_hash,
+            message=live.message,
+            last_valid_block_height=live.last_valid_block_height,
+        ):
+            raise StaleProposal
 
     async def _submitted(self) -> Reply | None:
         """Return the earlier reply if this transaction has been submitted already."""
@@ -109,12 +154,13 @@ class CoSigningRun:
             return None
         return Reply(Accepted(found.signature, found.state), 202)
 
-    async def _keep(self, seen: Proposal) -> Reply:
+    async def _keep(self, seen: Proposal, live: LiveTransaction) -> Reply:
         async with self.deps.database.transaction() as conn:
-            await lock(conn, seen)
+            await self._lock(conn, seen, live)
             await multisig_proposals.sign(conn, self.message_hash, self.signatures)
             now = await reload(conn, seen.id)
             signers = sorted(self.signatures)
+            await publish(conn, "proposal.signature", now, signer=self.actor)
             await record_audit(conn, self.actor, "cosign", now, "accepted", signers=signers)
         return collecting(now, rebuilt=False)
 
@@ -123,19 +169,20 @@ class CoSigningRun:
     ) -> Reply:
         """Add the operator's signature, store the signed bytes, and wake the submitter."""
         assembled = _assembled(live, signatures)
+        message = message_of(assembled)
         result = await simulate_signed(
-            self.deps.rpc,
-            message_of(assembled),
-            last_valid_block_height=live.last_valid_block_height,
+            self.deps.rpc, message, last_valid_block_height=live.last_valid_block_height
         )
         if result.err == "AlreadyProcessed":
             raise StaleProposal  # an equal request was faster, and its transaction has landed
         if result.err is not None:
             raise to_program_error(result.err, result.logs, self.deps.programs)
+        spends = await payer_spends(self.deps.rpc, message, result)
+        self.deps.operator.check_spending(message, spends)
         signed = self.deps.operator.sign(assembled, acts=False)
 
         async def store(conn: Connection) -> Submission:
-            await lock(conn, seen)
+            await self._lock(conn, seen, live)
             await multisig_proposals.sign(conn, live.message_hash, self.signatures)
             stored = await submissions.record_signed(
                 conn,
@@ -176,6 +223,35 @@ class CoSigningRun:
             await record_audit(conn, self.actor, "cosign", seen, "cancelled")
 
 
+async def find_changed(deps: Dependencies, transaction: VersionedTransaction) -> UUID | None:
+    """Return the proposal whose transaction the wallets that have signed have changed to this."""
+    message, wallets = message_of(transaction), verify_signatures(transaction)
+    guards = deps.operator.guards
+    try:
+        planned = planned_instructions(message, guards)
+    except InvalidRequest:
+        return None
+    if not planned:
+        return None
+    data, signers = bytes(planned[-1].data), [str(each) for each in wallets]
+    async with deps.database.connection() as conn:
+        for each in await multisig_proposals.by_data(conn, signers=signers, data=data):
+            proposal = await multisig_proposals.get(conn, each)
+            if proposal is not None and proposal.transaction is not None:
+                difference = find_difference(
+                    message_in(proposal.transaction),
+                    message,
+                    operator=deps.operator.address,
+                    owner=Pubkey.from_string(proposal.owner),
+                    programs=deps.programs,
+                    guards=guards,
+                    wallets=wallets,
+                )
+                if difference is None:
+                    return each
+    return None
+
+
 def collecting(proposal: Proposal, *, rebuilt: bool) -> Reply:
     """Return the reply that names the missing signers and has the transaction to sign."""
     live = proposal.transaction
@@ -213,7 +289,7 @@ def signatures_in(transaction: VersionedTransaction, operator: str) -> dict[str,
 
 
 def _assembled(live: LiveTransaction, signatures: Mapping[str, bytes]) -> VersionedTransaction:
-    message = MessageV0.from_bytes(live.message)
+    message = message_in(live)
     signers = map(str, required_signers(message))
     placed = [
         Signature.from_bytes(signatures[each]) if each in signatures else EMPTY for each in signers

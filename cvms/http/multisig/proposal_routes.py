@@ -24,19 +24,16 @@ from cvms.errors import (
     TransactionExpired,
     VaultNotFound,
 )
-from cvms.http.auth.credential import Credential, SignedRequest
-from cvms.http.auth.signed_body import Signed
-from cvms.http.auth.wallet_signature import signed_text
+from cvms.http.auth.credential import Credential
+from cvms.http.auth.signed_body import Signed, SignedBody
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.operation_metrics import counted
 from cvms.http.framework.problems import response_of, unknown_vault
 from cvms.http.framework.request import (
-    Body,
-    Nonce,
-    SignInMessage,
+    MAX_SIGNERS,
+    Threshold,
     TokenAmount,
     Uuid,
-    WalletSignature,
 )
 from cvms.http.framework.response import Reply, Response
 from cvms.http.framework.routing import Auth, RouteGroup
@@ -47,11 +44,9 @@ from cvms.http.operations.execute import SIGNED_REFUSALS
 from cvms.http.operations.idempotency import IdempotencyKey, replay_or_run
 from cvms.store.submissions import multisig_proposals
 
-MAX_SIGNERS = 10
 MAX_UNFINISHED = 64
 """Unfinished proposals of one vault: each sends messages to signers, who did not ask for them."""
 
-Threshold = Annotated[int, msgspec.Meta(ge=1, le=MAX_SIGNERS)]
 Signers = Annotated[tuple[Pubkey, ...], msgspec.Meta(min_length=1, max_length=MAX_SIGNERS)]
 
 ROUTES = RouteGroup("multisig", replies={200: ProposalView})
@@ -63,12 +58,9 @@ class Propose(Signed, frozen=True, kw_only=True):
     signers: Signers | None = None
 
 
-class Approve(Body, frozen=True):
+class Approve(SignedBody, frozen=True):
     proposal_id: Uuid
     signer: Pubkey
-    nonce: Nonce
-    signature: WalletSignature
-    message: SignInMessage | None = None
 
 
 @ROUTES.post(
@@ -77,20 +69,21 @@ class Approve(Body, frozen=True):
     auth=Auth.WALLET,
     sensitive=True,
     idempotent=True,
+    name="propose_withdrawal",
 )
 async def propose(deps: Dependencies, body: Propose) -> Reply | Response:
     """Propose a multisig withdrawal.
 
-    The signers of the vault's multisig may then approve it; the tokens go to the owner. The wallet
-    signs `propose_withdraw:{owner}:{amount}:{threshold}:{nonce}`, with the threshold on chain if
-    the body has none. 409 if `threshold` or `signers` differ from those on chain.
+    The signers of the vault's multisig may then approve it; the tokens go to the owner. The
+    signed text has the threshold on chain if the body has none. 409 if `threshold` or `signers`
+    differ from those on chain.
     """
 
     async def operation(key: IdempotencyKey | None) -> Reply:
         threshold = body.threshold
         if threshold is None:
             threshold = (await _multisig(deps, body.owner)).threshold
-        signed = body.request("propose_withdraw", body.amount, threshold)
+        signed = body.request("propose_withdraw", threshold=threshold)
         await signed.check(deps)
         multisig = await _multisig(deps, body.owner)
         if not multisig.same_as(threshold, body.signers or multisig.signers):
@@ -121,11 +114,12 @@ async def propose(deps: Dependencies, body: Propose) -> Reply | Response:
     auth=Auth.WALLET,
     sensitive=True,
     idempotent=True,
+    name="approve_withdrawal",
 )
 async def approve(deps: Dependencies, body: Approve) -> Reply | Response:
     """Approve a multisig withdrawal.
 
-    The signer signs `approve_withdraw:{proposal_id}:{nonce}`, with a nonce issued to the signer.
+    The signer signs, with a nonce issued to the signer.
     The approval that reaches the threshold is simulated: if the chain would reject the withdrawal,
     the approval does not count. The reply then has the transaction, which the signers in
     `must_sign` sign and post to `/api/transactions`.
@@ -133,8 +127,7 @@ async def approve(deps: Dependencies, body: Approve) -> Reply | Response:
     A second approval of the same signer does not count, but replaces a transaction that has
     expired.
     """
-    text = signed_text("approve_withdraw", body.proposal_id, body.nonce)
-    signed = SignedRequest(body.signer, text, body.nonce, body.signature, body.message)
+    signed = body.request("approve_withdraw")
 
     async def operation(key: IdempotencyKey | None) -> Reply:
         await signed.check(deps)
@@ -160,7 +153,7 @@ async def get_proposal(deps: Dependencies, proposal_id: str) -> Reply:
         proposal = await multisig_proposals.get(conn, UUID(decoded))
     if proposal is None:
         raise unknown_proposal(decoded)
-    return Reply(proposal_view(proposal))
+    return Reply(proposal_view(proposal, deps.programs.vault))
 
 
 async def _multisig(deps: Dependencies, owner: Pubkey) -> Multisig:
@@ -191,7 +184,7 @@ async def _add(
     owner, proposal_id = str(body.owner), uuid4()
     async with deps.database.transaction() as conn:
         await requester.consume(conn)
-        if await multisig_proposals.unfinished(conn, owner) >= MAX_UNFINISHED:
+        if len(await multisig_proposals.unfinished(conn, owner)) >= MAX_UNFINISHED:
             raise Conflict(
                 f"The vault has {MAX_UNFINISHED} unfinished proposals, the maximum. Wait until "
                 "some are executed or expire."
@@ -207,7 +200,7 @@ async def _add(
             lifetime=timedelta(seconds=deps.config.proposal_ttl),
         )
         proposal = await reload(conn, proposal_id)
-        reply = Reply(proposal_view(proposal))
+        reply = Reply(proposal_view(proposal, deps.programs.vault))
         if key is not None:
             await key.store(conn, response_of(reply))
         await notify_signers(conn, "proposal.created", proposal)

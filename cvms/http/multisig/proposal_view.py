@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
-from solders.instruction import AccountMeta, Instruction
-from solders.message import MessageV0
+from solders.instruction import Instruction
+from solders.pubkey import Pubkey
 
+from cvms.amounts import Amount
+from cvms.chain.transactions.versioned import instructions_of
 from cvms.chain.transactions.versioned import unsigned as unsigned_transaction
+from cvms.chain.types import Commitment
 from cvms.http.framework import schemas
-from cvms.http.multisig.chain_state import cosigners
+from cvms.http.multisig.chain_state import cosigners, message_in
 from cvms.http.operations.execute import base64_text, instruction_reply
-from cvms.store.messaging import webhook_deliveries
+from cvms.store.messaging import outbox, webhook_deliveries
+from cvms.store.messaging.outbox import OutboxMessage
+from cvms.store.messaging.topics import Topic
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.submissions.multisig_proposals import LiveTransaction, Proposal, ProposalState
 
@@ -36,7 +41,7 @@ class ProposalView(msgspec.Struct, frozen=True, kw_only=True):
 
     proposal_id: str
     owner: str
-    amount: int
+    amount: Amount
     threshold: int
     signers: list[str]
     state: ProposalState
@@ -66,7 +71,7 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime
 
 
-def proposal_view(proposal: Proposal) -> ProposalView:
+def proposal_view(proposal: Proposal, vault_program: Pubkey) -> ProposalView:
     """Return the proposal with its transaction, if it has one."""
     view = ProposalView(
         proposal_id=str(proposal.id),
@@ -93,12 +98,11 @@ def proposal_view(proposal: Proposal) -> ProposalView:
         )
     if proposal.state not in {ProposalState.APPROVED, ProposalState.COLLECTING}:
         return view
-    message = MessageV0.from_bytes(live.message)
     return msgspec.structs.replace(
         view,
         mode="cosign",
         transaction=unsigned(live),
-        instruction=instruction_reply(_last_instruction(message)),
+        instruction=instruction_reply(_withdrawal(live, vault_program)),
         last_valid_block_height=live.last_valid_block_height,
         must_sign=cosigners(live),
     )
@@ -114,11 +118,66 @@ def missing(proposal: Proposal) -> list[str]:
 
 def unsigned(live: LiveTransaction) -> str:
     """Return the transaction in base64, without signatures."""
-    return base64_text(bytes(unsigned_transaction(MessageV0.from_bytes(live.message))))
+    return base64_text(bytes(unsigned_transaction(message_in(live))))
+
+
+class ProposalEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """A change of a proposal, on the topic `multisig_event`. `signer` is who has caused it."""
+
+    event: str | None = None
+    proposal_id: str
+    owner: str
+    amount: int
+    threshold: int
+    signers: list[str]
+    state: ProposalState
+    approvals: list[str]
+    missing: list[str]
+    signer: str | None = None
+    created_at: datetime
+    expires_at: datetime
+
+
+def proposal_event(
+    proposal: Proposal, event: str | None = None, *, signer: str | None = None
+) -> dict[str, Any]:
+    """Return the data of a proposal's event; without one, of a snapshot."""
+    data: dict[str, Any] = msgspec.to_builtins(
+        ProposalEvent(
+            event=event,
+            proposal_id=str(proposal.id),
+            owner=proposal.owner,
+            amount=proposal.amount,
+            threshold=proposal.threshold,
+            signers=list(proposal.signers),
+            state=proposal.state,
+            approvals=list(proposal.approvals),
+            missing=missing(proposal),
+            signer=signer,
+            created_at=proposal.created_at,
+            expires_at=proposal.expires_at,
+        )
+    )
+    return data
+
+
+async def publish(
+    conn: Connection, event: str, proposal: Proposal, *, signer: str | None = None
+) -> None:
+    """Publish the event on the topic `multisig_event`, late in the transaction."""
+    message = OutboxMessage(
+        topic=Topic.MULTISIG,
+        owner=proposal.owner,
+        slot=proposal.slot,
+        signature=None,
+        commitment=Commitment.CONFIRMED,
+        data=proposal_event(proposal, event, signer=signer),
+    )
+    await outbox.append(conn, [message])
 
 
 async def notify_signers(conn: Connection, event: str, proposal: Proposal) -> None:
-    """Queue a webhook message to every signer; it is sent once the transaction commits."""
+    """Publish the event, and queue a webhook message about it to every signer."""
     notice = Notice(
         event=event,
         proposal_id=str(proposal.id),
@@ -131,14 +190,11 @@ async def notify_signers(conn: Connection, event: str, proposal: Proposal) -> No
     )
     body = msgspec.json.encode(notice).decode()
     await webhook_deliveries.add(conn, proposal.signers, event=event, body=body)
+    await publish(conn, event, proposal)
 
 
-def _last_instruction(message: MessageV0) -> Instruction:
-    """Return the last instruction, which is the withdrawal; the others prepare for it."""
-    compiled = message.instructions[-1]
-    keys = message.account_keys
-    accounts = [
-        AccountMeta(keys[place], message.is_signer(place), message.is_maybe_writable(place))
-        for place in compiled.accounts
-    ]
-    return Instruction(keys[compiled.program_id_index], bytes(compiled.data), accounts)
+def _withdrawal(live: LiveTransaction, vault_program: Pubkey) -> Instruction:
+    """Return the instruction of the vault program; the others prepare for it, or guard it."""
+    return next(
+        each for each in instructions_of(message_in(live)) if each.program_id == vault_program
+    )

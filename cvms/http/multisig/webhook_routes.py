@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import base64
 import secrets
-from typing import Annotated
 
 import msgspec
 from solders.pubkey import Pubkey
 
-from cvms.config.webhook_url import MAX_URL, target_of
+from cvms.config.webhook_url import target_of
 from cvms.errors import EncryptionDisabled, FieldProblem, InvalidRequest
 from cvms.http.auth.credential import SignedRequest
-from cvms.http.auth.wallet_signature import signed_text
+from cvms.http.auth.signed_body import SignedBody
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.operation_metrics import counted
-from cvms.http.framework.request import Body, Nonce, SignInMessage, WalletSignature
+from cvms.http.framework.request import WebhookUrl
 from cvms.http.framework.response import Reply
 from cvms.http.framework.routing import Auth, RouteGroup
 from cvms.http.operations.execute import SIGNED_REFUSALS
@@ -26,12 +25,9 @@ SECRET_BYTES = 32
 ROUTES = RouteGroup("multisig")
 
 
-class Contact(Body, frozen=True):
+class Contact(SignedBody, frozen=True):
     signer: Pubkey
-    url: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_URL)]
-    nonce: Nonce
-    signature: WalletSignature
-    message: SignInMessage | None = None
+    url: WebhookUrl
 
 
 class Registered(msgspec.Struct, frozen=True):
@@ -48,17 +44,17 @@ class Registered(msgspec.Struct, frozen=True):
     refusals=(*SIGNED_REFUSALS, EncryptionDisabled),
     auth=Auth.WALLET,
     sensitive=True,
+    name="register_signer_contact",
 )
 async def register(deps: Dependencies, body: Contact) -> Reply:
     """Register a signer's webhook.
 
     It replaces the signer's earlier webhook, and gets a message about each change of a proposal to
-    the signer. The signer signs `signer_contact:{signer}:{url}:{nonce}`. Messages are signed as in
+    the signer. Messages are signed as in
     the Standard Webhooks specification, with the `secret` of the reply: store it, it is not shown
     again. `url` must be https and lead to a public address.
     """
-    text = signed_text("signer_contact", body.signer, body.url, body.nonce)
-    signed = SignedRequest(body.signer, text, body.nonce, body.signature, body.message)
+    signed = body.request("signer_contact")
     with counted(deps, "signer_contact"):
         await signed.check(deps)
         return await _register(deps, body, signed)

@@ -51,7 +51,7 @@ UNIT_SPREAD = 20_000
 
 # Replies and refusals that a route declares when it ends in `execute_operation`.
 COSIGN = {200: schemas.CoSign}
-COSIGN_OR_SUBMIT = {200: schemas.CoSign, 202: schemas.Submitted}
+COSIGN_OR_SUBMIT = {200: schemas.Requested, 202: schemas.Requested}
 UNSPONSORED = (SponsorshipExhausted, SponsorshipPaused, NotSponsored)
 SIGNED_REFUSALS = (
     InvalidSignature,

@@ -22,11 +22,13 @@ from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState, LifespanState
 
+from cvms.errors import CvmsError
 from cvms.http.framework.edge import Edge
 from cvms.http.framework.request import end_request
+from cvms.http.framework.response import ByteStream
 from cvms.http.server.connection_pool import ConnectionPool
 from cvms.http.server.http1_protocol import Http1Protocol
-from cvms.http.server.ordinary_requests import OrdinaryRequests, ResponseWriter
+from cvms.http.server.ordinary_requests import LAST_CHUNK, OrdinaryRequests, ResponseWriter, chunk
 from cvms.http.server.send_queue import SendQueue
 
 log = structlog.get_logger(__name__)
@@ -41,7 +43,7 @@ WRITE_SECONDS = 10.0  # for a client to receive what is written
 # connection, and the client may lose the response.
 LINGER_SECONDS = 5.0
 LAST_LINGER_SECONDS = 0.5  # the same during shutdown, or after the client broke the protocol
-FIRST_REQUEST_SECONDS = 0.1  # during shutdown, for the request that a new connection was made for
+FIRST_REQUEST_SECONDS = 1.0  # during shutdown, for the request that a new connection was made for
 # Bytes that the kernel buffers for a slow WebSocket, where newer frames cannot replace older ones.
 WEBSOCKET_BUFFER = 64 * 1024
 
@@ -243,6 +245,8 @@ class HttpConnection:
             closing = self._context.terminated
             last = closing.is_set()
             await self._send(self._writer.write(response, last=last))
+            if response.stream is not None:
+                await self._send_stream(response.stream)
             if data and not last:  # others take their turn before the next one
                 await trio.lowlevel.checkpoint()
             self._on_response()
@@ -252,6 +256,20 @@ class HttpConnection:
                 self._reading.cancel()
                 return b""
         return data
+
+    async def _send_stream(self, stream: ByteStream) -> None:
+        """Write a body of unknown length. One that fails ends with the connection."""
+        try:
+            async for data in stream:
+                await self._send(chunk(data))
+                if self._broken:
+                    return
+            await self._send(LAST_CHUNK)
+        except (CvmsError, trio.TooSlowError) as error:
+            log.warning("stream_ended_early", reason=str(error))
+            self.abort()
+        finally:
+            await stream.aclose()
 
     async def _send(self, data: bytes) -> None:
         """Write a whole response, at once if the socket accepts it."""

@@ -147,6 +147,14 @@ class OrdinaryRequests:
         return OrdinaryRequest(request, partial(view, request, variables), size)
 
 
+LAST_CHUNK = b"0\r\n\r\n"
+
+
+def chunk(data: bytes) -> bytes:
+    """Return a part of a body whose length is not known (RFC 9112, 7.1); not for an empty one."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
 class ResponseWriter:
     """Writes responses with the headers that hypercorn adds."""
 
@@ -156,9 +164,10 @@ class ResponseWriter:
         self._added = ""
 
     def write(self, response: Response, *, last: bool) -> bytes:
-        """Return the response's bytes. Raises ValueError for a header with a line break.
+        """Return the response's bytes, without those of a stream.
 
-        `last` says that the connection is closed after it.
+        `last` says that the connection is closed after it. Raises ValueError for a header with a
+        line break.
         """
         second = int(time())
         if second != self._second:
@@ -170,6 +179,7 @@ class ResponseWriter:
         if head.count("\n") != len(lines) or head.count("\r") != len(lines):
             raise ValueError("a header of the response has a line break")
         close = "connection: close\r\n" if last else ""
-        text = f"HTTP/1.1 {response.status} \r\n{head}{self._added}{close}\r\n"
+        chunked = "" if response.stream is None else "transfer-encoding: chunked\r\n"
+        text = f"HTTP/1.1 {response.status} \r\n{head}{self._added}{chunked}{close}\r\n"
         body = b"" if response.status in NO_BODY else response.body
         return text.encode("ascii") + body

@@ -13,21 +13,21 @@ from http import HTTPStatus
 from importlib import metadata
 from typing import Any
 
-import msgspec
 import trio
 from quart_schema import QuartSchema
 from quart_schema.openapi import HttpSecurityScheme, Info, OpenAPIProvider, Tag
-from solders.pubkey import Pubkey
 from werkzeug.routing.rules import Rule
 
 from cvms import errors
+from cvms.http.auth.signed_texts import TEXT_OF_ROUTE
 from cvms.http.framework import schemas
 from cvms.http.framework.admin_tokens import Role
-from cvms.http.framework.edge import Edge
+from cvms.http.framework.edge import ALWAYS_ANSWERED, Edge
 from cvms.http.framework.problems import HTTP_CODES, outcome_of
-from cvms.http.framework.request import MAX_AMOUNT, Exact, TokenAmount
-from cvms.http.framework.routing import Auth, Route
+from cvms.http.framework.request import MAX_AMOUNT
+from cvms.http.framework.routing import Auth, Route, has_amounts
 from cvms.http.multisig.proposal_view import ProposalView
+from cvms.http.service_info.component_schemas import PUBKEY, REF, ComponentSchemas
 
 TAGS = {
     "operation": "Health, readiness, metrics and interface descriptions",
@@ -44,60 +44,35 @@ TAGS = {
 }
 
 _PATH_VARIABLE = re.compile(r"<(?:[^:>]*:)?([^>]+)>")
-_REF = "#/components/schemas/{name}"
 
 
-def _up_to(limit: int) -> str:
-    """Return a pattern that matches the integers from 1 to `limit`."""
-    digits = str(limit)
-    smaller = [
-        f"{digits[:place]}[{0 if place else 1}-{int(digit) - 1}][0-9]{{{len(digits) - place - 1}}}"
-        for place, digit in enumerate(digits)
-        if int(digit) > (0 if place else 1)
-    ]
-    return f"^([1-9][0-9]{{0,{len(digits) - 2}}}|{'|'.join(smaller)}|{digits})$"
-
-
-PUBKEY = {
-    "type": "string",
-    "title": "Public key in base58",
-    "format": "solana-pubkey",
-    "pattern": "^[1-9A-HJ-NP-Za-km-z]{32,44}$",
-}
 SIGNATURE = {
     "type": "string",
-    "title": "Transaction signature in base58",
+    "description": "Transaction signature in base58",
     "format": "solana-signature",
     "pattern": "^[1-9A-HJ-NP-Za-km-z]{64,88}$",
-}
-AMOUNT = {
-    "title": "Amount in the token's smallest unit",
-    "oneOf": [
-        {"type": "integer", "minimum": 1, "maximum": MAX_AMOUNT},
-        {"type": "string", "pattern": _up_to(MAX_AMOUNT)},
-    ],
 }
 # By the variable's name, which means the same in every route.
 PATH_SCHEMAS: Mapping[str, dict[str, Any]] = {
     "owner": PUBKEY,
     "signature": SIGNATURE,
     "proposal_id": {"type": "string", "format": "uuid"},
-    "alert_id": {"type": "integer", "minimum": 1, "maximum": MAX_AMOUNT},
+    "alert_id": {"type": "integer", "format": "int64", "minimum": 1, "maximum": MAX_AMOUNT},
 }
 
 # Replies that identify something another operation returns: the operation, and the field.
-LINKS: Mapping[Any, tuple[str, str]] = {
-    schemas.Submitted: ("get_api_transactions_signature", "signature"),
-    schemas.Accepted: ("get_api_transactions_signature", "signature"),
-    ProposalView: ("get_api_vault_proposal_proposal_id", "proposal_id"),
+LINKS: Mapping[tuple[int, Any], tuple[str, str]] = {
+    (202, schemas.Submitted): ("getTransaction", "signature"),
+    (202, schemas.Requested): ("getTransaction", "signature"),
+    (202, schemas.Accepted): ("getTransaction", "signature"),
+    (200, ProposalView): ("getProposal", "proposal_id"),
 }
 
-# Errors that any request can end in, whatever its route.
+# Errors that a request can end in, whatever its route; probes are never refused.
 COMMON: tuple[type[BaseException], ...] = (
     errors.RateLimited,
     errors.Overloaded,
     errors.DatabaseUnavailable,
-    trio.TooSlowError,
 )
 
 
@@ -109,7 +84,9 @@ def openapi_document(app: Edge, routes: Iterable[Route]) -> dict[str, Any]:
             version=metadata.version("cvms"),
             description=(
                 "The Collateral Vault Management Service. Amounts are integers in the token's "
-                "smallest unit, times are RFC 3339 in UTC, errors are RFC 9457 problems."
+                "smallest unit, times are RFC 3339 in UTC, errors are RFC 9457 problems. "
+                "With `Accept: application/json; amounts=string` or `?amounts=string`, replies "
+                "carry the fields with `x-amount` as strings."
             ),
         ),
         tags=[Tag(name, text) for name, text in TAGS.items()],
@@ -127,23 +104,22 @@ class _Provider(OpenAPIProvider):
     def __init__(self, app: Edge, extension: QuartSchema, routes: Mapping[str, Route]) -> None:
         super().__init__(app, extension)
         self._routes = routes
-        types = [
-            kind
-            for route in routes.values()
-            for kind in (route.body, route.query, *route.replies.values())
-            if kind is not None
-        ]
-        refs, self._components = msgspec.json.schema_components(
-            types, schema_hook=schema_of, ref_template=_REF
-        )
-        self._schemas = dict(zip(types, refs, strict=True))
+        inputs = [kind for route in routes.values() for kind in (route.body, route.query) if kind]
+        replies = [kind for route in routes.values() for kind in route.replies.values() if kind]
+        self._schemas = ComponentSchemas(requests=inputs, replies=replies)
+        self._queries = {route.query.__name__ for route in routes.values() if route.query}
 
     def generate_rules(self) -> Iterable[Rule]:
         return [rule for rule in self._app.url_map.iter_rules() if rule.endpoint in self._routes]
 
     def schema(self) -> dict[str, Any]:
         document: dict[str, Any] = super().schema()
-        document["components"]["schemas"] = self._components | {"Problem": PROBLEM}
+        document["info"]["license"] = LICENSE
+        document["servers"] = [{"url": "/", "description": "The service with this document"}]
+        # The fields of a query are parameters of its operations.
+        components = self._schemas.components
+        shown = {name: components[name] for name in components if name not in self._queries}
+        document["components"]["schemas"] = shown | PROBLEMS
         document["paths"] = dict(sorted(document["paths"].items()))
         return document
 
@@ -163,11 +139,14 @@ class _Provider(OpenAPIProvider):
             "responses": self._replies(route) | _problems(route),
         }
         if route.body is not None:
-            content = _json(self._schemas[route.body])
+            content = _json(self._schemas.of(route.body))
             operation["requestBody"] = {"required": True, "content": content}
-        if route.auth not in {Auth.NONE, Auth.WALLET}:
-            optional: list[dict[str, Any]] = [] if route.auth is Auth.ADMIN else [{}]
-            operation["security"] = [{"admin": []}, *optional]
+        # The signature of a wallet is a field of the body, which no scheme describes.
+        admin: list[dict[str, Any]] = (
+            [] if route.auth in {Auth.NONE, Auth.WALLET} else [{"admin": []}]
+        )
+        optional: list[dict[str, Any]] = [{}] if admin and route.auth is not Auth.ADMIN else []
+        operation["security"] = [*admin, *optional]
         return operation
 
     def _parameters(self, route: Route) -> list[dict[str, Any]]:
@@ -181,7 +160,7 @@ class _Provider(OpenAPIProvider):
             for name in _PATH_VARIABLE.findall(route.rule)
         ]
         if route.query is not None:
-            component = self._components[self._schemas[route.query]["$ref"].rpartition("/")[2]]
+            component = self._schemas.component_of(route.query)
             required = component.get("required", [])
             parameters += [
                 {"name": name, "in": "query", "required": name in required, "schema": schema}
@@ -198,12 +177,25 @@ class _Provider(OpenAPIProvider):
     def _replies(self, route: Route) -> dict[str, Any]:
         return {
             str(status): {"description": HTTPStatus(status).phrase}
-            | ({} if kind is None else {"content": _json(self._schemas[kind])})
+            | self._content(route, status, kind)
             | ({"headers": {"X-Slot": SLOT_HEADER}} if route.indexed else {})
-            | ({} if kind not in LINKS else {"links": _link(*LINKS[kind])})
+            | ({"links": _link(*LINKS[status, kind])} if (status, kind) in LINKS else {})
             for status, kind in route.replies.items()
         }
 
+    def _content(self, route: Route, status: int, kind: Any) -> dict[str, Any]:
+        content = {} if kind is None else _json(self._schemas.of(kind))
+        if route.csv and status == HTTPStatus.OK:
+            content["text/csv"] = {"schema": {"type": "string"}}
+        return {"content": content} if content else {}
+
+
+# Either of the alternatives, for those ways to authenticate where a token is not optional.
+SECURITY: Mapping[Auth, list[dict[str, Any]]] = {
+    Auth.NONE: [],
+    Auth.WALLET: [],
+    Auth.ADMIN: [{"admin": []}],
+}
 
 # What a request must carry, for each way to authenticate.
 CREDENTIALS = {
@@ -212,20 +204,22 @@ CREDENTIALS = {
         "Requires neither a signed request nor a token; says more to administrators."
     ),
     Auth.WALLET: (
-        "Requires the wallet's signature of the text above, or of a Sign-In-With-Solana `message` "
-        "that states it. The nonce is consumed together with the effect; a request with a used "
+        "Requires the wallet's signature of the text above, or of a `message` that states it. The "
+        "nonce is consumed together with the effect; a request with a used "
         "nonce gets 409 `nonce_used`."
     ),
     Auth.ADMIN: "Requires an administrator token with {role}.",
     Auth.WALLET_OR_ADMIN: (
-        "Requires the owner's signature of the text above, or of a Sign-In-With-Solana `message` "
-        "that states it, or else an administrator token with {role}."
+        "Requires the owner's signature of the text above, or of a `message` that states it, or "
+        "else an administrator token with {role}."
     ),
 }
 
 
 def _notes(route: Route) -> Iterator[str]:
     """Yield the paragraphs of the description that follow from the route's declaration."""
+    if (signed := TEXT_OF_ROUTE.get(f"{route.method} {route.rule}")) is not None:
+        yield f"The wallet of `{signed.signer}` signs `{signed.template}`."
     higher = "" if route.role is max(Role) else " or a higher one"
     yield CREDENTIALS[route.auth].format(role=f"the role `{route.role.label}`{higher}")
     if route.second_factor:
@@ -241,81 +235,79 @@ def _notes(route: Route) -> Iterator[str]:
             "A repeated request with the same `Idempotency-Key` gets the first answer and has no "
             "second effect. Keys are kept for one day."
         )
-    if route.replies.get(200) is schemas.CoSign:
+    if route.replies.get(200) in {schemas.CoSign, schemas.Requested}:
         yield (
             "200: sign `transaction` with the wallet and post it to `/api/transactions` before "
             "the block height passes `last_valid_block_height`."
         )
-    if route.replies.get(202) is schemas.Submitted:
+    if route.replies.get(202) in {schemas.Submitted, schemas.Requested}:
         yield (
             "202: the service has signed and stored the transaction and is submitting it. Follow "
             "it with `GET /api/transactions/{signature}`."
         )
+    if has_amounts(route):
+        yield "Amounts are strings if asked for, in the query or in `Accept`."
     if 304 in route.replies:
         yield "304: the `ETag` in `If-None-Match` is still current."
 
 
-MIN_SLOT = {"type": "integer", "minimum": 0, "maximum": MAX_AMOUNT}
+LICENSE = {"name": "ISC", "identifier": "ISC"}
+MIN_SLOT = {"type": "integer", "format": "int64", "minimum": 0, "maximum": MAX_AMOUNT}
 SLOT_HEADER = {"required": False, "schema": MIN_SLOT}
 IDEMPOTENCY_KEY = {"type": "string", "pattern": "^[\\x21-\\x7e]{1,128}$"}
 SECOND_FACTOR = {"type": "string", "pattern": "^([0-9 -]{6,12}|[A-Za-z0-9 -]{8,24})$"}
 PROBLEM = {
-    "title": "Problem (RFC 9457)",
+    "description": "A problem as in RFC 9457",
     "type": "object",
     "required": ["type", "title", "status", "detail", "instance", "code"],
     "properties": {
         "type": {"type": "string"},
         "title": {"type": "string"},
-        "status": {"type": "integer"},
+        "status": {"type": "integer", "format": "int32", "minimum": 400, "maximum": 599},
         "detail": {"type": "string"},
         "instance": {"type": "string"},
         "code": {"type": "string", "description": "Stable identifier of the kind of problem"},
-        "errors": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["path", "message"],
-                "properties": {"path": {"type": "string"}, "message": {"type": "string"}},
-            },
-        },
-        "program_error": {
-            "type": "object",
-            "required": ["code", "name", "msg"],
-            "properties": {
-                "code": {"type": ["integer", "null"]},
-                "name": {"type": "string"},
-                "msg": {"type": "string"},
-            },
-        },
+        "errors": {"type": "array", "items": {"$ref": REF.format(name="FieldProblem")}},
+        "program_error": {"$ref": REF.format(name="ProgramError")},
         "logs": {"type": "array", "items": {"type": "string"}},
     },
 }
-
-
-def schema_of(kind: type) -> dict[str, Any]:
-    """Return the schema of a type that msgspec does not know."""
-    if kind is Pubkey:
-        return PUBKEY
-    if kind is TokenAmount:
-        return AMOUNT
-    if kind is Exact:
-        return {"type": "number"}
-    raise NotImplementedError(kind)
+FIELD_PROBLEM = {
+    "description": "A field of the request and what is wrong with it",
+    "type": "object",
+    "required": ["path", "message"],
+    "properties": {"path": {"type": "string"}, "message": {"type": "string"}},
+}
+PROGRAM_ERROR = {
+    "description": "Why the program on the chain refuses",
+    "type": "object",
+    "required": ["code", "name", "msg"],
+    "properties": {
+        "code": {"type": ["integer", "null"], "format": "int64"},
+        "name": {"type": "string"},
+        "msg": {"type": "string"},
+    },
+}
+PROBLEMS = {"Problem": PROBLEM, "FieldProblem": FIELD_PROBLEM, "ProgramError": PROGRAM_ERROR}
 
 
 def _problems(route: Route) -> dict[str, Any]:
     """Return the responses for problems: for each status the codes that it can have."""
     codes: dict[int, set[str]] = {}
-    for kind in (*COMMON, *_implied(route), *route.refusals):
+    always = () if route.rule in ALWAYS_ANSWERED else COMMON
+    for kind in (*always, trio.TooSlowError, *_implied(route), *route.refusals):
         if (outcome := outcome_of(kind)) is not None:
             codes.setdefault(outcome.status, set()).add(outcome.code)
     # A path whose variable does not match belongs to no route.
     for status in (
         405,
         *((404,) if "<" in route.rule else ()),
-        *((413, 415) if route.body is not None else ()),
+        *((408, 413, 415) if route.body is not None else ()),
     ):
         codes.setdefault(status, set()).add(HTTP_CODES[status])
+    codes.setdefault(500, set()).add("internal_error")
+    if route.rule == "/ready":
+        codes.setdefault(503, set()).add("not_ready")
     return {str(status): _problem(status, sorted(codes[status])) for status in sorted(codes)}
 
 
@@ -335,13 +327,13 @@ def _implied(route: Route) -> Iterable[type[BaseException]]:
 
 
 def _problem(status: int, codes: list[str]) -> dict[str, Any]:
-    narrowed = {"properties": {"status": {"const": status}, "code": {"enum": codes}}}
-    schema = {"allOf": [{"$ref": _REF.format(name="Problem")}, narrowed]}
+    schema = {"$ref": REF.format(name="Problem")}
     headers = {"Retry-After": {"schema": {"type": "string"}}} if status in {429, 503} else {}
     return {
         "description": f"{HTTPStatus(status).phrase}: {', '.join(codes)}",
         "content": {"application/problem+json": {"schema": schema}},
         "headers": headers,
+        "x-codes": codes,
     }
 
 
@@ -359,4 +351,5 @@ def _header(name: str, schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _operation_id(route: Route) -> str:
-    return "_".join(re.findall(r"[A-Za-z0-9]+", f"{route.method.lower()} {route.rule}"))
+    first, *others = (route.name or route.handler.__name__).split("_")
+    return first + "".join(map(str.capitalize, others))

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
 import msgspec
 import structlog
 import trio
-from prometheus_client import CONTENT_TYPE_LATEST, Metric, generate_latest
+from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 from psycopg import IsolationLevel
 
@@ -18,6 +20,7 @@ from cvms.errors import DatabaseUnavailable
 from cvms.http.framework.admin_tokens import Administrator
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.problems import not_ready, problem_response
+from cvms.http.framework.request import Request, current_request
 from cvms.http.framework.response import Reply, Response, content
 from cvms.http.framework.routing import Auth, RouteGroup
 from cvms.nursery.channels.check_progress import CheckProgress, CheckStatus
@@ -29,12 +32,13 @@ from cvms.store.vaults.history import Kind
 log = structlog.get_logger(__name__)
 
 SCRAPE_SECONDS = 2.0
+_ODD_VERSION = re.compile(r"version\s*=(?!\s*\d{1,3}(\.\d{1,3}){2}\s*(;|$))", re.ASCII)
 
 ROUTES = RouteGroup("operation")
 
 
 class Alive(msgspec.Struct, frozen=True):
-    status: str = "alive"
+    status: str = "ok"
 
 
 class Ready(msgspec.Struct, frozen=True):
@@ -96,6 +100,7 @@ def metrics_routes(deps: Dependencies) -> RouteGroup:
     async def get_metrics(deps: Dependencies) -> Response:
         """Get the metrics in Prometheus' text format.
 
+        They are in OpenMetrics if `Accept` asks for that.
         Counters and the total value locked are read from the database first. If it does not answer
         within two seconds, or another scrape is reading them, they have the values of the last
         scrape.
@@ -103,9 +108,22 @@ def metrics_routes(deps: Dependencies) -> RouteGroup:
         if not reading.locked():  # scrapes have no rate limit
             async with reading:
                 await _read_database(deps, counters)
-        return content(generate_latest(deps.metrics.registry), CONTENT_TYPE_LATEST)
+        encode, content_type = _encoder(current_request())
+        response = content(encode(deps.metrics.registry), content_type)
+        response.headers["Vary"] = "Accept"
+        return response
 
     return group
+
+
+def _encoder(request: Request) -> tuple[Callable[[Collector], bytes], str]:
+    """Return the encoder of the first format in `Accept` that the library knows, and its type.
+
+    The library compares versions without looking, and returns them in the type.
+    """
+    ranges = ",".join(request.headers.get("accept", ())).split(",")
+    known = [each for each in ranges if not _ODD_VERSION.search(each)]
+    return choose_encoder(",".join(known))
 
 
 async def _read_database(deps: Dependencies, counters: EventCounters) -> None:
@@ -117,6 +135,7 @@ async def _read_database(deps: Dependencies, counters: EventCounters) -> None:
                 counts = await event_counters.read(conn)
             counters.counts = {kind: count for kind, (count, _) in counts.items()}
             deps.metrics.total_value_locked.set(locked.total)
+            deps.metrics.active_vaults.set(locked.vaults)
     except DatabaseUnavailable:
         log.debug("metrics_not_refreshed")
 
@@ -135,6 +154,8 @@ class EventCounters(Collector):
             for kind, name, noun in (
                 (Kind.DEPOSIT, "vault_deposits_total", "Deposits"),
                 (Kind.WITHDRAW, "vault_withdrawals_total", "Withdrawals"),
+                (Kind.LOCK, "vault_locks_total", "Locks of collateral"),
+                (Kind.UNLOCK, "vault_unlocks_total", "Unlocks of collateral"),
             ):
                 text = f"{noun} that the chain has confirmed"
                 yield CounterMetricFamily(name, text, value=self.counts.get(kind, 0))

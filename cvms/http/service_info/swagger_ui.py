@@ -1,4 +1,7 @@
-"""GET /openapi.json, and GET /docs, which shows it with the Swagger UI of an installed package."""
+"""GET /openapi.json, and GET /docs, which shows it with the Swagger UI of an installed package.
+
+GET / leads there.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,7 @@ ASSETS = {
     "swagger-ui.css": "text/css; charset=utf-8",
     "swagger-ui-bundle.js": "text/javascript; charset=utf-8",
     "start.js": "text/javascript; charset=utf-8",
+    "narrow.css": "text/css; charset=utf-8",
 }
 # Swagger UI sets inline styles on the elements that it creates.
 PAGE_POLICY = (
@@ -33,6 +37,7 @@ PAGE = b"""<!doctype html>
 <title>CVMS</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <link rel="stylesheet" href="docs/swagger-ui.css">
+<link rel="stylesheet" href="docs/narrow.css">
 </head>
 <body>
 <div id="swagger-ui"></div>
@@ -48,6 +53,20 @@ START = b"""SwaggerUIBundle({
   validatorUrl: null,
 });
 """
+
+# Swagger UI expects at least a tablet. On a telephone, tables become blocks and long words break.
+NARROW = b"""@media (max-width: 640px) {
+  .swagger-ui { overflow-wrap: anywhere; }
+  .swagger-ui .wrapper { padding: 0 10px; }
+  .swagger-ui table, .swagger-ui tbody, .swagger-ui tr, .swagger-ui td {
+    display: block; width: auto; max-width: 100%; min-width: 0;
+  }
+  .swagger-ui thead { display: none; }
+  .swagger-ui pre { white-space: pre-wrap; }
+  .swagger-ui input, .swagger-ui textarea, .swagger-ui select { max-width: 100%; min-width: 0; }
+}
+"""
+OWN_ASSETS = {"start.js": START, "narrow.css": NARROW}
 
 
 def register_docs(app: Edge, routes: Iterable[Route]) -> None:
@@ -65,12 +84,17 @@ def register_docs(app: Edge, routes: Iterable[Route]) -> None:
         return bytes_with_strong_etag(made[0])
 
     app.add("GET", "/openapi.json", openapi)
+    app.add("GET", "/", _lead_to_docs)
     app.add("GET", "/docs", _page)
     app.add("GET", "/docs/<name>", _asset)
 
 
 def _encoded(app: Edge, routes: Iterable[Route]) -> bytes:
     return msgspec.json.encode(openapi_document(app, routes))
+
+
+async def _lead_to_docs(request: Request, variables: Mapping[str, str]) -> Response:
+    return Response(b"", 302, {"Location": "docs"})  # relative, for a proxy that adds a prefix
 
 
 async def _page(request: Request, variables: Mapping[str, str]) -> Response:
@@ -82,6 +106,7 @@ async def _asset(request: Request, variables: Mapping[str, str]) -> Response:
     name = variables["name"]
     if name not in ASSETS:
         raise NotFound
-    file = resources.files("swagger_ui").joinpath("static", name)
-    content = START if name == "start.js" else file.read_bytes()
+    content = OWN_ASSETS.get(name)
+    if content is None:
+        content = resources.files("swagger_ui").joinpath("static", name).read_bytes()
     return bytes_with_strong_etag(content, ASSETS[name])

@@ -13,6 +13,7 @@ from typing import Annotated, Protocol, TypeVar
 
 import msgspec
 
+from cvms.amounts import Amount
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.request import MAX_AMOUNT, Body, field_error
 from cvms.http.framework.response import Response, with_strong_etag
@@ -67,7 +68,7 @@ class SeriesPoint(msgspec.Struct, frozen=True, kw_only=True):
     """The value locked at the end of the bucket that begins at `start`, or now if that is later."""
 
     start: datetime
-    tvl: int
+    tvl: Amount
 
 
 class TvlSeries(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,19 +92,22 @@ class FlowSeries(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SizeBucket(msgspec.Struct, frozen=True, kw_only=True):
-    """The open vaults whose total is at least `at_least` and less than `below`, and their sum."""
+    """The open vaults whose total is at least `at_least` and less than `below`, and their sum.
 
-    at_least: int
-    below: int
+    The last bucket ends with the largest amount, which is in it.
+    """
+
+    at_least: Amount
+    below: Amount
     vaults: int
-    total: int
+    total: Amount
 
 
 class Distribution(msgspec.Struct, frozen=True, kw_only=True):
     """Open vaults by total: a bucket for empty vaults, then one for each power of ten."""
 
     vaults: int
-    total: int
+    total: Amount
     buckets: list[SizeBucket]
 
 
@@ -148,7 +152,7 @@ async def get_distribution(deps: Dependencies) -> Response:
     buckets = [
         SizeBucket(
             at_least=10 ** (digits - 1) if digits else 0,
-            below=10**digits,
+            below=min(10**digits, MAX_AMOUNT),
             vaults=sizes[digits].vaults if digits in sizes else 0,
             total=sizes[digits].total if digits in sizes else 0,
         )

@@ -87,14 +87,13 @@ async def get_balance(deps: Dependencies, owner: str, query: BalanceQuery) -> Re
         return await _newest(deps, str(owner_in_path(owner)))
 
 
-@ROUTES.get(
-    "/api/vault/transactions/<owner>", replies={200: schemas.History}, refusals=(VaultNotFound,)
-)
+@ROUTES.get("/api/vault/transactions/<owner>", replies={200: schemas.History})
 async def list_transactions(deps: Dependencies, owner: str, query: HistoryQuery) -> Reply:
     """List a vault's transactions.
 
     Returns a page, newest first. Pass its `next_cursor` as `cursor` to get the page after it; a
-    cursor excludes an `offset`. `kind` selects one kind of movement.
+    cursor excludes an `offset`. `kind` selects one kind of movement. The history of a wallet
+    without a vault is empty.
     """
     key = str(owner_in_path(owner))
     if query.cursor is not None and query.offset:
@@ -111,8 +110,6 @@ async def list_transactions(deps: Dependencies, owner: str, query: HistoryQuery)
     else:
         page = PageRequest(owner=key, limit=query.limit, before_id=query.cursor, kind=query.kind)
         rows = await read_history_page(deps, page)
-    if not rows and await read_vault_row(deps, key) is None:
-        raise unknown_vault(key)
     transactions = [schemas.reply_of(row, schemas.Movement) for row in rows]
     next_cursor = rows[-1].id if len(rows) == query.limit else None
     return Reply(schemas.History(owner=key, transactions=transactions, next_cursor=next_cursor))

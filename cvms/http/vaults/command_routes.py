@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import msgspec
 from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 
 from cvms.chain.program import instructions
-from cvms.errors import Conflict, ProgramRefused, VaultNotFound
+from cvms.errors import Conflict, InsufficientLamports, ProgramRefused, VaultNotFound
 from cvms.http.auth.second_factor import second_factor
 from cvms.http.auth.signed_body import Signed
 from cvms.http.framework import schemas
 from cvms.http.framework.dependencies import Dependencies
-from cvms.http.framework.request import Body, Seconds, TokenAmount
+from cvms.http.framework.request import Body, TokenAmount, WholeNumber, field_error
 from cvms.http.framework.response import Reply, Response
 from cvms.http.framework.routing import Auth, RouteGroup
 from cvms.http.operations import plans
@@ -30,7 +33,20 @@ ROUTES = RouteGroup(
 
 
 class Initialize(Body, frozen=True):
-    user_pubkey: Pubkey
+    owner: Pubkey | None = None
+    user_pubkey: Annotated[
+        Pubkey | None,
+        msgspec.Meta(description="Another name of `owner`", extra_json_schema={"deprecated": True}),
+    ] = None
+
+    def wallet(self) -> Pubkey:
+        """Return the wallet under either name. Raises InvalidRequest."""
+        wallet = self.owner or self.user_pubkey
+        if wallet is None:
+            raise field_error("The body", "owner", "missing")
+        if self.user_pubkey not in {None, wallet}:
+            raise field_error("The body", "user_pubkey", "another wallet than `owner`")
+        return wallet
 
 
 class Deposit(Signed, frozen=True, kw_only=True):
@@ -44,7 +60,7 @@ class Withdraw(Signed, frozen=True, kw_only=True):
 
 class Schedule(Signed, frozen=True, kw_only=True):
     amount: TokenAmount
-    duration_seconds: Seconds
+    duration_seconds: WholeNumber
 
 
 class Release(Body, frozen=True):
@@ -56,19 +72,20 @@ class Delegate(Signed, frozen=True, kw_only=True):
 
 
 @ROUTES.post(
-    "/api/vault/initialize", refusals=(Conflict, ProgramRefused, *UNSPONSORED), auth=Auth.NONE
+    "/api/vault/initialize",
+    refusals=(Conflict, ProgramRefused, InsufficientLamports, *UNSPONSORED),
+    auth=Auth.NONE,
+    name="initialize_vault",
 )
 async def initialize(deps: Dependencies, body: Initialize) -> Reply | Response:
     """Create a vault.
 
-    The transaction creates the vault of `user_pubkey`, who signs it and pays the rent. 409 if the
-    vault exists.
+    The transaction creates the vault of `owner`, who signs it and pays the rent. 409 if the vault
+    exists, 422 `insufficient_funds` with the amount if the wallet has too little SOL.
     """
+    owner = body.wallet()
     return await execute_operation(
-        deps,
-        "initialize",
-        owner=body.user_pubkey,
-        plan=lambda: plans.initialize(deps, body.user_pubkey),
+        deps, "initialize", owner=owner, plan=lambda: plans.initialize(deps, owner)
     )
 
 
@@ -76,10 +93,9 @@ async def initialize(deps: Dependencies, body: Initialize) -> Reply | Response:
 async def deposit(deps: Dependencies, body: Deposit) -> Reply | Response:
     """Deposit tokens into a vault.
 
-    The tokens come from the owner's wallet. The wallet signs `deposit:{owner}:{amount}:{nonce}`,
-    and then the transaction.
+    The tokens come from the owner's wallet, which signs the request and then the transaction.
     """
-    signed = body.request("deposit", body.amount)
+    signed = body.request("deposit")
     return await execute_operation(
         deps,
         "deposit",
@@ -99,13 +115,12 @@ async def deposit(deps: Dependencies, body: Deposit) -> Reply | Response:
 async def withdraw(deps: Dependencies, body: Withdraw) -> Reply | Response:
     """Withdraw tokens from a vault.
 
-    The tokens go to the owner, or to a `recipient` on the vault's whitelist. The wallet signs
-    `withdraw:{owner}:{amount}:{nonce}`.
+    The tokens go to the owner, or to a `recipient` on the vault's whitelist.
 
     Answers 202 where the service is the vault's delegate, the vault has no multisig, the recipient
     has a token account and the service pays fees; else 200.
     """
-    signed = second_factor(deps, body.request("withdraw", body.amount))
+    signed = second_factor(deps, body.request("withdraw"))
     return await execute_operation(
         deps,
         "withdraw",
@@ -120,24 +135,30 @@ async def add_delegate(deps: Dependencies, body: Delegate) -> Reply | Response:
     """Add a delegate.
 
     A delegate may act for the vault, but tokens still go only to the owner or to a recipient on
-    the whitelist. The wallet signs `delegate_add:{owner}:{delegate}:{nonce}`.
+    the whitelist.
     """
-    signed = body.request("delegate_add", body.delegate)
+    signed = body.request("delegate_add")
     instruction = instructions.add_delegate(deps.programs, owner=body.owner, delegate=body.delegate)
     return await execute_by_owner(deps, "delegate_add", signed, instruction, owner=body.owner)
 
 
 @ROUTES.delete("/api/vault/delegate/remove", idempotent=False)
 async def remove_delegate(deps: Dependencies, body: Delegate) -> Reply | Response:
-    """Remove a delegate.
-
-    The wallet signs `delegate_remove:{owner}:{delegate}:{nonce}`.
-    """
-    signed = body.request("delegate_remove", body.delegate)
+    """Remove a delegate."""
+    signed = body.request("delegate_remove")
     instruction = instructions.remove_delegate(
         deps.programs, owner=body.owner, delegate=body.delegate
     )
     return await execute_by_owner(deps, "delegate_remove", signed, instruction, owner=body.owner)
+
+
+@ROUTES.post("/api/vault/delegate/remove")
+async def remove_delegate_by_post(deps: Dependencies, body: Delegate) -> Reply | Response:
+    """Remove a delegate by POST.
+
+    The same as DELETE, whose body some clients and proxies drop.
+    """
+    return await remove_delegate(deps, body)
 
 
 @ROUTES.post(
@@ -149,10 +170,9 @@ async def remove_delegate(deps: Dependencies, body: Delegate) -> Reply | Respons
 async def request_withdraw(deps: Dependencies, body: Deposit) -> Reply | Response:
     """Request a delayed withdrawal.
 
-    A vault with a minimum delay pays out only what was requested that long before. The wallet
-    signs `request_withdraw:{owner}:{amount}:{nonce}`.
+    A vault with a minimum delay pays out only what was requested that long before.
     """
-    signed = second_factor(deps, body.request("request_withdraw", body.amount))
+    signed = second_factor(deps, body.request("request_withdraw"))
     instruction = instructions.request_withdraw(deps.programs, owner=body.owner, amount=body.amount)
     return await execute_by_owner(
         deps, "request_withdraw", signed, instruction, owner=body.owner, amount=body.amount
@@ -169,13 +189,12 @@ async def request_withdraw(deps: Dependencies, body: Deposit) -> Reply | Respons
 async def schedule_withdraw(deps: Dependencies, body: Schedule) -> Reply | Response:
     """Schedule a timelock.
 
-    Moves available tokens into a timelock of `duration_seconds`. The wallet signs
-    `schedule:{owner}:{amount}:{duration_seconds}:{nonce}`.
+    Moves available tokens into a timelock of `duration_seconds`.
 
     Answers 202 where the service is the vault's delegate, the vault has no multisig and the
     service pays fees; else 200.
     """
-    signed = second_factor(deps, body.request("schedule", body.amount, body.duration_seconds))
+    signed = second_factor(deps, body.request("schedule"))
 
     def instruction(authority: Pubkey) -> Instruction:
         return instructions.schedule_timelock(
@@ -217,11 +236,13 @@ async def release_timelocks(deps: Dependencies, body: Release) -> Reply | Respon
     )
 
 
-@ROUTES.post("/api/vault/close", refusals=(*SIGNED_REFUSALS, VaultNotFound, Conflict))
+@ROUTES.post(
+    "/api/vault/close", refusals=(*SIGNED_REFUSALS, VaultNotFound, Conflict), name="close_vault"
+)
 async def close(deps: Dependencies, body: Signed) -> Reply | Response:
     """Close an empty vault.
 
-    The rent goes to the owner. The wallet signs `close_vault:{owner}:{nonce}`.
+    The rent goes to the owner.
     """
     signed = body.request("close_vault")
     instruction = instructions.close_vault(deps.programs, body.owner)

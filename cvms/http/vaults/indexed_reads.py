@@ -19,11 +19,19 @@ from cvms.store.vaults.vaults import VaultRow
 T = TypeVar("T")
 
 
-async def read_indexed(deps: Dependencies, work: Callable[[Connection], Awaitable[T]]) -> T:
-    """Return the result of `work`, which must write nothing and may run twice."""
+async def read_indexed(
+    deps: Dependencies,
+    work: Callable[[Connection], Awaitable[T]],
+    *,
+    one_snapshot: bool = False,
+) -> T:
+    """Return the result of `work`, which must write nothing and may run twice.
+
+    With `one_snapshot`, all its queries see the same state of the database.
+    """
     bound = ReadBound(read_min_slot())
     try:
-        return await deps.reader.read(work, bound)
+        return await deps.reader.read(work, bound, one_snapshot=one_snapshot)
     finally:
         _note(bound)
 

@@ -30,22 +30,20 @@ class Position(Signed, frozen=True, kw_only=True):
     amount: TokenAmount
 
 
-@ROUTES.post("/api/pm/lock")
+@ROUTES.post("/api/pm/lock", name="lock_collateral")
 async def lock(deps: Dependencies, body: Position) -> Reply | Response:
     """Open a position.
 
-    The position manager locks `amount` of the vault's available tokens as collateral. The wallet
-    signs `pm_lock:{owner}:{amount}:{nonce}`.
+    The position manager locks `amount` of the vault's available tokens as collateral.
     """
     return await _execute(deps, "pm_lock", body, instructions.open_position)
 
 
-@ROUTES.post("/api/pm/unlock")
+@ROUTES.post("/api/pm/unlock", name="unlock_collateral")
 async def unlock(deps: Dependencies, body: Position) -> Reply | Response:
     """Close a position or a part of one.
 
-    The position manager unlocks `amount` of the vault's collateral. The wallet signs
-    `pm_unlock:{owner}:{amount}:{nonce}`.
+    The position manager unlocks `amount` of the vault's collateral.
     """
     return await _execute(deps, "pm_unlock", body, instructions.close_position)
 
@@ -58,7 +56,7 @@ async def _execute(
     return await execute_by_owner(
         deps,
         action,
-        body.request(action, amount),
+        body.request(action),
         build(deps.programs, authority=owner, owner=owner, amount=amount),
         owner=owner,
         amount=amount,

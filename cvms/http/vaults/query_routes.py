@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import base64
 import binascii
+from datetime import timedelta
 from functools import partial
 from typing import Annotated
 
 import msgspec
+from msgspec import structs
 
 from cvms.errors import FieldProblem, InvalidRequest, VaultNotFound
 from cvms.http.framework import schemas
@@ -22,6 +24,7 @@ from cvms.http.framework.routing import RouteGroup
 from cvms.http.vaults.balance_routes import open_vault, version_of
 from cvms.http.vaults.indexed_reads import read_indexed
 from cvms.http.vaults.state_schemas import (
+    DAY_SECONDS,
     VaultConfig,
     VaultLimits,
     VaultState,
@@ -31,7 +34,7 @@ from cvms.http.vaults.state_schemas import (
 from cvms.store.index import cursor as cursors
 from cvms.store.index.cursor import Frontier
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.vaults import listing
+from cvms.store.vaults import history, listing
 from cvms.store.vaults.listing import Place, Sort
 from cvms.store.vaults.vaults import VaultRow
 
@@ -103,7 +106,9 @@ async def get_vault(deps: Dependencies, owner: str) -> Response:
     return await _respond(deps, owner, VaultState)
 
 
-@ROUTES.get("/api/vault/config/<owner>", replies={200: VaultConfig, 304: None})
+@ROUTES.get(
+    "/api/vault/config/<owner>", replies={200: VaultConfig, 304: None}, name="get_vault_config"
+)
 async def get_config(deps: Dependencies, owner: str) -> Response:
     """Get a vault's configuration.
 
@@ -125,9 +130,22 @@ async def get_timelocks(deps: Dependencies, owner: str) -> Response:
 async def get_limits(deps: Dependencies, owner: str) -> Response:
     """Get a vault's withdrawal limits.
 
-    Returns the rate limit and how much of it is used, and the withdrawals that were requested.
+    Returns the rate limit and how much of it is used, what was withdrawn within the last day, and
+    the withdrawals that were requested.
     """
-    return await _respond(deps, owner, VaultLimits)
+    key = str(owner_in_path(owner))
+
+    async def read(conn: Connection) -> tuple[VaultRow, Frontier, int]:
+        row = await open_vault(conn, key)
+        frontier = await cursors.frontier(conn, str(deps.programs.vault))
+        since = frontier.now - timedelta(seconds=DAY_SECONDS)
+        return row, frontier, await history.withdrawn_since(conn, key, since)
+
+    row, frontier, used = await read_indexed(deps, read)
+    state = vault_state(row, frontier.now)
+    limit = None if state.rate is None else state.rate.limit
+    limits = structs.replace(schemas.reply_of(state, VaultLimits), used=used, limit=limit)
+    return with_weak_etag(limits, f"{version_of(row)}-{state.phase}-{used}")
 
 
 async def _respond(deps: Dependencies, owner: str, reply: type[msgspec.Struct]) -> Response:

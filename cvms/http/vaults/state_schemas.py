@@ -11,9 +11,11 @@ from datetime import UTC, datetime
 import msgspec
 from solders.pubkey import Pubkey
 
+from cvms.amounts import Amount
 from cvms.http.framework import schemas
 from cvms.store.vaults.vaults import VaultRow
 
+DAY_SECONDS = 24 * 60 * 60
 UNSET_KEY = str(Pubkey.default())
 LATEST = int(datetime(9999, 12, 31, tzinfo=UTC).timestamp())
 
@@ -30,7 +32,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
 
     min_withdraw_delay_seconds: int
     rate_window_seconds: int
-    rate_limit_amount: int
+    rate_limit_amount: Amount
 
 
 class Waiting(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,7 +42,7 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
     amount is due.
     """
 
-    amount: int
+    amount: Amount
     until_time: int
     until: datetime | None
     remaining_seconds: int
@@ -64,8 +66,8 @@ class VaultTimelocks(msgspec.Struct, frozen=True, kw_only=True):
 
     owner: str
     vault: str
-    timelocked: int
-    matured: int
+    timelocked: Amount
+    matured: Amount
     timelocks: list[Waiting]
     now: datetime
     slot: int
@@ -79,9 +81,9 @@ class RateLimit(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     window_seconds: int
-    limit: int
-    used: int
-    remaining: int
+    limit: Amount
+    used: Amount
+    remaining: Amount
     resets_at: datetime | None
     resets_in_seconds: int | None
 
@@ -89,7 +91,9 @@ class RateLimit(msgspec.Struct, frozen=True, kw_only=True):
 class VaultLimits(msgspec.Struct, frozen=True, kw_only=True):
     """The limits of a vault's withdrawals. `rate` is null if no rate limit is set.
 
-    With a minimum delay, at most `ready` may be withdrawn: the sum of the requests that are due.
+    `used` is what was withdrawn within the last day, `window_seconds`, whether there is a limit or
+    not; `limit` is that of `rate`, which counts in windows of its own. With a minimum delay, at
+    most `ready` may be withdrawn: the sum of the requests that are due.
     """
 
     owner: str
@@ -97,7 +101,10 @@ class VaultLimits(msgspec.Struct, frozen=True, kw_only=True):
     rate: RateLimit | None
     min_delay_seconds: int
     pending: list[Waiting]
-    ready: int
+    ready: Amount
+    window_seconds: int = DAY_SECONDS
+    used: Amount = 0
+    limit: Amount | None = None
     now: datetime
     slot: int
     as_of: datetime | None
@@ -110,16 +117,16 @@ class VaultState(msgspec.Struct, frozen=True, kw_only=True):
     vault: str
     token_account: str
     mint: str
-    balance: int
-    available: int
-    locked: int
-    timelocked: int
-    yield_deposited: int
-    yield_accrued: int
+    balance: Amount
+    available: Amount
+    locked: Amount
+    timelocked: Amount
+    yield_deposited: Amount
+    yield_accrued: Amount
     active_yield_program: str | None
     last_compounded_at: datetime | None
-    total_deposited: int
-    total_withdrawn: int
+    total_deposited: Amount
+    total_withdrawn: Amount
     created_at: datetime | None
     multisig: Multisig
     delegates: list[str]

@@ -7,32 +7,27 @@ owner signs the transaction in either case, since on chain only the owner may ch
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated
 
-import msgspec
 from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 
 from cvms.chain.program import instructions
 from cvms.errors import Conflict, FieldProblem, InvalidRequest, VaultNotFound
-from cvms.http.auth.credential import AdministratorRequest, Credential, SignedRequest
-from cvms.http.auth.wallet_signature import signed_text
+from cvms.http.auth.credential import AdministratorRequest, Credential
+from cvms.http.auth.signed_body import signed_request
 from cvms.http.framework.admin_tokens import Administrator, Role
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.request import (
-    MAX_AMOUNT,
     Body,
     Nonce,
-    Seconds,
     SignInMessage,
+    Uint32,
     WalletSignature,
+    WholeNumber,
 )
 from cvms.http.framework.response import Reply, Response
 from cvms.http.framework.routing import Auth, RouteGroup
 from cvms.http.operations.execute import COSIGN, SIGNED_REFUSALS, execute_by_owner
-
-WindowSeconds = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
-MaxAmount = Annotated[int, msgspec.Meta(ge=0, le=MAX_AMOUNT)]
 
 ROUTES = RouteGroup(
     "administration",
@@ -52,9 +47,7 @@ class PolicyRequest(Body, frozen=True, kw_only=True):
     signature: WalletSignature | None = None
     message: SignInMessage | None = None
 
-    def requester(
-        self, administrator: Administrator | None, action: str, *fields: object
-    ) -> Credential:
+    def requester(self, administrator: Administrator | None, action: str) -> Credential:
         """Return the administrator's credential, or that of the wallet for this action's text.
 
         Raises InvalidRequest if there is neither an administrator nor a signature.
@@ -68,8 +61,7 @@ class PolicyRequest(Body, frozen=True, kw_only=True):
                 "Sign the request with the owner's wallet, or send an administrator token.",
                 problems,
             )
-        text = signed_text(action, self.owner, *fields, self.nonce)
-        return SignedRequest(self.owner, text, self.nonce, self.signature, self.message)
+        return signed_request(self, action, self.nonce, self.signature, self.message)
 
 
 class Whitelisted(PolicyRequest, frozen=True, kw_only=True):
@@ -77,12 +69,12 @@ class Whitelisted(PolicyRequest, frozen=True, kw_only=True):
 
 
 class MinDelay(PolicyRequest, frozen=True, kw_only=True):
-    seconds: Seconds
+    seconds: WholeNumber
 
 
 class SetRateLimit(PolicyRequest, frozen=True, kw_only=True):
-    window_seconds: WindowSeconds
-    max_amount: MaxAmount
+    window_seconds: Uint32
+    max_amount: WholeNumber
 
 
 @ROUTES.post("/api/admin/withdraw/whitelist/add")
@@ -91,8 +83,7 @@ async def add_to_whitelist(
 ) -> Reply | Response:
     """Add a recipient to a vault's whitelist.
 
-    Withdrawals may then go to the wallet `address` as well as to the owner. The wallet signs
-    `whitelist_add:{owner}:{address}:{nonce}`.
+    Withdrawals may then go to the wallet `address` as well as to the owner.
     """
     build = instructions.add_withdraw_whitelist
     return await _execute(deps, "whitelist_add", body, administrator, build, address=body.address)
@@ -102,14 +93,22 @@ async def add_to_whitelist(
 async def remove_from_whitelist(
     deps: Dependencies, body: Whitelisted, administrator: Administrator | None
 ) -> Reply | Response:
-    """Remove a recipient from a vault's whitelist.
-
-    The wallet signs `whitelist_remove:{owner}:{address}:{nonce}`.
-    """
+    """Remove a recipient from a vault's whitelist."""
     build = instructions.remove_withdraw_whitelist
     return await _execute(
         deps, "whitelist_remove", body, administrator, build, address=body.address
     )
+
+
+@ROUTES.post("/api/admin/withdraw/whitelist/remove", name="remove_whitelisted_by_post")
+async def remove_from_whitelist_by_post(
+    deps: Dependencies, body: Whitelisted, administrator: Administrator | None
+) -> Reply | Response:
+    """Remove a recipient from a vault's whitelist by POST.
+
+    The same as DELETE, whose body some clients and proxies drop.
+    """
+    return await remove_from_whitelist(deps, body, administrator)
 
 
 @ROUTES.post("/api/admin/withdraw/min-delay/set")
@@ -118,8 +117,7 @@ async def set_min_delay(
 ) -> Reply | Response:
     """Set a vault's minimum withdrawal delay.
 
-    A withdrawal must then be requested that many seconds before; 0 ends this. The wallet signs
-    `min_delay_set:{owner}:{seconds}:{nonce}`.
+    A withdrawal must then be requested that many seconds before; 0 ends this.
     """
     build = instructions.set_withdraw_min_delay
     return await _execute(deps, "min_delay_set", body, administrator, build, seconds=body.seconds)
@@ -132,8 +130,7 @@ async def set_rate_limit(
     """Set a vault's withdrawal rate limit.
 
     At most `max_amount` may then be withdrawn within `window_seconds`; 0 for either means no
-    limit. A new window starts. The wallet signs
-    `rate_limit_set:{owner}:{window_seconds}:{max_amount}:{nonce}`.
+    limit. A new window starts.
     """
     build = instructions.set_withdraw_rate_limit
     fields = {"window_seconds": body.window_seconds, "max_amount": body.max_amount}
@@ -148,7 +145,7 @@ async def _execute(
     build: Callable[..., Instruction],
     **fields: object,
 ) -> Reply | Response:
-    """Execute an instruction with these arguments, which are also the signed fields, in order."""
-    requester = body.requester(administrator, action, *fields.values())
+    """Execute an instruction with these arguments."""
+    requester = body.requester(administrator, action)
     instruction = build(deps.programs, owner=body.owner, **fields)
     return await execute_by_owner(deps, action, requester, instruction, owner=body.owner)

@@ -10,8 +10,8 @@ from typing import Any
 from solders.pubkey import Pubkey
 
 from cvms.errors import FieldProblem, InvalidRequest, NotFound
-from cvms.http.auth.credential import AdministratorRequest, Credential, SignedRequest
-from cvms.http.auth.wallet_signature import signed_text
+from cvms.http.auth.credential import AdministratorRequest, Credential
+from cvms.http.auth.signed_body import signed_request
 from cvms.http.framework.admin_tokens import Administrator
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.operation_metrics import counted
@@ -30,9 +30,7 @@ class EndpointRequest(Body, frozen=True, kw_only=True):
     signature: WalletSignature | None = None
     message: SignInMessage | None = None
 
-    def requester(
-        self, administrator: Administrator | None, action: str, *fields: object
-    ) -> Credential:
+    def requester(self, administrator: Administrator | None, action: str) -> Credential:
         """Return the administrator's credential, or that of the wallet for this action's text.
 
         Raises InvalidRequest if there is neither.
@@ -46,8 +44,7 @@ class EndpointRequest(Body, frozen=True, kw_only=True):
                 "Sign the request with the owner's wallet, or send an administrator token.",
                 [FieldProblem(name, "missing") for name in missing],
             )
-        text = signed_text(action, self.owner, *fields, self.nonce)
-        return SignedRequest(self.owner, text, self.nonce, self.signature, self.message)
+        return signed_request(self, action, self.nonce, self.signature, self.message)
 
 
 class EndpointAction(EndpointRequest, frozen=True, kw_only=True):
@@ -68,16 +65,16 @@ async def endpoint_change(
     body: EndpointAction,
     administrator: Administrator | None,
     action: str,
-    *fields: object,
+    *,
     reads: bool = False,
     **details: Any,
 ) -> AsyncIterator[EndpointChange]:
     """Check a request about an endpoint, and yield a transaction with the endpoint locked.
 
-    The wallet signs `{action}:{owner}:{endpoint}:{fields}:{nonce}`. What an owner only `reads`
-    is not audited. Raises NotFound if there is no such endpoint, or if it is not the owner's.
+    What an owner only `reads` is not audited. Raises NotFound if there is no such endpoint, or if
+    it is not the owner's.
     """
-    requester = body.requester(administrator, action, body.endpoint, *fields)
+    requester = body.requester(administrator, action)
     with counted(deps, action):
         await requester.check(deps)
         async with deps.database.transaction() as conn:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import base64
 import secrets
 from datetime import timedelta
-from typing import Annotated, Literal
 
 import msgspec
 
-from cvms.config.webhook_url import MAX_URL, target_of
+from cvms.config.webhook_url import target_of
 from cvms.errors import (
     Conflict,
     EncryptionDisabled,
@@ -22,7 +21,7 @@ from cvms.http.auth.signed_body import Signed
 from cvms.http.framework.admin_tokens import Administrator, Role
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.operation_metrics import counted
-from cvms.http.framework.request import Body, Limit, Uuid
+from cvms.http.framework.request import Body, EventTopics, Limit, OverlapSeconds, Uuid, WebhookUrl
 from cvms.http.framework.response import Reply
 from cvms.http.framework.routing import Auth, RouteGroup
 from cvms.http.operations.execute import SIGNED_REFUSALS
@@ -48,7 +47,6 @@ MAX_OF_OWNERS = 1_000
 """Endpoints. Each costs the leader a task, and the database a query for each event it gets."""
 MAX_SECRETS = 5
 """Secrets that sign at the same time."""
-MAX_OVERLAP = timedelta(days=7)
 
 ROUTES = RouteGroup(
     "webhooks",
@@ -57,28 +55,14 @@ ROUTES = RouteGroup(
     refusals=(*SIGNED_REFUSALS, NotFound),
 )
 
-Url = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_URL)]
-TopicName = Literal[
-    "deposit_event",
-    "withdraw_event",
-    "lock_event",
-    "unlock_event",
-    "transfer_event",
-    "timelock_event",
-    "yield_event",
-    "transaction_update",
-]
-Topics = Annotated[list[TopicName], msgspec.Meta(min_length=1, max_length=len(TOPICS))]
-Overlap = Annotated[int, msgspec.Meta(ge=0, le=int(MAX_OVERLAP.total_seconds()))]
-
 
 class Registration(EndpointRequest, frozen=True, kw_only=True):
-    url: Url
-    topics: Topics | None = None
+    url: WebhookUrl
+    topics: EventTopics | None = None
 
 
 class Rotation(EndpointAction, frozen=True, kw_only=True):
-    overlap_seconds: Overlap = 86_400
+    overlap_seconds: OverlapSeconds = 86_400
 
 
 class EndpointsQuery(Body, frozen=True):
@@ -111,15 +95,14 @@ async def register_endpoint(
 ) -> Reply:
     """Register a webhook for events.
 
-    An owner registers one for the events of the own vault and signs
-    `webhook_register:{owner}:{topics}:{url}:{nonce}`, with the topics joined by commas or `all`
-    without any. An administrator registers one for all vaults, or for the `owner` if given. `url`
+    An owner registers one for the events of the own vault; the signed text has the topics joined by
+    commas, or `all` without any. An administrator registers one for all vaults, or for the `owner`
+    if given. `url`
     must be https and lead to a public address. The reply has the secret that signs the messages as
     in the Standard Webhooks specification: store it, it is not shown again.
     """
     topics = _topics(body)
-    named = "all" if body.topics is None else ",".join(topics)
-    requester = body.requester(administrator, "webhook_register", named, body.url)
+    requester = body.requester(administrator, "webhook_register")
     try:
         target = target_of(body.url, private=deps.config.webhook_private_addresses)
     except ValueError as error:
@@ -150,10 +133,7 @@ async def register_endpoint(
 
 @ROUTES.post("/api/webhooks/list", replies={200: OwnEndpoints}, auth=Auth.WALLET)
 async def list_own_endpoints(deps: Dependencies, body: Signed) -> Reply:
-    """List the webhooks for events of one owner.
-
-    The owner signs `webhook_list:{owner}:{nonce}`.
-    """
+    """List the webhooks for events of one owner."""
     signed = body.request("webhook_list")
     with counted(deps, "webhook_list"):
         await signed.check(deps)
@@ -198,11 +178,11 @@ async def rotate_secret(
     """Set a new secret for a webhook for events.
 
     For `overlap_seconds`, a day by default, messages have the signatures of the new and of the old
-    secret. The owner signs `webhook_rotate:{owner}:{endpoint}:{overlap_seconds}:{nonce}`.
+    secret.
     """
     secret, seconds = secrets.token_bytes(SECRET_BYTES), body.overlap_seconds
     async with endpoint_change(
-        deps, body, administrator, "webhook_rotate", seconds, overlap_seconds=seconds
+        deps, body, administrator, "webhook_rotate", overlap_seconds=seconds
     ) as change:
         await endpoint_secrets.expire(change.conn, body.endpoint, timedelta(seconds=seconds))
         if await endpoint_secrets.count_valid(change.conn, body.endpoint) >= MAX_SECRETS:
@@ -221,8 +201,7 @@ async def activate_endpoint(
 ) -> Reply:
     """Enable a webhook for events that is paused or deactivated.
 
-    It gets what it has missed, as far as that is kept: for a day. What waits is tried at once. The
-    owner signs `webhook_activate:{owner}:{endpoint}:{nonce}`.
+    It gets what it has missed, as far as that is kept: for a day. What waits is tried at once.
     """
     return await _set_state(deps, body, administrator, "active")
 
@@ -233,8 +212,7 @@ async def deactivate_endpoint(
 ) -> Reply:
     """Disable a webhook for events.
 
-    It gets nothing until it is activated. The owner signs
-    `webhook_deactivate:{owner}:{endpoint}:{nonce}`.
+    It gets nothing until it is activated.
     """
     return await _set_state(deps, body, administrator, "deactivated")
 
@@ -245,8 +223,7 @@ async def delete_endpoint(
 ) -> Reply:
     """Remove a webhook for events.
 
-    Its secrets and messages are deleted. The owner signs
-    `webhook_delete:{owner}:{endpoint}:{nonce}`.
+    Its secrets and messages are deleted.
     """
     async with endpoint_change(deps, body, administrator, "webhook_delete") as change:
         await endpoints.delete(change.conn, change.endpoint.id)

@@ -74,13 +74,9 @@ async def list_messages(
     """List the messages of a webhook for events.
 
     Returns a page of the events of the last day, newest first. Pass its `next_cursor` as `cursor`
-    to get the page after it. The owner signs
-    `webhook_messages:{owner}:{endpoint}:{cursor}:{limit}:{nonce}`; without a cursor it is empty.
+    to get the page after it. Without a cursor, it is empty in the signed text.
     """
-    page = body.cursor or "", body.limit
-    async with endpoint_change(
-        deps, body, administrator, "webhook_messages", *page, reads=True
-    ) as change:
+    async with endpoint_change(deps, body, administrator, "webhook_messages", reads=True) as change:
         conn, endpoint = change.conn, change.endpoint
         rows = await event_messages.before(
             conn,
@@ -105,15 +101,13 @@ async def resend_message(
 
     Whatever its state, it is sent as soon as possible and without regard to the order of its
     vault's events, with the same `webhook-id`, and tried for a day. Events are kept for a day,
-    messages that were given up for 30. The owner signs
-    `webhook_resend:{owner}:{endpoint}:{webhook_id}:{nonce}`.
+    messages that were given up for 30.
     """
     async with endpoint_change(
         deps,
         body,
         administrator,
         "webhook_resend",
-        body.webhook_id,
         webhook_id=body.webhook_id,
     ) as change:
         await _require_room(change.conn, change.endpoint)
@@ -132,7 +126,7 @@ async def send_test(
     """Send a test message to a webhook for events.
 
     The message has the type `test` and no data. It is sent also while the webhook is paused, but
-    not while it is deactivated. The owner signs `webhook_test:{owner}:{endpoint}:{nonce}`.
+    not while it is deactivated.
     """
     message = {"type": TEST_TYPE, "timestamp": datetime.now(UTC).isoformat(), "data": {}}
     text = msgspec.json.encode(message).decode()

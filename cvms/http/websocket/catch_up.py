@@ -7,6 +7,7 @@ from typing import Any
 from psycopg import IsolationLevel
 
 from cvms.http.framework import schemas
+from cvms.http.multisig.proposal_view import proposal_event
 from cvms.nursery.channels.hub import outbox_frame
 from cvms.nursery.channels.websocket_frames import json_frame
 from cvms.store.alerts import alerts, lifecycle
@@ -15,6 +16,7 @@ from cvms.store.messaging import outbox
 from cvms.store.messaging.topics import KINDS_OF, Topic
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import Connection
+from cvms.store.submissions import multisig_proposals
 from cvms.store.vaults import history, vaults
 
 REPLAY_LIMIT = 1000  # events; a client that missed more gets a reset and a snapshot
@@ -61,12 +63,11 @@ async def _snapshot(conn: Connection, topic: Topic, owner: str | None, program: 
     """Return the state that the topic's events change, limited to what one frame can hold."""
     if topic is Topic.ANALYTICS:
         return await overview.read(conn, program)
-    if topic is Topic.ALERT:
-        return await _alerts(conn, owner)
+    readers = {Topic.ALERT: _alerts, Topic.BALANCE: _balances, Topic.MULTISIG: _proposals}
+    if topic in readers:
+        return await readers[topic](conn, owner)
     if topic is Topic.TVL:
         return schemas.reply_of(await vaults.tvl(conn), schemas.Tvl)
-    if topic is Topic.BALANCE:
-        return await _balances(conn, owner)
     if owner is None or topic is Topic.TRANSACTION:
         return None
     rows: list[history.HistoryRow] = []
@@ -75,6 +76,14 @@ async def _snapshot(conn: Connection, topic: Topic, owner: str | None, program: 
     rows.sort(key=lambda row: row.id or 0, reverse=True)
     newest = [schemas.reply_of(row, schemas.Movement) for row in rows[:SNAPSHOT_EVENTS]]
     return {"transactions": newest}
+
+
+async def _proposals(conn: Connection, owner: str | None) -> Any:
+    if owner is None:
+        return None
+    unfinished = await multisig_proposals.unfinished(conn, owner)
+    found = [await multisig_proposals.get(conn, each) for each in unfinished]
+    return {"proposals": [proposal_event(each) for each in found if each is not None]}
 
 
 async def _alerts(conn: Connection, owner: str | None) -> Any:

@@ -10,6 +10,7 @@ themselves. Any bytes from the client within 10 s count as the answer.
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ import trio
 from quart import websocket
 from solders.pubkey import Pubkey
 
-from cvms.errors import CvmsError, InvalidRequest, InvalidToken, NotAllowed
+from cvms.errors import CvmsError, InvalidRequest, InvalidSignature, InvalidToken, NotAllowed
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.problems import problem_of
 from cvms.http.server.http_connection import HttpConnection
@@ -27,7 +28,7 @@ from cvms.http.websocket.account_subscriptions import ClientAccountSubscriptions
 from cvms.http.websocket.catch_up import read_snapshot_or_replay
 from cvms.http.websocket.client_frames import Frame, Window, parse
 from cvms.http.websocket.heartbeat import HeartbeatScheduler, Timer
-from cvms.http.websocket.topic_access import GUARDED, TopicAccess
+from cvms.http.websocket.topic_access import GUARDED, TopicAccess, access_ended
 from cvms.http.websocket.topic_subscriptions import Overflow, TopicSubscriptions
 from cvms.nursery.channels.hub import OutboxFrame
 from cvms.nursery.channels.websocket_frames import PING, json_frame
@@ -89,7 +90,7 @@ class ClientSession:
         self._bad_frames = Window(limit=BAD_FRAMES_PER_MINUTE, seconds=60.0)
         self._frames = Window(limit=limits.frames_per_second + 1, seconds=1.0)
         self._timer: Timer | None = None
-        self._token_timer: Timer | None = None
+        self._access_timer: Timer | None = None
         self._scope = trio.CancelScope()
         self._ending: Ending | None = None
         self._pinged_at: float | None = None
@@ -109,7 +110,7 @@ class ClientSession:
                 await self._read()
         finally:
             self._connection.on_finish = None
-            for timer in (self._timer, self._token_timer):
+            for timer in (self._timer, self._access_timer):
                 if timer is not None:
                     timer.cancel()
             self._end(INTERNAL_ERROR, "")
@@ -119,9 +120,8 @@ class ClientSession:
     # --- frames to the client, without waiting ---------------------------------------------------
 
     def offer(self, frame: OutboxFrame) -> None:
-        if frame.topic in GUARDED and not self._access.is_allowed(frame.topic):
-            self._end_guarded()
-            return
+        if frame.topic in GUARDED:
+            self._end_expired()
         try:
             wanted = self._subscriptions.accepts(frame)
         except Overflow:
@@ -145,12 +145,12 @@ class ClientSession:
         self._connection.post(wire, conflation_key=conflation_key)
         self.flush()
 
-    def _end_guarded(self) -> None:
-        """End the subscriptions that needed the token, which has expired."""
-        error = InvalidToken("The token has expired. Subscribe again with a new one.")
-        for topic, owner in self._subscriptions.of(GUARDED):
-            self._unsubscribe(topic, owner)
-            self._notify(_error(error, topic), None)
+    def _end_expired(self) -> None:
+        """End the subscriptions whose token or signature has expired."""
+        for topic, owner in self._access.expired():
+            if (topic, owner) in self._subscriptions:
+                self._unsubscribe(topic, owner)
+                self._notify(_error(access_ended(), topic), None)
 
     # --- the end of the session ------------------------------------------------------------------
 
@@ -176,13 +176,11 @@ class ClientSession:
         self._pinged_at = None
         return self._limits.heartbeat_seconds
 
-    def _check_token(self) -> float | None:
-        """End the guarded subscriptions, or return for how many seconds a token is still valid."""
-        if (seconds := self._access.seconds_left()) > 0:
-            return seconds
-        self._token_timer = None
-        self._end_guarded()
-        return None
+    def _check_access(self) -> float | None:
+        """End what has expired, and return in how many seconds the next access does."""
+        self._end_expired()
+        seconds = self._access.seconds_left()
+        return seconds if seconds < math.inf else None
 
     # --- frames from the client ------------------------------------------------------------------
 
@@ -199,7 +197,7 @@ class ClientSession:
                     limit = self._limits.frames_per_second
                     raise InvalidRequest(f"Send at most {limit} frames per second.")
                 await self._handle(parse(message))
-            except (InvalidRequest, InvalidToken, NotAllowed) as error:
+            except (InvalidRequest, InvalidToken, InvalidSignature, NotAllowed) as error:
                 await self._send(_error(error))
                 if self._bad_frames.full_after(trio.current_time()):
                     self._end(POLICY_VIOLATION, "too many bad frames")
@@ -252,9 +250,11 @@ class ClientSession:
             for held in self._subscriptions.release():
                 self._post(held)
             self.flush()
-        if topic in GUARDED and self._token_timer is None:
-            seconds = self._access.seconds_left()
-            self._token_timer = self._heartbeat.add(self._check_token, after=seconds)
+        if topic in GUARDED:
+            if self._access_timer is not None:
+                self._access_timer.cancel()
+            seconds = max(0.0, self._access.seconds_left())
+            self._access_timer = self._heartbeat.add(self._check_access, after=seconds)
 
     def _unsubscribe(self, topic: str, owner: str | None) -> None:
         self._hub.unsubscribe(self, topic, owner)

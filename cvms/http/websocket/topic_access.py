@@ -1,51 +1,114 @@
-"""Access to the topics that are reserved for administrators, until their token expires."""
+"""Access to the topics that are not for everybody: by an administrator's token, or a signature.
+
+A token gives access until it expires. The signature of a vault's owner gives access to that owner's
+events for a day; so does that of a signer of the vault's multisig, to the proposals.
+"""
 
 from __future__ import annotations
 
+import math
+
+from cvms.errors import CvmsError, FieldProblem, InvalidRequest, InvalidToken, NotAllowed
+from cvms.http.auth.credential import SignedRequest
+from cvms.http.auth.signed_texts import SUBSCRIPTION
 from cvms.http.framework.admin_tokens import Role, authenticate, require
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.websocket.client_frames import Frame
+from cvms.nursery.channels.hub import Filter
 from cvms.store.messaging.topics import Topic
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.security import audit_log
+from cvms.store.vaults import vaults
 
-GUARDED = frozenset({Topic.ALERT})
+GUARDED = frozenset({Topic.ALERT, Topic.MULTISIG})
 MIN_ROLE = Role.VIEWER
+SIGNED_SECONDS = 24 * 3600.0
 
 
 class TopicAccess:
-    """The topics that one client may subscribe to. `authorization` is its handshake's header."""
+    """What one client may subscribe to. `authorization` is its handshake's header."""
 
     def __init__(self, deps: Dependencies, authorization: str | None) -> None:
         self._deps = deps
         self._authorization = authorization
-        self._until = 0.0
+        self._until: dict[Filter, float] = {}
 
     async def admit(self, frame: Frame) -> None:
         """Check a subscription before it is made, and record it in the audit trail.
 
-        Raises AdminDisabled, InvalidToken or NotAllowed.
+        Raises AdminDisabled, InvalidToken or NotAllowed, and the errors of a signed request.
         """
         if frame.topic not in GUARDED:
             return
+        if frame.signature is None:
+            until = await self._admit_administrator(frame)
+        else:
+            until = await self._admit_signer(frame)
+        key = (frame.topic, None if frame.owner is None else str(frame.owner))
+        self._until[key] = max(self._until.get(key, 0.0), until)
+
+    async def _admit_administrator(self, frame: Frame) -> float:
         authorization = self._authorization if frame.token is None else f"Bearer {frame.token}"
         administrator = authenticate(self._deps.config.admin_jwt_secret, authorization)
         allowed = administrator.role >= MIN_ROLE
         async with self._deps.database.transaction() as conn:
-            await audit_log.record(
-                conn,
-                actor=administrator.actor,
-                action="ws_subscribe",
-                owner=None if frame.owner is None else str(frame.owner),
-                outcome="accepted" if allowed else "refused",
-                details={"role": administrator.role.label, "topic": frame.topic},
-            )
+            await _record(conn, frame, administrator.actor, allowed, role=administrator.role.label)
         require(administrator, MIN_ROLE)
-        self._until = max(self._until, administrator.expires_at)
+        return administrator.expires_at
 
-    def is_allowed(self, topic: str) -> bool:
-        """Return whether the client may receive the topic now."""
-        return topic not in GUARDED or self._deps.wall_clock() < self._until
+    async def _admit_signer(self, frame: Frame) -> float:
+        if frame.owner is None or frame.nonce is None or frame.signature is None:
+            missing = [name for name in ("owner", "nonce") if getattr(frame, name) is None]
+            raise InvalidRequest(
+                "A signed subscription names the vault's `owner`, and has a `nonce`.",
+                [FieldProblem(name, "missing") for name in missing],
+            )
+        signer = frame.signer or frame.owner
+        text = SUBSCRIPTION.write({"topic": frame.topic, "owner": frame.owner}, frame.nonce)
+        signed = SignedRequest(signer, text, frame.nonce, frame.signature, frame.message)
+        await signed.check(self._deps)
+        owner = str(frame.owner)
+        async with self._deps.database.transaction() as conn:
+            await signed.consume(conn)
+            allowed = signed.actor == owner or (
+                frame.topic is Topic.MULTISIG and await _is_signer(conn, owner, signed.actor)
+            )
+            await _record(conn, frame, signed.actor, allowed)
+        if not allowed:
+            raise NotAllowed(f"{signer} may not see this topic of {owner}.")
+        return self._deps.wall_clock() + SIGNED_SECONDS
+
+    def expired(self) -> list[Filter]:
+        """Return what the client may not receive any more, once."""
+        now = self._deps.wall_clock()
+        ended = [key for key, until in self._until.items() if until <= now]
+        for key in ended:
+            del self._until[key]
+        return ended
 
     def seconds_left(self) -> float:
-        """Return for how many seconds the client may receive the guarded topics."""
-        return self._until - self._deps.wall_clock()
+        """Return after how many seconds the next access ends."""
+        return min(self._until.values(), default=math.inf) - self._deps.wall_clock()
+
+
+def access_ended() -> CvmsError:
+    """Return the error that tells a client of the end of its access."""
+    return InvalidToken("The token has expired. Subscribe again with a new one, or sign again.")
+
+
+async def _is_signer(conn: Connection, owner: str, signer: str) -> bool:
+    row = await vaults.get(conn, owner)
+    return row is not None and signer in row.state.get("multisig_signers", ())
+
+
+async def _record(
+    conn: Connection, frame: Frame, actor: str, allowed: bool, **details: object
+) -> None:
+    await audit_log.record(
+        conn,
+        actor=actor,
+        action="ws_subscribe",
+        owner=None if frame.owner is None else str(frame.owner),
+        outcome="accepted" if allowed else "refused",
+        details={**details, "topic": frame.topic},
+    )

@@ -9,7 +9,7 @@ and the first frame, and none is in both.
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from cvms.nursery.channels.hub import Filter, OutboxFrame
@@ -79,10 +79,6 @@ class TopicSubscriptions:
     def remove(self, topic: str, owner: str | None) -> None:
         """Remove a subscription."""
         self._active_after.pop((topic, owner), None)
-
-    def of(self, topics: Container[str]) -> list[Filter]:
-        """Return the subscriptions to these topics."""
-        return [key for key in self._active_after if key[0] in topics]
 
     def __contains__(self, key: Filter) -> bool:
         return key in self._active_after

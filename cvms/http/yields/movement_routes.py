@@ -34,12 +34,11 @@ class Compound(Signed, frozen=True, kw_only=True):
     yield_program: Pubkey
 
 
-@ROUTES.post("/api/vault/yield-deposit")
+@ROUTES.post("/api/vault/yield-deposit", name="deposit_yield")
 async def deposit(deps: Dependencies, body: YieldMovement) -> Reply | Response:
     """Deposit a vault's tokens in a yield program.
 
-    Lends available tokens to the first configured pool of the program. The wallet signs
-    `yield_deposit:{owner}:{amount}:{yield_program}:{nonce}`.
+    Lends available tokens to the first configured pool of the program.
 
     Answers 202 where the service is the vault's delegate, the vault has no multisig, the service
     pays fees and the vault has a position in the pool; else 200. The first deposit creates the
@@ -48,12 +47,11 @@ async def deposit(deps: Dependencies, body: YieldMovement) -> Reply | Response:
     return await _move(deps, DEPOSIT, body, body.amount)
 
 
-@ROUTES.post("/api/vault/yield-withdraw")
+@ROUTES.post("/api/vault/yield-withdraw", name="withdraw_yield")
 async def withdraw(deps: Dependencies, body: YieldMovement) -> Reply | Response:
     """Withdraw a vault's tokens from a yield program.
 
-    Returns lent tokens to the available balance. The wallet signs
-    `yield_withdraw:{owner}:{amount}:{yield_program}:{nonce}`.
+    Returns lent tokens to the available balance.
 
     Answers 202 where the service is the vault's delegate, the vault has no multisig and the
     service pays fees; else 200.
@@ -61,12 +59,11 @@ async def withdraw(deps: Dependencies, body: YieldMovement) -> Reply | Response:
     return await _move(deps, WITHDRAW, body, body.amount)
 
 
-@ROUTES.post("/api/vault/compound")
+@ROUTES.post("/api/vault/compound", name="compound_yield")
 async def compound(deps: Dependencies, body: Compound) -> Reply | Response:
     """Compound a vault's yield.
 
-    Claims `compounded_amount` of the accrued interest and lends it as well. The wallet signs
-    `compound_yield:{owner}:{compounded_amount}:{yield_program}:{nonce}`.
+    Claims `compounded_amount` of the accrued interest and lends it as well.
 
     Answers 202 where the service is the vault's delegate, the vault has no multisig and the
     service pays fees; else 200.
@@ -81,7 +78,7 @@ async def _move(
         deps,
         kind.action,
         owner=body.owner,
-        credential=body.request(kind.action, amount, body.yield_program),
+        credential=body.request(kind.action),
         plan=lambda: yield_plans.move(
             deps, kind, body.owner, amount=amount, yield_program=body.yield_program
         ),

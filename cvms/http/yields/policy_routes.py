@@ -7,6 +7,7 @@ from datetime import datetime
 import msgspec
 from solders.pubkey import Pubkey
 
+from cvms.amounts import Amount
 from cvms.errors import VaultNotFound, YieldProgramUnsupported
 from cvms.http.auth.credential import SignedRequest
 from cvms.http.auth.signed_body import Signed
@@ -41,7 +42,7 @@ class YieldPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
     yield_program: str
     auto_compound: bool
-    min_amount: int
+    min_amount: Amount
     updated_at: datetime
 
 
@@ -54,7 +55,7 @@ class YieldPolicies(msgspec.Struct, frozen=True, kw_only=True):
 
     owner: str
     policies: list[YieldPolicy]
-    least: int
+    least: Amount
     delegated: bool
 
 
@@ -64,17 +65,16 @@ class YieldPolicies(msgspec.Struct, frozen=True, kw_only=True):
     refusals=(*SIGNED_REFUSALS, VaultNotFound, YieldProgramUnsupported),
     auth=Auth.WALLET,
     sensitive=True,
+    name="set_yield_policy",
 )
 async def set_policy(deps: Dependencies, body: SetYieldPolicy) -> Reply:
     """Set a vault's yield policy.
 
     With `auto_compound` the service compounds the vault's yield from the program by itself, once
     it is at least `min_amount`; without it, it stops. It can do so only as the vault's delegate.
-    The wallet signs `yield_policy:{owner}:{yield_program}:{on or off}:{min_amount}:{nonce}`, with
-    `on` for true and `off` for false. Nothing happens on chain.
+    Nothing happens on chain.
     """
-    switch = "on" if body.auto_compound else "off"
-    signed = body.request(ACTION, body.yield_program, switch, body.min_amount)
+    signed = body.request(ACTION)
     with counted(deps, ACTION):
         await signed.check(deps)
         return await _store(deps, body, signed)
@@ -111,7 +111,10 @@ async def _store(deps: Dependencies, body: SetYieldPolicy, signed: SignedRequest
 
 
 @ROUTES.get(
-    "/api/vault/yield-policy/<owner>", replies={200: YieldPolicies}, refusals=(VaultNotFound,)
+    "/api/vault/yield-policy/<owner>",
+    replies={200: YieldPolicies},
+    refusals=(VaultNotFound,),
+    name="list_yield_policies",
 )
 async def list_policies(deps: Dependencies, owner: str) -> Reply:
     """List a vault's yield policies.

@@ -17,6 +17,7 @@ import structlog
 from solana.constants import SYSTEM_PROGRAM_ID
 from solders.pubkey import Pubkey
 
+from cvms.amounts import Amount
 from cvms.chain.program.addresses import vault_address
 from cvms.chain.yields.positions import read_positions
 from cvms.chain.yields.rate_cache import RateCache, RateReading
@@ -53,8 +54,8 @@ class YieldRate(msgspec.Struct, frozen=True, kw_only=True):
     supply_apy: Exact
     borrow_apr: Exact | None
     utilization: Exact | None
-    supplied: int
-    borrowed: int | None
+    supplied: Amount
+    borrowed: Amount | None
     convention: str
     convention_meaning: str
     updated_slot: int | None
@@ -101,18 +102,18 @@ class YieldPosition(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     pool: str
-    principal: int
-    accrued: int
-    claimable: int
+    principal: Amount
+    accrued: Amount
+    claimable: Amount
 
 
 class YieldPositions(msgspec.Struct, frozen=True, kw_only=True):
     """The vault's positions in the configured pools, as of a slot, and their sums."""
 
     slot: int
-    principal: int
-    accrued: int
-    claimable: int
+    principal: Amount
+    accrued: Amount
+    claimable: Amount
     pools: list[YieldPosition]
 
 
@@ -127,8 +128,8 @@ class YieldStatus(msgspec.Struct, frozen=True, kw_only=True):
     vault: str
     slot: int
     as_of: datetime | None
-    yield_deposited: int
-    yield_accrued: int
+    yield_deposited: Amount
+    yield_accrued: Amount
     last_compounded_at: datetime | None
     active_yield_program: str | None
     positions: YieldPositions | None

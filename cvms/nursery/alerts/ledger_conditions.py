@@ -6,7 +6,13 @@ from collections.abc import Sequence
 
 from cvms.nursery.alerts.rules import REOPEN_AFTER, Bounds, Withdrawal, findings
 from cvms.store.alerts.alerts import Observation, Severity
-from cvms.store.alerts.queries import DifferenceRow, LowVault, Quarantined, WithdrawalRow
+from cvms.store.alerts.queries import (
+    DifferenceRow,
+    LowVault,
+    MovementsRow,
+    Quarantined,
+    WithdrawalRow,
+)
 from cvms.store.webhooks.endpoints import EndpointRow
 
 
@@ -44,6 +50,27 @@ def withdrawal_observations(row: WithdrawalRow, bounds: Bounds, *, tvl: int) -> 
 def withdrawal_subject(row: WithdrawalRow) -> str:
     """Return the subject of a withdrawal, which stays the same if it lands again after a fork."""
     return f"{row.signature}:{row.instruction_index}:{row.ordinal}"
+
+
+def movements_observation(row: MovementsRow, bound: int) -> Observation:
+    """Return the observation that an owner made more than `bound` movements within a minute."""
+    return Observation(
+        kind="rapid_movements",
+        subject=row.owner,
+        owner=row.owner,
+        severity=Severity.WARNING,
+        summary=f"More than {bound} movements within a minute",
+        details={
+            "vault": row.vault,
+            "more_than": bound,
+            "lines": row.lines,
+            "signature": row.signature,
+            "slot": row.slot,
+            "block_time": row.block_time.isoformat(),
+        },
+        slot=row.slot,
+        signature=row.signature,
+    )
 
 
 def low_balance_observation(row: LowVault, threshold: int) -> Observation:

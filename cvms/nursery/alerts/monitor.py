@@ -20,6 +20,7 @@ from cvms.metrics import Metrics
 from cvms.nursery.alerts.ledger_conditions import (
     difference_observations,
     low_balance_observation,
+    movements_observation,
     paused_webhook_observation,
     quarantine_observation,
     withdrawal_observations,
@@ -52,6 +53,8 @@ MIN_POLL_SECONDS = 1.0
 """Limits the load on a busy chain, where every event wakes the monitor."""
 PAGE_SIZE = 500
 """Rows read in one transaction. Further ones follow at once, or in the next run."""
+MOVEMENTS_PAGE_SIZE = 2000
+"""Lines of the history that are looked at in one transaction, each with the few before it."""
 ALL_VAULTS_SECONDS = 60.0
 """Between two examinations of all vaults' balances. In between, only the changed ones are."""
 WARM_UP_SECONDS = 60.0
@@ -107,6 +110,8 @@ class AlertMonitor:
         """Apply every rule once."""
         while await self._in_own_transaction(self._withdrawals) == PAGE_SIZE:
             pass
+        while await self._in_own_transaction(self._movements) == MOVEMENTS_PAGE_SIZE:
+            pass
         while await self._in_own_transaction(self._differences) == PAGE_SIZE:
             pass
         await self._low_balances()
@@ -144,6 +149,12 @@ class AlertMonitor:
             ]
             await self._observe(conn, await _not_yet_alerted(conn, seen))
         return len(rows)
+
+    async def _movements(self, conn: Connection) -> int:
+        bound = self.bounds.movements_per_minute
+        page = await queries.movements(conn, bound, MOVEMENTS_PAGE_SIZE)
+        await self._observe(conn, [movements_observation(row, bound) for row in page.rapid])
+        return page.examined
 
     async def _differences(self, conn: Connection) -> int:
         rows = await queries.differences(conn, PAGE_SIZE)

@@ -28,6 +28,7 @@ RESOLVE_AFTER = {
     "emergency_withdrawal": timedelta(days=1),
     "unusual_withdrawal": timedelta(days=1),
     "rapid_withdrawals": timedelta(hours=1),
+    "rapid_movements": timedelta(minutes=10),
     "books_healed": timedelta(hours=1),
     "books_unchecked": timedelta(seconds=60),
     "audit_trail": timedelta(seconds=60),
@@ -50,6 +51,7 @@ class Bounds:
     large_percent: int
     unusual_factor: int
     withdrawals_per_hour: int
+    movements_per_minute: int
     dust: int
     """Amounts below it are never unusual."""
 
@@ -61,6 +63,7 @@ def bounds_from(settings: AlertSettings, *, dust: int) -> Bounds:
         large_percent=settings.large_withdrawal_percent,
         unusual_factor=settings.unusual_withdrawal_factor,
         withdrawals_per_hour=settings.withdrawals_per_hour,
+        movements_per_minute=settings.movements_per_minute,
         dust=dust,
     )
 

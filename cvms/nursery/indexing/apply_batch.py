@@ -25,7 +25,7 @@ from cvms.nursery.ledger.entries import (
     ledger_entries,
 )
 from cvms.nursery.ledger.mint_tracker import MintTracker
-from cvms.nursery.ledger.outbox_messages import event_message, vault_messages
+from cvms.nursery.ledger.outbox_messages import Cause, event_message, vault_messages
 from cvms.nursery.ledger.running_balances import extend_running_balances
 from cvms.nursery.ledger.vault_rows import (
     closed_vault_row,
@@ -73,7 +73,7 @@ async def apply_batch(
             if before is None
         ]
         await applied_transactions.save_undo(conn, new_vaults)
-        messages += await _store_vaults(conn, rows)
+        messages += await _store_vaults(conn, rows, _block_times(batch))
         await cursors.saw(conn, to.program, _newest_time(batch))
         await outbox.append(conn, messages)
     return sorted({row.owner for _, row, _ in rows})
@@ -213,10 +213,12 @@ async def _write_balances(conn: Connection, lines: Sequence[HistoryRow]) -> None
 
 
 async def _store_vaults(
-    conn: Connection, rows: Sequence[tuple[VaultRow | None, VaultRow, str]]
+    conn: Connection,
+    rows: Sequence[tuple[VaultRow | None, VaultRow, str]],
+    times: Mapping[str, datetime],
 ) -> list[OutboxMessage]:
-    """Store the rows; return a message for each."""
-    touched_by = {row.owner: signature for _, row, signature in rows}
+    """Store the rows; return a message for each. `times` has the blocks' by signature."""
+    touched_by = {row.owner: Cause(signature, times.get(signature)) for _, row, signature in rows}
     new = [
         row
         for before, row, _ in rows
@@ -227,5 +229,13 @@ async def _store_vaults(
 
 
 def _newest_time(batch: Batch) -> datetime | None:
-    times = [info.block_time for info in batch.signatures if info.block_time is not None]
-    return datetime.fromtimestamp(max(times), UTC) if times else None
+    return max(_block_times(batch).values(), default=None)
+
+
+def _block_times(batch: Batch) -> dict[str, datetime]:
+    """Return the times of the transactions' blocks by signature, as far as they are known."""
+    return {
+        info.signature: datetime.fromtimestamp(info.block_time, UTC)
+        for info in batch.signatures
+        if info.block_time is not None
+    }

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from cvms.store.vaults.balance_history import BalancePoint
-from cvms.store.vaults.history import EFFECTS, HistoryRow, Kind
+from cvms.store.vaults.history import HistoryRow, change_of
 
 Points = dict[int, BalancePoint]
 
@@ -44,20 +44,16 @@ def running_balances(lines: Iterable[HistoryRow]) -> list[BalancePoint]:
 
 def apply_entry(before: BalancePoint, line: HistoryRow) -> BalancePoint:
     """Return the balances after the line, given those before it."""
-    effect = EFFECTS[line.kind]
-    available = before.available + effect.available * line.amount
-    locked = before.locked + effect.locked * line.amount
-    if line.kind == Kind.EMERGENCY_WITHDRAW and available < 0:
-        available, locked = 0, locked + available
+    change = change_of(line.kind, line.amount, available=before.available)
     return replace(
         before,
         slot=line.slot,
         vault=line.vault,
-        total=before.total + effect.total * line.amount,
-        available=available,
-        locked=locked,
-        timelocked=before.timelocked + effect.timelocked * line.amount,
-        yield_deposited=before.yield_deposited + effect.yield_deposited * line.amount,
+        total=before.total + change.total,
+        available=before.available + change.available,
+        locked=before.locked + change.locked,
+        timelocked=before.timelocked + change.timelocked,
+        yield_deposited=before.yield_deposited + change.yield_deposited,
         block_time=line.block_time,
         observed=False,
     )

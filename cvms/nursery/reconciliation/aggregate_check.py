@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
 from cvms.chain.rpc.rpc_client import RpcClient
-from cvms.chain.transactions.vault_listing import list_vaults
+from cvms.chain.transactions.vault_listing import (
+    ListedVault,
+    list_vaults,
+    owner_prefixes,
+)
 from cvms.chain.types import Commitment, Programs
 from cvms.metrics import Metrics
 from cvms.store.analytics import aggregate_check
@@ -27,6 +32,8 @@ ALL_VAULTS = "*"
 RECOUNT_SECONDS = 300.0
 """Timeout of a count of all vaults, or of the whole history, for which the indexer waits."""
 OWNERS_PER_QUERY = 1000
+PARTS_AT_ONCE = 16
+"""Parts of a long list that are read at once. For each, a node looks through all accounts."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -38,6 +45,7 @@ class AggregateCheck:
     programs: Programs
     threshold: int
     metrics: Metrics
+    _parts_left: list[bytes] = field(default_factory=list, init=False)
 
     async def check_sums(self) -> None:
         """Compare the stored sums with rows and history, and recount those that differ."""
@@ -66,25 +74,49 @@ class AggregateCheck:
     async def find_mismatched_owners(self) -> list[str]:
         """Return the owners whose total in the chain's list of vaults differs from their rows.
 
-        Many of these rows only lag, so each has to be compared with its account. Raises as
-        `list_vaults`: not every node lists them.
+        Many of these rows only lag, so each has to be compared with its account. A long list is
+        continued by the next calls. Raises as `list_vaults`: not every node lists them.
         """
-        _, listed = await list_vaults(self.rpc, self.programs, commitment=Commitment.CONFIRMED)
+        async with self.database.connection() as conn:
+            stored = await vaults.tvl(conn)
+        parts = self._take_parts(owner_prefixes(stored.vaults))
+        mismatched: list[str] = []
+        count = total = 0
+        for owners_begin in parts:
+            listed = await list_vaults(
+                self.rpc,
+                self.programs,
+                commitment=Commitment.CONFIRMED,
+                owners_begin=owners_begin,
+            )
+            mismatched += await self._mismatched(listed)
+            count += len(listed)
+            total += sum(each.total for each in listed)
+        log.info(
+            "vaults_listed",
+            parts=len(parts),
+            vaults=count,
+            total=total,
+            rows_total=stored.total,
+            mismatched=len(mismatched),
+        )
+        return mismatched
+
+    def _take_parts(self, parts: list[bytes]) -> list[bytes]:
+        """Return the parts that are next in turn, and begin again after the last."""
+        if not self._parts_left or not {*self._parts_left} <= {*parts}:
+            self._parts_left = random.sample(parts, len(parts))
+        taken = self._parts_left[:PARTS_AT_ONCE]
+        del self._parts_left[:PARTS_AT_ONCE]
+        return taken
+
+    async def _mismatched(self, listed: Sequence[ListedVault]) -> list[str]:
         mismatched: list[str] = []
         for start in range(0, len(listed), OWNERS_PER_QUERY):
             page = listed[start : start + OWNERS_PER_QUERY]
             totals = {str(each.owner): each.total for each in page}
             async with self.database.connection() as conn:
                 mismatched += await vaults.owners_with_other_total(conn, totals)
-        async with self.database.connection() as conn:
-            tvl = await vaults.tvl(conn)
-        log.info(
-            "vaults_listed",
-            vaults=len(listed),
-            total=sum(each.total for each in listed),
-            rows_total=tvl.total,
-            mismatched=len(mismatched),
-        )
         return mismatched
 
     async def _recount_sizes(self, found: AggregateCounts) -> ReconciliationEntry | None:

@@ -47,6 +47,7 @@ from cvms.store.projection.rebuild_owners import RebuildOwners
 from cvms.store.projection.rebuild_schema import RowDifference, TableComparison
 from cvms.store.reconciliation import vault_ledger
 from cvms.store.security import audit_log
+from cvms.store.vaults import vaults
 
 COMPARE_SECONDS = 3600.0
 """Timeout of one statement over whole tables."""
@@ -261,6 +262,7 @@ class FullRebuild:
         Raises RebuildNotPossible, which rolls it back, if the tables differ afterwards.
         """
         changed = await comparison.keys("vaults", MAX_VAULTS)
+        before = {row.owner: row for row in await vaults.get_many(conn, changed) if row is not None}
         await comparison.exchange()
         await aggregate_check.count_sizes(conn)
         ledgers = await vault_ledger.read(conn, changed)
@@ -284,7 +286,8 @@ class FullRebuild:
             },
         )
         replaced = row_message(None, slot=outcome.cursor.slot)  # `changed` may not name all
-        await outbox.append(conn, [replaced, *(balance_message(row) for row in rows)])
+        told = [balance_message(row, before=before.get(row.owner)) for row in rows]
+        await outbox.append(conn, [replaced, *told])
         await rebuild_schema.drop(conn)
 
     async def _cursor(self, database: Database) -> Cursor | None:

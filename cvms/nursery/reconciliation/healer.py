@@ -24,6 +24,7 @@ from cvms.store.reconciliation import reconciliation_log, vault_ledger
 from cvms.store.reconciliation.reconciliation_log import ReconciliationEntry
 from cvms.store.reconciliation.vault_ledger import VaultLedger
 from cvms.store.vaults import balance_history
+from cvms.store.vaults.vaults import VaultRow
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -102,7 +103,7 @@ class Healer:
         before = (await vault_ledger.read(conn, [owner]))[owner]
         if before.row is not None and before.row.slot > chain.slot:
             return None
-        await self._heal_row(conn, chain, found)
+        await self._heal_row(conn, chain, found, before.row)
         now = (await vault_ledger.read(conn, [owner]))[owner]
         left = {each.field for each in differences(chain, now, threshold=self.threshold)}
         if left:
@@ -117,13 +118,17 @@ class Healer:
         return entries
 
     async def _heal_row(
-        self, conn: Connection, chain: ExpectedState, found: Sequence[FieldDifference]
+        self,
+        conn: Connection,
+        chain: ExpectedState,
+        found: Sequence[FieldDifference],
+        before: VaultRow | None,
     ) -> None:
         if any(each.heal == "row" for each in found):
             await vault_writer.advance(conn, [chain.row])
             # The sums moved by the wrong row's amounts, which they may never have included.
             await aggregate_check.count_sizes(conn)
-            await outbox.append(conn, [balance_message(chain.row)])
+            await outbox.append(conn, [balance_message(chain.row, before=before)])
         if any(each.field.startswith("balance_history") for each in found):
             await balance_history.observe(conn, [chain.row])
 

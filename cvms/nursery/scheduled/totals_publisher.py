@@ -80,6 +80,7 @@ class TotalsPublisher:
     async def _tvl(self, conn: Connection) -> dict[str, Any]:
         now = await vaults.tvl(conn)
         self.metrics.total_value_locked.set(now.total)
+        self.metrics.active_vaults.set(now.vaults)
         return {"total": now.total, "vaults": now.vaults, "slot": now.slot}
 
     async def _overview(self, conn: Connection) -> dict[str, Any]:

@@ -64,7 +64,11 @@ async def open_resources(config: Config, *, board: StatusBoard) -> AsyncIterator
     metrics = Metrics()
     async with (
         open_redis(config.redis_url) as redis,
-        open_database(config.database_url, repeats=metrics.transaction_repeats) as database,
+        open_database(
+            config.database_url,
+            size=config.database_connections,
+            repeats=metrics.transaction_repeats,
+        ) as database,
         open_rpc(config.rpc_urls, metrics=metrics) as rpc,
         trio.open_nursery() as tasks,
     ):

@@ -11,7 +11,7 @@ from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import fetch_all, fetch_column, fetch_value
 from cvms.store.vaults.history import Kind
 
-Source = Literal["transactions", "reconciliation_logs"]
+Source = Literal["transactions", "movements", "reconciliation_logs"]
 
 POSITION = """
 SELECT position
@@ -65,6 +65,40 @@ WHERE line.id > %(after)s
   AND line.kind IN (%(withdraw)s, %(emergency)s)
 ORDER BY line.id
 LIMIT %(limit)s
+"""
+
+PAGE_OF_LINES = """
+SELECT coalesce(max(id), 0), count(*)
+FROM (
+    SELECT id
+    FROM transactions
+    WHERE id > %(after)s
+      AND id <= %(head)s
+    ORDER BY id
+    LIMIT %(limit)s
+) AS page
+"""
+
+# The line `bound` places before a line tells whether there were more within the minute.
+RAPID_MOVEMENTS = """
+SELECT DISTINCT ON (line.owner)
+       line.owner, line.vault, line.slot, line.block_time, line.signature,
+       count(*) OVER (PARTITION BY line.owner) AS lines
+FROM transactions AS line
+CROSS JOIN LATERAL (
+    SELECT before.block_time
+    FROM transactions AS before
+    WHERE before.owner = line.owner
+      AND (before.slot, before.id) < (line.slot, line.id)
+    ORDER BY before.slot DESC, before.id DESC
+    OFFSET %(bound)s - 1
+    LIMIT 1
+) AS before
+WHERE line.id > %(after)s
+  AND line.id <= %(reached)s
+  AND line.block_time >= now() - INTERVAL '7 days'
+  AND before.block_time > line.block_time - INTERVAL '1 minute'
+ORDER BY line.owner, line.id DESC
 """
 
 HEAD_OF_DIFFERENCES = """
@@ -171,6 +205,26 @@ class WithdrawalRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MovementsRow:
+    """The last of an owner's `lines` that were one too many within a minute."""
+
+    owner: str
+    vault: str
+    slot: int
+    block_time: datetime
+    signature: str
+    lines: int
+
+
+@dataclass(frozen=True, slots=True)
+class MovementsPage:
+    """The owners with too many movements, among the lines that were examined."""
+
+    examined: int
+    rapid: list[MovementsRow]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DifferenceRow:
     """A logged difference, see store/reconciliation/reconciliation_log.py."""
 
@@ -227,6 +281,27 @@ async def withdrawals(conn: Connection, limit: int) -> list[WithdrawalRow]:
     reached = rows[-1].id if len(rows) == limit else max(after, head)
     await _move(conn, "transactions", after, reached)
     return rows
+
+
+async def movements(conn: Connection, bound: int, limit: int) -> MovementsPage:
+    """Return who made more than `bound` movements within a minute, in lines not examined yet.
+
+    A bound of 0 is none. Lines count as examined as in `withdrawals`.
+    """
+    after = await fetch_value(conn, POSITION, {"source": "movements"})
+    head = await fetch_value(conn, HEAD_OF_TRANSACTIONS)
+    if bound == 0 or head <= after:
+        await _move(conn, "movements", after, max(after, head))
+        return MovementsPage(0, [])
+    cursor = await conn.execute(PAGE_OF_LINES, {"after": after, "head": head, "limit": limit})
+    row = await cursor.fetchone()
+    assert row is not None
+    last, examined = row
+    reached = last if examined == limit else head
+    params = {"bound": bound, "after": after, "reached": reached}
+    rapid = await fetch_all(conn, MovementsRow, RAPID_MOVEMENTS, params)
+    await _move(conn, "movements", after, reached)
+    return MovementsPage(examined, rapid)
 
 
 async def differences(conn: Connection, limit: int) -> list[DifferenceRow]:

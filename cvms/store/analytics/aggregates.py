@@ -130,6 +130,7 @@ ORDER BY digits
 
 HOLDINGS = """
 SELECT coalesce(sum(vaults), 0)::BIGINT AS vaults,
+       coalesce(sum(vaults) FILTER (WHERE digits > 0), 0)::BIGINT AS funded,
        coalesce(sum(total), 0) AS total,
        coalesce(sum(available), 0) AS available,
        coalesce(sum(locked), 0) AS locked,
@@ -179,7 +180,7 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class Holdings:
-    """The balances of all open vaults together."""
+    """The balances of all open vaults together, of which `funded` hold something."""
 
     vaults: int
     total: int
@@ -187,6 +188,7 @@ class Holdings:
     locked: int
     timelocked: int
     yield_deposited: int
+    funded: int
 
     def __post_init__(self) -> None:
         _to_int(self, "total", "available", "locked", "timelocked", "yield_deposited")

@@ -8,14 +8,18 @@ from datetime import UTC, timedelta
 
 import msgspec
 
+from cvms.amounts import Amount
 from cvms.store.analytics import aggregates
 from cvms.store.analytics.aggregates import Flow, Holdings
 from cvms.store.index import cursor
 from cvms.store.postgres.driver.connection import Connection
+from cvms.store.vaults import yield_rates
 from cvms.store.vaults.history import EFFECTS, Kind
 
 BASIS_POINTS = 10_000
 DAY = timedelta(hours=24)
+APY_AGE = timedelta(hours=1)
+APY_DIGITS = 6
 
 
 class FlowTotals(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,25 +30,25 @@ class FlowTotals(msgspec.Struct, frozen=True, kw_only=True):
     all histories, of which a transfer has two.
     """
 
-    inflow: int
-    outflow: int
-    net: int
-    emergency_withdrawn: int
-    compounded: int
-    transferred: int
-    locked: int
-    unlocked: int
+    inflow: Amount
+    outflow: Amount
+    net: Amount
+    emergency_withdrawn: Amount
+    compounded: Amount
+    transferred: Amount
+    locked: Amount
+    unlocked: Amount
     movements: int
 
 
 class Utilization(msgspec.Struct, frozen=True, kw_only=True):
     """The balances of all open vaults by use; shares in basis points, rounded down."""
 
-    total: int
-    available: int
-    locked: int
-    timelocked: int
-    yield_deposited: int
+    total: Amount
+    available: Amount
+    locked: Amount
+    timelocked: Amount
+    yield_deposited: Amount
     locked_bps: int
     timelocked_bps: int
     yield_bps: int
@@ -53,11 +57,15 @@ class Utilization(msgspec.Struct, frozen=True, kw_only=True):
 class Overview(msgspec.Struct, frozen=True, kw_only=True):
     """The overview; `last_day` is what moved in this hour and the 23 before it.
 
-    `slot` is up to where nothing is missing, null before the first transaction.
+    `users` are the owners whose vaults hold something. `avg_apy` is the mean of the yield sources'
+    newest rates, a fraction of 1, null if none was read in the last hour. `slot` is up to where
+    nothing is missing, null before the first transaction.
     """
 
-    tvl: int
+    tvl: Amount
     vaults: int
+    users: int
+    avg_apy: float | None
     utilization: Utilization
     last_day: FlowTotals
     slot: int | None
@@ -69,10 +77,13 @@ async def read(conn: Connection, program: str) -> Overview:
     holdings = await aggregates.holdings(conn)
     hour = frontier.now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
     until = hour + timedelta(hours=1)
+    apy = await yield_rates.mean_apy(conn, within=APY_AGE)
     moved = await aggregates.flows(conn, since=until - DAY, until=until, bucket="hour")
     return Overview(
         tvl=holdings.total,
         vaults=holdings.vaults,
+        users=holdings.funded,
+        avg_apy=None if apy is None else round(float(apy), APY_DIGITS),
         utilization=utilization_of(holdings),
         last_day=flow_totals(moved),
         slot=frontier.slot,
@@ -102,7 +113,7 @@ def flow_totals(moved: Sequence[Flow]) -> FlowTotals:
 def utilization_of(holdings: Holdings) -> Utilization:
     """Return the balances of the vaults and their shares."""
     amounts = asdict(holdings)
-    del amounts["vaults"]
+    del amounts["vaults"], amounts["funded"]
 
     def share(amount: int) -> int:
         return amount * BASIS_POINTS // holdings.total if holdings.total else 0

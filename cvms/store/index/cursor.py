@@ -6,12 +6,18 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.postgres.row_mapping import fetch_exactly_one, fetch_one, fetch_value
+from cvms.store.postgres.row_mapping import fetch_column, fetch_exactly_one, fetch_one, fetch_value
 
 GET = """
 SELECT program, slot, signature, previous_signature
 FROM indexer_cursor
 WHERE program = %(program)s
+"""
+
+PROGRAMS = """
+SELECT program
+FROM indexer_cursor
+ORDER BY program
 """
 
 ADVANCE = """
@@ -92,6 +98,11 @@ class Cursor:
 async def get(conn: Connection, program: str) -> Cursor | None:
     """Return the cursor of `program`, None before its first transaction."""
     return await fetch_one(conn, Cursor, GET, {"program": program})
+
+
+async def programs(conn: Connection) -> list[str]:
+    """Return the programs whose transactions are indexed."""
+    return await fetch_column(conn, PROGRAMS)
 
 
 async def advance(conn: Connection, cursor: Cursor) -> bool:

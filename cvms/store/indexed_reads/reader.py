@@ -61,12 +61,13 @@ class Reader:
             f"; read replica {each.number} ({each.name}): {each.detail}" for each in self.replicas
         )
 
-    async def read(self, work: Work[T], bound: ReadBound) -> T:
+    async def read(self, work: Work[T], bound: ReadBound, *, one_snapshot: bool = False) -> T:
         """Return the result of `work`, which may run a second time on another server.
 
+        With `one_snapshot`, all its queries see the same state of the database in any case.
         Raises DatabaseUnavailable, MinSlotNotIndexed, and what `work` raises.
         """
-        if self._plain(bound):
+        if self._plain(bound) and not one_snapshot:
             async with self._database.connection() as conn:
                 return await work(conn)
         return await self._first(bound, lambda reads: reads.read(work, bound))

@@ -23,6 +23,7 @@ class Topic(StrEnum):
     TVL = "tvl_update"
     ANALYTICS = "analytics_update"
     ALERT = "security_alert"
+    MULTISIG = "multisig_event"
 
 
 ROW_WRITTEN = "vault_row_written"

@@ -77,7 +77,7 @@ class Database:
     def connection(self) -> AbstractAsyncContextManager[Connection]:
         """Lend a connection in autocommit mode: each statement is its own transaction."""
         if not self.schema_ready:
-            raise DatabaseUnavailable("the database schema is not applied yet")
+            raise DatabaseUnavailable(NO_SCHEMA)
         return self._pool.connection()
 
     @asynccontextmanager
@@ -128,6 +128,18 @@ class Database:
         finally:
             self._dedicated.remove(connection)
             connection.finish()
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[Connection]:
+        """Yield a connection outside the pool that reads from one snapshot, for long reads.
+
+        The server ends the transaction if no query comes for too long.
+        """
+        if not self.schema_ready:
+            raise DatabaseUnavailable(NO_SCHEMA)
+        async with self.dedicated() as connection, connection.transaction():
+            await connection.execute(SET_ISOLATION[psycopg.IsolationLevel.REPEATABLE_READ])
+            yield connection
 
     async def prepare(self) -> None:
         """Apply the migrations and admit callers. Safe to repeat, and in several processes.
@@ -187,6 +199,8 @@ class Database:
         for connection in self._dedicated:
             connection.finish()
 
+
+NO_SCHEMA = "the database schema is not applied yet"
 
 SHARED_BACKENDS = (
     "DATABASE_URL leads to a pooler that gives a session's connection to others between "

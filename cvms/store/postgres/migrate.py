@@ -11,6 +11,7 @@ import trio
 
 from cvms.errors import only
 from cvms.store.postgres.driver.connection import Connection
+from cvms.store.postgres.foreign_tables import check_tables, created_columns
 from cvms.store.postgres.row_mapping import fetch_column, fetch_value
 
 log = structlog.get_logger(__name__)
@@ -69,15 +70,20 @@ def migrations() -> list[Migration]:
 async def apply_schema(conn: Connection, steps: Sequence[Migration] | None = None) -> None:
     """Apply every migration that this database lacks, all of them or none.
 
-    `steps` replaces the migrations of the package.
+    `steps` replaces the migrations of the package. Raises ConfigurationError if another program has
+    filled the database.
     """
     async with conn.transaction():
         if not await fetch_value(conn, TRY_LOCK, {"key": SCHEMA_LOCK}):
             log.info("schema_lock_awaited", reason="another process applies migrations")
             await conn.execute(LOCK, {"key": SCHEMA_LOCK})
+        wanted = migrations() if steps is None else steps
+        await check_tables(conn, created_columns([CREATE_MIGRATIONS.lstrip()]))
         await conn.execute(CREATE_MIGRATIONS)
         applied = set(await fetch_column(conn, APPLIED))
-        for migration in migrations() if steps is None else steps:
+        if not applied:
+            await check_tables(conn, created_columns(each.sql for each in wanted))
+        for migration in wanted:
             if migration.version not in applied:
                 about = {"version": migration.version, "subject": migration.name}
                 if applied:  # in a new database nothing takes time

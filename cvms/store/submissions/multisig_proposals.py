@@ -14,7 +14,7 @@ from typing import Any
 from uuid import UUID
 
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.postgres.row_mapping import fetch_one, fetch_value
+from cvms.store.postgres.row_mapping import fetch_column, fetch_one, fetch_value
 from cvms.store.submissions import submissions
 
 ADD = """
@@ -79,9 +79,22 @@ FROM multisig_transactions
 WHERE message_hash = %(message_hash)s
 """
 
+# Of the proposals that one of these signers takes part in, those whose transaction holds this data.
+BY_DATA = """
+SELECT p.id
+FROM multisig_proposals p
+JOIN multisig_transactions t ON t.message_hash = p.message_hash
+WHERE p.expires_at > clock_timestamp()
+  AND p.cancelled_at IS NULL
+  AND p.signers && %(signers)s::TEXT[]
+  AND position(%(data)s::BYTEA IN t.message) > 0
+ORDER BY p.created_at, p.id
+LIMIT 500
+"""
+
 # One whose transaction has landed counts again if a fork drops it.
 UNFINISHED = f"""
-SELECT count(*)
+SELECT p.id
 FROM multisig_proposals p
 LEFT JOIN submissions s ON s.message_hash = p.message_hash
 LEFT JOIN vaults v ON v.owner = p.owner
@@ -90,6 +103,7 @@ WHERE p.owner = %(owner)s
   AND s.state IS DISTINCT FROM 'confirmed'
   AND s.state IS DISTINCT FROM 'finalized'
   AND NOT ({CANCELLED})
+ORDER BY p.created_at, p.id
 """  # noqa: S608 - constants
 
 # The row lock serializes changes to the same proposal.
@@ -255,9 +269,14 @@ async def by_message(conn: Connection, message_hash: bytes) -> UUID | None:
     return proposal
 
 
-async def unfinished(conn: Connection, owner: str) -> int:
-    """Count the proposals of the owner that are neither executed, nor expired, nor cancelled."""
-    return int(await fetch_value(conn, UNFINISHED, {"owner": owner}))
+async def by_data(conn: Connection, *, signers: Sequence[str], data: bytes) -> list[UUID]:
+    """Return proposals of these signers, the oldest first, whose transaction holds the data."""
+    return await fetch_column(conn, BY_DATA, {"signers": list(signers), "data": data})
+
+
+async def unfinished(conn: Connection, owner: str) -> list[UUID]:
+    """Return the proposals of the owner that are neither executed, nor expired, nor cancelled."""
+    return await fetch_column(conn, UNFINISHED, {"owner": owner})
 
 
 async def lock(conn: Connection, proposal: Proposal) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 from cvms.errors import Conflict, UnknownTransaction
 from cvms.store.messaging.leader_notifications import SUBMIT, notify_leader
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.postgres.row_mapping import fetch_one, query_for
+from cvms.store.postgres.row_mapping import fetch_all, fetch_one, query_for
 
 
 class State(StrEnum):
@@ -98,6 +98,9 @@ ATTACH_SIGNATURE = query_for(
     SET state = 'pending',
         signature = %(signature)s,
         wire = %(wire)s,
+        last_valid_block_height = coalesce(
+            %(last_valid_block_height)s, last_valid_block_height
+        ),
         signed_at = now(),
         updated_at = now()
     WHERE message_hash = %(message_hash)s
@@ -121,6 +124,27 @@ GET_BY_MESSAGE = query_for(
     SELECT {columns}
     FROM submissions
     WHERE message_hash = %(message_hash)s
+    """,
+)
+
+# Of the plans for one of these owners that hold this data, the oldest ones; or what was submitted
+# under the signature, as of the same moment.
+GET_PLANS = query_for(
+    Submission,
+    """
+    SELECT {columns}
+    FROM submissions
+    WHERE signature = %(signature)s
+    UNION ALL (
+        SELECT {columns}
+        FROM submissions
+        WHERE state = 'built'
+          AND created_at > now() - INTERVAL '10 minutes'
+          AND owner = ANY(%(owners)s)
+          AND position(%(data)s::BYTEA IN message) > 0
+        ORDER BY created_at, message_hash
+        LIMIT 100
+    )
     """,
 )
 
@@ -216,14 +240,32 @@ async def record_signed(
 
 
 async def attach_signature(
-    conn: Connection, *, message_hash: bytes, signature: str, wire: bytes
+    conn: Connection,
+    *,
+    message_hash: bytes,
+    signature: str,
+    wire: bytes,
+    last_valid_block_height: int | None = None,
 ) -> Submission:
     """Store the signed bytes of a built message: built → pending.
 
-    The same bytes again change nothing; the row is returned as it is now. Raises UnknownTransaction
-    if the message was never built here, and Conflict if other bytes were stored before.
+    With `last_valid_block_height` the wallet has changed the message: the bytes are of another one,
+    which may land until then. Each plan is submitted once, and so are the bytes: the same again
+    change nothing; the row is returned as it is now. Raises UnknownTransaction if the message was
+    never built here, and Conflict if other bytes were stored before.
     """
-    params = {"message_hash": message_hash, "signature": signature, "wire": wire}
+    params = {
+        "message_hash": message_hash,
+        "signature": signature,
+        "wire": wire,
+        "last_valid_block_height": last_valid_block_height,
+    }
+    if last_valid_block_height is not None:
+        # Equal plans: an equal request may be about to store these bytes for another one of them.
+        await conn.execute(LOCK, {"key": f"signature:{signature}"})
+        submitted = await get_by_signature(conn, signature)
+        if submitted is not None:
+            return submitted
     attached = await fetch_one(conn, Submission, ATTACH_SIGNATURE, params)
     if attached is not None:
         await notify_leader(conn, SUBMIT)
@@ -244,6 +286,17 @@ async def get_by_signature(conn: Connection, signature: str) -> Submission | Non
 async def get_by_message(conn: Connection, message_hash: bytes) -> Submission | None:
     """Return the submission of this message."""
     return await fetch_one(conn, Submission, GET_BY_MESSAGE, {"message_hash": message_hash})
+
+
+async def get_plans(
+    conn: Connection, *, owners: Sequence[str], data: bytes, signature: str | None
+) -> list[Submission]:
+    """Return plans for one of the owners whose message holds the data, the oldest first.
+
+    What was submitted under the signature is among them.
+    """
+    params = {"owners": list(owners), "data": data, "signature": signature}
+    return await fetch_all(conn, Submission, GET_PLANS, params)
 
 
 async def find_pending(conn: Connection, kind: str, owner: str) -> Submission | None:

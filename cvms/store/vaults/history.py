@@ -13,7 +13,13 @@ from typing import Any, LiteralString
 import msgspec
 
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.postgres.row_mapping import by_column, columns, fetch_structs, query_for
+from cvms.store.postgres.row_mapping import (
+    by_column,
+    columns,
+    fetch_structs,
+    fetch_value,
+    query_for,
+)
 
 
 class Kind(StrEnum):
@@ -50,7 +56,7 @@ class Effect:
 EFFECTS: Mapping[str, Effect] = {
     Kind.DEPOSIT: Effect(total=1, available=1),
     Kind.WITHDRAW: Effect(total=-1, available=-1),
-    # What is available goes first, then what is locked: see nursery/ledger/running_balances.py.
+    # What is available goes first, then what is locked: see `change_of`.
     Kind.EMERGENCY_WITHDRAW: Effect(total=-1, available=-1),
     Kind.LOCK: Effect(available=-1, locked=1),
     Kind.UNLOCK: Effect(available=1, locked=-1),
@@ -62,6 +68,51 @@ EFFECTS: Mapping[str, Effect] = {
     Kind.YIELD_WITHDRAW: Effect(available=1, yield_deposited=-1),
     Kind.YIELD_COMPOUND: Effect(total=1, yield_deposited=1),
 }
+
+
+class Balances(msgspec.Struct, frozen=True):
+    """The balances of a vault, or by how much they change. In the token's smallest unit."""
+
+    total: int = 0
+    available: int = 0
+    locked: int = 0
+    timelocked: int = 0
+    yield_deposited: int = 0
+
+    def plus(self, change: Balances) -> Balances:
+        """Return the balances after the change."""
+        return Balances(
+            self.total + change.total,
+            self.available + change.available,
+            self.locked + change.locked,
+            self.timelocked + change.timelocked,
+            self.yield_deposited + change.yield_deposited,
+        )
+
+    def minus(self, before: Balances) -> Balances:
+        """Return by how much these balances exceed those `before`."""
+        return Balances(
+            self.total - before.total,
+            self.available - before.available,
+            self.locked - before.locked,
+            self.timelocked - before.timelocked,
+            self.yield_deposited - before.yield_deposited,
+        )
+
+
+def change_of(kind: str, amount: int, *, available: int) -> Balances:
+    """Return by how much a movement changes a vault that has this much available before it."""
+    effect = EFFECTS[kind]
+    from_locked = 0
+    if kind == Kind.EMERGENCY_WITHDRAW:
+        from_locked = max(amount - available, 0)
+    return Balances(
+        effect.total * amount,
+        effect.available * amount + from_locked,
+        effect.locked * amount - from_locked,
+        effect.timelocked * amount,
+        effect.yield_deposited * amount,
+    )
 
 
 class HistoryRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -164,6 +215,23 @@ IN_ORDER = query_for(
     """,
 )
 
+# Reads the newest withdrawals only, up to the last one before the time.
+WITHDRAWN_SINCE = """
+SELECT coalesce(sum(amount), 0)
+FROM transactions
+WHERE owner = %(owner)s
+  AND kind = %(kind)s
+  AND slot > coalesce((
+      SELECT slot
+      FROM transactions
+      WHERE owner = %(owner)s
+        AND kind = %(kind)s
+        AND block_time <= %(time)s
+      ORDER BY slot DESC, id DESC
+      LIMIT 1
+  ), -1)
+"""
+
 REMOVE = """
 DELETE FROM transactions
 WHERE id = ANY(%(ids)s)
@@ -179,6 +247,12 @@ OF_SLOT = query_for(
     ORDER BY id
     """,
 )
+
+
+async def withdrawn_since(conn: Connection, owner: str, time: datetime) -> int:
+    """Return the sum of what the owner has withdrawn after `time`."""
+    params = {"owner": owner, "kind": Kind.WITHDRAW, "time": time}
+    return int(await fetch_value(conn, WITHDRAWN_SINCE, params))
 
 
 async def add(conn: Connection, rows: Sequence[HistoryRow]) -> None:

@@ -8,7 +8,14 @@ from datetime import timedelta
 from decimal import Decimal
 
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.postgres.row_mapping import SQL_TYPES, by_column, columns, fetch_all, query_for
+from cvms.store.postgres.row_mapping import (
+    SQL_TYPES,
+    by_column,
+    columns,
+    fetch_all,
+    fetch_value,
+    query_for,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +82,17 @@ NEWEST = query_for(
     without={"age"},
 )
 
+# A source that is not configured any more is not read.
+MEAN_APY = """
+SELECT avg(supply_apy)
+FROM (
+    SELECT DISTINCT ON (protocol, address) supply_apy
+    FROM protocol_apy
+    WHERE read_at > now() - %(within)s
+    ORDER BY protocol, address, read_at DESC
+) AS newest
+"""
+
 PRUNE = """
 DELETE FROM protocol_apy
 WHERE read_at < now() - %(age)s
@@ -93,6 +111,12 @@ async def newest(conn: Connection, sources: Sequence[tuple[str, str]]) -> list[S
         "address": [address for _, address in sources],
     }
     return await fetch_all(conn, StoredRate, NEWEST, params)
+
+
+async def mean_apy(conn: Connection, *, within: timedelta) -> Decimal | None:
+    """Return the mean of the newest yearly rates that were read `within` this time."""
+    mean: Decimal | None = await fetch_value(conn, MEAN_APY, {"within": within})
+    return mean
 
 
 async def prune(conn: Connection, age: timedelta) -> int:

@@ -87,7 +87,7 @@ CALLS: list[Callable[[RpcClient], Awaitable[Any]]] = [
     lambda rpc: rpc.simulate(b""),
     lambda rpc: rpc.get_recent_prioritization_fees([KEYS[0]]),
     lambda rpc: rpc.get_program_accounts(
-        KEYS[0], discriminator=b"12345678", commitment=Commitment.CONFIRMED
+        KEYS[0], data_begins=b"12345678", commitment=Commitment.CONFIRMED
     ),
     lambda rpc: rpc.probe(),
 ]

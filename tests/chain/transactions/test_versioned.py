@@ -16,7 +16,7 @@ from solders.keypair import Keypair
 from solders.message import Message, to_bytes_versioned
 from solders.pubkey import Pubkey
 from solders.signature import Signature
-from solders.transaction import Transaction, VersionedTransaction
+from solders.transaction import VersionedTransaction
 from spl.token.instructions import create_idempotent_associated_token_account
 
 from cvms.chain.program import instructions
@@ -27,6 +27,7 @@ from cvms.chain.transactions.versioned import (
     BuiltTransaction,
     attach_signature,
     build_transaction,
+    instructions_of,
     message_hash,
     message_of,
     missing_signers,
@@ -34,6 +35,8 @@ from cvms.chain.transactions.versioned import (
     parse_wire,
     sign_as,
     signature_of,
+    stored_message,
+    unsigned,
     verify_signatures,
     with_budget,
 )
@@ -145,22 +148,32 @@ def test_what_does_not_fit_is_refused_when_it_is_built() -> None:
         build_transaction(huge, fee_payer=OPERATOR.pubkey(), blockhash=BLOCKHASH)
 
 
-def test_a_wire_that_is_long_or_trailed_or_legacy_is_refused() -> None:
+def test_a_wire_that_is_long_or_trailed_or_newer_is_refused() -> None:
     wire = deposit().unsigned_wire
-    legacy = Transaction.new_unsigned(
-        Message.new_with_blockhash([deposit().instruction], OPERATOR.pubkey(), Hash.default())
-    )
     for bad in (
         b"",
         wire[:-1],
         wire + b"\0",
         bytes(MAX_WIRE_BYTES + 1),
-        bytes(legacy),
+        wire[:129] + b"\x81" + wire[130:],
         bytes(VersionedTransaction.populate(deposit().message, [])),
         bytes(VersionedTransaction.populate(deposit().message, [Signature.default()] * 3)),
     ):
         with pytest.raises(InvalidRequest):
             parse_wire(bad)
+
+
+def test_a_legacy_transaction_is_parsed_and_says_what_version_0_says() -> None:
+    built = deposit()
+    message = Message.new_with_blockhash(
+        instructions_of(built.message), OPERATOR.pubkey(), built.message.recent_blockhash
+    )
+    wire = bytes(unsigned(message))
+    assert bytes(parse_wire(wire)) == wire
+    assert message_of(parse_wire(wire)) == message
+    assert instructions_of(message) == instructions_of(built.message)
+    for each in (message, built.message):
+        assert stored_message(bytes(each), message_hash(each)) == each
 
 
 @pytest.mark.parametrize("text", ["", "!", "AAAA", "é" * 10, "A" * 5000])

@@ -195,6 +195,23 @@ async def test_governance_changes_the_authority_on_chain(office: Service) -> Non
     assert again.json()["program_error"]["name"] == "NotFound"
 
 
+async def test_programs_may_be_named_as_the_earlier_service_did(office: Service) -> None:
+    program = Pubkey.new_unique()
+    named = {"program_id": str(program)}
+    authority = await decided(office, "/api/admin/vault-authority/add", named)
+    assert program in authority.authorized_programs
+    named = {"yield_program": str(program)}
+    authority = await decided(office, "/api/admin/yield-program/add", named)
+    assert program in authority.yield_whitelist
+    authority = await decided(office, "/api/admin/yield-program/remove", named)
+    assert program not in authority.yield_whitelist
+    trail = await rows(office, "SELECT details FROM audit_logs ORDER BY id")
+    assert {row["details"]["program"] for row in trail} == {str(program)}
+    for body in ({}, named | {"program": str(program)}, {"program_id": str(program)}):
+        reply = await ask(office, "POST", "/api/admin/yield-program/add", body, token())
+        assert (reply.status_code, reply.json()["code"]) == (400, "invalid_request"), body
+
+
 async def test_an_operator_that_is_not_governance_gets_unauthorized(
     database_url: str, localnet: Localnet
 ) -> None:

@@ -100,6 +100,20 @@ async def set_up(service: Service, wallet: Keypair, clock: DatabaseClock) -> Dev
     return Device(wallet, clock, reply.json())
 
 
+async def test_a_client_may_bring_its_own_secret(offchain: Service, clock: DatabaseClock) -> None:
+    wallet, secret = Keypair(), pyotp.random_base32()
+    for bad in ("", "JBSWY3DPEHPK3PXP", "0" * 32, "A" * 27, 7):
+        body = await signed(offchain, wallet, "twofa_setup") | {"secret": bad}
+        reply = await offchain.post(SETUP, body)
+        assert (reply.status_code, reply.json()["code"]) == (400, "invalid_request"), bad
+    body = await signed(offchain, wallet, "twofa_setup") | {"secret": secret.lower()}
+    reply = await offchain.post(SETUP, body)
+    assert (reply.status_code, reply.json()["secret"]) == (200, secret)
+    assert secret in reply.json()["otpauth_uri"]
+    device = Device(wallet, clock, {"secret": secret})
+    assert (await verify(offchain, device)).json()["enabled"]
+
+
 async def verify(
     service: Service, device: Device, code: str = "", **headers: str
 ) -> httpx.Response:

@@ -157,7 +157,7 @@ def test_no_mutation_is_accepted(message: str) -> None:
             assert line == accepted or line.startswith(CHOSEN[number])
     signature = str(OWNER.sign_message(message_with().encode()))
     with pytest.raises(InvalidSignature):
-        verify(ADDRESS, message, signature)
+        verify(ADDRESS, [message.encode()], message, signature)
 
 
 # --- over HTTP ----------------------------------------------------------------------------------

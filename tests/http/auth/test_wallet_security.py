@@ -5,6 +5,7 @@ A route that takes a wallet's signature and has no row here fails the first test
 
 from __future__ import annotations
 
+import base64
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,9 +15,15 @@ from typing import Any
 import httpx
 import pytest
 from cryptography.fernet import Fernet
+from solders.instruction import Instruction
 from solders.keypair import Keypair
+from solders.message import Message, from_bytes_versioned
 from solders.pubkey import Pubkey
+from solders.transaction import VersionedTransaction
 
+from cvms.errors import RpcError
+from cvms.http.auth.offchain_message import V0, V1
+from cvms.http.auth.proof_transaction import MEMO_PROGRAMS, proof_messages
 from cvms.http.framework.edge import Edge
 from cvms.http.framework.routing import Auth, Route
 from tests.harness.localnet import Localnet
@@ -35,12 +42,14 @@ PROOF = {"nonce", "signature", "message"}
 class Row:
     """The text that the wallet signs, and two valid values for each field.
 
-    `unsigned` are the fields that the text does not contain.
+    `unsigned` are the fields that the text does not contain. `optional` is a field that it contains
+    before the nonce if the body has it.
     """
 
     text: str
     fields: dict[str, tuple[Any, Any]] = field(default_factory=dict)
     unsigned: frozenset[str] = frozenset()
+    optional: str | None = None
 
     @property
     def signer(self) -> str:
@@ -60,7 +69,10 @@ class Row:
 
         A boolean is `on` or `off`, the members of a list are separated by commas.
         """
-        return self.text.format(**{name: _in_text(value) for name, value in body.items()})
+        text = self.text
+        if self.optional is not None and body.get(self.optional) is not None:
+            text = text.replace(":{nonce}", f":{{{self.optional}}}:{{nonce}}")
+        return text.format(**{name: _in_text(value) for name, value in body.items()})
 
 
 def _in_text(value: Any) -> Any:
@@ -78,7 +90,7 @@ TABLE: dict[str, Row] = {
     "POST /api/vault/withdraw": Row(
         "withdraw:{owner}:{amount}:{nonce}",
         {**AMOUNT, "recipient": (None, KEY)},
-        unsigned=frozenset({"recipient"}),
+        optional="recipient",
     ),
     "POST /api/vault/request-withdraw": Row("request_withdraw:{owner}:{amount}:{nonce}", AMOUNT),
     "POST /api/vault/schedule-withdraw": Row(
@@ -162,6 +174,12 @@ TABLE: dict[str, Row] = {
 }
 
 
+# A DELETE with a body has a POST twin, for clients and proxies that drop such a body.
+TABLE |= {
+    name.replace("DELETE", "POST"): row for name, row in TABLE.items() if name.startswith("DELETE")
+}
+
+
 def routes_of(app: Edge) -> list[Route]:
     """Return the registered routes, whichever module they come from."""
     views = [view for view in app.routes.views.values() if isinstance(view, partial)]
@@ -187,6 +205,7 @@ async def test_every_route_that_a_wallet_signs_for_is_in_the_table(service: Serv
         row = TABLE[name]
         assert set(body.__struct_fields__) == {row.signer, *row.fields} | PROOF, name
         in_text = {each for _, each, _, _ in Formatter().parse(row.text) if each} | {row.signer}
+        in_text |= {row.optional} if row.optional else set()
         assert in_text == ({row.signer, "nonce", *row.fields} - row.unsigned), name
 
 
@@ -238,17 +257,45 @@ async def scene(database_url: str, localnet: Localnet) -> AsyncIterator[Scene]:
         yield Scene(front, owner, Keypair())
 
 
-async def test_every_row_of_the_table_is_accepted_as_text_and_as_message(scene: Scene) -> None:
+async def test_every_row_of_the_table_is_accepted_in_each_form(scene: Scene) -> None:
     """Otherwise the refusals below would prove nothing."""
+    owner = scene.owner.pubkey()
     for route, row in TABLE.items():
         plain = row.good(scene.owner, await scene.front.nonce(scene.owner))
         reply = await scene.ask(route, row.signed(plain, scene.owner))
         assert reply.json().get("code") not in ABOUT_THE_SIGNATURE | {"invalid_request"}, reply.text
-        body = row.good(scene.owner, await scene.front.nonce(scene.owner))
-        message = message_of(scene.owner.pubkey(), row.said(body), body["nonce"])
-        signature = str(scene.owner.sign_message(message.encode()))
-        reply = await scene.ask(route, body | {"message": message, "signature": signature})
-        assert reply.json().get("code") not in ABOUT_THE_SIGNATURE | {"invalid_request"}, reply.text
+        for form in ("sign-in", "sign-in in base64", "v0", "v1", "memo"):
+            body = row.good(scene.owner, await scene.front.nonce(scene.owner))
+            text = row.said(body)
+            message = message_of(owner, text, body["nonce"])
+            signed = {
+                "v0": V0 + b"\0" + len(text).to_bytes(2, "little") + text.encode(),
+                "v1": V1 + b"\1" + bytes(owner) + text.encode(),
+                "memo": next(proof_messages(text, owner)),
+            }.get(form, message.encode())
+            body["signature"] = str(scene.owner.sign_message(signed))
+            body["message"] = message if form == "sign-in" else base64.b64encode(signed).decode()
+            reply = await scene.ask(route, body)
+            code = reply.json().get("code")
+            assert code not in ABOUT_THE_SIGNATURE | {"invalid_request"}, (form, reply.text)
+
+
+async def test_a_proof_is_never_a_transaction_and_no_transaction_a_proof(scene: Scene) -> None:
+    """The chain refuses to execute a proof; with a block hash that it accepts it proves nothing."""
+    owner = scene.owner
+    row, route = TABLE["POST /api/vault/deposit"], "POST /api/vault/deposit"
+    body = row.good(owner, await scene.front.nonce(owner))
+    for proof in proof_messages(row.said(body), owner.pubkey()):
+        message = from_bytes_versioned(proof)
+        wire = bytes(VersionedTransaction.populate(message, [owner.sign_message(proof)]))
+        with pytest.raises(RpcError, match=r"(?i)blockhash not found"):
+            await scene.front.rpc.send_transaction(wire, skip_preflight=False)
+    latest = await scene.front.rpc.get_latest_blockhash()
+    memo = Instruction(MEMO_PROGRAMS[1], row.said(body).encode(), [])
+    real = Message.new_with_blockhash([memo], owner.pubkey(), latest.blockhash)
+    body["message"] = base64.b64encode(bytes(real)).decode()
+    body["signature"] = str(owner.sign_message(bytes(real)))
+    await scene.refused(route, body, 401, "invalid_signature")
 
 
 async def test_a_nonce_is_of_no_use_to_another_wallet(scene: Scene) -> None:
@@ -287,6 +334,21 @@ async def test_a_signature_is_for_its_fields_only(scene: Scene) -> None:
             reply = await scene.ask(route, signed | {name: others[name]})
             assert reply.json()["code"] in {"invalid_request", "no_multisig"}, reply.text
             assert await scene.everything() == before
+
+
+async def test_a_recipient_that_was_signed_can_be_neither_removed_nor_replaced(
+    scene: Scene,
+) -> None:
+    route = "POST /api/vault/withdraw"
+    row = TABLE[route]
+    body = row.good(scene.owner, await scene.front.nonce(scene.owner)) | {"recipient": KEY}
+    signed = row.signed(body, scene.owner)
+    for recipient in (None, OTHER_KEY, str(scene.owner.pubkey())):
+        await scene.refused(route, signed | {"recipient": recipient}, 401, "invalid_signature")
+    reply = await scene.ask(route, signed)
+    # The signature is valid; the recipient is not on the vault's whitelist.
+    assert reply.json()["code"] == "invalid_request", reply.text
+    assert [each["path"] for each in reply.json()["errors"]] == ["recipient"]
 
 
 async def test_a_signature_is_for_its_route_only(scene: Scene) -> None:

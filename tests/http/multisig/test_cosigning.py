@@ -11,9 +11,10 @@ import trio
 from solders.keypair import Keypair
 
 from cvms.chain.transactions.vault_builders import fetch_vault
-from cvms.chain.transactions.versioned import parse_base64
+from cvms.chain.transactions.versioned import message_of, parse_base64
 from cvms.chain.types import Commitment
 from cvms.http.multisig import cosigning
+from tests.harness.guard_program import deploy_guards
 from tests.harness.localnet import Localnet
 from tests.harness.service import Json, Service
 from tests.http.multisig.signers import (
@@ -30,6 +31,7 @@ from tests.http.multisig.signers import (
     standing,
     with_signatures,
 )
+from tests.http.operations.wallet_rewrites import body_of, legacy, phantom
 from tests.http.wallets import USDT, at_once, rows
 
 WAITING = """
@@ -72,6 +74,80 @@ async def test_wrong_signatures_are_refused_and_change_nothing(front: Service) -
     assert reply.json()["missing"] == [str(two.pubkey())]
     kept = await rows(front, "SELECT signer FROM multisig_signatures")
     assert kept == [{"signer": str(one.pubkey())}]
+
+
+async def test_what_the_first_signers_wallet_makes_of_it_is_what_the_others_sign(
+    front: Service, localnet: Localnet
+) -> None:
+    deploy_guards(localnet)
+    shared = await shared_vault(front)
+    ready = await approved(front, shared, 0, 1)
+    one, two, _ = shared.signers
+    planned = message_of(parse_base64(ready["transaction"]))
+    changed = phantom(planned, one.pubkey(), one.pubkey())
+    other = phantom(planned, two.pubkey(), two.pubkey())
+
+    first = await front.post(SUBMIT, body_of(changed, one))
+    assert (first.status_code, first.json()["status"]) == (202, "collecting"), first.text
+    assert first.json()["rebuilt"] is False
+    assert first.json()["missing"] == [str(two.pubkey())]
+    assert message_of(parse_base64(first.json()["transaction"])) == changed
+    shown = await standing(front, ready["proposal_id"])
+    assert shown["instruction"] == ready["instruction"]
+    assert (await front.post(SUBMIT, body_of(changed, one))).json() == first.json()
+
+    for late in (body_of(other, two), body_of(planned, two)):
+        again = await front.post(SUBMIT, late)
+        assert (again.status_code, again.json()["rebuilt"]) == (202, True)
+        assert again.json()["transaction"] == first.json()["transaction"]
+    last = await front.post(SUBMIT, with_signatures(first.json()["transaction"], two))
+    assert last.status_code == 202
+    assert last.json()["signature"] is not None
+    await send_pending(front)
+    ended = await standing(front, ready["proposal_id"])
+    assert (ended["state"], ended["signature"]) == ("submitted", last.json()["signature"])
+    reply = await front.post(SUBMIT, body_of(other, one, two))
+    assert (reply.status_code, reply.json()["code"]) == (409, "proposal_completed")
+    assert len(await rows(front, "SELECT 1 FROM submissions")) == 1
+
+
+async def test_a_legacy_transaction_with_all_signatures_is_submitted(front: Service) -> None:
+    shared = await shared_vault(front)
+    ready = await approved(front, shared, 0, 1)
+    one, two, _ = shared.signers
+    planned = message_of(parse_base64(ready["transaction"]))
+    changed = legacy(planned, one.pubkey(), one.pubkey())
+    bodies = [body_of(changed, one, two)] * 3
+    replies = await at_once(front, SUBMIT, bodies)
+    assert {each.status_code for each in replies} == {202}
+    assert len({each.json()["signature"] for each in replies}) == 1
+    await send_pending(front)
+
+
+async def test_a_changed_transaction_that_fails_takes_the_place_of_none(
+    front: Service,
+) -> None:
+    shared = await shared_vault(front)  # the guard program is not deployed
+    ready = await approved(front, shared, 0, 1)
+    one = shared.signers[0]
+    planned = message_of(parse_base64(ready["transaction"]))
+    reply = await front.post(SUBMIT, body_of(phantom(planned, one.pubkey(), one.pubkey()), one))
+    assert (reply.status_code, reply.json()["code"]) == (422, "program_error")
+    assert (await standing(front, ready["proposal_id"]))["transaction"] == ready["transaction"]
+
+
+async def test_a_guard_gets_no_signer_who_has_not_signed_yet(
+    front: Service, localnet: Localnet
+) -> None:
+    deploy_guards(localnet)
+    shared = await shared_vault(front)
+    ready = await approved(front, shared, 0, 1)
+    one, two, _ = shared.signers
+    planned = message_of(parse_base64(ready["transaction"]))
+    changed = phantom(planned, two.pubkey(), two.pubkey())
+    reply = await front.post(SUBMIT, body_of(changed, one))
+    assert (reply.status_code, reply.json()["code"]) == (422, "unknown_transaction")
+    assert not await rows(front, "SELECT 1 FROM multisig_signatures")
 
 
 async def test_concurrent_co_signers_lose_no_signature_and_submit_once(front: Service) -> None:

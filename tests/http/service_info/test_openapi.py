@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
+import msgspec
 import pytest
+from solders.pubkey import Pubkey
 
 from cvms.http.framework.problems import TITLES
 from tests.harness.service import Service
+from tests.http.service_info.browser import browsing
 
 # The verbs that summaries may begin with.
 VERBS = {
@@ -52,7 +59,9 @@ async def test_the_document_names_every_route_of_the_application(service: Servic
         (re.sub(r"<(?:[^:>]*:)?(\w+)>", r"{\1}", rule.rule), method)
         for rule in service.app.url_map.iter_rules()
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
-        if not rule.websocket and not rule.rule.startswith(("/openapi.json", "/docs"))
+        if not rule.websocket
+        and not rule.rule.startswith(("/openapi.json", "/docs"))
+        and rule.rule != "/"
     }
     documented = {
         (path, method.upper()) for path, item in document["paths"].items() for method in item
@@ -85,8 +94,10 @@ async def test_a_route_describes_its_input_and_its_problems(service: Service) ->
     body = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
     assert body["required"] == ["owner", "nonce", "signature", "amount"]
     assert body["additionalProperties"] is False
-    problem = withdraw["responses"]["409"]["content"]["application/problem+json"]["schema"]
-    assert "nonce_used" in problem["allOf"][1]["properties"]["code"]["enum"]
+    problem = withdraw["responses"]["409"]
+    schema = problem["content"]["application/problem+json"]["schema"]
+    assert schema == {"$ref": "#/components/schemas/Problem"}
+    assert "nonce_used" in problem["x-codes"]
     assert {"200", "202", "400", "401", "404", "422", "503", "504"} <= withdraw["responses"].keys()
     assert {each["name"] for each in withdraw["parameters"]} == {"Idempotency-Key", "X-2FA-CODE"}
 
@@ -99,14 +110,76 @@ async def test_reads_of_what_is_indexed_take_a_slot_and_tell_one(service: Servic
         for operation in operations.values()
         if "X-Min-Slot" in {each["name"] for each in operation["parameters"]}
     }
-    assert len(takes) == 14
+    assert len(takes) == 15
     assert all(path.startswith(("/api/vault", "/api/analytics")) for path in takes)
     tvl = document["paths"]["/api/vault/tvl"]["get"]["responses"]
     assert "X-Slot" in tvl["200"]["headers"]
-    problem = tvl["422"]["content"]["application/problem+json"]["schema"]
-    assert problem["allOf"][1]["properties"]["code"]["enum"] == ["slot_not_indexed"]
+    assert tvl["422"]["x-codes"] == ["slot_not_indexed"]
     transaction = document["paths"]["/api/transactions/{signature}"]["get"]
     assert "headers" not in transaction["responses"]["200"]
+
+
+async def test_every_schema_is_one_that_generators_of_clients_know(service: Service) -> None:
+    text = (await service.get("/openapi.json")).text
+    assert r"\Z" not in text  # ECMA-262 knows no \Z
+    integers, nullable = 0, 0
+    for schema in schemas_in(msgspec.json.decode(text)):
+        if "integer" in schema.get("type", ()):
+            integers += 1
+            assert schema["format"] in {"int32", "int64"}, schema
+            assert schema["format"] == "int64" or schema["maximum"] < 2**31
+        if "anyOf" in schema:
+            nullable += 1
+            assert [each.keys() for each in schema["anyOf"]] == [{"$ref"}, {"type"}], schema
+        assert not {"oneOf", "allOf"} & schema.keys(), schema
+        assert "enum" not in schema or schema["type"] == "string", schema
+    assert integers > 100
+    assert nullable >= 5
+
+
+def schemas_in(value: Any) -> Iterator[dict[str, Any]]:
+    """Yield each object of the document, schemas among them."""
+    if isinstance(value, dict):
+        yield value
+    if isinstance(value, dict | list):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from schemas_in(each)
+
+
+async def test_each_operation_has_a_name_for_a_method_its_security_and_its_errors(
+    service: Service,
+) -> None:
+    document = (await service.get("/openapi.json")).json()
+    assert document["servers"][0]["url"] == "/"
+    operations = [each for item in document["paths"].values() for each in item.values()]
+    for each in operations:
+        assert re.fullmatch("[a-z]+([A-Z][a-z]+){0,3}", each["operationId"]), each["operationId"]
+        assert {"405", "500", "504"} <= each["responses"].keys()
+    names = list(document["components"]["schemas"])
+    assert [name for name in names if not re.fullmatch("([A-Z][a-z]+){1,3}", name)] == []
+    security = {each["operationId"]: each["security"] for each in operations}
+    assert security["withdraw"] == []
+    assert security["listAlerts"] == [{"admin": []}]
+    assert security["setMinDelay"] == [{"admin": []}, {}]
+
+
+async def test_each_field_of_a_reply_that_is_always_there_is_required(service: Service) -> None:
+    document = (await service.get("/openapi.json")).json()
+    schemas = document["components"]["schemas"]
+    assert set(schemas["Submitted"]["required"]) == {"mode", "signature", "status"}
+    assert "cached" not in schemas["Balance"]["required"]
+    assert schemas["Balance"]["properties"]["as_of"] == {
+        "type": ["string", "null"],
+        "format": "date-time",
+    }
+
+
+async def test_null_counts_as_a_field_left_out(service: Service) -> None:
+    """The document says only that the field is optional."""
+    body = {"owner": str(Pubkey.default()), "nonce": "n" * 16, "signature": "s" * 64, "amount": 1}
+    for each in (body, body | {"message": None, "recipient": None}):
+        reply = await service.post("/api/vault/withdraw", each)
+        assert reply.json()["code"] == "invalid_signature"
 
 
 async def test_every_reference_of_the_document_has_a_target(service: Service) -> None:
@@ -120,6 +193,36 @@ async def test_every_reference_of_the_document_has_a_target(service: Service) ->
 async def test_no_component_is_named_after_a_module(service: Service) -> None:
     document = (await service.get("/openapi.json")).json()
     assert [name for name in document["components"]["schemas"] if "." in name] == []
+
+
+async def test_the_root_leads_to_the_page(service: Service) -> None:
+    reply = await service.get("/")
+    assert (reply.status_code, reply.headers["Location"]) == (302, "docs")
+    followed = await service.http.get(service.url, follow_redirects=True)
+    assert (followed.status_code, followed.url.path) == (200, "/docs")
+
+
+async def test_the_page_fits_a_telephone_and_asks_no_other_host(
+    service: Service, tmp_path: Path
+) -> None:
+    """With an operation opened and about to be tried, which is the widest that it gets."""
+    document = (await service.get("/openapi.json")).json()
+    withdraw = document["paths"]["/api/vault/withdraw"]["post"]
+    url = f"{service.url}/docs#/{withdraw['tags'][0]}/{withdraw['operationId']}"
+    async with browsing(tmp_path, url, width=390) as tab:
+        await tab.appear(".opblock.is-open .try-out__btn")
+        await tab.evaluate("document.querySelector('.opblock.is-open .try-out__btn').click()")
+        await tab.appear(".opblock.is-open textarea")
+        wide = await tab.evaluate(WIDE_ELEMENTS)
+        assert await tab.evaluate("document.documentElement.scrollWidth") == 390, "\n".join(wide)
+        hosts = {urlsplit(each).netloc for each in tab.requested if not each.startswith("data:")}
+        assert hosts == {urlsplit(service.url).netloc}
+
+
+# What extends beyond the page, for the message of the failure.
+WIDE_ELEMENTS = """[...document.querySelectorAll("body *")]
+  .filter((each) => each.getBoundingClientRect().right > 390)
+  .map((each) => `${each.tagName}.${each.className} ${each.getBoundingClientRect().right}`)"""
 
 
 async def test_the_page_loads_nothing_from_other_hosts(service: Service) -> None:

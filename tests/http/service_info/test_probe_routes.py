@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
+import httpx
 import pytest
 import trio
+from prometheus_client import Metric
+from prometheus_client import parser as prometheus
+from prometheus_client.openmetrics import parser as openmetrics
 
 from cvms.http.framework.admin_tokens import Role, mint
 from cvms.http.service_info import probe_routes
 from cvms.store.analytics import event_counters
+from cvms.store.projection import vault_writer
+from tests.harness.installed_tools import program
 from tests.harness.processes import HANG_SECONDS
 from tests.harness.service import Service, running
+from tests.store.examples import vault_row
 
 SECRET = b"s" * 32
 VIEWER = Role.VIEWER
@@ -19,7 +27,7 @@ VIEWER = Role.VIEWER
 
 async def test_the_service_is_alive_while_nothing_else_is_ready(service: Service) -> None:
     reply = await service.get("/health")
-    assert (reply.status_code, reply.json()) == (200, {"status": "alive"})
+    assert (reply.status_code, reply.json()) == (200, {"status": "ok"})
 
 
 async def test_ready_names_each_part_that_is_not_ok(service: Service) -> None:
@@ -140,6 +148,82 @@ async def test_counters_come_from_the_database(service: Service) -> None:
         "balance_query_duration_seconds",
     ):
         assert name in text
+
+
+PROMETHEUS = (
+    "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
+    "text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
+)
+
+
+async def scrape(service: Service, accept: str) -> httpx.Response:
+    reply = await service.http.get(f"{service.url}/metrics", headers={"Accept": accept})
+    assert (reply.status_code, reply.headers["Vary"]) == (200, "Accept")
+    return reply
+
+
+def samples(families: Iterable[Metric]) -> dict[str, float]:
+    return {each.name: each.value for family in families for each in family.samples}
+
+
+async def test_metrics_come_in_the_format_that_is_asked_for(service: Service) -> None:
+    """Each is read with the parser of its format."""
+    async with service.database.transaction() as conn:
+        await event_counters.add(conn, "deposit", 3, 3_000)
+    for accept in (PROMETHEUS, "application/openmetrics-text"):
+        reply = await scrape(service, accept)
+        kind = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+        assert reply.headers["Content-Type"].startswith(kind)
+        parse: Any = openmetrics.text_string_to_metric_families  # without types
+        found = samples(parse(reply.text))
+        assert found["vault_deposits_total"] == 3
+    for accept in ("*/*", "text/plain;version=0.0.4", "text/html"):
+        reply = await scrape(service, accept)
+        assert reply.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+        assert "# EOF" not in reply.text
+        plain = samples(prometheus.text_string_to_metric_families(reply.text))
+        assert plain["vault_deposits_total"] == 3
+
+
+@pytest.mark.parametrize("version", ["abc", "1.x.0", "1..0", "9" * 5000, "2.\u00e9", "", '"1.0.0"'])
+async def test_a_version_that_is_none_leads_to_the_plain_format(
+    service: Service, version: str
+) -> None:
+    for kind in ("application/openmetrics-text", "text/plain"):
+        accept = f"{kind};version={version}".encode("latin-1")
+        reply = await service.http.get(f"{service.url}/metrics", headers={b"Accept": accept})
+        assert (reply.status_code, reply.headers["Content-Type"]) == (
+            200,
+            "text/plain; version=0.0.4; charset=utf-8",
+        )
+
+
+async def test_promtool_finds_nothing_against_the_conventions(service: Service) -> None:
+    text = (await service.get("/metrics")).text
+    checked = await trio.run_process(
+        [str(program("promtool")), "check", "metrics"],
+        stdin=text.encode(),
+        capture_stderr=True,
+        check=False,
+    )
+    assert checked.returncode == 0, checked.stderr.decode()
+
+
+async def test_the_earlier_services_metrics_are_there_from_the_start(service: Service) -> None:
+    text = (await service.get("/metrics")).text
+    assert "vault_locks_total 0.0" in text
+    assert "vault_unlocks_total 0.0" in text
+    assert "active_vaults 0.0" in text
+    assert "request_duration_seconds_count 0.0" in text
+    async with service.database.transaction() as conn:
+        await event_counters.add(conn, "lock", 2, 700)
+        await event_counters.add(conn, "unlock", 1, 700)
+        await vault_writer.advance(conn, [vault_row()], final=False)
+    text = (await service.get("/metrics")).text
+    assert "vault_locks_total 2.0" in text
+    assert "vault_unlocks_total 1.0" in text
+    assert "active_vaults 1.0" in text
+    assert "request_duration_seconds_count 1.0" in text  # the first scrape
 
 
 async def test_the_last_counters_are_served_while_the_database_is_unavailable(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import pytest
 
 from cvms.chain.program import instructions
-from cvms.store.vaults import vaults
+from cvms.store.vaults import vaults, yield_rates
+from cvms.store.vaults.yield_rates import StoredRate
 from tests.harness.localnet import Localnet
 from tests.harness.service import Json, Served, Service
 from tests.http.vaults.test_query_routes import applied, ask, open_row, read, store
@@ -59,6 +61,7 @@ async def test_only_deposits_withdrawals_and_compounding_change_the_total(
     await world.indexer().catch_up()  # once more changes nothing
     overview = await read(front, "/api/analytics/overview")
     assert (overview["tvl"], overview["vaults"]) == (95_010, 2)
+    assert overview["users"] == 2
     use = overview["utilization"]
     assert use == await read(front, "/api/analytics/utilization")
     assert (use["available"], use["locked"], use["yield_deposited"]) == (5_010, 59_000, 31_000)
@@ -115,12 +118,13 @@ async def test_every_power_of_ten_has_a_bucket_in_the_distribution(service: Serv
     assert [each["vaults"] for each in found["buckets"]] == [1, 2, 2, 1, *[0] * 15, 1]
     for lower, upper in zip(found["buckets"], found["buckets"][1:], strict=False):
         assert lower["below"] == upper["at_least"]
-    assert found["buckets"][-1]["at_least"] <= MOST < found["buckets"][-1]["below"]
+    assert found["buckets"][-1]["at_least"] <= MOST == found["buckets"][-1]["below"]
 
 
 async def test_before_the_first_vault_everything_is_zero(service: Service) -> None:
     overview = await read(service, "/api/analytics/overview")
     assert (overview["tvl"], overview["vaults"], overview["slot"]) == (0, 0, None)
+    assert (overview["users"], overview["avg_apy"]) == (0, None)
     assert overview["utilization"]["locked_bps"] == 0
     assert {each["tvl"] for each in (await series(service, ""))} == {0}
     assert len(await series(service, "")) == 24
@@ -205,3 +209,31 @@ def before(world: World, *, days: int, first: str = "&") -> str:
 
 def text(time: datetime) -> str:
     return time.replace(microsecond=0).isoformat().replace("+00:00", "Z")
+
+
+async def test_the_mean_rate_is_that_of_the_newest_readings(service: Service) -> None:
+    def rate(address: str, apy: str | None, slot: int) -> StoredRate:
+        reason = "malformed" if apy is None else None
+        supply_apy = None if apy is None else Decimal(apy)
+        return StoredRate(
+            protocol="solend",
+            address=address,
+            source_slot=slot,
+            chain_time=0,
+            supply_apy=supply_apy,
+            reason=reason,
+        )
+
+    async def put(*rates: StoredRate, age: str = "0") -> None:
+        async with service.database.transaction() as conn:
+            await yield_rates.put(conn, rates)
+            await conn.execute(
+                "UPDATE protocol_apy SET read_at = now() - %s::INTERVAL WHERE source_slot = %s",
+                [age, rates[0].source_slot],
+            )
+
+    await put(rate("gone", "9", 1), age="2 hours")
+    assert (await read(service, "/api/analytics/overview"))["avg_apy"] is None
+    await put(rate("one", "0.5", 2), rate("two", "0.04", 2), age="1 minute")
+    await put(rate("one", "0.02", 3), rate("broken", None, 3))
+    assert (await read(service, "/api/analytics/overview"))["avg_apy"] == 0.03

@@ -26,7 +26,7 @@ async def write(service: Service, row: VaultRow, *, announced: bool = True) -> N
     async with service.database.transaction() as conn:
         await store_vault(conn, row)
         if announced:
-            await outbox.append(conn, [balance_message(row)])
+            await outbox.append(conn, [balance_message(row, before=None)])
 
 
 async def ask(service: Service, **headers: str) -> httpx.Response:
@@ -55,6 +55,26 @@ async def test_the_second_reply_is_cached_and_otherwise_equal(database_url: str)
             ]
             again = await ask(service, If_None_Match=first.headers["ETag"])
             assert (again.status_code, again.content) == (304, b"")
+
+
+async def test_a_cached_reply_with_strings_has_a_validator_of_its_own(database_url: str) -> None:
+    async with running(database_url) as service:
+        await write(service, ROW)
+        with service.resources.replies.followed():
+            await build_broadcaster(service.resources).run_once()
+            await ask(service)
+            strings = {"Accept": "application/json; amounts=string"}
+            plain, exact = await ask(service), await ask(service, **strings)
+            assert plain.json()["cached"] is exact.json()["cached"] is True
+            assert (plain.json()["balance"], exact.json()["balance"]) == (ROW.total, str(ROW.total))
+            etags = [reply.headers["ETag"] for reply in (plain, exact)]
+            replies = [
+                await ask(service, If_None_Match=etag, **headers)
+                for headers in ({}, strings)
+                for etag in etags
+            ]
+            assert [reply.status_code for reply in replies] == [304, 200, 200, 304]
+            assert {reply.headers["Vary"] for reply in replies} == {"Accept"}
 
 
 async def test_without_a_task_that_follows_the_outbox_nothing_is_cached(database_url: str) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import base64
+import re
 
 import trio
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
-from cvms.chain.program.addresses import token_account
+from cvms.chain.program.accounts import VAULT_LENGTH
+from cvms.chain.program.addresses import token_account, vault_address
 from cvms.chain.transactions.versioned import parse_base64
+from cvms.chain.types import Commitment
 from tests.harness.localnet import Localnet
 from tests.harness.service import Json, Served, Service, running
 from tests.http.wallets import (
@@ -170,11 +173,60 @@ async def test_an_owner_without_a_vault_is_told_what_to_do(front: Service) -> No
         ),
         await front.post(WITHDRAW, await signed(front, wallet, "withdraw", ("amount", 1))),
         await front.get(f"/api/vault/balance/{owner}"),
-        await front.get(f"/api/vault/transactions/{owner}"),
     ]
     for reply in replies:
         assert (reply.status_code, reply.json()["code"]) == (404, "vault_not_found")
         assert "initialize" in reply.json()["detail"]
+
+
+async def test_initialize_takes_the_wallet_under_either_name(front: Service) -> None:
+    wallet, other = await funded(front), str(Keypair().pubkey())
+    owner = str(wallet.pubkey())
+    for body in ({"owner": owner}, {"user_pubkey": owner}, {"owner": owner, "user_pubkey": owner}):
+        reply = await front.post("/api/vault/initialize", body)
+        assert reply.status_code == 200, reply.text
+        transaction = parse_base64(reply.json()["transaction"])
+        assert wallet.pubkey() in transaction.message.account_keys
+    for body, path in (({}, "owner"), ({"owner": owner, "user_pubkey": other}, "user_pubkey")):
+        reply = await front.post("/api/vault/initialize", body)
+        assert (reply.status_code, reply.json()["code"]) == (400, "invalid_request")
+        assert reply.json()["errors"][0]["path"] == path
+
+
+async def test_initialize_says_who_has_to_pay_how_much(front: Service) -> None:
+    wallet = Keypair()
+    reply = await initialize(front, wallet)
+    assert (reply.status_code, reply.json()["code"]) == (422, "insufficient_funds")
+    detail = reply.json()["detail"]
+    assert detail.startswith(f"{wallet.pubkey()} pays ")
+    (needed,) = re.findall(r"pays (\d+) lamports", detail)
+    (more,) = re.findall(r"Send it (\d+) lamports more", detail)
+    for lamports, status in (
+        (int(needed) - 1, 422),
+        (int(needed) + 1, 422),  # an account with one lamport is not rent-exempt
+        (int(more), 200),
+        (int(needed), 200),
+    ):
+        await give(front, wallet, lamports)
+        reply = await initialize(front, wallet)
+        assert reply.status_code == status, reply.text
+    body = cosigned(wallet, reply)  # of which nothing is left, and that is allowed
+    assert (await front.rpc.simulate(base64.b64decode(body["transaction"]))).err is None
+
+
+async def test_the_rent_is_that_of_a_vaults_account(front: Service) -> None:
+    wallet = await with_vault(front)
+    address = vault_address(front.config.programs, wallet.pubkey())
+    found = await front.rpc.get_accounts([address], commitment=Commitment.CONFIRMED)
+    account = found.accounts[0]
+    assert account is not None
+    assert len(account.data) == VAULT_LENGTH
+
+
+async def give(front: Service, wallet: Keypair, lamports: int) -> None:
+    """Set a wallet's balance."""
+    account = {"lamports": lamports, "data": "", "owner": str(Pubkey.default())}
+    await front.rpc.call("surfnet_setAccount", [str(wallet.pubkey()), account])
 
 
 async def test_a_second_initialize_is_a_conflict(front: Service) -> None:
@@ -184,11 +236,12 @@ async def test_a_second_initialize_is_a_conflict(front: Service) -> None:
 
 async def test_a_recipient_that_is_not_whitelisted_on_chain_is_refused(front: Service) -> None:
     wallet = await with_vault(front, amount=10 * USDT, delegate=True)
-    body = await signed(front, wallet, "withdraw", ("amount", 1))
-    reply = await front.post(WITHDRAW, body | {"recipient": str(Keypair().pubkey())})
+    fields = ("amount", 1), ("recipient", str(Keypair().pubkey()))
+    reply = await front.post(WITHDRAW, await signed(front, wallet, "withdraw", *fields))
     assert reply.status_code == 400
     assert reply.json()["errors"][0]["path"] == "recipient"
-    reply = await front.post(WITHDRAW, body | {"recipient": str(wallet.pubkey())})
+    fields = ("amount", 1), ("recipient", str(wallet.pubkey()))
+    reply = await front.post(WITHDRAW, await signed(front, wallet, "withdraw", *fields))
     assert reply.status_code == 202
 
 
@@ -323,7 +376,7 @@ async def test_operations_are_counted_by_outcome(front: Service) -> None:
     await initialize(front, Keypair())  # no SOL: refused
     text = (await front.get("/metrics")).text
     assert 'vault_operations_total{operation="initialize",outcome="accepted"} 1.0' in text
-    assert 'vault_operations_total{operation="initialize",outcome="program_error"} 1.0' in text
+    assert 'vault_operations_total{operation="initialize",outcome="insufficient_funds"} 1.0' in text
 
 
 # --- what the tests are made of ----------------------------------------------------------------

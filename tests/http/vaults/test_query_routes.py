@@ -131,6 +131,10 @@ async def test_limits_say_what_may_still_be_withdrawn(front: Service, world: Wor
     await world.indexer().catch_up()
     bare = await read(front, route)
     assert (bare["rate"], bare["pending"], bare["min_delay_seconds"]) == (None, [], 0)
+    assert (bare["window_seconds"], bare["used"], bare["limit"]) == (86_400, 0, None)
+    await world.act(alice, world.withdraw(alice, 30))
+    await world.indexer().catch_up()
+    assert (await read(front, route))["used"] == 30  # whether there is a limit or not
 
     await world.act(
         alice,
@@ -145,6 +149,7 @@ async def test_limits_say_what_may_still_be_withdrawn(front: Service, world: Wor
     limits = await read(front, route)
     rate = limits["rate"]
     assert (rate["limit"], rate["used"], rate["remaining"]) == (500, 120, 380)
+    assert (limits["used"], limits["limit"]) == (150, 500)
     assert 0 < rate["resets_in_seconds"] <= 3_600
     assert [each["amount"] for each in limits["pending"]] == [70]
     assert 0 < limits["pending"][0]["remaining_seconds"] <= 600
@@ -163,6 +168,12 @@ async def test_limits_say_what_may_still_be_withdrawn(front: Service, world: Wor
         "resets_in_seconds": None,
     }
     assert limits["ready"] == 70
+    assert limits["used"] == 150
+
+    travel(world, 86_400)
+    await world.act(alice, world.deposit(alice, 1))
+    await world.indexer().catch_up()
+    assert (await read(front, route))["used"] == 0
 
 
 async def test_a_closed_vault_is_not_found_but_keeps_its_past(front: Service, world: World) -> None:
@@ -191,6 +202,30 @@ async def test_an_owner_without_a_vault_gets_a_404(service: Service) -> None:
         assert (reply.status_code, reply.json()["code"]) == (404, "vault_not_found"), route
     reply = await service.get(f"/api/vault/balance/{owner}?slot=0")
     assert (reply.status_code, reply.json()["code"]) == (404, "vault_not_found")
+
+
+async def test_the_history_of_a_wallet_without_a_vault_is_empty(service: Service) -> None:
+    owner = str(Keypair().pubkey())
+    for query in ("", "?kind=deposit", "?offset=50"):
+        reply = await service.get(f"/api/vault/transactions/{owner}{query}")
+        assert (reply.status_code, reply.json()) == (
+            200,
+            {"owner": owner, "transactions": [], "next_cursor": None},
+        )
+
+
+async def test_a_limit_above_the_bound_is_lowered_and_the_reply_says_so(
+    front: Service, world: World
+) -> None:
+    owners = [await world.owner() for _ in range(2)]
+    await applied(world)
+    reply = await front.get("/api/vaults?limit=5000")
+    assert (reply.status_code, len(reply.json()["vaults"])) == (200, len(owners))
+    assert reply.headers["X-Limit-Clamped"] == "100"
+    assert "X-Limit-Clamped" not in (await front.get("/api/vaults?limit=100")).headers
+    history = f"/api/vault/transactions/{address(owners[0])}?limit={MOST}"
+    assert (await front.get(history)).headers["X-Limit-Clamped"] == "100"
+    assert (await front.get("/api/vaults?limit=0")).status_code == 400
 
 
 # --- the past ----------------------------------------------------------------------------------
@@ -381,7 +416,6 @@ async def test_numbers_out_of_range_are_refused(service: Service, value: str) ->
 async def test_an_unknown_parameter_is_refused(service: Service) -> None:
     owner = Keypair().pubkey()
     for path in (
-        "/api/vaults?limit=101",
         "/api/vaults?limit=0",
         "/api/vaults?sort=mint",
         "/api/vaults?limit=1&limit=2",

@@ -15,8 +15,9 @@ from cryptography.fernet import Fernet
 from solders.keypair import Keypair
 
 from cvms.http.framework.admin_tokens import Role
+from cvms.http.framework.request import EventTopic
 from cvms.http.webhooks import endpoint_routes, message_routes
-from cvms.http.webhooks.endpoint_routes import MAX_FOR_ALL_VAULTS, MAX_OF_OWNER, TopicName
+from cvms.http.webhooks.endpoint_routes import MAX_FOR_ALL_VAULTS, MAX_OF_OWNER
 from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.delivery.event_webhooks import EventWebhooks
 from cvms.nursery.delivery.webhook_dispatcher import EndpointsQueue, WebhookDispatcher
@@ -127,7 +128,7 @@ async def publish(office: Service, *messages: outbox.OutboxMessage) -> None:
 
 
 def test_every_topic_that_endpoints_may_get_can_be_chosen() -> None:
-    assert list(get_args(TopicName)) == [str(topic) for topic in TOPICS]
+    assert list(get_args(EventTopic)) == [str(topic) for topic in TOPICS]
 
 
 async def test_an_owner_registers_a_webhook_whose_secret_is_shown_once(

@@ -248,7 +248,7 @@ async def test_invalid_frames_are_answered_and_the_tenth_closes(service: Service
         "[]",
         '{"op": "explode"}',
         '{"op": "subscribe"}',
-        '{"topic": "weather"}',
+        '{"subscribe": ""}',
         '{"topic": "deposit_event", "owner": "me"}',
         '{"topic": "deposit_event", "since": -1}',
         '{"topic": "deposit_event", "colour": "red"}',
@@ -263,6 +263,20 @@ async def test_invalid_frames_are_answered_and_the_tenth_closes(service: Service
             assert reply["detail"]
         await socket.send_message(bad[-1])
         assert (await closing(socket)).code == 1008
+
+
+async def test_a_topic_may_come_beside_an_empty_account(service: Service) -> None:
+    owner = str(Keypair().pubkey())
+    async with opened(service) as socket:
+        await socket.send_message(
+            json.dumps({"subscribe": "", "topic": "deposit_event", "owner": owner})
+        )
+        reply = await frame(socket)
+        assert (reply["type"], reply["topic"], reply["owner"]) == (
+            "subscribed",
+            "deposit_event",
+            owner,
+        )
 
 
 async def test_binary_frames_are_invalid(service: Service) -> None:

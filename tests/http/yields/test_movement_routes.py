@@ -582,7 +582,7 @@ async def test_rates_are_numbers_without_exponent(front: Service) -> None:
     assert '"supply_apr":0.05,' in reply.text
     document = (await front.get("/openapi.json")).json()
     schema = document["components"]["schemas"]["YieldRate"]["properties"]
-    assert schema["supply_apr"] == {"type": "number"}
+    assert schema["supply_apr"] == {"type": "number", "format": "double"}
 
 
 async def test_twenty_requests_at_once_share_one_reading(

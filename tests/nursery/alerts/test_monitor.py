@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -16,6 +16,7 @@ from solders.keypair import Keypair
 from trio.testing import MockClock
 
 from cvms.metrics import Metrics
+from cvms.nursery.alerts import monitor as monitor_module
 from cvms.nursery.alerts.monitor import ALL_VAULTS_SECONDS, AlertMonitor
 from cvms.nursery.alerts.rules import RESOLVE_AFTER, Bounds
 from cvms.nursery.channels.hub import Hub
@@ -37,12 +38,18 @@ from cvms.store.submissions import in_flight, submissions
 from cvms.store.submissions.in_flight import StateChange
 from cvms.store.submissions.submissions import State
 from cvms.store.vaults import history
+from cvms.store.vaults.history import Kind
 from cvms.store.webhooks import endpoints
 from tests.nursery.world import World, address, running, until
 from tests.store.examples import history_row, vault_row
 
 BOUNDS = Bounds(
-    large_amount=1_000, large_percent=50, unusual_factor=10, withdrawals_per_hour=3, dust=0
+    large_amount=1_000,
+    large_percent=50,
+    unusual_factor=10,
+    withdrawals_per_hour=3,
+    dust=0,
+    movements_per_minute=10,
 )
 
 
@@ -104,6 +111,89 @@ async def age_alerts(database: Database, seconds: float) -> None:
         await conn.execute(
             "UPDATE alerts SET last_seen_at = last_seen_at - make_interval(secs => %s)", [seconds]
         )
+
+
+async def move(
+    database: Database,
+    owner: str,
+    kinds: Sequence[str],
+    *,
+    at: datetime | None = None,
+    slot: int = 100,
+) -> None:
+    """Write movements of one owner to the history, one a second, up to now or another time."""
+    until = at or datetime.now(UTC)
+    async with database.connection() as conn:
+        rows = [
+            history_row(
+                owner=owner,
+                kind=kind,
+                amount=1,
+                signature=f"{owner} {slot} {place}",
+                block_time=until - timedelta(seconds=len(kinds) - place),
+                slot=slot + place,
+            )
+            for place, kind in enumerate(kinds)
+        ]
+        await history.add(conn, rows)
+
+
+EVERYTHING = [*Kind][:10]
+
+
+async def test_more_than_ten_movements_of_any_kind_in_a_minute_raise_an_alert(
+    database: Database,
+) -> None:
+    async with monitoring(database) as monitor:
+        await move(database, "calm", EVERYTHING)
+        await monitor.run_once()
+        assert await stored(database, "rapid_movements") == []
+        await move(database, "calm", ["deposit"], slot=200)
+        await move(database, "busy", [*EVERYTHING, "lock", "unlock"])
+        await monitor.run_once()
+        one, other = sorted(await stored(database, "rapid_movements"), key=lambda row: row.subject)
+        assert (one.subject, one.details["lines"], one.severity) == ("busy", 2, "warning")
+        assert (other.subject, other.owner, other.details["lines"]) == ("calm", "calm", 1)
+        await monitor.run_once()
+        assert [row.count for row in await stored(database, "rapid_movements")] == [1, 1]
+        await age_alerts(database, 599)
+        await monitor.run_once()
+        assert [row.state for row in await stored(database, "rapid_movements")] == ["open"] * 2
+        await age_alerts(database, 2)
+        monitor._started_at = -1e9
+        await monitor.run_once()
+        assert {row.state for row in await stored(database, "rapid_movements")} == {"resolved"}
+
+
+async def test_slow_and_old_movements_raise_no_alert(database: Database) -> None:
+    long_ago = datetime.now(UTC) - timedelta(days=8)
+    async with monitoring(database) as monitor:
+        await move(database, "old", EVERYTHING * 3, at=long_ago)
+        for minute in range(3):
+            at = datetime.now(UTC) - timedelta(minutes=5 - minute)
+            await move(database, "slow", EVERYTHING, at=at, slot=1_000 * (minute + 1))
+        await monitor.run_once()
+        assert await stored(database, "rapid_movements") == []
+
+
+async def test_movements_are_examined_once_and_page_by_page(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(monitor_module, "MOVEMENTS_PAGE_SIZE", 4)
+    async with monitoring(database) as monitor, monitoring(database) as other:
+        await move(database, "busy", [*EVERYTHING, "lock", "unlock"])
+        for each in (monitor, other):
+            await each.run_once()
+        [alert] = await stored(database, "rapid_movements")
+        assert alert.count == 1
+
+
+async def test_the_rule_of_movements_can_be_disabled(database: Database) -> None:
+    bounds = replace(BOUNDS, movements_per_minute=0)
+    async with monitoring(database, bounds=bounds) as monitor:
+        await move(database, "busy", EVERYTHING * 2)
+        await monitor.run_once()
+        assert await stored(database, "rapid_movements") == []
 
 
 async def test_an_error_that_postgresql_cannot_store_stops_no_rule(database: Database) -> None:

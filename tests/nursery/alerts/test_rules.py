@@ -24,12 +24,19 @@ from cvms.nursery.alerts.service_conditions import (
 from cvms.nursery.channels.status_board import ComponentStatus
 
 BOUNDS = Bounds(
-    large_amount=1_000, large_percent=10, unusual_factor=10, withdrawals_per_hour=3, dust=20
+    large_amount=1_000,
+    large_percent=10,
+    unusual_factor=10,
+    withdrawals_per_hour=3,
+    dust=20,
+    movements_per_minute=10,
 )
 NORMAL = Withdrawal(
     amount=100, emergency=False, earlier=[100] * 5, within_hour=1, tvl_before=1_000_000
 )
-NEVER = Bounds(large_amount=0, large_percent=0, unusual_factor=0, withdrawals_per_hour=0, dust=0)
+NEVER = replace(
+    BOUNDS, large_amount=0, large_percent=0, unusual_factor=0, withdrawals_per_hour=0, dust=0
+)
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
 

@@ -64,8 +64,11 @@ async def test_a_retracted_message_equals_the_published_one(forking: Forking) ->
         "deposit_event",
         20,
     )
-    balances = [row.data["balance"] for row in await world.outbox("vault_balance_update")]
-    assert balances == [0, 20, 0]
+    updates = await world.outbox("vault_balance_update")
+    assert [row.data["balance"] for row in updates] == [0, 20, 0]
+    assert [row.data["delta"] for row in updates] == [0, 20, -20]
+    assert updates[-1].data["previous_balance"] == 20
+    assert updates[-1].signature is None  # no transaction has taken it back
 
 
 async def test_what_lands_again_in_another_order_is_applied_again(forking: Forking) -> None:

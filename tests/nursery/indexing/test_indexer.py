@@ -58,8 +58,13 @@ async def test_balances_are_published_as_they_change(world: World) -> None:
     for step in (world.deposit(owner, 1_000), world.withdraw(owner, 400)):
         await world.act(owner, step)
         await indexer.catch_up()
-    published = [row.data["balance"] for row in await world.outbox("vault_balance_update")]
-    assert published == [0, 1_000, 600]
+    updates = await world.outbox("vault_balance_update")
+    assert [row.data["balance"] for row in updates] == [0, 1_000, 600]
+    assert [row.data["previous_balance"] for row in updates] == [0, 0, 1_000]
+    assert [row.data["delta"] for row in updates] == [0, 1_000, -400]
+    [deposit] = await world.outbox("deposit_event")
+    assert updates[1].signature == deposit.signature
+    assert updates[1].data["timestamp"] == deposit.data["block_time"]
 
 
 async def test_notifications_alone_make_it_follow_the_chain(world: World) -> None:

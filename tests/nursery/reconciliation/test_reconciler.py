@@ -422,7 +422,13 @@ async def test_a_corrupted_row_is_logged_and_healed(world: World) -> None:
     }
     assert outcomes(world, "difference") == 1
     assert await world.problems() == []
-    assert (await world.outbox("vault_balance_update"))[-1].data["balance"] == 500
+    healed = (await world.outbox("vault_balance_update"))[-1]
+    assert (healed.data["balance"], healed.data["previous_balance"], healed.data["delta"]) == (
+        500,
+        503,
+        -3,
+    )
+    assert healed.signature is None
 
 
 async def test_a_lost_delegate_is_healed_although_no_amount_differs(world: World) -> None:

@@ -104,9 +104,9 @@ def test_holdings_and_sizes_match_the_open_vaults(
                 b" WHERE state <> '{\"closed\": true}'"
             )
             held = await cursor.fetchall()
-            assert await aggregates.holdings(conn) == Holdings(
-                len(held), *(sum(row[column] for row in held) for column in range(5))
-            )
+            sums = [sum(row[column] for row in held) for column in range(5)]
+            funded = sum(row[0] > 0 for row in held)
+            assert await aggregates.holdings(conn) == Holdings(len(held), *[*sums, funded])
             sizes = [each for each in await aggregates.sizes(conn) if each.vaults or each.total]
             expected: dict[int, Size] = {}
             for total, *_ in held:
@@ -135,7 +135,7 @@ async def test_what_was_counted_can_be_uncounted(database: Database) -> None:
         await aggregates.moved(
             conn, [(after, vault_row(state={"closed": True})) for _, after in stored]
         )
-        assert await aggregates.holdings(conn) == Holdings(0, 0, 0, 0, 0, 0)
+        assert await aggregates.holdings(conn) == Holdings(0, 0, 0, 0, 0, 0, 0)
 
 
 async def test_migrating_an_older_database_gives_the_same_aggregates(

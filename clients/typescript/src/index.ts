@@ -1,0 +1,21 @@
+export { Client, type Amount, type CodeOption } from "./client.js";
+export {
+  StreamCursors,
+  StreamDesynchronized,
+  type Event,
+  type Snapshot,
+  type StreamMessage,
+  type Topic,
+} from "./cursors.js";
+export * from "./errors.js";
+export { Stream } from "./stream.js";
+export type * from "./types.js";
+export type { paths } from "./openapi.js";
+export type { ClientOptions, HistoryOptions } from "./queries.js";
+export {
+  keypairWallet,
+  standardWallet,
+  type SignedText,
+  type StandardWalletOptions,
+  type Wallet,
+} from "./wallet.js";

@@ -1,0 +1,1 @@
+"""Statements: balances at two times, and what changed them between."""

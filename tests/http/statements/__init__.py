@@ -1,0 +1,1 @@
+"""Statements of vaults and of the exchange."""
