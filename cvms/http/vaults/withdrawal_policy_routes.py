@@ -100,7 +100,7 @@ async def remove_from_whitelist(
     )
 
 
-@ROUTES.post("/api/admin/withdraw/whitelist/remove")
+@ROUTES.post("/api/admin/withdraw/whitelist/remove", name="remove_whitelisted_by_post")
 async def remove_from_whitelist_by_post(
     deps: Dependencies, body: Whitelisted, administrator: Administrator | None
 ) -> Reply | Response:
