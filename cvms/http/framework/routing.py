@@ -238,7 +238,7 @@ async def answer(
     if has_amounts(route):
         response.headers["Vary"] = "Accept"
         rewrite = amounts_to_strings(route.replies.get(response.status))
-        if strings and rewrite is not None:
+        if strings and rewrite is not None and response.stream is None:
             response.body = rewritten(response.body, rewrite)
     return response
 
