@@ -10,6 +10,7 @@ import msgspec
 from msgspec.structs import asdict
 from psycopg import IsolationLevel
 
+from cvms.amounts import Amount
 from cvms.http.framework.admin_tokens import Administrator, Role
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.request import Body, field_error
@@ -69,7 +70,7 @@ class ExchangeFlow(msgspec.Struct, frozen=True, kw_only=True):
 
     kind: str
     count: int
-    amount: int
+    amount: Amount
 
 
 class ExchangePeriod(msgspec.Struct, frozen=True, kw_only=True):

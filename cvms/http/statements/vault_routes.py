@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec.structs import astuple
 
+from cvms.amounts import Amount
 from cvms.errors import VaultNotFound
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.problems import unknown_vault
@@ -57,7 +58,7 @@ class StatementFlow(msgspec.Struct, frozen=True, kw_only=True):
 
     kind: str
     count: int
-    amount: int
+    amount: Amount
     change: Balances
 
 

@@ -12,6 +12,7 @@ from typing import Any, LiteralString
 
 import msgspec
 
+from cvms.amounts import Amount
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import (
     by_column,
@@ -73,11 +74,11 @@ EFFECTS: Mapping[str, Effect] = {
 class Balances(msgspec.Struct, frozen=True):
     """The balances of a vault, or by how much they change. In the token's smallest unit."""
 
-    total: int = 0
-    available: int = 0
-    locked: int = 0
-    timelocked: int = 0
-    yield_deposited: int = 0
+    total: Amount = 0
+    available: Amount = 0
+    locked: Amount = 0
+    timelocked: Amount = 0
+    yield_deposited: Amount = 0
 
     def plus(self, change: Balances) -> Balances:
         """Return the balances after the change."""

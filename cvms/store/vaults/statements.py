@@ -17,6 +17,7 @@ from operator import attrgetter
 
 import msgspec
 
+from cvms.amounts import Amount
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import (
     columns,
@@ -130,7 +131,7 @@ class StatementLine(msgspec.Struct, frozen=True, kw_only=True):
     slot: int
     block_time: datetime | None
     kind: str
-    amount: int
+    amount: Amount
     signature: str | None
     instruction_index: int | None
     ordinal: int | None

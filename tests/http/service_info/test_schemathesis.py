@@ -45,6 +45,9 @@ OPAQUE = [
     "/api/webhooks",
     "/api/internal/transfer-collateral",
     "/api/vault/transactions/{owner}",
+    "/api/vault/statement/{owner}",
+    "/api/admin/statement",
+    "/api/admin/statement/lines",
     "/api/analytics/flow",
     "/api/analytics/tvl-series",
 ]
