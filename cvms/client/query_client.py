@@ -12,6 +12,7 @@ from cvms.client.errors import ClientError
 from cvms.client.retrying_http import RetryingHttp
 from cvms.client.schemas import (
     Balance,
+    Deployment,
     History,
     Movement,
     Proposal,
@@ -91,6 +92,10 @@ class QueryClient:
     async def config(self, owner: str | None = None) -> VaultConfig:
         """Return who may act for a vault, and its limits."""
         return await self._transport.get(f"/api/vault/config/{owner or self.address}", VaultConfig)
+
+    async def service_config(self) -> dict[str, Any]:
+        """Return the service's programs, mint, chain and limits (fields in docs/http.md)."""
+        return await self._transport.get("/api/config", dict[str, Any])
 
     async def yield_policies(self, owner: str | None = None) -> YieldPolicies:
         """Return an owner's policies for automatic compounding."""
@@ -189,6 +194,10 @@ class QueryClient:
             limit=limit,
             cursor=cursor,
         )
+
+    async def deployment(self) -> Deployment:
+        """Return the programs, mint, operator, chain and limits of the service."""
+        return await self._transport.get("/api/config", Deployment)
 
     async def tvl(self) -> Tvl:
         """Return the total value locked in all vaults."""

@@ -16,6 +16,10 @@ async def test_the_client_is_what_the_vectors_say(package: Package) -> None:
     await package.node_test("vectors.test.mjs", CVMS_VECTORS=str(VECTORS))
 
 
+async def test_a_stream_survives_its_connections(package: Package) -> None:
+    await package.node_test("stream.test.mjs")
+
+
 async def test_the_client_moves_tokens_and_follows_events(
     package: Package, system: Served, localnet: Localnet
 ) -> None:
@@ -34,6 +38,7 @@ async def test_the_example_page_works_in_chromium(
                 **surroundings(system, localnet),
                 CVMS_PAGE_URL=page_url,
                 CVMS_CHROMIUM=chromium(),
+                CVMS_VECTORS=str(VECTORS),
             )
 
 

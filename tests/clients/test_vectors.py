@@ -28,6 +28,7 @@ from solders.transaction import VersionedTransaction
 
 from cvms.client import Client, Problem, Topic, Wallet, open_client
 from cvms.client.stream_cursors import StreamCursors
+from cvms.http.auth.signed_texts import TEXT_OF_ACTION
 from tests.clients.vectors import Json, equals_recorded, read, read_frame, replay
 from tests.harness.service import Service, event
 from tests.paths import DOCS
@@ -117,11 +118,14 @@ async def test_each_method_sends_the_recorded_request() -> None:
     assert equals_recorded("requests.json", {"seed": SEED.hex(), "nonce": NONCE, "calls": found})
 
 
+OTHER_METHODS = {"finish", "movements", "nonce", "request", "settled", "signed"}
+
+
 def _calls() -> dict[str, Json]:
     """Return arguments for every method that sends one request of its own."""
     calls = {}
     for name, method in inspect.getmembers(Client, inspect.iscoroutinefunction):
-        if name.startswith("_") or name in {"request", "finish", "settled", "movements", "signed"}:
+        if name.startswith("_") or name in OTHER_METHODS:
             continue
         parameters = inspect.signature(method).parameters.values()
         calls[name] = {
@@ -153,6 +157,8 @@ def _argument(name: str) -> Any:
         "transaction": "AAAA",
         "url": "https://hooks.example.com/a?b=c",
         "duration_seconds": 60,
+        "since": 5,
+        "until": 9,
         "seconds": 0,
         "window_seconds": 3600,
         "slot": 12,
@@ -160,6 +166,14 @@ def _argument(name: str) -> Any:
     if name in {"amount", "min_amount", "max_amount", "min_balance"}:
         return 2**53 + 1
     return known.get(name, OTHER)
+
+
+def _text(request: Json) -> str | None:
+    """Return the text that the service asks for in its reply to a request for a nonce."""
+    if "action" not in request["body"]:
+        return None
+    text = TEXT_OF_ACTION[request["body"]["action"]]
+    return text.write({text.signer: WALLET, **request["body"]["fields"]}, NONCE)
 
 
 async def _requests(name: str, call: Json) -> list[Json]:
@@ -179,9 +193,12 @@ async def _requests(name: str, call: Json) -> list[Json]:
                 "has_key": key is not None,
             }
         )
+        if requests[-1]["path"] == "/api/auth/nonce":
+            requests[-1]["message"] = _text(requests[-1])
         if request.url.path == "/api/auth/nonce":
             expires = "2027-01-31T12:00:00Z"
-            return httpx.Response(200, json={"nonce": NONCE, "expires_at": expires})
+            issued = {"nonce": NONCE, "expires_at": expires, "message": requests[-1]["message"]}
+            return httpx.Response(200, json=issued)
         return httpx.Response(404, json={"code": "vault_not_found", "detail": "none"})
 
     transport = httpx.MockTransport(answer)

@@ -1,13 +1,15 @@
 // The client: a method for every route that a wallet signs for.
 
 import { base64urlnopad } from "@scure/base";
-import { SignaturesMissing, TransactionFailed } from "./errors.js";
+import { SignaturesMissing, TransactionFailed, UnexpectedText } from "./errors.js";
 import { sleep } from "./http.js";
 import { QueryClient } from "./queries.js";
 import type * as t from "./types.js";
 
 const POLL_SECONDS = 0.25;
 const FAILED_STATES = new Set(["failed", "expired", "quarantined"]);
+// Fields that name the wallet, for which the nonce is issued.
+const SIGNERS = new Set(["owner", "signer"]);
 
 /** In the token's smallest unit. */
 export type Amount = bigint | string;
@@ -17,10 +19,6 @@ type Fields = Readonly<Record<string, Field>>;
 export interface CodeOption {
   /** That of the second factor. */
   readonly code?: string | undefined;
-}
-
-interface SendOptions extends CodeOption {
-  readonly unsigned?: Fields;
 }
 
 /**
@@ -35,7 +33,7 @@ export class Client extends QueryClient {
 
   /** Open the wallet's vault. */
   async openVault(): Promise<t.CoSign> {
-    return await this.#send("/api/vault/initialize", { user_pubkey: this.address });
+    return await this.#send("/api/vault/initialize", { owner: this.address });
   }
 
   /** Move tokens from the wallet into its vault. */
@@ -48,8 +46,8 @@ export class Client extends QueryClient {
     amount: Amount,
     { recipient, code }: CodeOption & { readonly recipient?: string | undefined } = {},
   ): Promise<t.Outcome> {
-    const unsigned: Fields = recipient === undefined ? {} : { recipient };
-    return await this.#act("/api/vault/withdraw", "withdraw", { amount }, { code, unsigned });
+    const fields = recipient === undefined ? { amount } : { amount, recipient };
+    return await this.#act("/api/vault/withdraw", "withdraw", fields, { code });
   }
 
   /** Request a withdrawal, which is possible after the vault's minimum delay. */
@@ -243,27 +241,33 @@ export class Client extends QueryClient {
     }
   }
 
-  /** Return a new nonce for the wallet. */
-  async nonce(): Promise<t.Nonce> {
-    const body = { owner: this.address };
+  /** Return a new nonce for the wallet, and the text to sign if there is an action. */
+  async nonce(action?: string, fields: Fields = {}): Promise<t.Nonce> {
+    const body = { owner: this.address, ...(action === undefined ? {} : { action, fields }) };
     return (await this.http.send("POST", "/api/auth/nonce", { body })) as t.Nonce;
   }
 
-  /** Return a request's body: the fields, a new nonce, and the signature of both. */
+  /**
+   * Return a request's body: the fields, a new nonce, and the signature of both.
+   *
+   * Signs the service's text, which must say what the fields do. Throws UnexpectedText.
+   */
   async signed(action: string, fields: Fields): Promise<Record<string, unknown>> {
-    const { nonce } = await this.nonce();
-    const text = [action, ...Object.values(fields), nonce].map(asSigned).join(":");
-    return { ...fields, nonce, ...(await this.wallet.signText(text)) };
+    const shown = Object.entries(fields).filter(([name]) => !SIGNERS.has(name));
+    const { nonce, message } = await this.nonce(action, Object.fromEntries(shown));
+    const expected = [action, ...Object.values(fields), nonce].map(asSigned).join(":");
+    if (message !== expected) throw new UnexpectedText(message ?? null, expected);
+    return { ...fields, nonce, ...(await this.wallet.signText(expected)) };
   }
 
   async #act<T extends t.Outcome>(
     path: string,
     action: string,
     fields: Fields,
-    options: SendOptions = {},
+    options: CodeOption = {},
   ): Promise<T> {
     const body = await this.signed(action, { owner: this.address, ...fields });
-    return await this.#send(path, { ...body, ...options.unsigned }, options);
+    return await this.#send(path, body, options);
   }
 
   async #send<T>(path: string, body: unknown, { code }: CodeOption = {}): Promise<T> {

@@ -60,6 +60,16 @@ export class TransactionFailed extends ClientError {
   }
 }
 
+/** The service asks the wallet to sign another text than the request's. Nothing is signed. */
+export class UnexpectedText extends ClientError {
+  constructor(
+    readonly text: string | null,
+    readonly expected: string,
+  ) {
+    super(`the service asks for a signature of ${text} instead of ${expected}`);
+  }
+}
+
 /** A transaction waits for the signatures of the `missing` signers. */
 export class SignaturesMissing extends ClientError {
   constructor(readonly missing: readonly string[]) {

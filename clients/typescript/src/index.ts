@@ -11,7 +11,7 @@ export * from "./errors.js";
 export { Stream } from "./stream.js";
 export type * from "./types.js";
 export type { paths } from "./openapi.js";
-export type { ClientOptions, HistoryOptions } from "./queries.js";
+export type { ClientOptions, HistoryOptions, StatementOptions } from "./queries.js";
 export {
   keypairWallet,
   standardWallet,

@@ -8,6 +8,7 @@ import type * as t from "./types.js";
 import type { Wallet } from "./wallet.js";
 
 const MAX_PAGE = 100;
+const MAX_STATEMENT_PAGE = 1000;
 
 export interface ClientOptions {
   readonly wallet?: Wallet | undefined;
@@ -20,6 +21,14 @@ export interface HistoryOptions {
   readonly kind?: string;
   readonly limit?: number;
   readonly cursor?: bigint | string | null;
+}
+
+export interface StatementOptions {
+  /** Belongs to the statement: a slot, or a time. */
+  readonly since?: bigint | Date;
+  /** Does not belong to it. */
+  readonly until?: bigint | Date;
+  readonly limit?: number;
 }
 
 /**
@@ -84,6 +93,11 @@ export class QueryClient {
     return await this.#ofOwner<t.VaultConfig>("/api/vault/config/", owner);
   }
 
+  /** Return the service's programs, mint, chain and limits. */
+  async serviceConfig(): Promise<t.ServiceConfig> {
+    return (await this.http.send("GET", "/api/config")) as t.ServiceConfig;
+  }
+
   /** Return an owner's policies for automatic compounding. */
   async yieldPolicies(owner?: string): Promise<t.YieldPolicies> {
     return await this.#ofOwner<t.YieldPolicies>("/api/vault/yield-policy/", owner);
@@ -130,6 +144,24 @@ export class QueryClient {
     return newest;
   }
 
+  /** Return the first page of a vault's statement, which is a statement by itself. */
+  async statement(owner?: string, options: StatementOptions = {}): Promise<t.Statement> {
+    const { since, until, limit = 100 } = options;
+    const query = { from: moment(since), to: moment(until), limit };
+    return await this.#ofOwner<t.Statement>("/api/vault/statement/", owner, query);
+  }
+
+  /** Yield all pages of a vault's statement, each of which opens as the one before closes. */
+  async *statements(owner?: string, options: StatementOptions = {}): AsyncGenerator<t.Statement> {
+    const { limit = MAX_STATEMENT_PAGE } = options;
+    let page = await this.statement(owner, { ...options, limit });
+    yield page;
+    while (page.next_from != null) {
+      page = await this.statement(owner, { ...options, limit, since: BigInt(page.next_from) });
+      yield page;
+    }
+  }
+
   /** Return a page of open vaults. A cursor is valid for its `sort` only. */
   async vaults(
     options: {
@@ -173,4 +205,8 @@ export class QueryClient {
     const whose = encodeURIComponent(owner ?? this.address);
     return (await this.http.send("GET", path + whose, { query })) as T;
   }
+}
+
+function moment(at: bigint | Date | undefined): string | undefined {
+  return at instanceof Date ? at.toISOString() : at?.toString();
 }

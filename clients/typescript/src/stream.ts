@@ -12,7 +12,8 @@ import { FIRST_DELAY, jittered, MAX_DELAY } from "./http.js";
 // Above 1,000, the events of the longest replay.
 const MAX_QUEUED = 2000;
 const GREETING_SECONDS = 10;
-const SILENCE_SECONDS = 20;
+// Silence is noticed after at most three of these, 39 seconds.
+const WATCH_SECONDS = 13;
 const BURST = 25; // per second, below the 50 frames per second that the service accepts
 
 type Socket = Pick<WebSocket, "send" | "close" | "onmessage" | "onclose" | "onerror">;
@@ -30,8 +31,8 @@ export class Stream implements AsyncIterableIterator<StreamMessage> {
   #failure: unknown;
   #closed = false;
   #started = false;
-  #socket: Socket | undefined;
-  // What waits for a message, for room in the queue, or for the next connection.
+  #loseConnection = (): void => {};
+  // What waits for a message, and for room in the queue or the next connection.
   #wakeReader = (): void => {};
   #wakeConnection = (): void => {};
 
@@ -75,7 +76,7 @@ export class Stream implements AsyncIterableIterator<StreamMessage> {
   close(): void {
     this.#closed = true;
     this.#queue.length = 0;
-    this.#socket?.close();
+    this.#loseConnection();
     this.#wakeConnection();
     this.#wakeReader();
   }
@@ -120,7 +121,6 @@ export class Stream implements AsyncIterableIterator<StreamMessage> {
   /** Queue the messages of one connection until it is lost. */
   async #receive(): Promise<void> {
     const socket = await this.openSocket(this.url);
-    this.#socket = socket;
     const timers = new Set<ReturnType<typeof setTimeout>>();
     const after = (seconds: number, act: () => void): void => {
       const timer = setTimeout(() => {
@@ -136,17 +136,20 @@ export class Stream implements AsyncIterableIterator<StreamMessage> {
           lost = true;
           resolve();
         };
+        this.#loseConnection = lose;
         let greeted = false;
-        let lastReceived = performance.now();
+        let heard = true;
+        let asked = false;
         after(GREETING_SECONDS, () => {
           if (!greeted) lose();
         });
         // A lost network closes no socket: silence after a ping does.
         const watch = (): void => {
-          const silent = (performance.now() - lastReceived) / 1000;
-          if (silent >= 2 * SILENCE_SECONDS) return lose();
-          if (silent >= SILENCE_SECONDS) socket.send('{"op":"ping"}');
-          after(SILENCE_SECONDS - (silent % SILENCE_SECONDS), watch);
+          if (asked && !heard) return lose();
+          asked = !heard;
+          if (asked) socket.send('{"op":"ping"}');
+          heard = false;
+          after(WATCH_SECONDS, watch);
         };
         const subscribe = (requests: string[]): void => {
           requests.slice(0, BURST).forEach((request) => socket.send(request));
@@ -155,11 +158,11 @@ export class Stream implements AsyncIterableIterator<StreamMessage> {
         socket.onclose = socket.onerror = lose;
         socket.onmessage = ({ data }: { data: unknown }) => {
           if (lost || this.#ended) return;
-          lastReceived = performance.now();
+          heard = true;
           if (!greeted) {
             greeted = true;
             subscribe(this.#cursors.requests());
-            after(SILENCE_SECONDS, watch);
+            after(WATCH_SECONDS, watch);
             return;
           }
           try {
@@ -180,7 +183,6 @@ export class Stream implements AsyncIterableIterator<StreamMessage> {
       timers.forEach(clearTimeout);
       socket.onmessage = null;
       socket.onclose = null;
-      this.#socket = undefined;
       socket.close();
     }
   }

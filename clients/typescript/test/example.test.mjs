@@ -1,27 +1,43 @@
 // The example page in Chromium: a test wallet opens a vault, deposits, withdraws and sees it live.
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { chromium } from "playwright-core";
-import { mint, rpcUrl, url } from "./surroundings.mjs";
+import { build } from "esbuild";
+import { openBrowser } from "./browser.mjs";
+import { exact } from "./replay.mjs";
+import { gate, mint, rpcUrl } from "./surroundings.mjs";
 
-const { CVMS_PAGE_URL: pageUrl, CVMS_CHROMIUM: executablePath } = process.env;
-const args = [
-  "--no-sandbox",
-  "--disable-gpu",
-  "--disable-quic",
-  "--no-first-run",
-  "--disable-background-networking",
-  "--disable-component-update",
-  "--disable-sync",
-];
+const pageUrl = process.env.CVMS_PAGE_URL;
+
+test("this client does the same as the vectors in a browser", { timeout: 60_000 }, async () => {
+  const entry = new URL("replay.mjs", import.meta.url).pathname;
+  const bundled = { bundle: true, write: false, format: "iife", globalName: "vectors" };
+  const { outputFiles } = await build({ entryPoints: [entry], ...bundled, platform: "browser" });
+  const browser = await openBrowser();
+  try {
+    const page = await browser.newPage();
+    await page.goto(pageUrl);
+    await page.addScriptTag({ content: outputFiles[0].text });
+    const folder = process.env.CVMS_VECTORS;
+    for (const name of ["stream_cases", "stream_recorded", "requests", "transactions"]) {
+      const file = `${name}.json`;
+      const text = readFileSync(`${folder}/${file}`, "utf8");
+      const run = ([given, content]) => globalThis.vectors.replayText(given, content);
+      assert.deepEqual(exact(await page.evaluate(run, [file, text])), exact(text), file);
+    }
+  } finally {
+    await browser.close();
+  }
+});
 
 test("a vault is opened, filled and emptied on the page", { timeout: 90_000 }, async () => {
-  const browser = await chromium.launch({ executablePath, args });
+  const between = await gate();
+  const browser = await openBrowser();
   try {
     const page = await browser.newPage();
     const problems = [];
     page.on("pageerror", (error) => problems.push(String(error)));
-    await page.goto(`${pageUrl}/?${new URLSearchParams({ service: url, rpc: rpcUrl, mint })}`);
+    await page.goto(`${pageUrl}/?${new URLSearchParams({ service: between.url, rpc: rpcUrl, mint })}`);
     const press = async (name) => {
       await page.getByRole("button", { name, exact: true }).click();
       await page.getByRole("status").getByText(/: /).waitFor();
@@ -37,6 +53,7 @@ test("a vault is opened, filled and emptied on the page", { timeout: 90_000 }, a
     await page.getByLabel("Amount in USDT").fill("25.5");
     await press("Deposit");
     await shows("available", "25.500000");
+    between.cut(); // the live balances go on
     await page.getByLabel("Amount in USDT").fill("5");
     await press("Withdraw");
     await shows("balance", "20.500000");
@@ -56,5 +73,6 @@ test("a vault is opened, filled and emptied on the page", { timeout: 90_000 }, a
     assert.deepEqual(problems, []);
   } finally {
     await browser.close();
+    between.close();
   }
 });

@@ -2,36 +2,20 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { Client, keypairWallet, Problem, StreamCursors } from "cvms-client";
+import { Client, Problem, standardWallet, StreamCursors } from "cvms-client";
 import { build } from "esbuild";
-import { isInteger, parse } from "lossless-json";
+import { stringify } from "lossless-json";
+import { exact, replay } from "./replay.mjs";
 
 const folder = process.env.CVMS_VECTORS ?? new URL("../../vectors", import.meta.url).pathname;
-const parseNumber = (text) => (isInteger(text) ? BigInt(text) : Number(text));
-const exact = (text) => parse(text, undefined, { parseNumber });
-const read = (name) => exact(readFileSync(`${folder}/${name}`, "utf8"));
-const camel = (name) => name.replace(/_([a-z])/g, (_, letter) => letter.toUpperCase());
+// Without prototypes, and without what is undefined.
+const plain = (value) => exact(stringify(value));
+const read = (name) => readFileSync(`${folder}/${name}`, "utf8");
 
-function readFrame(cursors, frame) {
-  try {
-    return { frame, message: cursors.read(frame) ?? null };
-  } catch (error) {
-    const kinds = { StreamDesynchronized: "desynchronized", ClientError: "undecodable" };
-    const kind = kinds[error.constructor.name];
-    if (kind !== undefined) return { frame, error: { kind } };
-    assert.equal(error.name, "SubscriptionRefused");
-    return { frame, error: { kind: "refused", topic: error.topic ?? null, code: error.code } };
-  }
-}
-
-for (const vector of [...read("stream_cases.json"), read("stream_recorded.json")]) {
-  test(`a stream: ${vector.name}`, () => {
-    const cursors = new StreamCursors(vector.topics);
-    for (const { requests, frames } of vector.connections) {
-      assert.deepEqual(cursors.requests().map(exact), requests);
-      const seen = frames.map(({ frame }) => readFrame(cursors, frame));
-      assert.deepEqual(seen, frames.map((each) => ({ ...each })));
-    }
+for (const name of ["stream_cases", "stream_recorded", "requests", "transactions"]) {
+  test(`this client does the same as ${name}.json`, async () => {
+    const text = read(`${name}.json`);
+    assert.deepEqual(plain(await replay(`${name}.json`, text)), plain(exact(text)));
   });
 }
 
@@ -40,7 +24,7 @@ test("the movements that the example page keeps are as recorded", async () => {
   const { outputFiles } = await build({ entryPoints: [path], write: false, format: "esm" });
   const code = Buffer.from(outputFiles[0].contents).toString("base64");
   const { apply } = await import(`data:text/javascript;base64,${code}`);
-  const { topic, connections } = read("movements.json");
+  const { topic, connections } = exact(read("movements.json"));
   const cursors = new StreamCursors([topic]);
   let known = [];
   for (const connection of connections) {
@@ -51,42 +35,6 @@ test("the movements that the example page keeps are as recorded", async () => {
       assert.deepEqual(known.map((each) => [each.signature, each.kind, each.amount]), state);
     }
   }
-});
-
-test("each method sends the recorded request", async () => {
-  const { seed, nonce, calls } = read("requests.json");
-  const wallet = await keypairWallet(Buffer.from(seed, "hex"));
-  for (const { method, arguments: given, options, requests } of calls) {
-    const sent = [];
-    const fetch = async (url, init) => {
-      const { pathname, searchParams } = new URL(url);
-      const headers = new Headers(init.headers);
-      sent.push({
-        method: init.method,
-        path: pathname,
-        query: Object.fromEntries(searchParams),
-        body: init.body === undefined ? null : exact(init.body),
-        code: headers.get("x-2fa-code"),
-        has_key: /^[\w-]{24}$/.test(headers.get("idempotency-key") ?? ""),
-      });
-      if (pathname === "/api/auth/nonce") return Response.json({ nonce });
-      return Response.json({ code: "vault_not_found", detail: "none" }, { status: 404 });
-    };
-    const client = new Client("http://cvms.example", { wallet, fetch });
-    const named = Object.entries(options).map(([name, value]) => [camel(name), value]);
-    const call = client[camel(method)](...given, Object.fromEntries(named));
-    await call.catch((error) => assert.equal(error.code, "vault_not_found", String(error)));
-    assert.deepEqual(sent, requests, method);
-  }
-});
-
-test("a transaction is signed as recorded", async () => {
-  const { seed, address, signed, refused } = read("transactions.json");
-  const wallet = await keypairWallet(Buffer.from(seed, "hex"));
-  assert.equal(wallet.address, address);
-  for (const each of signed) assert.equal(await wallet.cosign(each.unsigned), each.signed);
-  await assert.rejects(wallet.cosign(refused), /does not need the signature/);
-  await assert.rejects(wallet.cosign("AQ=="), /ends too early/);
 });
 
 test("a request is repeated with the same key, and not before Retry-After", async () => {
@@ -133,4 +81,44 @@ test("a refusal that waiting does not change is not repeated", async () => {
   const client = new Client("http://cvms.example", { fetch });
   await assert.rejects(client.tvl(), { code: "program_error", programError: "Short" });
   assert.equal(sent, 1);
+});
+
+test("a wallet that wraps what it signs sends what it has signed", async () => {
+  const account = { address: "owner", publicKey: new Uint8Array(32), chains: ["solana:mainnet"] };
+  const wrap = (message) => Buffer.concat([Buffer.from("\xffsolana offchain", "latin1"), message]);
+  const wallet = (change) => ({
+    name: "A wallet",
+    accounts: [account],
+    features: {
+      "solana:signMessage": {
+        signMessage: async ({ message }) => [
+          { signedMessage: change(message), signature: new Uint8Array(64) },
+        ],
+      },
+      "solana:signTransaction": {
+        signTransaction: async ({ transaction, chain }) => [
+          { signedTransaction: Buffer.concat([transaction, Buffer.from(chain)]) },
+        ],
+      },
+    },
+  });
+  const signature = "1".repeat(64);
+  const wrapping = standardWallet(wallet(wrap));
+  const message = wrap(Buffer.from("text")).toString("base64");
+  assert.deepEqual(await wrapping.signText("text"), { signature, message });
+  const plain = standardWallet(wallet((message) => message));
+  assert.deepEqual(await plain.signText("text"), { signature });
+  const signed = Buffer.from(await plain.cosign("AAAA"), "base64");
+  assert.equal(signed.subarray(3).toString(), "solana:mainnet");
+  assert.throws(() => standardWallet({ ...wallet(wrap), features: {} }), /solana:signMessage/);
+  assert.throws(() => standardWallet({ ...wallet(wrap), accounts: [] }), /connect A wallet first/);
+});
+
+test("another text than the request's is not signed", async () => {
+  const wallet = { address: "owner", signText: () => assert.fail("signed"), cosign: assert.fail };
+  const nonce = "n".repeat(48);
+  const message = `withdraw:owner:1:thief:${nonce}`;
+  const fetch = async () => Response.json({ nonce, message });
+  const client = new Client("http://cvms.example", { wallet, fetch });
+  await assert.rejects(client.withdraw(1n), { name: "UnexpectedText", text: message });
 });

@@ -10,6 +10,7 @@ import msgspec
 from solders.pubkey import Pubkey
 
 from cvms.http.auth.signed_texts import SIGNED_TEXTS, TEXT_OF_ACTION
+from cvms.http.auth.totp import OwnSecret
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.request import (
     Body,
@@ -26,6 +27,7 @@ from cvms.http.framework.request import (
 )
 from cvms.http.framework.response import Reply
 from cvms.http.framework.routing import RouteGroup
+from cvms.store.messaging.topics import Topic
 from cvms.store.security.nonces import NewNonce
 
 NONCE_BYTES = 24
@@ -34,7 +36,10 @@ ROUTES = RouteGroup("authentication")
 
 
 class SignedFields(Body, frozen=True, kw_only=True):
-    """The fields of requests that texts contain, beside the one that names the wallet."""
+    """The fields of requests that texts contain, beside the one that names the wallet.
+
+    `owner` is the vault's of a subscription, if another wallet signs it.
+    """
 
     amount: TokenAmount | None = None
     recipient: Pubkey | None = None
@@ -57,6 +62,9 @@ class SignedFields(Body, frozen=True, kw_only=True):
     cursor: Uuid | None = None
     limit: Limit | None = None
     webhook_id: Uuid | None = None
+    secret: OwnSecret | None = None
+    topic: Topic | None = None
+    owner: Pubkey | None = None
 
 
 Action = Annotated[
@@ -109,11 +117,12 @@ def _text_to_sign(body: NonceRequest, nonce: str) -> str | msgspec.UnsetType:
     if text is None:
         names = ", ".join(TEXT_OF_ACTION)
         raise field_error("The body", "action", f"expected one of {names}")
-    given = {} if body.fields is None else msgspec.structs.asdict(body.fields)
-    for name, value in given.items():
-        if value is not None and name not in text.names:
-            raise field_error("The body", f"fields.{name}", f"not in the text `{text.template}`")
-    values = given | {text.signer: body.owner}
+    fields = {} if body.fields is None else msgspec.structs.asdict(body.fields)
+    given = {name: value for name, value in fields.items() if value is not None}
+    for name in given.keys() - (set(text.names) - {text.signer}):
+        problem = f"not a field of the text `{text.template}` beside its signer"
+        raise field_error("The body", f"fields.{name}", problem)
+    values = {"owner": body.owner} | given | {text.signer: body.owner}
     for name in text.fields:
         if values.get(name) is None and name not in text.absent:
             problem = f"missing, for the text `{text.template}`"

@@ -38,7 +38,6 @@ SETUP_AGE = timedelta(hours=1)
 # access, and the rate limit of one address stops most guesses (`rate_limits`).
 MAX_GUESSES = 50
 
-OwnSecret = Annotated[str, msgspec.Meta(min_length=26, max_length=103, pattern=totp.BASE32_PATTERN)]
 TotpCode = Annotated[str, msgspec.Meta(max_length=32, pattern=totp.TOTP_PATTERN)]
 
 _SIGNED = (InvalidSignature, NonceUnknown, NonceExpired, NonceUsed)
@@ -50,7 +49,7 @@ ROUTES = RouteGroup("second factor")
 class Setup(Signed, frozen=True, kw_only=True):
     """`secret` is one that the client has made, at least 128 bits in base32."""
 
-    secret: OwnSecret | None = None
+    secret: totp.OwnSecret | None = None
 
 
 class Verify(Body, frozen=True):

@@ -1,4 +1,4 @@
-"""The table of all texts that wallets sign, one for each signed request.
+"""The table of all texts that wallets sign, one for each signed request and for subscriptions.
 
 The texts of docs/http.md, of the OpenAPI document and of the replies to `POST /api/auth/nonce`
 come from here.
@@ -65,6 +65,8 @@ def _webhook(action: str, *fields: str, **absent: str) -> SignedText:
     return SignedText(f"webhook_{action}", route, names, absent=absent)
 
 
+SUBSCRIPTION = SignedText("subscribe", "/ws", ("topic", "owner"), signer="signer")
+"""Not of a route: a WebSocket that is to hear of a vault's own affairs."""
 _POLICY = "/api/admin/withdraw"
 SIGNED_TEXTS = (
     _vault("deposit", "POST /api/vault/deposit", "amount"),
@@ -111,11 +113,10 @@ SIGNED_TEXTS = (
     _webhook("messages", "cursor", "limit", cursor=""),
     _webhook("resend", "webhook_id"),
     _webhook("test"),
-    _vault("twofa_setup", "POST /api/2fa/setup"),
+    _vault("twofa_setup", "POST /api/2fa/setup", optional="secret"),
     _vault("twofa_disable", "POST /api/2fa/disable"),
+    SUBSCRIPTION,
 )
-SUBSCRIPTION = SignedText("subscribe", "/ws", ("topic", "owner"), signer="signer")
-"""Not of a route: a WebSocket that is to hear of a vault's own affairs."""
 TEXT_OF_ACTION: Mapping[str, SignedText] = {each.action: each for each in SIGNED_TEXTS}
 TEXT_OF_ROUTE: Mapping[str, SignedText] = {
     # A DELETE with a body has a POST twin.

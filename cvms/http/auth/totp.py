@@ -7,7 +7,9 @@ import hashlib
 import hmac
 import re
 import secrets
+from typing import Annotated
 
+import msgspec
 import pyotp
 import segno
 
@@ -21,6 +23,7 @@ _RECOVERY_CODE = re.compile(r"[a-z2-7]{16}")
 # Spaces and hyphens are for legibility only: authenticators show `123 456`.
 # Whole bytes, without padding. RFC 4226, 4, R6: a secret has 128 bits, 26 characters, or more.
 BASE32_PATTERN = r"^([A-Za-z2-7]{8}){3,12}([A-Za-z2-7]{2}|[A-Za-z2-7]{4,5}|[A-Za-z2-7]{7})?\Z"
+OwnSecret = Annotated[str, msgspec.Meta(min_length=26, max_length=103, pattern=BASE32_PATTERN)]
 TOTP_PATTERN = r"^[ -]*([0-9][ -]*){6}\Z"
 
 

@@ -150,10 +150,12 @@ class Exact(Decimal):
 class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Base of every body and query. Unknown fields are refused, so that typos are noticed.
 
-    `aliases` has other names under which a body's fields are taken too.
+    `aliases` has other names under which a body's fields are taken too. A query's `limit` above
+    `max_limit` is lowered to it.
     """
 
     aliases: ClassVar[Mapping[str, str]] = {}
+    max_limit: ClassVar[int] = MAX_PAGE
 
 
 # No characters that have a meaning in a header or in the signed text, or that PostgreSQL refuses.
@@ -237,7 +239,7 @@ def decode(raw: bytes | str, kind: type[T]) -> T:
 def read_query(kind: type[T]) -> T:
     """Return the query string as `kind`. Raises InvalidRequest, also for a repeated parameter.
 
-    A `limit` above `MAX_PAGE` is lowered to it, and the response says so.
+    A `limit` above the query's `max_limit` is lowered to it, and the response says so.
     """
     fields: dict[str, str] = {}
     text = current_request().query_string.decode("ascii", "replace")
@@ -250,9 +252,9 @@ def read_query(kind: type[T]) -> T:
         query = msgspec.convert(fields, kind, strict=False, dec_hook=_field)
     except msgspec.ValidationError as error:
         raise _invalid("The query", error) from None
-    if isinstance(query, Body) and getattr(query, "limit", 0) > MAX_PAGE:
-        current_request().clamped_limit = MAX_PAGE
-        return msgspec.structs.replace(query, limit=MAX_PAGE)
+    if isinstance(query, Body) and getattr(query, "limit", 0) > query.max_limit:
+        current_request().clamped_limit = query.max_limit
+        return msgspec.structs.replace(query, limit=query.max_limit)
     return query
 
 

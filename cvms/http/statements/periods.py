@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 import msgspec
-from werkzeug.datastructures import MIMEAccept
+from werkzeug.datastructures import Accept
 from werkzeug.http import parse_accept_header
 
 from cvms.http.framework.request import MAX_AMOUNT, current_request, field_error
@@ -49,8 +49,14 @@ def wants_csv(format_: Format | None) -> bool:
     """Return whether the reply is CSV: by the query, or else by what the client accepts."""
     if format_ is not None:
         return format_ == "csv"
-    accepted = parse_accept_header(current_request().header("accept"), MIMEAccept)
-    return accepted.best_match([JSON, CSV], default=JSON) == CSV
+    accepted = parse_accept_header(current_request().header("accept"))
+    return _quality(accepted, CSV, "text/*") > _quality(accepted, JSON, "application/*")
+
+
+def _quality(accepted: Accept, *kinds: str) -> float:
+    """Return the weight of the kinds, whatever their parameters; those first named count first."""
+    weights = {value.partition(";")[0].strip().lower(): weight for value, weight in accepted}
+    return next((weights[each] for each in (*kinds, "*/*") if each in weights), 0.0)
 
 
 def _moment(name: str, text: str | None) -> Moment | None:

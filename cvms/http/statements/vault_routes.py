@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable, Iterator
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 from msgspec.structs import astuple
@@ -12,7 +12,7 @@ from cvms.amounts import Amount
 from cvms.errors import VaultNotFound
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.problems import unknown_vault
-from cvms.http.framework.request import Body, owner_in_path
+from cvms.http.framework.request import MAX_AMOUNT, Body, owner_in_path
 from cvms.http.framework.response import Response, with_strong_etag
 from cvms.http.framework.routing import RouteGroup
 from cvms.http.statements.csv_stream import Cell, csv_lines, stream_csv
@@ -24,7 +24,16 @@ from cvms.store.vaults import balance_history, statements, vaults
 from cvms.store.vaults.history import Balances
 from cvms.store.vaults.statements import Interval, Moment, Part, StatementLine
 
-PageSize = Annotated[int, msgspec.Meta(ge=1, le=1000)]
+MAX_PAGE_LINES = 1000
+PageLines = Annotated[
+    int,
+    msgspec.Meta(
+        ge=1,
+        le=MAX_AMOUNT,
+        description=f"Lines of a page. More than {MAX_PAGE_LINES} get {MAX_PAGE_LINES}, and the "
+        "header `X-Limit-Clamped` says so",
+    ),
+]
 Status = Literal["complete", "more", "pending"]
 
 CHUNK_LINES = 1000
@@ -41,9 +50,11 @@ ROUTES = RouteGroup("vaults", indexed=True)
 class StatementQuery(Body, frozen=True):
     """A period from `from` to before `to`; by default all that is final."""
 
+    max_limit: ClassVar[int] = MAX_PAGE_LINES
+
     since: MomentText | None = msgspec.field(default=None, name="from")
     until: MomentText | None = msgspec.field(default=None, name="to")
-    limit: PageSize = 100
+    limit: PageLines = 100
     format: Format | None = None
 
 
@@ -103,11 +114,8 @@ async def get_statement(deps: Dependencies, owner: str, query: StatementQuery) -
     key = str(owner_in_path(owner))
     since, until = parse_period(query.since, query.until)
     if wants_csv(query.format):
-        response = await _as_csv(deps, key, since, until)
-    else:
-        response = await _as_json(deps, key, since, until, limit=query.limit)
-    response.headers["Vary"] = "Accept"
-    return response
+        return await _as_csv(deps, key, since, until)
+    return await _as_json(deps, key, since, until, limit=query.limit)
 
 
 async def _as_json(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import ClassVar
 
-import msgspec
 from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 
@@ -14,7 +14,7 @@ from cvms.http.auth.second_factor import second_factor
 from cvms.http.auth.signed_body import Signed
 from cvms.http.framework import schemas
 from cvms.http.framework.dependencies import Dependencies
-from cvms.http.framework.request import Body, TokenAmount, WholeNumber, field_error
+from cvms.http.framework.request import Body, TokenAmount, WholeNumber
 from cvms.http.framework.response import Reply, Response
 from cvms.http.framework.routing import Auth, RouteGroup
 from cvms.http.operations import plans
@@ -33,20 +33,9 @@ ROUTES = RouteGroup(
 
 
 class Initialize(Body, frozen=True):
-    owner: Pubkey | None = None
-    user_pubkey: Annotated[
-        Pubkey | None,
-        msgspec.Meta(description="Another name of `owner`", extra_json_schema={"deprecated": True}),
-    ] = None
+    aliases: ClassVar[Mapping[str, str]] = {"user_pubkey": "owner"}
 
-    def wallet(self) -> Pubkey:
-        """Return the wallet under either name. Raises InvalidRequest."""
-        wallet = self.owner or self.user_pubkey
-        if wallet is None:
-            raise field_error("The body", "owner", "missing")
-        if self.user_pubkey not in {None, wallet}:
-            raise field_error("The body", "user_pubkey", "another wallet than `owner`")
-        return wallet
+    owner: Pubkey
 
 
 class Deposit(Signed, frozen=True, kw_only=True):
@@ -80,12 +69,12 @@ class Delegate(Signed, frozen=True, kw_only=True):
 async def initialize(deps: Dependencies, body: Initialize) -> Reply | Response:
     """Create a vault.
 
-    The transaction creates the vault of `owner`, who signs it and pays the rent. 409 if the vault
-    exists, 422 `insufficient_funds` with the amount if the wallet has too little SOL.
+    The transaction creates the vault of `owner` (also called `user_pubkey`), who signs it and pays
+    the rent. 409 if the vault exists, 422 `insufficient_funds` with the amount if the wallet has
+    too little SOL.
     """
-    owner = body.wallet()
     return await execute_operation(
-        deps, "initialize", owner=owner, plan=lambda: plans.initialize(deps, owner)
+        deps, "initialize", owner=body.owner, plan=lambda: plans.initialize(deps, body.owner)
     )
 
 

@@ -26,6 +26,7 @@ ROUTES = RouteGroup("operation")
 Schema = dict[str, Any]
 KEY: Schema = {"type": "string", "pattern": "^[1-9A-HJ-NP-Za-km-z]{32,44}$"}
 TEXT: Schema = {"type": "string"}
+NONCE: Schema = {"type": "string", "pattern": "^[A-Za-z0-9_-]{16,64}$"}
 COUNT: Schema = {"type": "integer", "minimum": 0, "format": "int64"}
 OWNER: Schema = {"anyOf": [KEY, {"type": "null"}]}
 TOPIC: Schema = {"enum": list(Topic)}
@@ -193,6 +194,12 @@ def _client_frames(fields: Schema) -> Schema:
                 **owned,
                 "since": fields["since"],
                 "token": fields["token"] | {"description": f"For {', '.join(sorted(GUARDED))}"},
+                "nonce": NONCE,
+                "signature": fields["signature"]
+                | {"description": "In place of `token`: of `subscribe:{topic}:{owner}:{nonce}`"},
+                "signer": fields["signer"] | {"description": "Who has signed, if not the owner"},
+                "message": fields["message"],
+                "subscribe": {"const": "", "description": "Ignored, as by an earlier service"},
             },
         ),
         "unsubscribe": _message(

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import msgspec
 
 from cvms.http.framework.schemas import Alert, Balance, Movement, Tvl
+from cvms.http.multisig.proposal_view import ProposalEvent
 from cvms.store.analytics.overview import Overview
 from cvms.store.messaging.topics import KINDS_OF, Topic
 
@@ -40,7 +41,7 @@ class TimelockNotice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BalanceUpdate(msgspec.Struct, frozen=True, kw_only=True):
-    """A vault's balances after a change."""
+    """A vault's balances after a change, and what has changed. See docs/websocket.md."""
 
     owner: str
     vault: str
@@ -50,6 +51,9 @@ class BalanceUpdate(msgspec.Struct, frozen=True, kw_only=True):
     timelocked: int
     yield_deposited: int
     slot: int
+    previous_balance: int
+    delta: int
+    timestamp: datetime
 
 
 class TransactionUpdate(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,6 +80,12 @@ class Balances(msgspec.Struct, frozen=True, kw_only=True):
 
     vaults: list[Balance]
     complete: bool
+
+
+class UnfinishedProposals(msgspec.Struct, frozen=True, kw_only=True):
+    """The owner's proposals that are neither executed, nor expired, nor cancelled."""
+
+    proposals: list[ProposalEvent]
 
 
 class UnresolvedAlerts(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,5 +121,10 @@ SCHEMAS: Mapping[Topic, TopicSchema] = {
     Topic.TRANSACTION: TopicSchema("State changes of submitted transactions", (TransactionUpdate,)),
     Topic.TVL: TopicSchema("The total value locked in all vaults", (Tvl,), (Tvl,)),
     Topic.ANALYTICS: TopicSchema("The overview of all vaults", (Overview,), (Overview,)),
+    Topic.MULTISIG: TopicSchema(
+        "Proposed withdrawals of vaults with several signers",
+        (ProposalEvent,),
+        (UnfinishedProposals,),
+    ),
     Topic.ALERT: TopicSchema("Alerts that are raised or resolved", (Alert,), (UnresolvedAlerts,)),
 }

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import random
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -27,6 +27,7 @@ from cvms.nursery.channels.event_wakeup import woken_by
 from cvms.nursery.channels.hub import Hub
 from cvms.nursery.channels.wakeups import Wakeup
 from cvms.nursery.delivery.endpoint_circuit import EndpointCircuit
+from cvms.nursery.delivery.send_pace import SendPace
 from cvms.nursery.delivery.webhook_client import EndpointGone, NotDelivered
 from cvms.nursery.delivery.webhook_connections import WebhookConnections
 from cvms.nursery.delivery.webhook_dispatcher import retry_delay
@@ -49,13 +50,13 @@ from cvms.store.webhooks.held_vaults import Hold
 
 log = structlog.get_logger(__name__)
 
-PAGE_SIZE = 200
-HELD_AT_ONCE = 16
+PAGE_SIZE = 64
+HELD_AT_ONCE = 8
 """Held vaults that are tried together, with at most EVENTS_OF_HELD events each."""
-EVENTS_OF_HELD = 50
+EVENTS_OF_HELD = 16
 PROBES = 4
 """Held vaults that are tried while it is not known whether the endpoint works again."""
-CONCURRENT = 16
+CONCURRENT = 8
 """Messages under way to one endpoint. Those of one vault follow each other."""
 ROUND_SECONDS = 5.0
 """After which a round begins no further message, so that a slow vault delays others no longer."""
@@ -69,12 +70,20 @@ class Superseded(Exception):
     """The endpoint is not active any more, or another process has moved it."""
 
 
+@dataclass(frozen=True, slots=True)
+class SendingContext:
+    """What messages are made with: secrets, and the events that retractions take back."""
+
+    secrets: Sequence[SealedSecret]
+    retracted: Mapping[int, OutboxRow]
+
+
 @dataclass(slots=True, kw_only=True, eq=False)
 class VaultEvents:
     """The next events of one vault, and how often the first of them has failed."""
 
     owner: str
-    messages: list[EventMessage]
+    rows: list[OutboxRow]
     tries: int = 0
     sent: int = 0
     error: str | None = None
@@ -82,8 +91,7 @@ class VaultEvents:
     @property
     def next_position(self) -> int | None:
         """Position of the first event that was not sent, None if all were."""
-        left = self.messages[self.sent :]
-        return left[0].row.position if left else None
+        return self.rows[self.sent].position if self.sent < len(self.rows) else None
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -102,6 +110,7 @@ class EndpointSender:
     context: ssl.SSLContext
     timeout: float
     queries: trio.CapacityLimiter
+    pace: SendPace
     wall_clock: Callable[[], float]
     _circuit: EndpointCircuit = field(init=False)
     _connections: WebhookConnections = field(init=False)
@@ -162,7 +171,7 @@ class EndpointSender:
     async def send_new(self) -> bool:
         """Try a page of new events; return whether there may be more. Raises Superseded."""
         limit = 1 if self._circuit.is_probing else PAGE_SIZE
-        async with self.queries, self.database.connection() as conn:
+        async with self.pace.turn(), self.queries, self.database.connection() as conn:
             endpoint = await self._read(conn)
             rows = await event_messages.after(
                 conn,
@@ -174,18 +183,18 @@ class EndpointSender:
             )
             owners = list({row.owner or "" for row in rows})
             held = await held_vaults.among(conn, self.endpoint, owners) if rows else {}
-            messages = await self._messages(conn, rows)
-            secrets = await endpoint_secrets.valid(conn, self.endpoint) if rows else []
+            context = await self._context(conn, rows)
+            self.pace.take(len(rows))
         full = len(rows) == limit
         self._passed = rows[-1].position if full else max(endpoint.head, endpoint.position)
         if not rows and self._passed - endpoint.position < MAX_JUMP:
             return False
-        groups = _by_owner(messages)
-        await self._send([each for each in groups if each.owner not in held], secrets)
+        groups = _by_owner(rows)
+        await self._send([each for each in groups if each.owner not in held], context)
         async with self.queries, self.database.transaction() as conn:
             if not await endpoints.move(conn, self.endpoint, endpoint.position, to=self._passed):
                 raise Superseded
-            holds = [await self._hold(conn, each) for each in groups]
+            holds = [await self._hold(conn, each, context) for each in groups]
             await held_vaults.add(conn, self.endpoint, [hold for hold in holds if hold])
             await self._record(conn)
         self._held.wake()
@@ -197,7 +206,7 @@ class EndpointSender:
         Raises Superseded.
         """
         limit = PROBES if self._circuit.is_probing else HELD_AT_ONCE
-        async with self.queries, self.database.connection() as conn:
+        async with self.pace.turn(), self.queries, self.database.connection() as conn:
             endpoint = await self._read(conn)
             due = await held_vaults.due(conn, self.endpoint, limit=limit)
             if not due:
@@ -210,16 +219,16 @@ class EndpointSender:
                 topics=endpoint.topics,
                 limit=EVENTS_OF_HELD,
             )
-            messages = await self._messages(conn, rows)
-            secrets = await endpoint_secrets.valid(conn, self.endpoint)
+            context = await self._context(conn, rows)
+            self.pace.take(len(rows))
         tries = {each.owner: each.tries for each in due}
-        groups = _by_owner(messages, tries)
-        await self._send(groups, secrets)
+        groups = _by_owner(rows, tries)
+        await self._send(groups, context)
         async with self.queries, self.database.transaction() as conn:
             position = await endpoints.locked_position(conn, self.endpoint)
             if position is None:
                 raise Superseded
-            holds = [await self._hold(conn, each) for each in groups]
+            holds = [await self._hold(conn, each, context) for each in groups]
             found = {each.owner: each for each in groups}
             # Of those of which all was sent there may be more events than were read, or newer ones.
             done = []
@@ -227,8 +236,8 @@ class EndpointSender:
                 group = found.get(each.owner)
                 if group is not None and group.next_position is not None:
                     continue
-                if group is not None and len(group.messages) == EVENTS_OF_HELD:
-                    last = group.messages[-1].row.position
+                if group is not None and len(group.rows) == EVENTS_OF_HELD:
+                    last = group.rows[-1].position
                     holds.append(Hold(owner=each.owner, position=last + 1))
                 elif position != endpoint.position:
                     holds.append(Hold(owner=each.owner, position=endpoint.position + 1))
@@ -245,28 +254,29 @@ class EndpointSender:
             raise Superseded
         return endpoint
 
-    async def _messages(self, conn: Connection, rows: Sequence[OutboxRow]) -> list[EventMessage]:
-        retracted = await event_messages.retracted_events(conn, rows)
-        return [event_message(self.endpoint, row, retracted) for row in rows]
+    async def _context(self, conn: Connection, rows: Sequence[OutboxRow]) -> SendingContext:
+        if not rows:
+            return SendingContext((), {})
+        secrets = await endpoint_secrets.valid(conn, self.endpoint)
+        return SendingContext(secrets, await event_messages.retracted_events(conn, rows))
 
     # --- attempts ------------------------------------------------------------------------------
 
-    async def _send(self, groups: Sequence[VaultEvents], secrets: Sequence[SealedSecret]) -> None:
+    async def _send(self, groups: Sequence[VaultEvents], context: SendingContext) -> None:
         """Try the events of each vault in order, until one fails or the time is up."""
         until = trio.current_time() + ROUND_SECONDS
         async with trio.open_nursery() as tasks:
             for group in groups:
-                tasks.start_soon(self._send_vault, group, secrets, until)
+                tasks.start_soon(self._send_vault, group, context, until)
 
-    async def _send_vault(
-        self, group: VaultEvents, secrets: Sequence[SealedSecret], until: float
-    ) -> None:
+    async def _send_vault(self, group: VaultEvents, context: SendingContext, until: float) -> None:
         async with self._slots:
-            for message in group.messages:
+            for row in group.rows:
                 if self._circuit.is_open or trio.current_time() >= until:
                     return
+                message = event_message(self.endpoint, row, context.retracted)
                 try:
-                    await self._post(message, secrets)
+                    await self._post(message, context.secrets)
                 except EndpointGone:
                     await self._deactivate()
                 except (NotDelivered, DecryptionFailed, EncryptionDisabled) as error:
@@ -276,7 +286,7 @@ class EndpointSender:
                     return
                 self._circuit.succeeded()
                 group.sent += 1
-                age = self.wall_clock() - message.row.created_at.timestamp()
+                age = self.wall_clock() - row.created_at.timestamp()
                 self.metrics.webhooks.messages.labels(outcome="delivered").inc()
                 self.metrics.webhooks.delay_seconds.observe(max(0.0, age))
 
@@ -305,7 +315,9 @@ class EndpointSender:
 
     # --- what follows --------------------------------------------------------------------------
 
-    async def _hold(self, conn: Connection, group: VaultEvents) -> Hold | None:
+    async def _hold(
+        self, conn: Connection, group: VaultEvents, context: SendingContext
+    ) -> Hold | None:
         """Return from where on a vault is held, None if all its events were sent.
 
         An event that cannot be tried again within its day is given up, and the next one is due.
@@ -318,12 +330,13 @@ class EndpointSender:
             return Hold(owner=group.owner, position=position, tries=tries)
         tries = group.tries + 1 if group.sent == 0 else 1
         delay = timedelta(seconds=retry_delay(tries))
-        message = group.messages[group.sent]
+        row = group.rows[group.sent]
         now = datetime.fromtimestamp(self.wall_clock(), UTC)
-        if now + delay < message.row.created_at + event_messages.MAX_AGE:
+        if now + delay < row.created_at + event_messages.MAX_AGE:
             return Hold(
                 owner=group.owner, position=position, tries=tries, delay=delay, error=group.error
             )
+        message = event_message(self.endpoint, row, context.retracted)
         await single_deliveries.add_given_up(
             conn,
             message.id,
@@ -353,12 +366,11 @@ class EndpointSender:
 
 
 def _by_owner(
-    messages: Sequence[EventMessage], tries: dict[str, int] | None = None
+    rows: Sequence[OutboxRow], tries: Mapping[str, int] | None = None
 ) -> list[VaultEvents]:
     groups: dict[str, VaultEvents] = {}
-    for message in messages:
-        owner = message.row.owner or ""
+    for row in rows:
+        owner = row.owner or ""
         known = (tries or {}).get(owner, 0)
-        group = groups.setdefault(owner, VaultEvents(owner=owner, messages=[], tries=known))
-        group.messages.append(message)
+        groups.setdefault(owner, VaultEvents(owner=owner, rows=[], tries=known)).rows.append(row)
     return list(groups.values())

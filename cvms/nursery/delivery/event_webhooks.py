@@ -13,6 +13,7 @@ from cvms.metrics import Metrics
 from cvms.nursery.channels.hub import Hub
 from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.delivery.endpoint_sender import EndpointSender
+from cvms.nursery.delivery.send_pace import SendPace
 from cvms.store.postgres.database import Database
 from cvms.store.security.encryption import SecretBox
 from cvms.store.webhooks import endpoints
@@ -41,6 +42,7 @@ class EventWebhooks:
     queries: trio.CapacityLimiter = field(
         default_factory=lambda: trio.CapacityLimiter(QUERIES_AT_ONCE)
     )
+    pace: SendPace = field(default_factory=SendPace)
     _senders: dict[str, trio.CancelScope] = field(default_factory=dict, init=False)
 
     async def run(self) -> None:
@@ -83,5 +85,6 @@ class EventWebhooks:
             context=self.context,
             timeout=self.timeout,
             queries=self.queries,
+            pace=self.pace,
             wall_clock=self.wall_clock,
         )

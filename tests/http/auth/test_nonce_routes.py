@@ -38,6 +38,7 @@ async def test_clocks_that_differ_neither_shorten_nor_extend_a_nonce(
 
 WALLET, KEY = str(Keypair().pubkey()), str(Pubkey([7] * 32))
 NONCE = "/api/auth/nonce"
+TOPIC = "multisig_event"
 
 
 async def test_without_an_action_there_is_only_the_nonce(service: Service) -> None:
@@ -68,6 +69,15 @@ async def test_a_field_has_the_form_that_the_service_will_read_in_the_request(
     assert reply["message"] == f"deposit:{WALLET}:5000000000:{reply['nonce']}"
 
 
+async def test_a_subscription_is_signed_for_the_own_vault_or_for_another(service: Service) -> None:
+    for fields, owner in (({}, WALLET), ({"owner": KEY}, KEY)):
+        body = {"owner": WALLET, "action": "subscribe", "fields": {"topic": TOPIC, **fields}}
+        reply = await service.post(NONCE, body)
+        assert reply.status_code == 200, reply.text
+        text = f"subscribe:{TOPIC}:{owner}:{reply.json()['nonce']}"
+        assert reply.json()["message"] == text
+
+
 @pytest.mark.parametrize(
     ("body", "path"),
     [
@@ -77,7 +87,8 @@ async def test_a_field_has_the_form_that_the_service_will_read_in_the_request(
         ({"action": "withdraw", "fields": {"amount": None}}, "fields.amount"),
         ({"action": "withdraw", "fields": {"amount": 0}}, "fields.amount"),
         ({"action": "withdraw", "fields": {"amount": 1, "address": KEY}}, "fields.address"),
-        ({"action": "withdraw", "fields": {"amount": 1, "owner": KEY}}, "fields"),
+        ({"action": "withdraw", "fields": {"amount": 1, "owner": KEY}}, "fields.owner"),
+        ({"action": "approve_withdraw", "fields": {"owner": KEY}}, "fields.owner"),
         ({"action": "withdraw", "fields": {"amount": 1, "recipient": "x:y"}}, "fields.recipient"),
         ({"action": "propose_withdraw", "fields": {"amount": 1, "threshold": 11}}, "fields"),
         ({"fields": {"amount": 1}}, "fields"),

@@ -106,7 +106,10 @@ async def test_a_client_may_bring_its_own_secret(offchain: Service, clock: Datab
         body = await signed(offchain, wallet, "twofa_setup") | {"secret": bad}
         reply = await offchain.post(SETUP, body)
         assert (reply.status_code, reply.json()["code"]) == (400, "invalid_request"), bad
-    body = await signed(offchain, wallet, "twofa_setup") | {"secret": secret.lower()}
+    body = await signed(offchain, wallet, "twofa_setup")
+    replaced = await offchain.post(SETUP, body | {"secret": secret})
+    assert (replaced.status_code, replaced.json()["code"]) == (401, "invalid_signature")
+    body = await signed(offchain, wallet, "twofa_setup", ("secret", secret.lower()))
     reply = await offchain.post(SETUP, body)
     assert (reply.status_code, reply.json()["secret"]) == (200, secret)
     assert secret in reply.json()["otpauth_uri"]

@@ -7,7 +7,8 @@ from types import NoneType
 from typing import Any, get_args, get_type_hints
 
 from cvms.http.auth.nonce_routes import SignedFields
-from cvms.http.auth.signed_texts import SIGNED_TEXTS, TEXT_OF_ACTION, TEXT_OF_ROUTE
+from cvms.http.auth.signed_texts import SIGNED_TEXTS, SUBSCRIPTION, TEXT_OF_ACTION, TEXT_OF_ROUTE
+from cvms.http.websocket.client_frames import Frame
 from tests.harness.service import Service
 from tests.http.auth.test_wallet_security import TABLE, routes_of
 from tests.paths import DOCS
@@ -24,25 +25,29 @@ def test_the_table_is_that_of_the_tests_of_every_signed_route() -> None:
         else row.text.replace(":{nonce}", f"[:{{{row.optional}}}]:{{nonce}}")
         for route, row in TABLE.items()
     }
-    assert {route: each.template for route, each in TEXT_OF_ROUTE.items()} == expected
-    assert {route: each.signer for route, each in TEXT_OF_ROUTE.items()} == {
+    texts = {route: each for route, each in TEXT_OF_ROUTE.items() if each is not SUBSCRIPTION}
+    assert {route: each.template for route, each in texts.items()} == expected
+    assert {route: each.signer for route, each in texts.items()} == {
         route: row.signer for route, row in TABLE.items()
     }
 
 
 def test_the_document_has_the_same_table() -> None:
     text = (DOCS / "http.md").read_text()
-    rows = re.findall(r"^\| `([A-Z]+ /api/[^`]+)` \| `([^`]+\{nonce\})` \|$", text, re.MULTILINE)
+    rows = re.findall(r"^\| `([A-Z]* ?/[^`]+)` \| `([^`]+\{nonce\})` \|$", text, re.MULTILINE)
     assert rows == [(each.route, each.template) for each in SIGNED_TEXTS]
     # Nowhere else, except in examples of the section.
     outside = text.partition("## Idempotency")[2]
     assert "{nonce}" not in outside
+    assert SUBSCRIPTION.template in (DOCS / "websocket.md").read_text()
 
 
 async def test_the_interface_description_says_what_each_route_signs(service: Service) -> None:
     document = (await service.get("/openapi.json")).json()
-    for each in SIGNED_TEXTS:
-        method, path = each.route.split()
+    for route, each in TEXT_OF_ROUTE.items():
+        if each is SUBSCRIPTION:
+            continue
+        method, path = route.split()
         description = document["paths"][path][method.lower()]["description"]
         assert f"The wallet of `{each.signer}` signs `{each.template}`." in description
     action = document["components"]["schemas"]["NonceRequest"]["properties"]["action"]
@@ -69,4 +74,7 @@ async def test_the_fields_of_a_nonce_are_checked_as_those_of_the_request(service
         for name in set(text.names) - {text.signer}:
             assert required(offered[name]) == required(types[name]), (text.action, name)
             used.add(name)
-    assert used == offered.keys()
+    frame = get_type_hints(Frame, include_extras=True)
+    for name in SUBSCRIPTION.names:
+        assert required(offered[name]) == required(frame[name])
+    assert used | set(SUBSCRIPTION.names) == set(SignedFields.__struct_fields__)

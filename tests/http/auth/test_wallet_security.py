@@ -156,7 +156,9 @@ TABLE: dict[str, Row] = {
         {**ENDPOINT, "webhook_id": (PROPOSAL, OTHER_PROPOSAL)},
     ),
     "POST /api/webhooks/test": Row("webhook_test:{owner}:{endpoint}:{nonce}", ENDPOINT),
-    "POST /api/2fa/setup": Row("twofa_setup:{owner}:{nonce}"),
+    "POST /api/2fa/setup": Row(
+        "twofa_setup:{owner}:{nonce}", {"secret": (None, "A" * 32)}, optional="secret"
+    ),
     "POST /api/2fa/disable": Row("twofa_disable:{owner}:{nonce}"),
     "POST /api/admin/withdraw/whitelist/add": Row(
         "whitelist_add:{owner}:{address}:{nonce}", ADDRESS

@@ -39,7 +39,6 @@ ACCEPTED = ["2xx", "304", "401", "403", "404", "409", "422", "429"]
 OPAQUE = [
     "/api/transactions",
     "/api/auth/nonce",
-    "/api/vault/initialize",
     "/api/vaults",
     "/api/vault/signer-contact",
     "/api/webhooks",
@@ -50,6 +49,9 @@ OPAQUE = [
     "/api/admin/statement/lines",
     "/api/analytics/flow",
     "/api/analytics/tvl-series",
+    "/api/vault/statement/{owner}",
+    "/api/admin/statement",
+    "/api/admin/statement/lines",
 ]
 
 

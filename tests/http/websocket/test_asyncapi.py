@@ -14,6 +14,7 @@ from trio_websocket import ConnectionClosed, WebSocketConnection
 
 from cvms.demo import Addresses, run_demo
 from cvms.http.framework.admin_tokens import Role
+from cvms.http.websocket.topic_access import GUARDED
 from cvms.http.websocket.topic_schemas import SCHEMAS
 from cvms.nursery.ledger.outbox_messages import event_message
 from cvms.store.alerts import alerts, lifecycle
@@ -85,7 +86,7 @@ async def test_every_frame_is_one_of_the_documents_messages(
             nursery.start_soon(recorder.listen)
             bearer, alice = token(Role.VIEWER), str(Keypair().pubkey())
             for topic in Topic:
-                access = {"token": bearer} if topic is Topic.ALERT else {}
+                access = {"token": bearer} if topic in GUARDED else {}
                 await recorder.ask({"op": "subscribe", "topic": topic, **access})
                 await recorder.until(type="subscribed", topic=topic)
             at = Addresses(url=system.url, rpc_url=localnet.rpc_url, programs=localnet.programs)
@@ -112,7 +113,7 @@ async def test_every_frame_is_one_of_the_documents_messages(
 
 async def snapshots(recorder: Recorder, owner: str) -> None:
     for topic in Topic:
-        if topic is not Topic.ALERT:
+        if topic not in GUARDED:
             await recorder.ask({"topic": topic, "owner": owner})
             await recorder.until(type="subscribed", topic=topic, owner=owner)
     await recorder.ask({"op": "subscribe", "topic": "tvl_update", "since": 2**60})
