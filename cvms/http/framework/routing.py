@@ -24,7 +24,7 @@ from cvms.http.framework.request import (
     read_query,
     wants_amount_strings,
 )
-from cvms.http.framework.response import Reply, Response, rewritten
+from cvms.http.framework.response import JSON, Reply, Response, rewritten
 from cvms.store.security import audit_log
 
 
@@ -238,7 +238,8 @@ async def answer(
     if has_amounts(route):
         response.headers["Vary"] = "Accept"
         rewrite = amounts_to_strings(route.replies.get(response.status))
-        if strings and rewrite is not None and response.stream is None:
+        is_json = response.headers.get("Content-Type") == JSON
+        if strings and is_json and rewrite is not None:
             response.body = rewritten(response.body, rewrite)
     return response
 

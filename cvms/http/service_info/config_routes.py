@@ -6,6 +6,7 @@ import msgspec
 import trio
 from spl.token.constants import TOKEN_PROGRAM_ID
 
+from cvms.amounts import Amount
 from cvms.chain.program.accounts import mint_decimals
 from cvms.chain.program.addresses import vault_authority_address
 from cvms.chain.rpc.responses import reader
@@ -63,7 +64,7 @@ class WebSocketBounds(msgspec.Struct, frozen=True, kw_only=True):
 class DeploymentLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Bounds of requests. Amounts are token units, times seconds."""
 
-    max_amount: int
+    max_amount: Amount
     max_page: int
     max_body_bytes: int
     request_seconds: float

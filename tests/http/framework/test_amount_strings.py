@@ -76,6 +76,17 @@ async def test_every_read_carries_the_amounts_of_the_document_as_strings(system:
     assert len(with_amounts) >= 16
 
 
+async def test_a_file_stays_as_it_is(system: Served) -> None:
+    wallet = await funded(system)
+    await land(system, wallet, await initialize(system, wallet))
+    await land(system, wallet, await deposit(system, wallet, 70 * USDT))
+    path = f"/api/vault/statement/{wallet.pubkey()}?format=csv"
+    plain, asked = await ask(system, path), await ask(system, f"{path}&amounts=string")
+    assert plain.status_code == asked.status_code == 200
+    assert asked.headers["Content-Type"] == plain.headers["Content-Type"]
+    assert asked.text.splitlines()[0] == plain.text.splitlines()[0]
+
+
 async def until_indexed(system: Served, slot: int) -> None:
     with trio.fail_after(HANG_SECONDS):
         while True:
