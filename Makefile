@@ -17,13 +17,15 @@ DATA_DIR ?= .cvms
 SEEDS ?= 0-99
 SEED ?= 0
 MINUTES ?= 15
+CLIENT_TOOLS = .client-tools
+OPENAPI_GENERATOR = 7.25.0
 # Twice the number of cores or so: half of the time a test waits.
 WORKERS ?= 4
 # Many images set it. Then each test process, and each process that a test starts, compiles all it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo test client fuzz wallet-fuzz scenario scenario-long chaos soak bench conformance lint types settings check program clippy lock clean
+.PHONY: help install dev demo test client clients fuzz wallet-fuzz scenario scenario-long chaos soak bench conformance lint types settings check program clippy lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1	/' | expand -t 23
@@ -95,6 +97,15 @@ check: test lint types ## everything that a change must pass
 program: ## rebuild the on-chain program (program/README.md says with what)
 	program/build.sh
 
+clients: $(INSTALLED) ## clients of five more generators, made, compiled and run against a service
+	npm ci --silent --no-audit --no-fund --prefix clients/generated
+	test -x $(CLIENT_TOOLS)/python/bin/openapi-python-client || { $(PYTHON) -m venv $(CLIENT_TOOLS)/python \
+	    && $(CLIENT_TOOLS)/python/bin/pip install --quiet -r clients/generated/python/requirements.txt; }
+	mvn --quiet --batch-mode dependency:copy -DoutputDirectory=$(CLIENT_TOOLS) -Dmdep.stripVersion=true \
+	    -Dartifact=org.openapitools:openapi-generator-cli:$(OPENAPI_GENERATOR)
+	CVMS_REQUIRE_SERVERS=1 CLIENT_TOOLS="$(CURDIR)/$(CLIENT_TOOLS)" $(BIN)/pytest tests/generated_clients/test_typescript.py \
+	    tests/generated_clients/every_generator.py
+
 clippy: ## lint the on-chain programs (`program/clippy.sh --install` installs clippy)
 	program/clippy.sh
 
@@ -107,5 +118,6 @@ lock: $(INSTALLED) ## pin requirements.txt and requirements-dev.txt anew from py
 	    --constraint requirements.txt pyproject.toml -o requirements-dev.txt
 
 clean: ## remove the virtual environment and every cache; data stays
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis program/target
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis program/target \
+	    $(CLIENT_TOOLS) clients/generated/node_modules
 	find cvms tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -92,6 +92,7 @@ CREATE INDEX transactions_of_kind_in_order ON transactions (owner, kind, slot DE
     INCLUDE (amount);
 -- Rows are written nearly in the order of their slots.
 CREATE INDEX transactions_by_slot ON transactions USING brin (slot) WITH (pages_per_range = 16);
+CREATE INDEX transactions_emergencies ON transactions (slot) WHERE kind = 'emergency_withdraw';
 ALTER TABLE transactions SET (
     autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.02,
     autovacuum_analyze_scale_factor = 0.02

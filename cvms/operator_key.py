@@ -122,6 +122,17 @@ class OperatorKey:
         """
         return str(self.keypair.sign_message(to_bytes_versioned(message)))
 
+    def id_if_sponsored(self, message: AnyMessage) -> str | None:
+        """Return the id under which the message lands, None if the operator would not sign it.
+
+        The id is a signature: it exists of no message that could take more than a fee.
+        """
+        try:
+            self._check(message, acts=False)
+        except NotSponsored:
+            return None
+        return self.id_of(message)
+
     async def charge(
         self,
         conn: Connection,

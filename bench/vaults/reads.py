@@ -10,7 +10,7 @@ from uuid import UUID
 
 from bench.vaults.books import Books
 from cvms.store.alerts import alerts
-from cvms.store.analytics import aggregates, event_counters, overview
+from cvms.store.analytics import aggregates, event_counters, exchange_statement, overview
 from cvms.store.messaging import outbox, webhook_deliveries
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.reconciliation import reconciliation_log
@@ -21,9 +21,11 @@ from cvms.store.vaults import (
     history,
     listing,
     open_timelocks,
+    statements,
     vaults,
     yield_policies,
 )
+from cvms.store.vaults.statements import Interval
 
 Ask = Callable[[Connection], Awaitable[Any]]
 NOBODY = UUID(int=0)
@@ -38,6 +40,7 @@ def reads_of(planned: Books, number: int) -> dict[str, Ask]:
         "balance, state, config, limits": lambda conn: vaults.get(conn, owner),
         "balance at a past slot": lambda conn: balance_history.at(conn, owner, middle),
         "balance before the first slot": lambda conn: balance_history.first_slot(conn, owner),
+        "statement of half the history": partial(_statement, planned, owner, middle),
         "history": lambda conn: history.page(conn, owner, limit=100),
         "history of a kind": lambda conn: history.page(conn, owner, limit=100, kind="withdraw"),
         "timelocks": lambda conn: open_timelocks.open_timelocks(conn, owner),
@@ -52,6 +55,7 @@ def reads_of(planned: Books, number: int) -> dict[str, Ask]:
         "a transaction's state": lambda conn: submissions.get_by_signature(conn, owner),
         "a proposal": lambda conn: multisig_proposals.get(conn, NOBODY),
         "WebSocket: resume a topic": lambda conn: _resume(conn, "balance_update"),
+        "admin: 1,000 lines of all vaults": partial(_exchange_lines, middle),
         "admin: audit": lambda conn: audit_log.page(conn, limit=100),
         "admin: audit of an owner": lambda conn: audit_log.page(conn, limit=100, owner=owner),
         "admin: differences": lambda conn: reconciliation_log.recent(conn, 100),
@@ -66,6 +70,18 @@ def reads_of(planned: Books, number: int) -> dict[str, Ask]:
             conn, limit=100, operators=True
         ),
     }
+
+
+async def _statement(planned: Books, owner: str, middle: int, conn: Connection) -> None:
+    frontier = await statements.final_frontier(conn, str(planned.programs.vault))
+    slots = await statements.interval(conn, frontier, since=middle, until=planned.end)
+    await statements.first_part(conn, owner, slots, size=100)
+
+
+async def _exchange_lines(middle: int, conn: Connection) -> None:
+    rest = Interval(middle, 2**62, complete=False)
+    end = await exchange_statement.chunk_end(conn, rest, size=1000)
+    await exchange_statement.lines(conn, middle, end)
 
 
 async def _metrics(conn: Connection) -> None:

@@ -12,6 +12,7 @@ from cvms.client.errors import ClientError
 from cvms.client.retrying_http import RetryingHttp
 from cvms.client.schemas import (
     Balance,
+    Deployment,
     History,
     Movement,
     Proposal,
@@ -193,6 +194,10 @@ class QueryClient:
             limit=limit,
             cursor=cursor,
         )
+
+    async def deployment(self) -> Deployment:
+        """Return the programs, mint, operator, chain and limits of the service."""
+        return await self._transport.get("/api/config", Deployment)
 
     async def tvl(self) -> Tvl:
         """Return the total value locked in all vaults."""

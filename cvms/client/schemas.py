@@ -56,6 +56,21 @@ class History(msgspec.Struct, frozen=True):
     next_cursor: int | str | None = None
 
 
+class Deployment(msgspec.Struct, frozen=True):
+    """The addresses of a deployment: `programs` by name, and `chain` with its `genesis_hash`.
+
+    `limits` are described in the OpenAPI document.
+    """
+
+    programs: dict[str, str]
+    vault_authority: str
+    mint: str
+    decimals: int
+    operator: str
+    chain: dict[str, str]
+    limits: dict[str, Any]
+
+
 class Tvl(msgspec.Struct, frozen=True):
     """Total of all vaults. `slot` is the newest of theirs, or None without vaults."""
 

@@ -74,7 +74,10 @@ class VaultTimelocks(msgspec.Struct, frozen=True):
 
 
 class VaultLimits(msgspec.Struct, frozen=True):
-    """Limits of a vault's withdrawals. With a minimum delay, at most `ready` is available now."""
+    """Limits of a vault's withdrawals. With a minimum delay, at most `ready` is available now.
+
+    `used` was withdrawn within the last day, with or without a limit.
+    """
 
     owner: str
     vault: str
@@ -82,6 +85,7 @@ class VaultLimits(msgspec.Struct, frozen=True):
     min_delay_seconds: int
     pending: list[Waiting]
     ready: int
+    used: int
     slot: int
 
 

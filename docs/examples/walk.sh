@@ -102,7 +102,7 @@ vault_of() {
 }
 
 echo "# Is it there?"
-for path in /health /ready /metrics /openapi.json /asyncapi.json /docs /api/idl/collateral_vault; do
+for path in /health /ready /metrics /openapi.json /asyncapi.json /docs /api/config /api/idl/collateral_vault; do
   call 200 GET $path
 done
 
@@ -110,11 +110,12 @@ echo "# A vault, its tokens, and who may act for it"
 for who in alice bob carol; do person $who; done
 alice=$(wallet address "$keys/alice") bob=$(wallet address "$keys/bob")
 carol=$(wallet address "$keys/carol")
-call 200 POST /api/auth/nonce "{\"owner\": \"$alice\"}"
 vault_of alice
 vault_of bob
 vault_of carol
-call 200 POST /api/vault/deposit "$(signed alice 'deposit:{owner}:{amount}:{nonce}' owner="$alice" amount=2000000000)"
+# The nonce comes with the text to sign. Below, the wallet builds the texts itself.
+call 200 POST /api/auth/nonce "{\"owner\": \"$alice\", \"action\": \"deposit\", \"fields\": {\"amount\": 2000000000}}"
+call 200 POST /api/vault/deposit "$(wallet sign "$keys/alice" "$(field message)" owner="$alice" amount=2000000000 nonce="$(field nonce)")"
 operator=$(wallet payer "$(field transaction)")
 sent alice
 eventually 200 ask GET "/api/vault/balance/$alice" # once the indexer has read it
@@ -209,6 +210,25 @@ sent alice bob
 
 call 200 POST /api/vault/signer-contact "$(signed carol 'signer_contact:{signer}:{url}:{nonce}' signer="$carol" url=https://hooks.example.com/carol)"
 
+echo "# Webhooks for events"
+# Messages would leave this machine, so it is deactivated at once.
+url=https://hooks.example.com/bob
+call 201 POST /api/webhooks "$(signed bob 'webhook_register:{owner}:all:{url}:{nonce}' owner="$bob" url="$url")"
+hook=$(field endpoint.id)
+hooked() { # hooked STATUS ACTION NAME=VALUE...: a signed request about the webhook
+  local text="webhook_$2:{owner}:{endpoint}"
+  for each in "${@:3}"; do text+=":{${each%%=*}}"; done
+  call "$1" POST "/api/webhooks/$2" "$(signed bob "$text:{nonce}" owner="$bob" endpoint="$hook" "${@:3}")"
+}
+hooked 200 deactivate
+call 200 POST /api/webhooks/list "$(signed bob 'webhook_list:{owner}:{nonce}' owner="$bob")"
+hooked 409 test
+hooked 409 resend webhook_id=00000000-0000-0000-0000-000000000000
+call 200 POST /api/webhooks/rotate "$(signed bob 'webhook_rotate:{owner}:{endpoint}:86400:{nonce}' owner="$bob" endpoint="$hook")"
+call 200 POST /api/webhooks/messages "$(signed bob 'webhook_messages:{owner}:{endpoint}::50:{nonce}' owner="$bob" endpoint="$hook")"
+hooked 200 activate
+hooked 200 delete
+
 echo "# Closing a vault"
 call 200 POST /api/vault/close "$(signed carol 'close_vault:{owner}:{nonce}' owner="$carol")"
 sent carol
@@ -250,7 +270,7 @@ call 200 POST "/api/admin/alerts/$(field alerts.0.id)/acknowledge" "" "$token"
 # A message to Carol would leave this machine, and Bob has no webhook.
 call 404 POST /api/admin/deliveries/test "{\"signer\": \"$bob\"}" "$token"
 call 404 POST /api/admin/deliveries/00000000-0000-0000-0000-000000000000/resend "" "$token"
-for path in deliveries "audit?owner=$alice&limit=5" reconciliation tasks; do
+for path in deliveries "audit?owner=$alice&limit=5" reconciliation tasks webhooks; do
   call 200 GET "/api/admin/$path" "" "$token"
 done
 echo "Every route answered as it should."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from solders.keypair import Keypair
 from cvms.chain.types import VAULT_PROGRAM
 from cvms.cli import main
 from cvms.dev.data_folder import write_private
+from tests.harness.processes import HANG_SECONDS
 
 NOWHERE = "127.0.0.1:1"
 PASSWORD = "Zq7vXw2kLm9tRb4y"
@@ -173,25 +175,30 @@ INSERT INTO vaults (owner, total_balance) VALUES ('somebody', 7);
 """
 
 
-def last_line_of_serve(
-    url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> str:
+def last_line_of_serve(url: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """Return the line with which `cvms serve` ends, at a database that it must not use."""
     monkeypatch.setenv("DATABASE_URL", url)
     monkeypatch.setenv("PORT", "0")
-    assert main(["serve"]) == 2
-    *logs, last = capsys.readouterr().err.splitlines()
+    done = subprocess.run(
+        [sys.executable, "-m", "cvms.cli", "serve"],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=HANG_SECONDS,
+    )
+    assert done.returncode == 2
+    *logs, last = done.stderr.splitlines()
     assert all(line.startswith("{") for line in logs)
     assert last.startswith("cvms: ")
     return last
 
 
 def test_a_database_with_tables_of_another_program_is_refused(
-    empty_database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    empty_database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with psycopg.connect(empty_database_url, autocommit=True) as conn:
         conn.execute(EARLIER_TABLES)
-        line = last_line_of_serve(empty_database_url, monkeypatch, capsys)
+        line = last_line_of_serve(empty_database_url, monkeypatch)
         assert "tables of another program: nonces, vaults without" in line
         assert conn.execute("SELECT owner, total_balance FROM vaults").fetchall() == [
             ("somebody", 7)
@@ -201,16 +208,16 @@ def test_a_database_with_tables_of_another_program_is_refused(
 
 
 def test_a_list_of_another_programs_migrations_is_refused(
-    empty_database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    empty_database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with psycopg.connect(empty_database_url, autocommit=True) as conn:
         conn.execute("CREATE TABLE schema_migrations (version VARCHAR PRIMARY KEY)")
-    line = last_line_of_serve(empty_database_url, monkeypatch, capsys)
+    line = last_line_of_serve(empty_database_url, monkeypatch)
     assert "tables of another program: schema_migrations" in line
 
 
 def test_the_books_of_another_program_are_refused(
-    database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = str(Keypair().pubkey())
     with psycopg.connect(database_url, autocommit=True) as conn:
@@ -218,5 +225,5 @@ def test_the_books_of_another_program_are_refused(
             "INSERT INTO indexer_cursor (program, slot, signature) VALUES (%s, 7, 'signature')",
             [other],
         )
-    line = last_line_of_serve(database_url, monkeypatch, capsys)
+    line = last_line_of_serve(database_url, monkeypatch)
     assert f"leads to the books of {other}; expected a database for each program" in line

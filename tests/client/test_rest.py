@@ -105,6 +105,16 @@ async def until_released(client: Client) -> None:
         await trio.sleep(0.05)
 
 
+async def test_a_client_learns_the_deployment(front: Service) -> None:
+    async with open_client(front.url) as client:
+        told = await client.deployment()
+    programs = front.config.programs
+    assert told.programs["collateral_vault"] == str(programs.vault)
+    assert (told.mint, told.decimals) == (str(programs.mint), 6)
+    assert told.operator == str(front.config.operator.pubkey())
+    assert told.chain["genesis_hash"] == await front.rpc.call("getGenesisHash", [])
+
+
 async def until_indexed(client: Client, slot: int) -> None:
     """Wait until the service has indexed the vault up to this slot."""
     while (await client.balance()).slot < slot:  # noqa: ASYNC110 - there is no event to wait for

@@ -13,7 +13,7 @@ from bench.vaults.books import books
 from bench.vaults.generate import generate
 from cvms.config.loader import load_programs
 from cvms.store.alerts import alerts, queries
-from cvms.store.analytics import aggregate_check
+from cvms.store.analytics import aggregate_check, exchange_statement
 from cvms.store.messaging import outbox, webhook_deliveries
 from cvms.store.postgres.database import Database, open_database
 from cvms.store.reconciliation import vault_ledger
@@ -66,6 +66,12 @@ async def test_large_tables_are_read_by_index(generated: str) -> None:
         assert "Seq Scan" not in await plan(database, history.WITHDRAWN_SINCE, day)
         published = {"owner": "", "signatures": ["one", "other"], "topics": ["balance_update"]}
         assert "outbox_by_signature" in await plan(database, outbox.OF_TRANSACTIONS, published)
+        slots = {"first": PLANNED.head - 60, "end": PLANNED.head}
+        assert "transactions_by_slot" in await plan(database, exchange_statement.LINES, slots)
+        emergencies = await plan(database, exchange_statement.EMERGENCIES, slots)
+        assert "transactions_emergencies" in emergencies
+        ends = {**slots, "points": 1000}
+        assert "balance_history_by_slot" in await plan(database, exchange_statement.CHUNK_END, ends)
         recent = {"since": PLANNED.end, "margin": timedelta(0)}
         first = await plan(database, balance_history.FIRST_SLOT_SINCE, recent)
         assert "balance_history_by_time" in first

@@ -117,10 +117,16 @@ class CoSigningRun:
         return await self._keep(seen, live)
 
     async def _as_changed(self, live: LiveTransaction) -> LiveTransaction:
-        """Return the proposal's transaction as the wallet of its first signer has changed it."""
+        """Return the proposal's transaction as the wallet of its first signer has changed it.
+
+        Raises ProgramRefused if it fails, so that no signer blocks the others with it.
+        """
         last = await changed_until(
             self.deps, message_in(live), self.message, live.last_valid_block_height
         )
+        result = await simulate_signed(self.deps.rpc, self.message, last_valid_block_height=last)
+        if result.err is not None:
+            raise to_program_error(result.err, result.logs, self.deps.programs)
         return replace(
             live,
             message_hash=self.message_hash,

@@ -20,7 +20,7 @@ from cvms.chain.transactions.versioned import (
     AnyMessage,
     message_hash,
     message_of,
-    required_signers,
+    parse_wire,
     signature_of,
 )
 from cvms.chain.transactions.wallet_changes import find_difference, planned_instructions
@@ -58,12 +58,8 @@ async def find_plan(deps: Dependencies, transaction: VersionedTransaction) -> Si
     if exact is not None:
         return SignedPlan(transaction, exact, exact.last_valid_block_height)
     instructions = _planned(deps, message)
-    payer = required_signers(message)[0]
-    signature = (
-        deps.operator.id_of(message)
-        if payer == deps.operator.address
-        else signature_of(transaction)
-    )
+    paid = deps.operator.is_payer_of(message)
+    signature = deps.operator.id_if_sponsored(message) if paid else signature_of(transaction)
     async with deps.database.connection() as conn:
         plans = await submissions.get_plans(
             conn,
@@ -72,9 +68,10 @@ async def find_plan(deps: Dependencies, transaction: VersionedTransaction) -> Si
             signature=signature,
         )
     for each in plans:
-        if each.signature == signature:
+        if each.wire is not None and message_of(parse_wire(each.wire)) == message:
             return SignedPlan(transaction, each, each.last_valid_block_height, changed=True)
-    plan = await _first_valid(deps, _same_meaning(deps, message, plans))
+    built = [each for each in plans if each.wire is None]
+    plan = await _first_valid(deps, _same_meaning(deps, message, built))
     planned = MessageV0.from_bytes(plan.message)
     last = await changed_until(deps, planned, message, plan.last_valid_block_height)
     return SignedPlan(transaction, plan, last, changed=True)

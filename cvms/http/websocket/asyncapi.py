@@ -186,16 +186,16 @@ def _general_frames() -> Schema:
 
 def _client_frames(fields: Schema) -> Schema:
     owned = {"owner": fields["owner"]}
-    guarded = f"For {', '.join(sorted(GUARDED))}"
     frames = {
         "subscribe": _message(
-            "Subscribe to a topic, of one owner or of all.",
+            "Subscribe to a topic, of one owner or of all. The credentials are for "
+            f"{', '.join(sorted(GUARDED))}.",
             {"topic": TOPIC},
             optional={
                 "op": {"const": "subscribe"},
                 **owned,
                 "since": fields["since"],
-                **{name: fields[name] | {"description": guarded} for name in CREDENTIALS},
+                **{name: _ecmascript(fields[name]) for name in CREDENTIALS},
             },
         ),
         "unsubscribe": _message(
@@ -210,3 +210,12 @@ def _client_frames(fields: Schema) -> Schema:
     for frame in frames.values():
         frame["payload"]["additionalProperties"] = False
     return frames
+
+
+def _ecmascript(schema: Schema) -> Schema:
+    """Return the schema with patterns of ECMA-262, which has no `\\Z`."""
+    options = [
+        {**each, "pattern": each["pattern"].replace(r"\Z", "$")} if "pattern" in each else each
+        for each in schema["anyOf"]
+    ]
+    return {"anyOf": options}

@@ -1,10 +1,10 @@
-"""Alert observations of the ledger: withdrawals, balances, differences and submissions."""
+"""Alert observations of the ledger: withdrawals, balances, differences, submissions, webhooks."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cvms.nursery.alerts.rules import Bounds, Withdrawal, findings
+from cvms.nursery.alerts.rules import REOPEN_AFTER, Bounds, Withdrawal, findings
 from cvms.store.alerts.alerts import Observation, Severity
 from cvms.store.alerts.queries import (
     DifferenceRow,
@@ -13,6 +13,7 @@ from cvms.store.alerts.queries import (
     Quarantined,
     WithdrawalRow,
 )
+from cvms.store.webhooks.endpoints import EndpointRow
 
 
 def withdrawal_observations(row: WithdrawalRow, bounds: Bounds, *, tvl: int) -> list[Observation]:
@@ -109,6 +110,20 @@ def quarantine_observation(row: Quarantined) -> Observation:
         details={"kind": row.kind, "amount": row.amount, "signature": row.signature},
         slot=row.slot or 0,
         signature=row.signature,
+    )
+
+
+def paused_webhook_observation(row: EndpointRow) -> Observation:
+    """Return the observation of a webhook that is paused since it accepted nothing for a day."""
+    whose = "an owner" if row.owner else "an integrator, for all vaults,"
+    return Observation(
+        kind="webhook_paused",
+        subject=row.id,
+        owner=row.owner,
+        severity=Severity.INFO if row.owner else Severity.WARNING,
+        summary=f"The webhook of {whose} is paused: {row.reason}",
+        details={"reason": row.reason, "error": row.last_error},
+        away=REOPEN_AFTER,
     )
 
 

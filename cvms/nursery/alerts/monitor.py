@@ -21,6 +21,7 @@ from cvms.nursery.alerts.ledger_conditions import (
     difference_observations,
     low_balance_observation,
     movements_observation,
+    paused_webhook_observation,
     quarantine_observation,
     withdrawal_observations,
 )
@@ -45,6 +46,7 @@ from cvms.store.messaging import outbox, webhook_deliveries
 from cvms.store.messaging.topics import ROW_WRITTEN, Topic
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import Connection
+from cvms.store.webhooks import endpoints
 
 POLL_SECONDS = 10.0
 MIN_POLL_SECONDS = 1.0
@@ -113,7 +115,12 @@ class AlertMonitor:
         while await self._in_own_transaction(self._differences) == PAGE_SIZE:
             pass
         await self._low_balances()
-        for rule in (self._quarantined, self._conditions, self._resolve_stale):
+        for rule in (
+            self._quarantined,
+            self._paused_webhooks,
+            self._conditions,
+            self._resolve_stale,
+        ):
             await self._in_own_transaction(rule)
         async with self.database.connection() as conn:
             open_now = await alerts.counts(conn)
@@ -193,6 +200,10 @@ class AlertMonitor:
         await self._observe(conn, [quarantine_observation(row) for row in rows])
         await lifecycle.resolve(conn, ended, hook=self.hook)
         return len(rows) + len(ended)
+
+    async def _paused_webhooks(self, conn: Connection) -> int:
+        rows = await endpoints.paused(conn, PAGE_SIZE)
+        return await self._observe(conn, [paused_webhook_observation(row) for row in rows])
 
     async def _conditions(self, conn: Connection) -> int:
         """Report the conditions of this process. Each replica reports its own."""

@@ -33,6 +33,7 @@ RESOLVE_AFTER = {
     "books_unchecked": timedelta(seconds=60),
     "audit_trail": timedelta(seconds=60),
     "alert_webhook": timedelta(seconds=60),
+    "webhook_paused": timedelta(seconds=60),
     "fee_payer_low": timedelta(seconds=60),
     "indexer_lag": timedelta(seconds=60),
     "indexer_gap": timedelta(seconds=60),

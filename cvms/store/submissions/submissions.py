@@ -289,7 +289,7 @@ async def get_by_message(conn: Connection, message_hash: bytes) -> Submission | 
 
 
 async def get_plans(
-    conn: Connection, *, owners: Sequence[str], data: bytes, signature: str
+    conn: Connection, *, owners: Sequence[str], data: bytes, signature: str | None
 ) -> list[Submission]:
     """Return plans for one of the owners whose message holds the data, the oldest first.
 

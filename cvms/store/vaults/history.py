@@ -221,7 +221,6 @@ SELECT coalesce(sum(amount), 0)
 FROM transactions
 WHERE owner = %(owner)s
   AND kind = %(kind)s
-  AND block_time > %(time)s
   AND slot > coalesce((
       SELECT slot
       FROM transactions

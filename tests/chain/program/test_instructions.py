@@ -126,6 +126,42 @@ def test_an_instruction_is_what_the_idl_says(program: str, name: str, data: st.D
         assert meta.is_signer == slot.get("signer", False), slot["name"]
 
 
+@pytest.mark.parametrize(("program", "name"), INSTRUCTIONS)
+@unhurried
+@given(data=st.data())
+def test_the_seeds_of_the_idl_lead_to_the_same_accounts(
+    program: str, name: str, data: st.DataObject
+) -> None:
+    """Clients that know only the IDL derive them; a mint is the one in the vault's account."""
+    programs = Programs(vault=Pubkey.new_unique(), position_manager=YIELD, mint=OWNER)
+    entry = instruction_of(IDLS[program], name)
+    taken = data.draw(given_to(entry))
+    built: Instruction = getattr(instructions, name)(programs, **taken)
+    slots = [slot["name"] for slot in entry["accounts"]]
+    keys = dict(zip(slots, (meta.pubkey for meta in built.accounts), strict=True))
+    keys |= {f"{slot}.usdt_mint": programs.mint for slot in slots if slot.endswith("vault")}
+
+    def value(seed: dict[str, Any]) -> bytes:
+        return bytes(seed["value"]) if seed["kind"] == "const" else bytes(keys[seed["path"]])
+
+    for slot in entry["accounts"]:
+        if "pda" not in slot or (
+            slot["name"] == "user_token_account" and "recipient_token_account" in taken
+        ):
+            continue
+        seeds = [value(seed) for seed in slot["pda"]["seeds"]]
+        owner = slot["pda"].get("program")
+        of = Pubkey(value(owner)) if owner else built.program_id
+        assert derived(of, *seeds) == keys[slot["name"]], slot["name"]
+    assert all("pda" in slot for slot in entry["accounts"] if slot["name"] in derivable(slots))
+
+
+def derivable(slots: list[str]) -> set[str]:
+    """Return the accounts that follow from those of an instruction."""
+    named = {"vault_authority", "position_summary", "vault_token_account", "user_token_account"}
+    return named | ({"vault"} if {"user", "owner"} & set(slots) else set())
+
+
 def test_a_withdrawal_lists_position_summaries_then_cosigners(programs: Programs) -> None:
     withdraw = instructions.withdraw(
         programs,

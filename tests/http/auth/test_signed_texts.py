@@ -69,4 +69,4 @@ async def test_the_fields_of_a_nonce_are_checked_as_those_of_the_request(service
         for name in set(text.names) - {text.signer}:
             assert required(offered[name]) == required(types[name]), (text.action, name)
             used.add(name)
-    assert used == offered.keys()
+    assert used == {*SignedFields.__struct_fields__}

@@ -124,6 +124,18 @@ async def test_a_legacy_transaction_with_all_signatures_is_submitted(front: Serv
     await send_pending(front)
 
 
+async def test_a_changed_transaction_that_fails_takes_the_place_of_none(
+    front: Service,
+) -> None:
+    shared = await shared_vault(front)  # the guard program is not deployed
+    ready = await approved(front, shared, 0, 1)
+    one = shared.signers[0]
+    planned = message_of(parse_base64(ready["transaction"]))
+    reply = await front.post(SUBMIT, body_of(phantom(planned, one.pubkey(), one.pubkey()), one))
+    assert (reply.status_code, reply.json()["code"]) == (422, "program_error")
+    assert (await standing(front, ready["proposal_id"]))["transaction"] == ready["transaction"]
+
+
 async def test_a_guard_gets_no_signer_who_has_not_signed_yet(
     front: Service, localnet: Localnet
 ) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
 
 import httpx
 import pytest
@@ -14,9 +17,12 @@ from solders.compute_budget import (
 from solders.hash import Hash
 from solders.instruction import Instruction
 from solders.keypair import Keypair
+from solders.message import to_bytes_versioned
 from solders.pubkey import Pubkey
 
 from cvms.chain.program.addresses import token_account
+from cvms.chain.rpc.responses import Simulation
+from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.transactions.sponsorship_policy import FeeCaps, fee_within
 from cvms.chain.transactions.versioned import (
     AnyMessage,
@@ -25,11 +31,13 @@ from cvms.chain.transactions.versioned import (
     parse_base64,
     parse_wire,
 )
+from cvms.chain.types import Lamports
 from cvms.config.sponsoring_settings import Sponsoring
 from cvms.localnet.ledger.recent_blocks import MAX_HASH_AGE
+from cvms.store.submissions import submissions
 from tests.harness.guard_program import GUARD, HOSTILE, deploy_guards
 from tests.harness.localnet import Localnet
-from tests.harness.service import Json, Service, running
+from tests.harness.service import Json, Served, Service, running
 from tests.http.operations import plan_attacks
 from tests.http.operations.plan_attacks import STRANGER, Made
 from tests.http.operations.wallet_rewrites import (
@@ -42,7 +50,19 @@ from tests.http.operations.wallet_rewrites import (
     reordered,
     solflare,
 )
-from tests.http.wallets import USDT, at_once, cosigned, deposit, landed, rows, with_vault
+from tests.http.wallets import (
+    USDT,
+    at_once,
+    confirmed_submission,
+    cosigned,
+    deposit,
+    funded,
+    initialize,
+    land,
+    landed,
+    rows,
+    with_vault,
+)
 from tests.nursery.world import held_clock
 
 TRANSACTIONS = "/api/transactions"
@@ -221,6 +241,48 @@ async def test_a_restarted_replica_answers_for_what_another_one_has_stored(
     assert (again.status_code, again.json()) == (202, first.json())
 
 
+async def test_what_the_owner_pays_for_may_be_changed_as_well(guarded: Service) -> None:
+    wallet = await with_vault(guarded)
+    guarded.resources.operator_funds.lamports = 0
+    message = planned(await deposit(guarded, wallet, 50 * USDT))
+    assert message.account_keys[0] == wallet.pubkey()
+    changed = solflare(message, wallet.pubkey(), tokens_of(guarded, wallet))
+    reply = await guarded.post(TRANSACTIONS, body_of(changed, wallet))
+    assert reply.status_code == 202, reply.text
+    await land_stored(guarded)
+
+
+async def test_one_that_has_landed_without_the_service_is_the_effect_of_no_plan(
+    guarded: Service,
+) -> None:
+    """It may be of an equal plan made before, and this one would be used up without an effect."""
+    wallet = await with_vault(guarded)
+    guarded.resources.operator_funds.lamports = 0
+    message = planned(await deposit(guarded, wallet, 50 * USDT))
+    body = body_of(legacy(message, wallet.pubkey(), wallet.pubkey()), wallet)
+    wire = base64.b64decode(body["transaction"])
+    await landed(guarded.rpc, await guarded.rpc.send_transaction(wire))
+    reply = await guarded.post(TRANSACTIONS, body)
+    assert (reply.status_code, reply.json()["code"]) == (409, "conflict"), reply.text
+    assert (await submission(guarded))["state"] == "built"
+
+
+async def test_the_service_brings_a_changed_transaction_to_its_end(
+    system: Served, localnet: Localnet
+) -> None:
+    deploy_guards(localnet)
+    wallet = await funded(system)
+    await land(system, wallet, await initialize(system, wallet))
+    message = planned(await deposit(system, wallet, 50 * USDT))
+    changed = legacy(
+        phantom(message, wallet.pubkey(), wallet.pubkey()), wallet.pubkey(), wallet.pubkey()
+    )
+    reply = await system.post(TRANSACTIONS, body_of(changed, wallet))
+    assert reply.status_code == 202, reply.text
+    state = await confirmed_submission(system, reply.json()["signature"])
+    assert (state["kind"], state["amount"], state["error"]) == ("deposit", 50 * USDT, None)
+
+
 # --- refusals ----------------------------------------------------------------------------------
 
 
@@ -258,6 +320,53 @@ async def test_a_compute_budget_beyond_the_caps_is_not_paid_for(
     reply = await guarded.post(TRANSACTIONS, body_of(made.of([*budget, made.ours]), wallet))
     assert (reply.status_code, reply.json()["code"]) == (422, "not_sponsored"), reply.text
     assert (await submission(guarded))["state"] == "built"
+
+
+@pytest.mark.parametrize("says_before", [True, False])
+async def test_a_simulation_that_takes_more_than_the_fee_is_not_signed(
+    guarded: Service, monkeypatch: pytest.MonkeyPatch, says_before: bool
+) -> None:
+    """No accepted message can, so a node that says so stands for what nobody has thought of."""
+    wallet = await with_vault(guarded)
+    simulate = RpcClient.simulate
+    taken = 0
+
+    async def taking(rpc: RpcClient, wire: bytes, **options: Any) -> Simulation:
+        found = await simulate(rpc, wire, **options)
+        assert found.payer_after is not None
+        before = found.payer_before if says_before else None
+        return replace(found, payer_before=before, payer_after=Lamports(found.payer_after - taken))
+
+    reply = await deposit(guarded, wallet, 50 * USDT)
+    monkeypatch.setattr(RpcClient, "simulate", taking)
+    taken = 1
+    refused = await guarded.post(TRANSACTIONS, cosigned(wallet, reply))
+    assert (refused.status_code, refused.json()["code"]) == (422, "not_sponsored")
+    assert (await submission(guarded))["state"] == "built"
+    taken = 0
+    assert (await guarded.post(TRANSACTIONS, cosigned(wallet, reply))).status_code == 202
+
+
+async def test_the_key_signs_nothing_to_look_up_what_it_would_not_sign(
+    guarded: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its signature would be in a query, and the transaction is the attacker's to send."""
+    wallet = await with_vault(guarded)
+    made = Made.of_plan(guarded, wallet, planned(await deposit(guarded, wallet, 50 * USDT)))
+    asked: list[Any] = []
+
+    async def asking(conn: Any, **query: Any) -> list[Any]:
+        asked.append(query["signature"])
+        return []
+
+    monkeypatch.setattr(submissions, "get_plans", asking)
+    for attack in (plan_attacks.a_transfer_besides, plan_attacks.a_guard_that_gets_the_operator):
+        await guarded.post(TRANSACTIONS, body_of(attack(made), wallet))
+    assert asked == [None, None]
+    phantoms = phantom(made.message, wallet.pubkey(), wallet.pubkey())
+    await guarded.post(TRANSACTIONS, body_of(phantoms, wallet))
+    signature = guarded.config.operator.sign_message(to_bytes_versioned(phantoms))
+    assert asked[2] == str(signature)
 
 
 async def test_a_changed_transaction_that_its_wallet_has_not_signed_is_refused(

@@ -47,6 +47,9 @@ OPAQUE = [
     "/api/vault/transactions/{owner}",
     "/api/analytics/flow",
     "/api/analytics/tvl-series",
+    "/api/vault/statement/{owner}",
+    "/api/admin/statement",
+    "/api/admin/statement/lines",
 ]
 
 

@@ -18,7 +18,7 @@ from trio.testing import MockClock
 from cvms.metrics import Metrics
 from cvms.nursery.alerts import monitor as monitor_module
 from cvms.nursery.alerts.monitor import ALL_VAULTS_SECONDS, AlertMonitor
-from cvms.nursery.alerts.rules import Bounds
+from cvms.nursery.alerts.rules import RESOLVE_AFTER, Bounds
 from cvms.nursery.channels.hub import Hub
 from cvms.nursery.channels.indexer_progress import IndexerProgress
 from cvms.nursery.channels.status_board import OperatorFunds, StatusBoard
@@ -39,6 +39,7 @@ from cvms.store.submissions.in_flight import StateChange
 from cvms.store.submissions.submissions import State
 from cvms.store.vaults import history
 from cvms.store.vaults.history import Kind
+from cvms.store.webhooks import endpoints
 from tests.nursery.world import World, address, running, until
 from tests.store.examples import history_row, vault_row
 
@@ -515,6 +516,30 @@ async def test_a_quarantined_transaction_stays_open_until_acknowledged(
         await monitor.run_once()
     [row] = await stored(database)
     assert (row.state, row.acknowledged_by) == ("resolved", "admin:carol")
+
+
+async def test_a_webhook_that_is_paused_is_reported_until_it_is_activated(
+    database: Database,
+) -> None:
+    async with database.transaction() as conn:
+        common: dict[str, Any] = {"topics": ["deposit_event"], "created_by": "x"}
+        own = await endpoints.add(conn, owner="owner", url="https://a.example/secret", **common)
+        all_vaults = await endpoints.add(conn, owner=None, url="https://b.example/", **common)
+        for each in (own, all_vaults):
+            await endpoints.set_state(conn, each.id, "paused", endpoints.FAILING)
+    async with monitoring(database) as monitor:
+        await monitor.run_once()
+        rows = {row.subject: row for row in await stored(database)}
+        assert {row.kind for row in rows.values()} == {"webhook_paused"}
+        assert rows[own.id].severity == "info"
+        assert (rows[all_vaults.id].severity, rows[all_vaults.id].owner) == ("warning", None)
+        assert "secret" not in str(rows)
+        async with database.transaction() as conn:
+            for each in (own, all_vaults):
+                await endpoints.set_state(conn, each.id, "active")
+            await conn.execute("UPDATE alerts SET last_seen_at = now() - INTERVAL '61 seconds'")
+            await lifecycle.resolve_stale(conn, RESOLVE_AFTER, hook=None)
+    assert {row.state for row in await stored(database)} == {"resolved"}
 
 
 # --- the service itself --------------------------------------------------------------------------

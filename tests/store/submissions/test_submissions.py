@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 import trio
@@ -116,6 +117,53 @@ async def test_of_many_concurrent_submissions_with_different_bytes_one_wins(
         stored = await submissions.get_by_message(conn, HASH)
     assert stored is not None
     assert won == [stored.signature]
+
+
+async def test_a_changed_transaction_is_stored_for_one_of_two_equal_plans(
+    database: Database,
+) -> None:
+    plans = [HASH, HASH[::-1]]
+    async with database.connection() as conn:
+        for plan in plans:
+            await build(conn, plan)
+    stored: list[bytes] = []
+
+    async def attach(plan: bytes) -> None:
+        async with database.transaction() as conn:
+            row = await submissions.attach_signature(
+                conn,
+                message_hash=plan,
+                signature="one",
+                wire=b"one",
+                last_valid_block_height=290,
+            )
+            assert (row.state, row.last_valid_block_height) == (State.PENDING, 290)
+            stored.append(row.message_hash)
+
+    async with trio.open_nursery() as nursery:
+        for plan in plans * 5:
+            nursery.start_soon(attach, plan)
+    assert len(stored) == 10
+    assert len(set(stored)) == 1
+
+
+async def test_plans_are_found_by_owner_and_data_beside_what_was_submitted(
+    database: Database,
+) -> None:
+    async with database.connection() as conn:
+        await build(conn)
+        other = await sign(conn, "other")
+        asked: dict[str, Any] = {
+            "owners": ["nobody", "owner"],
+            "data": b"essa",
+            "signature": "other",
+        }
+        found = await submissions.get_plans(conn, **asked)
+        assert [each.message_hash for each in found] == [other.message_hash, HASH]
+        for changes in ({"owners": ["nobody"]}, {"data": b"sage!"}):
+            assert await submissions.get_plans(conn, **(asked | changes)) == [other]
+        await submissions.attach_signature(conn, message_hash=HASH, signature="one", wire=b"one")
+        assert await submissions.get_plans(conn, **(asked | {"signature": None})) == []
 
 
 async def test_built_twice_is_one_row_until_it_is_signed(database: Database) -> None:

@@ -1,0 +1,3 @@
+module example.com/cvms
+
+go 1.22
