@@ -100,8 +100,8 @@ async def remove_from_whitelist(
     )
 
 
-@ROUTES.post("/api/admin/withdraw/whitelist/remove")
-async def remove_recipient_by_post(
+@ROUTES.post("/api/admin/withdraw/whitelist/remove", name="remove_whitelisted_by_post")
+async def remove_from_whitelist_by_post(
     deps: Dependencies, body: Whitelisted, administrator: Administrator | None
 ) -> Reply | Response:
     """Remove a recipient from a vault's whitelist by POST.

@@ -39,6 +39,8 @@ ACCOUNT: Schema = {
     "data": {"type": "string", "contentEncoding": "base64"},
     "truncated": {"type": "boolean"},
 }
+CREDENTIALS = ("token", "nonce", "signature", "signer", "message")
+"""Fields of a subscription to a topic that is not for everybody."""
 _REF = "#/components/schemas/{name}"
 
 
@@ -187,18 +189,14 @@ def _client_frames(fields: Schema) -> Schema:
     owned = {"owner": fields["owner"]}
     frames = {
         "subscribe": _message(
-            "Subscribe to a topic, of one owner or of all.",
+            "Subscribe to a topic, of one owner or of all. The credentials are for "
+            f"{', '.join(sorted(GUARDED))}.",
             {"topic": TOPIC},
             optional={
                 "op": {"const": "subscribe"},
                 **owned,
                 "since": fields["since"],
-                "token": fields["token"] | {"description": f"For {', '.join(sorted(GUARDED))}"},
-                "nonce": NONCE,
-                "signature": fields["signature"]
-                | {"description": "In place of `token`: of `subscribe:{topic}:{owner}:{nonce}`"},
-                "signer": fields["signer"] | {"description": "Who has signed, if not the owner"},
-                "message": fields["message"],
+                **{name: _ecmascript(fields[name]) for name in CREDENTIALS},
                 "subscribe": {"const": "", "description": "Ignored, as by an earlier service"},
             },
         ),
@@ -214,3 +212,12 @@ def _client_frames(fields: Schema) -> Schema:
     for frame in frames.values():
         frame["payload"]["additionalProperties"] = False
     return frames
+
+
+def _ecmascript(schema: Schema) -> Schema:
+    """Return the schema with patterns of ECMA-262, which has no `\\Z`."""
+    options = [
+        {**each, "pattern": each["pattern"].replace(r"\Z", "$")} if "pattern" in each else each
+        for each in schema["anyOf"]
+    ]
+    return {"anyOf": options}

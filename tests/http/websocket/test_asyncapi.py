@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import trio
 from solders.keypair import Keypair
@@ -14,6 +16,7 @@ from trio_websocket import ConnectionClosed, WebSocketConnection
 
 from cvms.demo import Addresses, run_demo
 from cvms.http.framework.admin_tokens import Role
+from cvms.http.multisig.proposal_view import publish
 from cvms.http.websocket.topic_access import GUARDED
 from cvms.http.websocket.topic_schemas import SCHEMAS
 from cvms.nursery.ledger.outbox_messages import event_message
@@ -21,6 +24,7 @@ from cvms.store.alerts import alerts, lifecycle
 from cvms.store.messaging import outbox
 from cvms.store.messaging.topics import KINDS_OF, Topic
 from cvms.store.postgres.database import Database
+from cvms.store.submissions.multisig_proposals import Proposal
 from cvms.store.vaults.history import HistoryRow
 from tests.clients.typescript import SOURCE, require_modules, run
 from tests.harness.localnet import Localnet
@@ -142,7 +146,7 @@ async def account(recorder: Recorder, localnet: Localnet) -> None:
 
 
 async def write_the_rest(database: Database, owner: str) -> None:
-    """Write a transfer, its retraction, and an alert, as indexer and monitor do."""
+    """Write a transfer, its retraction, a proposal's event and an alert, as the service does."""
     line = HistoryRow(
         owner=owner,
         vault=owner,
@@ -165,8 +169,25 @@ async def write_the_rest(database: Database, owner: str) -> None:
         details={},
         owner=owner,
     )
+    now = datetime.now(UTC)
+    proposal = Proposal(
+        id=uuid4(),
+        owner=owner,
+        amount=5,
+        threshold=2,
+        signers=(owner, str(Keypair().pubkey())),
+        slot=7,
+        version=1,
+        created_at=now,
+        expires_at=now,
+        expired=False,
+        cancelled=False,
+        approvals={owner: now},
+        transaction=None,
+    )
     async with database.transaction() as conn:
         await alerts.lock(conn)
+        await publish(conn, "proposal.approval", proposal, signer=owner)
         await outbox.append(conn, messages)
         await lifecycle.observe(conn, [seen], hook=None)
 
@@ -187,3 +208,7 @@ async def test_the_document_and_the_page_name_every_topic(service: Service) -> N
     page = (DOCS / "websocket.md").read_text()
     table = page[page.index("## Topics") : page.index("## Frames to the client")]
     assert set(Topic) <= set(re.findall(r"`(\w+)`", table))
+
+
+async def test_patterns_are_those_of_ecmascript(service: Service) -> None:
+    assert r"\\Z" not in (await service.get("/asyncapi.json")).text
