@@ -26,7 +26,6 @@ ROUTES = RouteGroup("operation")
 Schema = dict[str, Any]
 KEY: Schema = {"type": "string", "pattern": "^[1-9A-HJ-NP-Za-km-z]{32,44}$"}
 TEXT: Schema = {"type": "string"}
-NONCE: Schema = {"type": "string", "pattern": "^[A-Za-z0-9_-]{16,64}$"}
 COUNT: Schema = {"type": "integer", "minimum": 0, "format": "int64"}
 OWNER: Schema = {"anyOf": [KEY, {"type": "null"}]}
 TOPIC: Schema = {"enum": list(Topic)}
