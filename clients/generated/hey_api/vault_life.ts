@@ -45,7 +45,7 @@ async function balanceSince(slot: bigint): Promise<bigint> {
   }
 }
 
-const opened = await cvms.initializeVault({ body: { user_pubkey: owner }, throwOnError: true });
+const opened = await cvms.initializeVault({ body: { owner }, throwOnError: true });
 await land(opened.data.transaction);
 const deposit = { ...(await signed("deposit", amount)), amount };
 const deposited = await cvms.deposit({ body: deposit, throwOnError: true });

@@ -94,7 +94,7 @@ public class VaultLife {
   }
 
   public static void main(String[] arguments) throws Exception {
-    land(VAULTS.initializeVault(new Initialize().userPubkey(OWNER), null).getTransaction());
+    land(VAULTS.initializeVault(new Initialize().owner(OWNER), null).getTransaction());
 
     String nonce = nonce();
     var deposit = new Deposit().owner(OWNER).nonce(nonce).amount(AMOUNT);

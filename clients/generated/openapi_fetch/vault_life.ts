@@ -42,7 +42,7 @@ async function balanceSince(slot: number): Promise<string> {
   }
 }
 
-const opened = await cvms.POST("/api/vault/initialize", { body: { user_pubkey: owner } });
+const opened = await cvms.POST("/api/vault/initialize", { body: { owner } });
 await land(opened.data?.transaction);
 const deposit = { ...(await signed("deposit", amount)), amount };
 const deposited = await cvms.POST("/api/vault/deposit", { body: deposit });

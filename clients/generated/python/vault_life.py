@@ -58,7 +58,7 @@ def balance_since(slot):
         time.sleep(0.05)
 
 
-opened = initialize_vault.sync(client=cvms, body=Initialize(user_pubkey=owner))
+opened = initialize_vault.sync(client=cvms, body=Initialize(owner=owner))
 assert isinstance(opened, CoSign), opened
 land(opened.transaction)
 body = Deposit(amount=amount, **signed("deposit", amount))

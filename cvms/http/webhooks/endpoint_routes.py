@@ -28,8 +28,8 @@ from cvms.http.operations.execute import SIGNED_REFUSALS
 from cvms.http.webhooks.endpoint_requests import EndpointAction, EndpointRequest, endpoint_change
 from cvms.http.webhooks.endpoint_view import (
     Endpoint,
+    EndpointSecret,
     ListedEndpoint,
-    NewEndpoint,
     endpoint_view,
     listed_view,
 )
@@ -86,7 +86,7 @@ class Endpoints(msgspec.Struct, frozen=True):
 
 @ROUTES.post(
     "/api/webhooks",
-    replies={201: NewEndpoint},
+    replies={201: EndpointSecret},
     refusals=(*SIGNED_REFUSALS, VaultNotFound, Conflict, EncryptionDisabled),
     sensitive=True,
 )
@@ -127,7 +127,7 @@ async def register_endpoint(
                 details={"endpoint": row.id, "host": target.host, "topics": list(topics)},
             )
     return Reply(
-        NewEndpoint(endpoint=endpoint_view(row, show_url=True), secret=_shown(secret)), 201
+        EndpointSecret(endpoint=endpoint_view(row, show_url=True), secret=_shown(secret)), 201
     )
 
 
@@ -168,7 +168,7 @@ async def list_endpoints(
 
 @ROUTES.post(
     "/api/webhooks/rotate",
-    replies={200: NewEndpoint},
+    replies={200: EndpointSecret},
     refusals=(*SIGNED_REFUSALS, NotFound, Conflict, EncryptionDisabled),
     sensitive=True,
 )
@@ -192,7 +192,7 @@ async def rotate_secret(
             )
         await endpoint_secrets.add(change.conn, deps.secret_box, body.endpoint, secret)
     view = endpoint_view(change.endpoint, show_url=administrator is None)
-    return Reply(NewEndpoint(endpoint=view, secret=_shown(secret)))
+    return Reply(EndpointSecret(endpoint=view, secret=_shown(secret)))
 
 
 @ROUTES.post("/api/webhooks/activate", replies={200: Endpoint}, role=Role.OPERATOR)

@@ -49,7 +49,7 @@ class ListedEndpoint(Endpoint, frozen=True, kw_only=True):
     held_vaults: int
 
 
-class NewEndpoint(msgspec.Struct, frozen=True, kw_only=True):
+class EndpointSecret(msgspec.Struct, frozen=True, kw_only=True):
     """An endpoint, and the secret that signs its messages, which is shown only here."""
 
     endpoint: Endpoint

@@ -157,6 +157,8 @@ async def test_each_operation_has_a_name_for_a_method_its_security_and_its_error
         assert {"405", "500", "504"} <= each["responses"].keys()
     names = list(document["components"]["schemas"])
     assert [name for name in names if not re.fullmatch("([A-Z][a-z]+){1,3}", name)] == []
+    # Go's client makes a function NewX for each type X.
+    assert {f"New{name}" for name in names} & set(names) == set()
     security = {each["operationId"]: each["security"] for each in operations}
     assert security["withdraw"] == []
     assert security["listAlerts"] == [{"admin": []}]

@@ -49,9 +49,6 @@ OPAQUE = [
     "/api/admin/statement/lines",
     "/api/analytics/flow",
     "/api/analytics/tvl-series",
-    "/api/vault/statement/{owner}",
-    "/api/admin/statement",
-    "/api/admin/statement/lines",
 ]
 
 
