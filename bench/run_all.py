@@ -51,6 +51,7 @@ BENCHMARKS = (
     Benchmark("bench.websockets", "--clients 500 --seconds 5 --idle 1000", 60),
     Benchmark("bench.tasks.submitter_rounds", "--transactions 500", 40),
     Benchmark("bench.tasks.reconciliation", "--vaults 3000", 50),
+    Benchmark("bench.tasks.event_webhooks", "--seconds 2", 20),
     Benchmark("bench.tasks.failover", "--times 1", 110),
     Benchmark("bench.indexing.from_nothing", "--transactions 10000", 90),
     Benchmark("bench.indexing.block_to_websocket", "--seconds 8", 60),

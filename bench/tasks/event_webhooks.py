@@ -69,22 +69,27 @@ def main() -> None:
         assert receiver.stdout is not None
         target = receiver.stdout.readline().strip()
         rows, base = list[report.Row](), None
-        for count in ENDPOINTS:
-            measured = trio.run(measure, url, target, count, options.rate, options.seconds)
-            taken, behind = measured
-            rows.append(report.row(f"a transaction, {count} endpoints", taken, "ms", base))
-            base = base or taken
-            if count:
-                rows.append(report.row(f"until all is sent, {count} endpoints", behind, "s"))
-        receiver.terminate()
+        try:
+            for count in ENDPOINTS:
+                measured = trio.run(measure, url, target, count, options.rate, options.seconds)
+                taken, late = measured
+                rows.append(report.row(f"a transaction, {count} endpoints", taken, "ms", base))
+                base = base or taken
+                if count == 1:
+                    rows.append(report.row("until all is sent to one endpoint", late, "s"))
+        finally:
+            receiver.terminate()
     report.finish(report.Report("tasks.event_webhooks", tuple(rows)), options.json)
 
 
 async def measure(
     url: str, target: str, count: int, rate: float, seconds: float
 ) -> tuple[float, float]:
-    """Return the median transaction in ms, and the seconds from the last one until all is sent."""
-    async with trio.open_nursery() as nursery, open_database(url) as database:
+    """Return the median transaction in ms, and the seconds from the last one until all is sent.
+
+    More endpoints than one get less than the rate: nobody waits for them.
+    """
+    async with open_database(url) as database, trio.open_nursery() as nursery:
         await database.prepare()
         async with database.connection() as conn:
             await conn.execute("DELETE FROM webhook_endpoints")
@@ -123,7 +128,7 @@ async def measure(
             wake.wake()
         ended = trio.current_time()
         with trio.fail_after(CATCH_UP_SECONDS):
-            while await behind(database):  # noqa: ASYNC110 - the senders tell nobody
+            while count <= 1 and await behind(database):  # noqa: ASYNC110 - the senders tell nobody
                 await trio.sleep(0.05)
         behind_for = trio.current_time() - ended
         nursery.cancel_scope.cancel()
