@@ -93,10 +93,6 @@ class QueryClient:
         """Return who may act for a vault, and its limits."""
         return await self._transport.get(f"/api/vault/config/{owner or self.address}", VaultConfig)
 
-    async def service_config(self) -> dict[str, Any]:
-        """Return the service's programs, mint, chain and limits (fields in docs/http.md)."""
-        return await self._transport.get("/api/config", dict[str, Any])
-
     async def yield_policies(self, owner: str | None = None) -> YieldPolicies:
         """Return an owner's policies for automatic compounding."""
         path = f"/api/vault/yield-policy/{owner or self.address}"

@@ -93,9 +93,9 @@ export class QueryClient {
     return await this.#ofOwner<t.VaultConfig>("/api/vault/config/", owner);
   }
 
-  /** Return the service's programs, mint, chain and limits. */
-  async serviceConfig(): Promise<t.ServiceConfig> {
-    return (await this.http.send("GET", "/api/config")) as t.ServiceConfig;
+  /** Return the programs, mint, operator, chain and limits of the service. */
+  async deployment(): Promise<t.Deployment> {
+    return (await this.http.send("GET", "/api/config")) as t.Deployment;
   }
 
   /** Return an owner's policies for automatic compounding. */
