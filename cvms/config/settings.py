@@ -202,7 +202,7 @@ class Config:
         default="",
         expected="keys of 32 bytes in URL-safe base64, separated by commas, or unset",
         about="Fernet keys, separated by commas, for the secrets in the database (second factors, "
-        "signers' webhooks). The first encrypts, any of them decrypts. If unset, those routes "
+        "webhooks). The first encrypts, any of them decrypts. If unset, those routes "
         "answer 503. To change the key, put a new one in front, restart, run `cvms reseal`, then "
         "remove the old one",
         secret=True,
