@@ -18,10 +18,10 @@ from cvms.http.webhooks.endpoint_requests import EndpointAction, endpoint_change
 from cvms.http.webhooks.endpoint_view import Message, message_view
 from cvms.store.messaging.outbox import OutboxRow
 from cvms.store.messaging.webhook_deliveries import DeliveryRow
+from cvms.store.messaging.webhooks import event_messages, held_vaults, single_deliveries
+from cvms.store.messaging.webhooks.endpoints import EndpointRow
+from cvms.store.messaging.webhooks.event_messages import event_message, message_id, position_of
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.webhooks import event_messages, held_vaults, single_deliveries
-from cvms.store.webhooks.endpoints import EndpointRow
-from cvms.store.webhooks.event_messages import event_message, message_id, position_of
 
 TEST_TYPE = "test"
 MAX_PENDING = 20

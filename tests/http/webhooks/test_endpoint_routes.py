@@ -23,9 +23,9 @@ from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.delivery.event_webhooks import EventWebhooks
 from cvms.nursery.delivery.webhook_dispatcher import EndpointsQueue, WebhookDispatcher
 from cvms.store.messaging import outbox
+from cvms.store.messaging.webhooks import single_deliveries
+from cvms.store.messaging.webhooks.event_messages import TOPICS
 from cvms.store.security.encryption import SecretBox
-from cvms.store.webhooks import single_deliveries
-from cvms.store.webhooks.event_messages import TOPICS
 from tests.harness.service import Json, Service, running
 from tests.harness.webhook_receiver import OK, WebhookReceiver
 from tests.http.admin.test_admin_routes import SECRET, ask, token
@@ -320,7 +320,7 @@ async def test_no_message_of_another_vault_can_be_asked_for(
     await publish(office, event("other", 1))
     async with office.database.connection() as conn:
         [row] = await outbox.after(conn, 0)
-    from cvms.store.webhooks.event_messages import message_id
+    from cvms.store.messaging.webhooks.event_messages import message_id
 
     asked = ("endpoint", identity), ("webhook_id", str(message_id(identity, row)))
     reply = await refusable(office, owner, "resend", *asked)
