@@ -531,6 +531,7 @@ CREATE INDEX submissions_unfinished ON submissions (created_at)
     WHERE state IN ('pending', 'submitted', 'confirmed');
 CREATE INDEX submissions_built ON submissions (created_at) WHERE state = 'built';
 CREATE INDEX submissions_quarantined ON submissions (updated_at) WHERE state = 'quarantined';
+CREATE INDEX submissions_by_owner ON submissions (owner, created_at);
 
 -- What the operator has signed to pay on each day (UTC): by owner, and in the row of owner '' for
 -- everybody together. Pruned by age.

@@ -22,10 +22,9 @@ from cvms.config import parsers as parse
 from cvms.config.alert_settings import AlertSettings
 from cvms.config.fields import group, setting, settings_class
 from cvms.config.listen_settings import ListenSettings
-from cvms.config.operator_settings import operator_keypair
+from cvms.config.operator_settings import Sponsoring, operator_keypair
 from cvms.config.parsers import Network
 from cvms.config.replica_settings import ReplicaSettings
-from cvms.config.sponsoring_settings import Sponsoring
 from cvms.store.redis.rate_limiter import Rate
 
 _PUBKEY = "a base58 public key"

@@ -27,6 +27,8 @@ from cvms.chain.transactions.versioned import AnyMessage, instructions_of, requi
 from cvms.chain.types import Programs
 from cvms.errors import InvalidRequest
 
+_SET_LIMIT = b"\2"  # first byte of a compute budget instruction
+
 
 def planned_instructions(message: AnyMessage, guards: Iterable[Pubkey]) -> list[Instruction]:
     """Return the instructions that are neither of the compute budget program nor of guards.
@@ -35,6 +37,22 @@ def planned_instructions(message: AnyMessage, guards: Iterable[Pubkey]) -> list[
     """
     others = {COMPUTE_BUDGET_PROGRAM, *guards}
     return [each for each in instructions_of(message) if each.program_id not in others]
+
+
+def kept(plan: AnyMessage, given: AnyMessage) -> tuple[bool, bool]:
+    """Return whether `given` has the compute unit limit of the plan, and its blockhash.
+
+    Equal plans differ in both, so what a wallet has kept tells which of them it has signed.
+    """
+    limits = [
+        {
+            bytes(each.data)
+            for each in instructions_of(message)
+            if each.program_id == COMPUTE_BUDGET_PROGRAM and bytes(each.data)[:1] == _SET_LIMIT
+        }
+        for message in (plan, given)
+    ]
+    return limits[0] == limits[1], plan.recent_blockhash == given.recent_blockhash
 
 
 def find_difference(

@@ -25,7 +25,7 @@ from cvms.chain.transactions.versioned import (
     required_signers,
     verify_signatures,
 )
-from cvms.chain.transactions.wallet_changes import find_difference, planned_instructions
+from cvms.chain.transactions.wallet_changes import find_difference, kept, planned_instructions
 from cvms.errors import InvalidRequest, InvalidSignature, ProposalCancelled, ProposalCompleted
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.response import Reply
@@ -224,7 +224,10 @@ class CoSigningRun:
 
 
 async def find_changed(deps: Dependencies, transaction: VersionedTransaction) -> UUID | None:
-    """Return the proposal whose transaction the wallets that have signed have changed to this."""
+    """Return the proposal whose transaction the wallets that have signed have changed to this.
+
+    Of equal ones it is the one that it was made from; if that cannot be known, the oldest open one.
+    """
     message, wallets = message_of(transaction), verify_signatures(transaction)
     guards = deps.operator.guards
     try:
@@ -234,6 +237,7 @@ async def find_changed(deps: Dependencies, transaction: VersionedTransaction) ->
     if not planned:
         return None
     data, signers = bytes(planned[-1].data), [str(each) for each in wallets]
+    found = []
     async with deps.database.connection() as conn:
         for each in await multisig_proposals.by_data(conn, signers=signers, data=data):
             proposal = await multisig_proposals.get(conn, each)
@@ -248,8 +252,11 @@ async def find_changed(deps: Dependencies, transaction: VersionedTransaction) ->
                     wallets=wallets,
                 )
                 if difference is None:
-                    return each
-    return None
+                    limit, blockhash = kept(message_in(proposal.transaction), message)
+                    # A limit alone tells nothing: what a wallet has made replaces what was built.
+                    rank = (blockhash, limit and blockhash, not proposal.transaction.final)
+                    found.append((rank, each))
+    return max(found, key=lambda each: each[0])[1] if found else None
 
 
 def collecting(proposal: Proposal, *, rebuilt: bool) -> Reply:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from solders.instruction import Instruction
-from solders.message import MessageV0
 from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 
@@ -22,13 +21,14 @@ from cvms.chain.transactions.versioned import (
     message_of,
     parse_wire,
     signature_of,
+    stored_message,
 )
-from cvms.chain.transactions.wallet_changes import find_difference, planned_instructions
+from cvms.chain.transactions.wallet_changes import find_difference, kept, planned_instructions
 from cvms.chain.types import Commitment
 from cvms.errors import InvalidRequest, TransactionExpired, UnknownTransaction
 from cvms.http.framework.dependencies import Dependencies
 from cvms.store.submissions import submissions
-from cvms.store.submissions.submissions import Submission
+from cvms.store.submissions.submissions import State, Submission
 
 EXPIRED = "The block hash of the transaction has expired; request a new one and sign that."
 
@@ -70,10 +70,10 @@ async def find_plan(deps: Dependencies, transaction: VersionedTransaction) -> Si
     for each in plans:
         if each.wire is not None and message_of(parse_wire(each.wire)) == message:
             return SignedPlan(transaction, each, each.last_valid_block_height, changed=True)
-    built = [each for each in plans if each.wire is None]
-    plan = await _first_valid(deps, _same_meaning(deps, message, built))
-    planned = MessageV0.from_bytes(plan.message)
-    last = await changed_until(deps, planned, message, plan.last_valid_block_height)
+    plan = _closest(deps, message, plans)
+    if await deps.rpc.get_block_height(Commitment.CONFIRMED) > plan.last_valid_block_height:
+        raise TransactionExpired(EXPIRED)
+    last = await changed_until(deps, message_in(plan), message, plan.last_valid_block_height)
     return SignedPlan(transaction, plan, last, changed=True)
 
 
@@ -106,14 +106,16 @@ def _planned(deps: Dependencies, message: AnyMessage) -> list[Instruction]:
     return instructions
 
 
-def _same_meaning(
-    deps: Dependencies, message: AnyMessage, plans: list[Submission]
-) -> list[Submission]:
-    """Return the plans that the message carries out. Raises UnknownTransaction without one."""
+def _closest(deps: Dependencies, message: AnyMessage, plans: list[Submission]) -> Submission:
+    """Return the plan that the message carries out: of equal plans, the one that it was made from.
+
+    If that cannot be known, it is the newest that is not submitted. Raises UnknownTransaction
+    without one.
+    """
     found, difference = [], "there is no plan with its instructions that is not submitted"
     for plan in plans:
         reason = find_difference(
-            MessageV0.from_bytes(plan.message),
+            message_in(plan),
             message,
             operator=deps.operator.address,
             owner=Pubkey.from_string(plan.owner),
@@ -126,15 +128,19 @@ def _same_meaning(
             difference = reason
     if not found:
         raise unknown(difference)
-    return found
+    closest = max(found, key=lambda each: (*kept(message_in(each), message), _is_open(each)))
+    if not _is_open(closest):
+        raise unknown("its plan has been submitted, in another form")
+    return closest
 
 
-async def _first_valid(deps: Dependencies, plans: list[Submission]) -> Submission:
-    height = await deps.rpc.get_block_height(Commitment.CONFIRMED)
-    for plan in plans:
-        if plan.last_valid_block_height >= height:
-            return plan
-    raise TransactionExpired(EXPIRED)
+def _is_open(plan: Submission) -> bool:
+    return plan.state is State.BUILT
+
+
+def message_in(plan: Submission) -> AnyMessage:
+    """Return the message as it was planned."""
+    return stored_message(plan.message, plan.message_hash)
 
 
 def unknown(reason: str) -> UnknownTransaction:

@@ -127,8 +127,8 @@ GET_BY_MESSAGE = query_for(
     """,
 )
 
-# Of the plans for one of these owners that hold this data, the oldest ones; or what was submitted
-# under the signature, as of the same moment.
+# The newest of the recent plans for one of these owners that hold this data, submitted or not; and
+# what was submitted under the signature, as of the same moment.
 GET_PLANS = query_for(
     Submission,
     """
@@ -138,11 +138,10 @@ GET_PLANS = query_for(
     UNION ALL (
         SELECT {columns}
         FROM submissions
-        WHERE state = 'built'
+        WHERE owner = ANY(%(owners)s)
           AND created_at > now() - INTERVAL '10 minutes'
-          AND owner = ANY(%(owners)s)
           AND position(%(data)s::BYTEA IN message) > 0
-        ORDER BY created_at, message_hash
+        ORDER BY created_at DESC, message_hash
         LIMIT 100
     )
     """,
@@ -291,7 +290,7 @@ async def get_by_message(conn: Connection, message_hash: bytes) -> Submission | 
 async def get_plans(
     conn: Connection, *, owners: Sequence[str], data: bytes, signature: str | None
 ) -> list[Submission]:
-    """Return plans for one of the owners whose message holds the data, the oldest first.
+    """Return recent plans for one of the owners whose message holds the data, the newest first.
 
     What was submitted under the signature is among them.
     """

@@ -411,3 +411,35 @@ async def submission_is(front: Service, state: str) -> None:
     """Record the outcome, as the submitter would."""
     async with front.database.connection() as conn:
         await conn.execute("UPDATE submissions SET state = %s", (state,))
+
+
+async def test_a_changed_transaction_is_of_the_open_one_of_equal_proposals(
+    front: Service, localnet: Localnet
+) -> None:
+    deploy_guards(localnet)
+    shared = await shared_vault(front)
+    one, two, _ = shared.signers
+    for _ in range(2):  # the first has been executed when the second is made
+        ready = await approved(front, shared, 0, 1)
+        planned = message_of(parse_base64(ready["transaction"]))
+        changed = phantom(planned, one.pubkey(), one.pubkey())
+        reply = await front.post(SUBMIT, body_of(changed, one))
+        assert (reply.status_code, reply.json().get("rebuilt")) == (202, False), reply.text
+        done = await front.post(SUBMIT, body_of(changed, two))
+        assert done.json()["status"] == "pending"
+        await send_pending(front)
+        await submission_is(front, "confirmed")
+
+
+async def test_a_changed_transaction_is_of_the_proposal_for_which_it_was_built(
+    front: Service, localnet: Localnet
+) -> None:
+    deploy_guards(localnet)
+    shared = await shared_vault(front)
+    one = shared.signers[0]
+    ready = [await approved(front, shared, 0, 1) for _ in range(2)]
+    planned = message_of(parse_base64(ready[1]["transaction"]))
+    reply = await front.post(SUBMIT, body_of(phantom(planned, one.pubkey(), one.pubkey()), one))
+    assert (reply.status_code, reply.json()["rebuilt"]) == (202, False), reply.text
+    states = [(await standing(front, each["proposal_id"]))["state"] for each in ready]
+    assert states == ["approved", "collecting"]

@@ -89,6 +89,17 @@ def hostile(draft: Draft, a: int, b: int, c: int) -> None:
     draft.instructions.insert(at, Instruction(draft.guards[1], b"", [*given, *used]))
 
 
+def rob(draft: Draft, a: int, b: int, c: int) -> None:
+    """Let a guard run the attacker's script with the operator, and with who is to get its money."""
+    _, _, operator, *_, stranger, _, _, _ = draft.pool
+    given = [AccountMeta(each, False, True) for each in (operator, stranger)]
+    if a % 2:
+        given.reverse()
+    used = [AccountMeta(each, is_signer=False, is_writable=False) for each in draft.pool[-3:]]
+    at = b % (len(draft.instructions) + 1)
+    draft.instructions.insert(at, Instruction(draft.guards[1], b"", [*given, *used]))
+
+
 def insert(draft: Draft, a: int, b: int, c: int) -> None:
     at = a % (len(draft.instructions) + 1)
     draft.instructions.insert(at, draft.others[b % len(draft.others)])
@@ -268,22 +279,26 @@ def _change(draft: Draft, at: int, change: Callable[[Instruction], Instruction])
 APPLY: dict[str, Callable[[Draft, int, int, int], None]] = {
     each.__name__: each
     for each in (
-        guard, wallet_guard, hostile, insert, pay, drop, repeat, swap, data, account, privilege,
-        program, budget, payer, blockhash, legacy, lookup, reorder, header, key,
+        guard, wallet_guard, hostile, rob, insert, pay, drop, repeat, swap, data, account,
+        privilege, program, budget, payer, blockhash, legacy, lookup, reorder, header, key,
     )
 }  # fmt: skip
 BENIGN = ("wallet_guard", "budget", "legacy", "reorder", "blockhash")
 """What wallets do, mostly."""
+ROBBERY = ("rob", "legacy", "reorder")
+"""What only the rules about guards keep from succeeding."""
 
 _small = st.integers(0, 255)
+# Integers of so wide a range are mostly small ones, whose upper bits choose nothing.
+_wide = st.binary(min_size=4, max_size=4).map(int.from_bytes)
 
 
 def _mutations_of(names: Sequence[str]) -> st.SearchStrategy[list[Mutation]]:
-    one = st.tuples(st.sampled_from(names), _small, _small, st.integers(0, 2**32 - 1))
+    one = st.tuples(st.sampled_from(names), _small, _small, _wide)
     return st.lists(one, min_size=1, max_size=4)
 
 
-MUTATIONS = st.one_of(_mutations_of(list(APPLY)), _mutations_of(BENIGN))
+MUTATIONS = st.one_of(_mutations_of(list(APPLY)), _mutations_of(BENIGN), _mutations_of(ROBBERY))
 
 
 def mutated(draft: Draft, mutations: Sequence[Mutation]) -> AnyMessage:

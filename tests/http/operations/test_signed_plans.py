@@ -32,7 +32,7 @@ from cvms.chain.transactions.versioned import (
     parse_wire,
 )
 from cvms.chain.types import Lamports
-from cvms.config.sponsoring_settings import Sponsoring
+from cvms.config.operator_settings import Sponsoring
 from cvms.localnet.ledger.recent_blocks import MAX_HASH_AGE
 from cvms.store.submissions import submissions
 from tests.harness.guard_program import GUARD, HOSTILE, deploy_guards
@@ -389,3 +389,40 @@ async def test_without_guard_programs_none_is_accepted(
         changed = phantom_of(front, wallet, await deposit(front, wallet, 50 * USDT))
         reply = await front.post(TRANSACTIONS, body_of(changed, wallet))
         assert (reply.status_code, reply.json()["code"]) == (422, "unknown_transaction")
+
+
+@pytest.mark.parametrize("refreshed", [False, True])
+async def test_another_form_of_a_submitted_plan_takes_no_equal_plan(
+    guarded: Service, refreshed: bool
+) -> None:
+    """Whoever signs the transaction of one reply twice has asked for one effect."""
+    wallet = await with_vault(guarded)
+    plans = [planned(await deposit(guarded, wallet, 5 * USDT)) for _ in range(2)]
+    first = phantom(plans[1], wallet.pubkey(), tokens_of(guarded, wallet))
+    assert (await guarded.post(TRANSACTIONS, body_of(first, wallet))).status_code == 202
+    latest = (await guarded.rpc.get_latest_blockhash()).blockhash
+    again = compiled(
+        plans[1],
+        instructions_of(plans[1]),
+        legacy=True,
+        blockhash=latest if refreshed else None,
+    )
+    reply = await guarded.post(TRANSACTIONS, body_of(again, wallet))
+    assert (reply.status_code, reply.json()["code"]) == (422, "unknown_transaction"), reply.text
+    states = await rows(guarded, "SELECT state FROM submissions ORDER BY created_at")
+    assert [each["state"] for each in states] == ["built", "pending"]
+
+
+async def test_many_plans_that_have_expired_hide_none(guarded: Service) -> None:
+    wallet = await funded(guarded)
+    reply = await initialize(guarded, wallet)
+    async with guarded.database.connection() as conn:
+        await conn.execute(
+            "INSERT INTO submissions (message_hash, kind, owner, state, message,"
+            " last_valid_block_height, since_slot, created_at)"
+            " SELECT sha256(message || n::text::bytea), kind, owner, state, message, 0, 0,"
+            " created_at - INTERVAL '5 minutes' FROM submissions, generate_series(1, 150) AS n"
+        )
+    changed = phantom_of(guarded, wallet, reply)
+    posted = await guarded.post(TRANSACTIONS, body_of(changed, wallet))
+    assert posted.status_code == 202, posted.text
