@@ -97,7 +97,7 @@ check: test lint types ## everything that a change must pass
 program: ## rebuild the on-chain program (program/README.md says with what)
 	program/build.sh
 
-clients: $(INSTALLED) ## clients of five more generators, made, compiled and run against a service
+clients: $(INSTALLED) ## clients of five generators, made, compiled and run against a service
 	npm ci --silent --no-audit --no-fund --prefix clients/generated
 	test -x $(CLIENT_TOOLS)/python/bin/openapi-python-client || { $(PYTHON) -m venv $(CLIENT_TOOLS)/python \
 	    && $(CLIENT_TOOLS)/python/bin/pip install --quiet -r clients/generated/python/requirements.txt; }
@@ -119,5 +119,5 @@ lock: $(INSTALLED) ## pin requirements.txt and requirements-dev.txt anew from py
 
 clean: ## remove the virtual environment and every cache; data stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis program/target \
-	    $(CLIENT_TOOLS) clients/generated/node_modules
+	    $(CLIENT_TOOLS) clients/*/node_modules clients/typescript/dist clients/typescript/example/dist
 	find cvms tests -name __pycache__ -type d -prune -exec rm -rf {} +

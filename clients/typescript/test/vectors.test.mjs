@@ -10,6 +10,11 @@ import { exact, replay } from "./replay.mjs";
 const folder = process.env.CVMS_VECTORS ?? new URL("../../vectors", import.meta.url).pathname;
 // Without prototypes, and without what is undefined.
 const plain = (value) => exact(stringify(value));
+const ofExample = async (name) => {
+  const path = new URL(`../example/${name}`, import.meta.url).pathname;
+  const { outputFiles } = await build({ entryPoints: [path], write: false, format: "esm" });
+  return await import(`data:text/javascript;base64,${Buffer.from(outputFiles[0].contents).toString("base64")}`);
+};
 const read = (name) => readFileSync(`${folder}/${name}`, "utf8");
 
 for (const name of ["stream_cases", "stream_recorded", "requests", "transactions"]) {
@@ -20,10 +25,7 @@ for (const name of ["stream_cases", "stream_recorded", "requests", "transactions
 }
 
 test("the movements that the example page keeps are as recorded", async () => {
-  const path = new URL("../example/movements.ts", import.meta.url).pathname;
-  const { outputFiles } = await build({ entryPoints: [path], write: false, format: "esm" });
-  const code = Buffer.from(outputFiles[0].contents).toString("base64");
-  const { apply } = await import(`data:text/javascript;base64,${code}`);
+  const { apply } = await ofExample("movements.ts");
   const { topic, connections } = exact(read("movements.json"));
   const cursors = new StreamCursors([topic]);
   let known = [];
@@ -35,6 +37,18 @@ test("the movements that the example page keeps are as recorded", async () => {
       assert.deepEqual(known.map((each) => [each.signature, each.kind, each.amount]), state);
     }
   }
+});
+
+test("test tokens are there once the page says so", async (context) => {
+  const { fund } = await ofExample("local-chain.ts");
+  const statuses = [null, { confirmationStatus: "processed" }, { confirmationStatus: "confirmed" }];
+  context.mock.method(globalThis, "fetch", async (_, { body }) => {
+    const { method } = JSON.parse(body);
+    if (method === "getSignatureStatuses") return Response.json({ result: { value: [statuses.shift()] } });
+    return Response.json({ result: "signature" });
+  });
+  await fund("http://rpc.example", "mint", "owner");
+  assert.deepEqual(statuses, []);
 });
 
 test("a request is repeated with the same key, and not before Retry-After", async () => {

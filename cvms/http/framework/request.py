@@ -46,6 +46,7 @@ class Request:
     __slots__ = (
         "address",
         "allowances",
+        "amount_strings",
         "body",
         "clamped_limit",
         "headers",
@@ -86,6 +87,8 @@ class Request:
         self.id = identity
         self.address: str | None = None
         """The client's address, once it is known."""
+        self.amount_strings = False
+        """Whether its reply has amounts and carries them as strings."""
         self.clamped_limit: int | None = None
         """The number of rows that it gets instead of a larger one that it asked for."""
         self.indexed_slot: int | None = None

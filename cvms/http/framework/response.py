@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from werkzeug.http import parse_etags, quote_etag
 
-from cvms.http.framework.request import Exact, current_request, wants_amount_strings
+from cvms.http.framework.request import Exact, current_request
 
 JSON = "application/json"
 NO_BODY = frozenset({204, 304})
@@ -92,7 +92,7 @@ def rewritten(body: bytes, rewrite: Callable[[Any], Any]) -> bytes:
 
 def conditional(response: Response, etag: str, *, weak: bool = False) -> Response:
     """Return the response with this validator, or 304 if the client already has it."""
-    if wants_amount_strings(current_request()):
+    if current_request().amount_strings:
         etag = f"{etag}-strings"  # the same value in other bytes
     known = current_request().header("if-none-match")
     if known is not None and parse_etags(known).contains_weak(etag):

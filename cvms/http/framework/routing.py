@@ -232,14 +232,14 @@ async def answer(
         arguments["query"] = read_query(route.query)
     if route.body is not None:
         arguments["body"] = await read_body(route.body)
-    strings = has_amounts(route) and wants_amount_strings(request)
+    request.amount_strings = wants_amount_strings(request) and has_amounts(route)
     reply = await route.handler(deps, **arguments)
     response = reply if isinstance(reply, Response) else response_of(reply)
     if has_amounts(route):
         response.headers["Vary"] = "Accept"
         rewrite = amounts_to_strings(route.replies.get(response.status))
         is_json = response.headers.get("Content-Type") == JSON
-        if strings and is_json and rewrite is not None:
+        if request.amount_strings and is_json and rewrite is not None:
             response.body = rewritten(response.body, rewrite)
     return response
 

@@ -147,3 +147,14 @@ async def test_the_query_wins_and_knows_two_values(service: Service) -> None:
     for wrong in ("", "text", "string&amounts=string"):
         reply = await ask(service, path + wrong)
         assert (reply.status_code, reply.json()["errors"][0]["path"]) == (400, "amounts")
+
+
+@pytest.mark.parametrize("path", ["/health", "/api/idl/collateral_vault", "/asyncapi.json"])
+async def test_a_reply_without_amounts_has_one_form(service: Service, path: str) -> None:
+    """So one validator too, whatever is asked for; but another value is refused there as well."""
+    plain = await service.get(path)
+    asked = await ask(service, path, **AS_STRINGS)
+    assert (asked.status_code, asked.content) == (200, plain.content)
+    assert asked.headers.get("etag") == plain.headers.get("etag")
+    refused = await service.get(f"{path}?amounts=text")
+    assert (refused.status_code, refused.json()["code"]) == (400, "invalid_request")
