@@ -34,12 +34,12 @@ from cvms.nursery.delivery.event_webhooks import EventWebhooks
 from cvms.store.messaging import outbox
 from cvms.store.messaging.outbox import OutboxMessage
 from cvms.store.messaging.outbox_notifier import PostgresOutboxNotifier
+from cvms.store.messaging.webhooks import endpoint_secrets, endpoints
+from cvms.store.messaging.webhooks.event_messages import TOPICS
 from cvms.store.postgres.database import Database, open_database
 from cvms.store.security.encryption import SecretBox
 from cvms.store.vaults import history
 from cvms.store.vaults.history import HistoryRow
-from cvms.store.webhooks import endpoint_secrets, endpoints
-from cvms.store.webhooks.event_messages import TOPICS
 
 ENDPOINTS = (0, 1, 10)
 OWNERS = 100

@@ -119,9 +119,9 @@ def cmd_token(options: argparse.Namespace) -> int:
 
 def cmd_reseal(_: argparse.Namespace) -> int:
     from cvms.cli.database import open_with_schema  # noqa: PLC0415
+    from cvms.store.messaging.webhooks import endpoint_secrets  # noqa: PLC0415
     from cvms.store.security import second_factors, signer_webhooks  # noqa: PLC0415
     from cvms.store.security.encryption import SecretBox  # noqa: PLC0415
-    from cvms.store.webhooks import endpoint_secrets  # noqa: PLC0415
 
     environ = read_environment()
     secret_box, url = SecretBox(load_encryption_keys(environ)), load_database_url(environ)

@@ -48,6 +48,15 @@ from cvms.client.vault_schemas import (
     VaultTimelocks,
 )
 from cvms.client.wallet import Wallet
+from cvms.client.webhook_schemas import (
+    ListedWebhook,
+    QueuedMessage,
+    Webhook,
+    WebhookList,
+    WebhookMessage,
+    WebhookMessages,
+    WebhookSecret,
+)
 
 __all__ = [
     "Accepted",
@@ -58,10 +67,12 @@ __all__ = [
     "Deployment",
     "Event",
     "History",
+    "ListedWebhook",
     "Movement",
     "Outcome",
     "Problem",
     "Proposal",
+    "QueuedMessage",
     "SecondFactor",
     "SecondFactorStatus",
     "ServiceUnavailable",
@@ -85,6 +96,11 @@ __all__ = [
     "VaultState",
     "VaultTimelocks",
     "Wallet",
+    "Webhook",
+    "WebhookList",
+    "WebhookMessage",
+    "WebhookMessages",
+    "WebhookSecret",
     "YieldPolicies",
     "YieldPolicy",
     "open_client",

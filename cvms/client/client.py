@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import httpx
 
@@ -18,8 +19,15 @@ from cvms.client.schemas import (
     Submitted,
     YieldPolicy,
 )
-from cvms.client.signed_requests import SigningClient
+from cvms.client.signed_requests import SigningClient, T
 from cvms.client.wallet import Wallet
+from cvms.client.webhook_schemas import (
+    QueuedMessage,
+    Webhook,
+    WebhookList,
+    WebhookMessages,
+    WebhookSecret,
+)
 
 REQUEST_SECONDS = 20.0
 
@@ -173,8 +181,9 @@ class Client(SigningClient):
         `threshold` is the number of required signatures. Raises Problem unless it is that of the
         chain.
         """
-        fields = {"amount": amount, "threshold": threshold}
-        body = await self.signed("propose_withdraw", owner=self.address, **fields)
+        body = await self.signed(
+            "propose_withdraw", owner=self.address, amount=amount, threshold=threshold
+        )
         return await self._send("/api/vault/propose-withdraw", body, Proposal)
 
     async def approve_withdraw(self, proposal_id: str) -> Proposal:
@@ -190,6 +199,74 @@ class Client(SigningClient):
         """Set the webhook that receives the proposals for this signer."""
         body = await self.signed("signer_contact", signer=self.address, url=url)
         return await self._send_once("/api/vault/signer-contact", body, SignerContact)
+
+    # --- webhooks for the vault's events ---------------------------------------------------------
+
+    async def register_webhook(
+        self, url: str, *, topics: Sequence[str] | None = None
+    ) -> WebhookSecret:
+        """Register a webhook for events of these topics, by default of all."""
+        body = await self.signed(
+            "webhook_register",
+            absent={"topics": "all"},
+            owner=self.address,
+            topics=None if topics is None else list(topics),
+            url=url,
+        )
+        return await self._send_once("/api/webhooks", body, WebhookSecret)
+
+    async def webhooks(self) -> WebhookList:
+        """Return the owner's webhooks for events."""
+        body = await self.signed("webhook_list", owner=self.address)
+        return await self._send_once("/api/webhooks/list", body, WebhookList)
+
+    async def webhook_messages(
+        self, endpoint: str, *, cursor: str | None = None, limit: int = 50
+    ) -> WebhookMessages:
+        """Return a page of a webhook's messages of the last day, newest first."""
+        body = await self.signed(
+            "webhook_messages",
+            absent={"cursor": ""},
+            owner=self.address,
+            endpoint=endpoint,
+            cursor=cursor,
+            limit=limit,
+        )
+        return await self._send_once("/api/webhooks/messages", body, WebhookMessages)
+
+    async def resend_webhook_message(self, endpoint: str, webhook_id: str) -> QueuedMessage:
+        """Send a message again, without regard to the order of events."""
+        return await self._webhook("resend", QueuedMessage, endpoint, webhook_id=webhook_id)
+
+    async def test_webhook(self, endpoint: str) -> QueuedMessage:
+        """Send a test message."""
+        return await self._webhook("test", QueuedMessage, endpoint)
+
+    async def rotate_webhook_secret(
+        self, endpoint: str, *, overlap_seconds: int = 86_400
+    ) -> WebhookSecret:
+        """Return a new secret. The old one signs, too, until the overlap is over."""
+        return await self._webhook(
+            "rotate", WebhookSecret, endpoint, overlap_seconds=overlap_seconds
+        )
+
+    async def activate_webhook(self, endpoint: str) -> Webhook:
+        """Enable a webhook that is paused or deactivated. It gets what it has missed."""
+        return await self._webhook("activate", Webhook, endpoint)
+
+    async def deactivate_webhook(self, endpoint: str) -> Webhook:
+        """Disable a webhook until it is activated."""
+        return await self._webhook("deactivate", Webhook, endpoint)
+
+    async def delete_webhook(self, endpoint: str) -> Webhook:
+        """Remove a webhook, its secrets and its messages."""
+        return await self._webhook("delete", Webhook, endpoint)
+
+    async def _webhook(self, action: str, kind: type[T], endpoint: str, **fields: Any) -> T:
+        body = await self.signed(
+            f"webhook_{action}", owner=self.address, endpoint=endpoint, **fields
+        )
+        return await self._send_once(f"/api/webhooks/{action}", body, kind)
 
 
 @asynccontextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import anyio
@@ -58,15 +59,23 @@ class SigningClient(QueryClient):
             body |= {"action": action, "fields": fields}
         return await self._transport.send("POST", "/api/auth/nonce", Nonce, body)
 
-    async def signed(self, action: str, **fields: Any) -> dict[str, Any]:
+    async def signed(
+        self, action: str, *, absent: Mapping[str, str] | None = None, **fields: Any
+    ) -> dict[str, Any]:
         """Return a request's body: the fields, a new nonce, and the signature of both.
 
-        Signs the service's text, which must say what the fields do. Raises UnexpectedText.
+        `absent` has what the text says for fields that are None. Signs the service's text, which
+        must say what the fields do. Raises UnexpectedText.
         """
+        texts = {
+            name: (absent or {}).get(name) if value is None else value
+            for name, value in fields.items()
+        }
         fields = {name: value for name, value in fields.items() if value is not None}
         shown = {name: value for name, value in fields.items() if name not in SIGNERS}
         issued = await self.nonce(action, **shown)
-        expected = ":".join(map(_as_signed, (action, *fields.values(), issued.nonce)))
+        said = [text for text in texts.values() if text is not None]
+        expected = ":".join(map(_as_signed, (action, *said, issued.nonce)))
         if issued.message != expected:
             raise UnexpectedText(issued.message, expected)
         return {**fields, "nonce": issued.nonce, "signature": self.wallet.sign_text(expected)}
@@ -114,4 +123,6 @@ def _as_signed(field: object) -> str:
     """Return a field's text in the message that the wallet signs."""
     if isinstance(field, bool):
         return "on" if field else "off"
+    if isinstance(field, list):
+        return ",".join(field)
     return str(field)

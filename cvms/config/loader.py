@@ -17,8 +17,8 @@ from solders.pubkey import Pubkey
 from cvms.chain.types import Programs
 from cvms.config.alert_settings import AlertSettings
 from cvms.config.fields import Setting, read_all, settings_of
+from cvms.config.operator_settings import Sponsoring
 from cvms.config.settings import Config
-from cvms.config.sponsoring_settings import Sponsoring
 from cvms.config.webhook_url import target_of
 from cvms.errors import ConfigurationError
 from cvms.secret_urls import LAST_PORT

@@ -22,10 +22,9 @@ from cvms.config import parsers as parse
 from cvms.config.alert_settings import AlertSettings
 from cvms.config.fields import group, setting, settings_class
 from cvms.config.listen_settings import ListenSettings
-from cvms.config.operator_settings import operator_keypair
+from cvms.config.operator_settings import Sponsoring, operator_keypair
 from cvms.config.parsers import Network
 from cvms.config.replica_settings import ReplicaSettings
-from cvms.config.sponsoring_settings import Sponsoring
 from cvms.store.redis.rate_limiter import Rate
 
 _PUBKEY = "a base58 public key"
@@ -203,7 +202,7 @@ class Config:
         default="",
         expected="keys of 32 bytes in URL-safe base64, separated by commas, or unset",
         about="Fernet keys, separated by commas, for the secrets in the database (second factors, "
-        "signers' webhooks). The first encrypts, any of them decrypts. If unset, those routes "
+        "webhooks). The first encrypts, any of them decrypts. If unset, those routes "
         "answer 503. To change the key, put a new one in front, restart, run `cvms reseal`, then "
         "remove the old one",
         secret=True,

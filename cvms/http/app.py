@@ -26,8 +26,6 @@ from cvms.http.multisig import proposal_routes, webhook_routes
 from cvms.http.service_info import config_routes, idl_routes, probe_routes
 from cvms.http.service_info.config_routes import WebSocketBounds
 from cvms.http.service_info.swagger_ui import register_docs
-from cvms.http.statements import exchange_routes
-from cvms.http.statements import vault_routes as statement_routes
 from cvms.http.vaults import (
     analytics_routes,
     balance_routes,
@@ -36,11 +34,13 @@ from cvms.http.vaults import (
     query_routes,
     withdrawal_policy_routes,
 )
+from cvms.http.vaults.statements import exchange_routes
+from cvms.http.vaults.statements import vault_routes as statement_routes
+from cvms.http.vaults.yields import movement_routes, policy_routes, status_routes
 from cvms.http.webhooks import endpoint_routes, message_routes
 from cvms.http.websocket import asyncapi
 from cvms.http.websocket.client_session import WebSocketLimits
 from cvms.http.websocket.endpoint import WebSocketEndpoint
-from cvms.http.yields import movement_routes, policy_routes, status_routes
 from cvms.metrics import Metrics
 from cvms.nursery.channels.account_registry import AccountRegistry
 from cvms.nursery.channels.hub import Hub

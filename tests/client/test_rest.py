@@ -429,6 +429,8 @@ VALUES: dict[str, Any] = {
     "code": "123456",
     "signature": str(Keypair().sign_message(b"")),
     "proposal_id": "00000000-0000-4000-8000-000000000000",
+    "endpoint": "00000000-0000-4000-8000-000000000000",
+    "webhook_id": "00000000-0000-4000-8000-000000000000",
 }
 
 

@@ -113,7 +113,7 @@ def test_the_movements_that_the_page_keeps_are_as_recorded() -> None:
 async def test_each_method_sends_the_recorded_request() -> None:
     found = [
         {"method": name, **arguments, "requests": await _requests(name, arguments)}
-        for name, arguments in _calls().items()
+        for name, arguments in _calls()
     ]
     assert equals_recorded("requests.json", {"seed": SEED.hex(), "nonce": NONCE, "calls": found})
 
@@ -121,25 +121,26 @@ async def test_each_method_sends_the_recorded_request() -> None:
 OTHER_METHODS = {"finish", "movements", "nonce", "request", "settled", "signed"}
 
 
-def _calls() -> dict[str, Json]:
-    """Return arguments for every method that sends one request of its own."""
-    calls = {}
+def _calls() -> list[tuple[str, Json]]:
+    """Return arguments for every method that sends one request of its own.
+
+    A method with optional keywords is called with and without them.
+    """
+    calls = []
     for name, method in inspect.getmembers(Client, inspect.iscoroutinefunction):
         if name.startswith("_") or name in OTHER_METHODS:
             continue
         parameters = inspect.signature(method).parameters.values()
-        calls[name] = {
-            "arguments": [
-                _argument(each.name)
-                for each in parameters
-                if each.kind is each.POSITIONAL_OR_KEYWORD and each.name != "self"
-            ],
-            "options": {
-                each.name: _argument(each.name)
-                for each in parameters
-                if each.kind is each.KEYWORD_ONLY
-            },
-        }
+        arguments = [
+            _argument(each.name)
+            for each in parameters
+            if each.kind is each.POSITIONAL_OR_KEYWORD and each.name != "self"
+        ]
+        keywords = [each for each in parameters if each.kind is each.KEYWORD_ONLY]
+        required = [each for each in keywords if each.default is each.empty]
+        for named in [keywords] if required == keywords else [keywords, required]:
+            options = {each.name: _argument(each.name) for each in named}
+            calls.append((name, {"arguments": arguments, "options": options}))
     return calls
 
 
@@ -157,6 +158,10 @@ def _argument(name: str) -> Any:
         "transaction": "AAAA",
         "url": "https://hooks.example.com/a?b=c",
         "duration_seconds": 60,
+        "endpoint": "0190a5f0-0000-7000-8000-000000000001",
+        "overlap_seconds": 60,
+        "topics": ["deposit_event", "withdraw_event"],
+        "webhook_id": "0190a5f0-0000-7000-8000-000000000002",
         "since": 5,
         "until": 9,
         "seconds": 0,

@@ -10,7 +10,7 @@ import pytest
 from solders.keypair import Keypair
 
 from cvms.config.loader import load_config, pubsub_url
-from cvms.config.sponsoring_settings import Sponsoring
+from cvms.config.operator_settings import Sponsoring
 from cvms.dev.data_folder import write_private
 from cvms.errors import ConfigurationError
 from cvms.store.redis.rate_limiter import Rate

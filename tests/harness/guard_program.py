@@ -9,7 +9,7 @@ from __future__ import annotations
 from solders.account import Account
 from solders.pubkey import Pubkey
 
-from cvms.config.sponsoring_settings import LIGHTHOUSE
+from cvms.config.operator_settings import LIGHTHOUSE
 from cvms.localnet.ledger.program_deployment import deploy
 from tests.harness.localnet import Localnet
 from tests.program.harness.puppet import ELF, PUPPET

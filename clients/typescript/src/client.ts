@@ -13,7 +13,7 @@ const SIGNERS = new Set(["owner", "signer"]);
 
 /** In the token's smallest unit. */
 export type Amount = bigint | string;
-type Field = bigint | string | boolean | number;
+type Field = bigint | string | boolean | number | readonly string[];
 type Fields = Readonly<Record<string, Field>>;
 
 export interface CodeOption {
@@ -201,6 +201,72 @@ export class Client extends QueryClient {
     return await this.#sendOnce("/api/vault/signer-contact", body);
   }
 
+  // --- webhooks for the vault's events -------------------------------------------------------------
+
+  /** Register a webhook for events of these topics, by default of all. */
+  async registerWebhook(
+    url: string,
+    { topics }: { readonly topics?: readonly string[] | undefined } = {},
+  ): Promise<t.WebhookSecret> {
+    const owner = this.address;
+    const body =
+      topics === undefined
+        ? await this.signed("webhook_register", { owner, url }, { owner, topics: "all", url })
+        : await this.signed("webhook_register", { owner, topics, url });
+    return await this.#sendOnce("/api/webhooks", body);
+  }
+
+  /** Return the owner's webhooks for events. */
+  async webhooks(): Promise<t.WebhookList> {
+    const body = await this.signed("webhook_list", { owner: this.address });
+    return await this.#sendOnce("/api/webhooks/list", body);
+  }
+
+  /** Return a page of a webhook's messages of the last day, newest first. */
+  async webhookMessages(
+    endpoint: string,
+    options: { readonly cursor?: string | undefined; readonly limit?: bigint | number } = {},
+  ): Promise<t.WebhookMessages> {
+    const { cursor, limit = 50 } = options;
+    const fields = { owner: this.address, endpoint, ...(cursor === undefined ? {} : { cursor }), limit };
+    const shown = { owner: this.address, endpoint, cursor: cursor ?? "", limit };
+    const body = await this.signed("webhook_messages", fields, shown);
+    return await this.#sendOnce("/api/webhooks/messages", body);
+  }
+
+  /** Send a message again, without regard to the order of events. */
+  async resendWebhookMessage(endpoint: string, webhookId: string): Promise<t.QueuedMessage> {
+    return await this.#webhook("resend", { endpoint, webhook_id: webhookId });
+  }
+
+  /** Send a test message. */
+  async testWebhook(endpoint: string): Promise<t.QueuedMessage> {
+    return await this.#webhook("test", { endpoint });
+  }
+
+  /** Return a new secret. The old one signs, too, until the overlap is over. */
+  async rotateWebhookSecret(
+    endpoint: string,
+    { overlapSeconds = 86_400 }: { readonly overlapSeconds?: bigint | number } = {},
+  ): Promise<t.WebhookSecret> {
+    return await this.#webhook("rotate", { endpoint, overlap_seconds: overlapSeconds });
+  }
+
+  /** Enable a webhook that is paused or deactivated. It gets what it has missed. */
+  async activateWebhook(endpoint: string): Promise<t.Webhook> {
+    return await this.#webhook("activate", { endpoint });
+  }
+
+  /** Disable a webhook until it is activated. */
+  async deactivateWebhook(endpoint: string): Promise<t.Webhook> {
+    return await this.#webhook("deactivate", { endpoint });
+  }
+
+  /** Remove a webhook, its secrets and its messages. */
+  async deleteWebhook(endpoint: string): Promise<t.Webhook> {
+    return await this.#webhook("delete", { endpoint });
+  }
+
   // --- transactions and signed requests ------------------------------------------------------------
 
   /** Submit a transaction (base64) that the service built and the wallet has signed. */
@@ -250,12 +316,13 @@ export class Client extends QueryClient {
   /**
    * Return a request's body: the fields, a new nonce, and the signature of both.
    *
-   * Signs the service's text, which must say what the fields do. Throws UnexpectedText.
+   * `shown` are the fields as the text has them, if it says something for absent ones. Signs the
+   * service's text, which must say what the fields do. Throws UnexpectedText.
    */
-  async signed(action: string, fields: Fields): Promise<Record<string, unknown>> {
-    const shown = Object.entries(fields).filter(([name]) => !SIGNERS.has(name));
-    const { nonce, message } = await this.nonce(action, Object.fromEntries(shown));
-    const expected = [action, ...Object.values(fields), nonce].map(asSigned).join(":");
+  async signed(action: string, fields: Fields, shown = fields): Promise<Record<string, unknown>> {
+    const asked = Object.entries(fields).filter(([name]) => !SIGNERS.has(name));
+    const { nonce, message } = await this.nonce(action, Object.fromEntries(asked));
+    const expected = [action, ...Object.values(shown), nonce].map(asSigned).join(":");
     if (message !== expected) throw new UnexpectedText(message ?? null, expected);
     return { ...fields, nonce, ...(await this.wallet.signText(expected)) };
   }
@@ -268,6 +335,11 @@ export class Client extends QueryClient {
   ): Promise<T> {
     const body = await this.signed(action, { owner: this.address, ...fields });
     return await this.#send(path, body, options);
+  }
+
+  async #webhook<T>(action: string, fields: Fields): Promise<T> {
+    const body = await this.signed(`webhook_${action}`, { owner: this.address, ...fields });
+    return await this.#sendOnce(`/api/webhooks/${action}`, body);
   }
 
   async #send<T>(path: string, body: unknown, { code }: CodeOption = {}): Promise<T> {

@@ -34,6 +34,11 @@ export type Proposal = Reply<"/api/vault/proposal/{proposal_id}", "get">;
 export type SecondFactor = Reply<"/api/2fa/setup", "post">;
 export type SecondFactorStatus = Reply<"/api/2fa/status/{owner}", "get">;
 export type SignerContact = Reply<"/api/vault/signer-contact", "post">;
+export type WebhookSecret = Reply<"/api/webhooks", "post">;
+export type WebhookList = Reply<"/api/webhooks/list", "post">;
+export type WebhookMessages = Reply<"/api/webhooks/messages", "post">;
+export type QueuedMessage = Reply<"/api/webhooks/test", "post">;
+export type Webhook = Reply<"/api/webhooks/activate", "post">;
 
 /** A transaction for the wallet to sign. `finish` signs and submits it. No effect before that. */
 export type CoSign = Reply<"/api/vault/deposit", "post">;

@@ -182,7 +182,7 @@ EventTopic = Literal[
     "yield_event",
     "transaction_update",
 ]
-"""A topic whose events webhooks get; see `cvms.store.webhooks.event_messages.TOPICS`."""
+"""A topic whose events webhooks get; see `cvms.store.messaging.webhooks.event_messages.TOPICS`."""
 EventTopics = Annotated[
     list[EventTopic], msgspec.Meta(min_length=1, max_length=len(get_args(EventTopic)))
 ]

@@ -43,7 +43,7 @@ WRITE_SECONDS = 10.0  # for a client to receive what is written
 # connection, and the client may lose the response.
 LINGER_SECONDS = 5.0
 LAST_LINGER_SECONDS = 0.5  # the same during shutdown, or after the client broke the protocol
-FIRST_REQUEST_SECONDS = 1.0  # during shutdown, for the request that a new connection was made for
+FIRST_REQUEST_SECONDS = 0.1  # during shutdown, for the request that a new connection was made for
 # Bytes that the kernel buffers for a slow WebSocket, where newer frames cannot replace older ones.
 WEBSOCKET_BUFFER = 64 * 1024
 

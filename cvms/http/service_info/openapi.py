@@ -40,7 +40,7 @@ TAGS = {
     "yield": "Yield earned in lending pools",
     "transactions": "Submission and state of transactions",
     "administration": "Routes for operators and governance",
-    "programs": "The on-chain programs",
+    "webhooks": "URLs of integrators, which get the events of a vault or of all",
 }
 
 _PATH_VARIABLE = re.compile(r"<(?:[^:>]*:)?([^>]+)>")

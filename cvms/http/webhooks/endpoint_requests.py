@@ -16,10 +16,10 @@ from cvms.http.framework.admin_tokens import Administrator
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.operation_metrics import counted
 from cvms.http.framework.request import Body, Nonce, SignInMessage, Uuid, WalletSignature
+from cvms.store.messaging.webhooks import endpoints
+from cvms.store.messaging.webhooks.endpoints import EndpointRow
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.security import audit_log
-from cvms.store.webhooks import endpoints
-from cvms.store.webhooks.endpoints import EndpointRow
 
 
 class EndpointRequest(Body, frozen=True, kw_only=True):

@@ -33,12 +33,12 @@ from cvms.http.webhooks.endpoint_view import (
     endpoint_view,
     listed_view,
 )
+from cvms.store.messaging.webhooks import endpoint_secrets, endpoints, held_vaults
+from cvms.store.messaging.webhooks.endpoints import State
+from cvms.store.messaging.webhooks.event_messages import TOPICS
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.security import audit_log
 from cvms.store.vaults import vaults
-from cvms.store.webhooks import endpoint_secrets, endpoints, held_vaults
-from cvms.store.webhooks.endpoints import State
-from cvms.store.webhooks.event_messages import TOPICS
 
 SECRET_BYTES = 32
 MAX_FOR_ALL_VAULTS = 20

@@ -11,9 +11,9 @@ import msgspec
 from cvms.config.webhook_url import target_of
 from cvms.store.messaging.outbox import OutboxRow
 from cvms.store.messaging.webhook_deliveries import DeliveryRow
-from cvms.store.webhooks.endpoints import EndpointRow, EndpointStatus, State
-from cvms.store.webhooks.event_messages import event_type, message_id
-from cvms.store.webhooks.held_vaults import HeldVault
+from cvms.store.messaging.webhooks.endpoints import EndpointRow, EndpointStatus, State
+from cvms.store.messaging.webhooks.event_messages import event_type, message_id
+from cvms.store.messaging.webhooks.held_vaults import HeldVault
 
 MessageState = Literal["pending", "failing", "delivered", "given_up"]
 

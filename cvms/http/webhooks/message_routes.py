@@ -18,10 +18,10 @@ from cvms.http.webhooks.endpoint_requests import EndpointAction, endpoint_change
 from cvms.http.webhooks.endpoint_view import Message, message_view
 from cvms.store.messaging.outbox import OutboxRow
 from cvms.store.messaging.webhook_deliveries import DeliveryRow
+from cvms.store.messaging.webhooks import event_messages, held_vaults, single_deliveries
+from cvms.store.messaging.webhooks.endpoints import EndpointRow
+from cvms.store.messaging.webhooks.event_messages import event_message, message_id, position_of
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.webhooks import event_messages, held_vaults, single_deliveries
-from cvms.store.webhooks.endpoints import EndpointRow
-from cvms.store.webhooks.event_messages import event_message, message_id, position_of
 
 TEST_TYPE = "test"
 MAX_PENDING = 20
@@ -73,14 +73,16 @@ async def list_messages(
 ) -> Reply:
     """List the messages of a webhook for events.
 
-    Returns a page of the events of the last day, newest first. Pass its `next_cursor` as `cursor`
-    to get the page after it. Without a cursor, it is empty in the signed text.
+    Returns a page of the events of the last day since the registration, newest first. Pass its
+    `next_cursor` as `cursor` to get the page after it. Without a cursor, it is empty in the signed
+    text.
     """
     async with endpoint_change(deps, body, administrator, "webhook_messages", reads=True) as change:
         conn, endpoint = change.conn, change.endpoint
         rows = await event_messages.before(
             conn,
             END if body.cursor is None else position_of(UUID(body.cursor)),
+            since=endpoint.created_at,
             owner=endpoint.owner,
             topics=endpoint.topics,
             limit=body.limit,

@@ -122,6 +122,8 @@ class ClientSession:
     def offer(self, frame: OutboxFrame) -> None:
         if frame.topic in GUARDED:
             self._end_expired()
+            if not self._access.sees(frame):
+                return
         try:
             wanted = self._subscriptions.accepts(frame)
         except Overflow:

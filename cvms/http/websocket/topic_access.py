@@ -1,7 +1,8 @@
 """Access to the topics that are not for everybody: by an administrator's token, or a signature.
 
 A token gives access until it expires. The signature of a vault's owner gives access to that owner's
-events for a day; so does that of a signer of the vault's multisig, to the proposals.
+events for a day; so does that of a signer of the vault's multisig, to the proposals. Once removed,
+the signer sees no proposal of which others are the signers.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from cvms.http.auth.signed_texts import SUBSCRIPTION
 from cvms.http.framework.admin_tokens import Role, authenticate, require
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.websocket.client_frames import Frame
-from cvms.nursery.channels.hub import Filter
+from cvms.nursery.channels.hub import Filter, OutboxFrame
 from cvms.store.messaging.topics import Topic
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.security import audit_log
@@ -32,6 +33,7 @@ class TopicAccess:
         self._deps = deps
         self._authorization = authorization
         self._until: dict[Filter, float] = {}
+        self._signers: dict[Filter, str] = {}
 
     async def admit(self, frame: Frame) -> None:
         """Check a subscription before it is made, and record it in the audit trail.
@@ -40,12 +42,18 @@ class TopicAccess:
         """
         if frame.topic not in GUARDED:
             return
+        key = (frame.topic, None if frame.owner is None else str(frame.owner))
         if frame.signature is None:
             until = await self._admit_administrator(frame)
+            signer = None
         else:
             until = await self._admit_signer(frame)
-        key = (frame.topic, None if frame.owner is None else str(frame.owner))
+            signer = str(frame.signer or frame.owner)
         self._until[key] = max(self._until.get(key, 0.0), until)
+        if signer is None or signer == key[1]:
+            self._signers.pop(key, None)
+        else:
+            self._signers[key] = signer
 
     async def _admit_administrator(self, frame: Frame) -> float:
         authorization = self._authorization if frame.token is None else f"Bearer {frame.token}"
@@ -78,12 +86,18 @@ class TopicAccess:
             raise NotAllowed(f"{signer} may not see this topic of {owner}.")
         return self._deps.wall_clock() + SIGNED_SECONDS
 
+    def sees(self, frame: OutboxFrame) -> bool:
+        """Return whether the client may see an event of a topic that it may receive."""
+        signer = self._signers.get((frame.topic, frame.owner))
+        return signer is None or signer in frame.signers or (frame.topic, None) in self._until
+
     def expired(self) -> list[Filter]:
         """Return what the client may not receive any more, once."""
         now = self._deps.wall_clock()
         ended = [key for key, until in self._until.items() if until <= now]
         for key in ended:
             del self._until[key]
+            self._signers.pop(key, None)
         return ended
 
     def seconds_left(self) -> float:

@@ -13,7 +13,7 @@ from cvms.store.alerts.queries import (
     Quarantined,
     WithdrawalRow,
 )
-from cvms.store.webhooks.endpoints import EndpointRow
+from cvms.store.messaging.webhooks.endpoints import EndpointRow
 
 
 def withdrawal_observations(row: WithdrawalRow, bounds: Bounds, *, tvl: int) -> list[Observation]:

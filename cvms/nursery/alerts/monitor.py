@@ -44,9 +44,9 @@ from cvms.store.alerts.lifecycle import AlertWebhook
 from cvms.store.analytics import aggregates
 from cvms.store.messaging import outbox, webhook_deliveries
 from cvms.store.messaging.topics import ROW_WRITTEN, Topic
+from cvms.store.messaging.webhooks import endpoints
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.webhooks import endpoints
 
 POLL_SECONDS = 10.0
 MIN_POLL_SECONDS = 1.0

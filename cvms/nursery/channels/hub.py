@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -10,6 +10,7 @@ import msgspec
 import trio
 
 from cvms.nursery.channels.websocket_frames import text_frame
+from cvms.store.messaging.topics import Topic
 
 if TYPE_CHECKING:
     from cvms.store.messaging.outbox import OutboxRow
@@ -21,13 +22,17 @@ Filter = tuple[str, str | None]
 
 @dataclass(frozen=True, slots=True)
 class OutboxFrame:
-    """One outbox row as subscribers receive it. `wire` is a complete WebSocket frame."""
+    """One outbox row as subscribers receive it. `wire` is a complete WebSocket frame.
+
+    `signers` are those of the proposal that it is about, if it is about one.
+    """
 
     position: int
     topic: str
     seq: int
     owner: str | None
     wire: bytes
+    signers: Sequence[str] = ()
 
 
 def outbox_frame(row: OutboxRow) -> OutboxFrame:
@@ -43,7 +48,14 @@ def outbox_frame(row: OutboxRow) -> OutboxFrame:
             "data": row.data,
         }
     )
-    return OutboxFrame(row.position, row.topic, row.seq, row.owner, text_frame(payload))
+    return OutboxFrame(
+        position=row.position,
+        topic=row.topic,
+        seq=row.seq,
+        owner=row.owner,
+        wire=text_frame(payload),
+        signers=row.data["signers"] if row.topic == Topic.MULTISIG else (),
+    )
 
 
 class Subscriber(Protocol):

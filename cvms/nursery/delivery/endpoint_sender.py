@@ -33,20 +33,20 @@ from cvms.nursery.delivery.webhook_connections import WebhookConnections
 from cvms.nursery.delivery.webhook_dispatcher import retry_delay
 from cvms.nursery.delivery.webhook_signature import signed_headers
 from cvms.store.messaging.outbox import OutboxRow
-from cvms.store.postgres.database import Database
-from cvms.store.postgres.driver.connection import Connection
-from cvms.store.security.encryption import SecretBox
-from cvms.store.webhooks import (
+from cvms.store.messaging.webhooks import (
     endpoint_secrets,
     endpoints,
     event_messages,
     held_vaults,
     single_deliveries,
 )
-from cvms.store.webhooks.endpoint_secrets import SealedSecret
-from cvms.store.webhooks.endpoints import Health, SendingEndpoint
-from cvms.store.webhooks.event_messages import EventMessage, event_message
-from cvms.store.webhooks.held_vaults import Hold
+from cvms.store.messaging.webhooks.endpoint_secrets import SealedSecret
+from cvms.store.messaging.webhooks.endpoints import Health, SendingEndpoint
+from cvms.store.messaging.webhooks.event_messages import EventMessage, event_message
+from cvms.store.messaging.webhooks.held_vaults import Hold
+from cvms.store.postgres.database import Database
+from cvms.store.postgres.driver.connection import Connection
+from cvms.store.security.encryption import SecretBox
 
 log = structlog.get_logger(__name__)
 

@@ -14,9 +14,9 @@ from cvms.nursery.channels.hub import Hub
 from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.delivery.endpoint_sender import EndpointSender
 from cvms.nursery.delivery.send_pace import SendPace
+from cvms.store.messaging.webhooks import endpoints
 from cvms.store.postgres.database import Database
 from cvms.store.security.encryption import SecretBox
-from cvms.store.webhooks import endpoints
 
 SYNC_SECONDS = 1.0
 """Within which a new endpoint gets its sender, and a deactivated one loses it."""

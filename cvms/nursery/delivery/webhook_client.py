@@ -10,6 +10,7 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Mapping
+from functools import partial
 from http import HTTPStatus
 from ipaddress import ip_address
 
@@ -24,7 +25,12 @@ MAX_BODY_BYTES = 16 * 1024
 DRAIN_SECONDS = 1.0
 """Bounds of a reply whose connection is used again. A longer reply is accepted as well."""
 CONNECTION_ERRORS = (OSError, trio.BrokenResourceError, ssl.SSLError, h11.RemoteProtocolError)
+MAX_LOOKUPS = 16
+"""Host names that are looked up at once. Name servers that do not answer keep a thread each: all
+others must find one, so these do not come from trio's default number.
+"""
 _CHUNK = 4096
+_lookups: trio.lowlevel.RunVar[trio.CapacityLimiter] = trio.lowlevel.RunVar("webhook_lookups")
 
 
 class NotDelivered(Exception):
@@ -104,14 +110,24 @@ async def connect(
     target: WebhookTarget, *, private: bool, context: ssl.SSLContext
 ) -> WebhookConnection:
     """Connect to the target. Raises NotDelivered if any of its addresses is not public."""
-    entries = await trio.socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
-    addresses = [str(entry[4][0]) for entry in entries]
+    addresses = await _addresses(target)
     if not private and not all(is_public(ip_address(address)) for address in addresses):
         raise NotDelivered("the host resolves to an address that is not public")
     stream: trio.abc.Stream = await trio.open_tcp_stream(addresses[0], target.port)
     if target.tls:
         stream = trio.SSLStream(stream, context, server_hostname=target.host, https_compatible=True)
     return WebhookConnection(stream, target)
+
+
+async def _addresses(target: WebhookTarget) -> list[str]:
+    """Resolve the target's host. Its thread counts until it ends, also after a timeout."""
+    try:
+        limiter = _lookups.get()
+    except LookupError:
+        _lookups.set(limiter := trio.CapacityLimiter(MAX_LOOKUPS))
+    look_up = partial(socket.getaddrinfo, target.host, target.port, type=socket.SOCK_STREAM)
+    entries = await trio.to_thread.run_sync(look_up, abandon_on_cancel=True, limiter=limiter)
+    return [str(entry[4][0]) for entry in entries]
 
 
 def _http_client() -> h11.Connection:
@@ -135,9 +151,14 @@ async def _exchange(
     request = h11.Request(method="POST", target=target.path, headers=list(lines.items()))
     wire = [client.send(request), client.send(h11.Data(body)), client.send(h11.EndOfMessage())]
     await stream.send_all(b"".join(part for part in wire if part))
+    size = 0
     while not isinstance(event := client.next_event(), h11.Response):
         if event is h11.NEED_DATA:
-            client.receive_data(bytes(await stream.receive_some(_CHUNK)))
+            if size > MAX_HEAD_BYTES:  # informational replies without an end
+                raise NotDelivered("too many bytes before a reply")
+            received = bytes(await stream.receive_some(_CHUNK))
+            size += len(received)
+            client.receive_data(received)
         elif not isinstance(event, h11.InformationalResponse):
             raise NotDelivered("the connection was closed before a reply")
     return event.status_code

@@ -22,11 +22,11 @@ from cvms.nursery.delivery.webhook_client import NotDelivered, deliver
 from cvms.nursery.delivery.webhook_signature import signed_headers
 from cvms.store.messaging import webhook_deliveries
 from cvms.store.messaging.webhook_deliveries import AlertDelivery, Delivery
+from cvms.store.messaging.webhooks import endpoint_secrets, single_deliveries
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.security import signer_webhooks
 from cvms.store.security.encryption import SecretBox
-from cvms.store.webhooks import endpoint_secrets, single_deliveries
 
 log = structlog.get_logger(__name__)
 

@@ -8,12 +8,12 @@ from datetime import timedelta
 from cvms.nursery.scheduled.balance_snapshots import HOURLY_AGE
 from cvms.store.alerts import alerts
 from cvms.store.messaging import outbox, webhook_deliveries
+from cvms.store.messaging.webhooks import endpoint_secrets, single_deliveries
 from cvms.store.postgres.database import Database
 from cvms.store.reconciliation import reconciliation_log
 from cvms.store.security import idempotency_keys, nonces, second_factors
 from cvms.store.submissions import fee_budget, multisig_proposals, submissions
 from cvms.store.vaults import balance_snapshots, maturities, yield_rates
-from cvms.store.webhooks import endpoint_secrets, single_deliveries
 
 RETENTION_SECONDS = 600.0
 BUILT_AGE = timedelta(days=1)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 
 import structlog
 import trio
 
-from cvms.errors import only
+from cvms.errors import ConfigurationError, only
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.postgres.foreign_tables import check_tables, created_columns
 from cvms.store.postgres.row_mapping import fetch_column, fetch_value
 
 log = structlog.get_logger(__name__)
@@ -41,6 +41,18 @@ FROM schema_migrations
 RECORD = """
 INSERT INTO schema_migrations (version, name)
 VALUES (%(version)s, %(name)s)
+"""
+
+
+# As the migrations write them: a column begins a line, a constraint is in capitals.
+_TABLE = re.compile(r"^CREATE TABLE IF NOT EXISTS (\w+) \(\n(.*?)^\)", re.MULTILINE | re.DOTALL)
+_COLUMN = re.compile(r"^    ([a-z_]+) ", re.MULTILINE)
+
+_COLUMNS_OF = """
+SELECT table_name || '.' || column_name
+FROM information_schema.columns
+WHERE table_schema = current_schema()
+  AND table_name = ANY(%(tables)s)
 """
 
 
@@ -78,11 +90,11 @@ async def apply_schema(conn: Connection, steps: Sequence[Migration] | None = Non
             log.info("schema_lock_awaited", reason="another process applies migrations")
             await conn.execute(LOCK, {"key": SCHEMA_LOCK})
         wanted = migrations() if steps is None else steps
-        await check_tables(conn, created_columns([CREATE_MIGRATIONS.lstrip()]))
+        await _check_tables(conn, _created_columns([CREATE_MIGRATIONS.lstrip()]))
         await conn.execute(CREATE_MIGRATIONS)
         applied = set(await fetch_column(conn, APPLIED))
         if not applied:
-            await check_tables(conn, created_columns(each.sql for each in wanted))
+            await _check_tables(conn, _created_columns(each.sql for each in wanted))
         for migration in wanted:
             if migration.version not in applied:
                 about = {"version": migration.version, "subject": migration.name}
@@ -115,3 +127,27 @@ async def _report(about: Mapping[str, object]) -> None:
 
 def _seconds_since(begin: float) -> float:
     return round(trio.current_time() - begin, 1)
+
+
+def _created_columns(statements: Iterable[str]) -> dict[str, set[str]]:
+    """Return the columns with which migrations create their tables."""
+    return {
+        table: set(_COLUMN.findall(body))
+        for sql in statements
+        for table, body in _TABLE.findall(sql)
+    }
+
+
+async def _check_tables(conn: Connection, created: Mapping[str, set[str]]) -> None:
+    """Raise ConfigurationError if a table is there by one of these names, with other columns."""
+    found: dict[str, set[str]] = {}
+    for name in await fetch_column(conn, _COLUMNS_OF, {"tables": list(created)}):
+        table, _, column = name.partition(".")
+        found.setdefault(table, set()).add(column)
+    foreign = sorted(table for table, columns in found.items() if not created[table] <= columns)
+    if foreign:
+        raise ConfigurationError(
+            "DATABASE_URL leads to a database with tables of another program: "
+            f"{', '.join(foreign)} without the columns of this service's; expected an empty "
+            "database, or one of this service"
+        )

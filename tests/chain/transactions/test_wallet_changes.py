@@ -22,7 +22,7 @@ from cvms.chain.transactions.versioned import (
 )
 from cvms.chain.transactions.wallet_changes import find_difference
 from cvms.config.loader import load_programs
-from cvms.config.sponsoring_settings import LIGHTHOUSE
+from cvms.config.operator_settings import LIGHTHOUSE
 from cvms.errors import NotSponsored
 
 OPERATOR, WALLET = (Keypair.from_seed(bytes([seed] * 32)) for seed in (1, 2))

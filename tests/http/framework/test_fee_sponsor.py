@@ -22,7 +22,7 @@ from cvms.chain.transactions.versioned import (
     required_signers,
     sign_as,
 )
-from cvms.config.sponsoring_settings import Sponsoring
+from cvms.config.operator_settings import Sponsoring
 from cvms.store.submissions import submissions
 from tests.harness.localnet import Localnet
 from tests.harness.service import Json, Service, running

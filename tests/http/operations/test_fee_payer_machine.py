@@ -36,7 +36,7 @@ from cvms.chain.program import instructions
 from cvms.chain.program.addresses import token_account, vault_address, vault_authority_address
 from cvms.chain.transactions.sponsorship_policy import FeeCaps, fee_within
 from cvms.chain.transactions.versioned import AnyMessage, message_of, parse_base64, parse_wire
-from cvms.config.sponsoring_settings import Sponsoring
+from cvms.config.operator_settings import Sponsoring
 from cvms.localnet.types import Commitment
 from tests.harness.guard_program import GUARD, HOSTILE, Scripts, deploy_guards
 from tests.harness.localnet import Localnet

@@ -32,7 +32,7 @@ from cvms.chain.transactions.versioned import (
     parse_wire,
 )
 from cvms.chain.types import Lamports
-from cvms.config.sponsoring_settings import Sponsoring
+from cvms.config.operator_settings import Sponsoring
 from cvms.localnet.ledger.recent_blocks import MAX_HASH_AGE
 from cvms.store.submissions import submissions
 from tests.harness.guard_program import GUARD, HOSTILE, deploy_guards

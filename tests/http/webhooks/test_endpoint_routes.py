@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import ssl
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any, get_args
 from uuid import uuid4
 
@@ -22,8 +23,9 @@ from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.delivery.event_webhooks import EventWebhooks
 from cvms.nursery.delivery.webhook_dispatcher import EndpointsQueue, WebhookDispatcher
 from cvms.store.messaging import outbox
+from cvms.store.messaging.webhooks import single_deliveries
+from cvms.store.messaging.webhooks.event_messages import TOPICS
 from cvms.store.security.encryption import SecretBox
-from cvms.store.webhooks.event_messages import TOPICS
 from tests.harness.service import Json, Service, running
 from tests.harness.webhook_receiver import OK, WebhookReceiver
 from tests.http.admin.test_admin_routes import SECRET, ask, token
@@ -282,6 +284,35 @@ async def test_messages_are_listed_with_their_states_and_sent_again(
     )
 
 
+async def test_an_event_before_the_registration_is_not_listed_as_delivered(
+    office: Service, owner: Keypair
+) -> None:
+    name = str(owner.pubkey())
+    await publish(office, event(name, 1))
+    identity = await registered(office, owner)
+    await publish(office, event(name, 2))
+    page = ("endpoint", identity), ("cursor", ""), ("limit", 50)
+    [only] = (await act(office, owner, "messages", *page))["messages"]
+    assert (only["slot"], only["state"]) == (2, "pending")
+    everything = await ask(office, "POST", PATH, {"url": URL}, token(Role.ADMIN))
+    body = {"endpoint": everything.json()["endpoint"]["id"]}
+    reply = await ask(office, "POST", f"{PATH}/messages", body, token(Role.VIEWER))
+    assert reply.json() == {"messages": [], "next_cursor": None}
+
+
+async def test_single_messages_that_are_due_longest_are_sent_first(
+    office: Service, owner: Keypair
+) -> None:
+    first, second = [await registered(office, owner) for _ in range(2)]
+    for each in (second, first):
+        await act(office, owner, "test", ("endpoint", each))
+    async with office.database.connection() as conn:
+        [taken] = await single_deliveries.take(conn, limit=1, lease=timedelta(minutes=1))
+        assert taken.endpoint == second
+        [taken] = await single_deliveries.take(conn, limit=1, lease=timedelta(minutes=1))
+        assert taken.endpoint == first
+
+
 async def test_no_message_of_another_vault_can_be_asked_for(
     office: Service, owner: Keypair
 ) -> None:
@@ -289,7 +320,7 @@ async def test_no_message_of_another_vault_can_be_asked_for(
     await publish(office, event("other", 1))
     async with office.database.connection() as conn:
         [row] = await outbox.after(conn, 0)
-    from cvms.store.webhooks.event_messages import message_id
+    from cvms.store.messaging.webhooks.event_messages import message_id
 
     asked = ("endpoint", identity), ("webhook_id", str(message_id(identity, row)))
     reply = await refusable(office, owner, "resend", *asked)

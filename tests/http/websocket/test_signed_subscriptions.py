@@ -20,6 +20,7 @@ from tests.http.multisig.signers import Shared, approve, propose, shared_vault
 from tests.http.wallets import rows
 from tests.http.websocket.test_endpoint import opened
 from tests.nursery.world import World
+from tests.store.examples import store_vault, vault_row
 
 ALERTS, PROPOSALS = "security_alert", "multisig_event"
 
@@ -192,6 +193,37 @@ async def test_strangers_do_not_see_proposals_and_administrators_see_all(
             assert (await frame(office))["data"]["proposal_id"] == proposal
             await stranger.send_message('{"op": "ping"}')
             assert (await frame(stranger))["type"] == "pong"
+
+
+async def test_a_removed_signer_sees_no_proposal_of_the_others(database_url: str) -> None:
+    async with (
+        running(database_url, admin_jwt_secret=SECRET) as service,
+        opened(service) as removed,
+        opened(service) as owned,
+    ):
+        owner, signer = Keypair(), Keypair()
+        name, wallet = str(owner.pubkey()), str(signer.pubkey())
+        async with service.database.transaction() as conn:
+            state = {"multisig_signers": [wallet]}
+            await store_vault(conn, vault_row(owner=name, vault="vault", state=state))
+        await signed_subscribe(service, removed, PROPOSALS, owner, signer=signer)
+        await signed_subscribe(service, owned, PROPOSALS, owner)
+        for number, signers in enumerate(([wallet], ["another"], [wallet, "another"])):
+            await publish_proposal(service, name, number=number, signers=signers)
+        assert [(await frame(removed))["data"]["number"] for _ in range(2)] == [0, 2]
+        assert [(await frame(owned))["data"]["number"] for _ in range(3)] == [0, 1, 2]
+        await subscribe(removed, PROPOSALS, token=token(Role.VIEWER))  # as an administrator
+        await publish_proposal(service, name, number=3, signers=["another"])
+        assert (await frame(removed))["data"]["number"] == 3
+
+
+async def publish_proposal(service: Service, owner: str, **data: Any) -> None:
+    message = outbox.OutboxMessage(
+        topic=PROPOSALS, owner=owner, slot=1, signature=None, commitment="confirmed", data=data
+    )
+    async with service.database.transaction() as conn:
+        await outbox.append(conn, [message])
+    await publish_committed(service)
 
 
 async def indexed_vault(front: Service, localnet: Localnet) -> Shared:

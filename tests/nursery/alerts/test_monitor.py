@@ -30,6 +30,7 @@ from cvms.store.alerts.alerts import AlertRow
 from cvms.store.alerts.lifecycle import AlertWebhook
 from cvms.store.analytics import aggregates
 from cvms.store.messaging import outbox, webhook_deliveries
+from cvms.store.messaging.webhooks import endpoints
 from cvms.store.postgres.database import Database, open_database
 from cvms.store.projection import vault_writer
 from cvms.store.reconciliation import reconciliation_log
@@ -39,7 +40,6 @@ from cvms.store.submissions.in_flight import StateChange
 from cvms.store.submissions.submissions import State
 from cvms.store.vaults import history
 from cvms.store.vaults.history import Kind
-from cvms.store.webhooks import endpoints
 from tests.nursery.world import World, address, running, until
 from tests.store.examples import history_row, vault_row
 

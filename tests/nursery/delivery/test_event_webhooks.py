@@ -20,11 +20,11 @@ from cvms.nursery.delivery.event_webhooks import EventWebhooks
 from cvms.nursery.delivery.webhook_dispatcher import EndpointsQueue, WebhookDispatcher
 from cvms.store.messaging import outbox
 from cvms.store.messaging.outbox import MessageType, OutboxMessage
+from cvms.store.messaging.webhooks import endpoint_secrets, endpoints
+from cvms.store.messaging.webhooks.endpoints import EndpointRow
+from cvms.store.messaging.webhooks.event_messages import TOPICS, position_of
 from cvms.store.postgres.database import Database
 from cvms.store.security.encryption import SecretBox
-from cvms.store.webhooks import endpoint_secrets, endpoints
-from cvms.store.webhooks.endpoints import EndpointRow
-from cvms.store.webhooks.event_messages import TOPICS, position_of
 from tests.harness.webhook_receiver import OK, Received, WebhookReceiver
 from tests.nursery.forking import Forking
 

@@ -264,33 +264,26 @@ async def test_an_address_that_is_not_public_is_refused_in_every_form(host: str)
         await deliver(f"https://{host}/", {}, b"", private=False, timeout=5, context=context)
 
 
-class Resolver(trio.abc.HostnameResolver):
-    """A resolver that gives another answer each time."""
+class Resolver:
+    """Name servers that give another answer each time."""
 
-    def __init__(self, *answers: tuple[str, ...]) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *answers: tuple[str, ...]) -> None:
         self.answers = list(answers)
+        self._real = socket.getaddrinfo
+        monkeypatch.setattr(socket, "getaddrinfo", self.getaddrinfo)
 
-    async def getaddrinfo(  # noqa: PLR0917 - trio's signature
-        self,
-        host: bytes | None,
-        port: bytes | str | int | None,
-        family: int = 0,
-        type: int = 0,  # noqa: A002
-        proto: int = 0,
-        flags: int = 0,
-    ) -> Any:
+    def getaddrinfo(self, host: Any, port: Any, *args: Any, **kwargs: Any) -> Any:
+        if not str(host).endswith(".example"):
+            return self._real(host, port, *args, **kwargs)
         inet, stream = socket.AF_INET, socket.SOCK_STREAM
         return [(inet, stream, 6, "", (address, port)) for address in self.answers.pop(0)]
 
-    async def getnameinfo(self, sockaddr: Any, flags: int) -> tuple[str, str]:
-        raise NotImplementedError
-
 
 async def test_a_name_that_also_resolves_to_a_private_address_is_refused(
-    receiver: Receiver,
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     port = receiver.url.split(":")[2].split("/")[0]
-    trio.socket.set_custom_hostname_resolver(Resolver(("1.1.1.1", "127.0.0.1")))
+    Resolver(monkeypatch, ("1.1.1.1", "127.0.0.1"))
     context = ssl.create_default_context()
     url = f"https://hooks.example:{port}/"
     with pytest.raises(NotDelivered, match="the host resolves to an address that is not"):
@@ -298,10 +291,11 @@ async def test_a_name_that_also_resolves_to_a_private_address_is_refused(
     assert not receiver.requests
 
 
-async def test_the_address_that_was_checked_is_the_one_connected_to(receiver: Receiver) -> None:
+async def test_the_address_that_was_checked_is_the_one_connected_to(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
     port = receiver.url.split(":")[2].split("/")[0]
-    resolver = Resolver(("127.0.0.1",), ("127.0.0.2",))
-    trio.socket.set_custom_hostname_resolver(resolver)
+    resolver = Resolver(monkeypatch, ("127.0.0.1",), ("127.0.0.2",))
     context = ssl.create_default_context()
     await deliver(
         f"http://hooks.example:{port}/", {}, b"", private=True, timeout=5, context=context
@@ -310,7 +304,9 @@ async def test_the_address_that_was_checked_is_the_one_connected_to(receiver: Re
     assert resolver.answers == [("127.0.0.2",)]  # resolved only once
 
 
-async def test_the_certificate_has_to_match_the_name(nursery: trio.Nursery) -> None:
+async def test_the_certificate_has_to_match_the_name(
+    nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
     authority = trustme.CA()
     served = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     trusting = ssl.create_default_context()
@@ -328,7 +324,7 @@ async def test_the_certificate_has_to_match_the_name(nursery: trio.Nursery) -> N
         )
     )
     port = listeners[0].transport_listener.socket.getsockname()[1]
-    trio.socket.set_custom_hostname_resolver(Resolver(("127.0.0.1",), ("127.0.0.1",)))
+    Resolver(monkeypatch, ("127.0.0.1",), ("127.0.0.1",))
     to = partial(deliver, headers={}, body=b"", private=True, timeout=5, context=trusting)
     with pytest.raises(NotDelivered, match=r"^BrokenResourceError$"):
         await to(f"https://wrong.example:{port}/")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
+from cvms.store.messaging.webhooks.event_messages import MAX_AGE
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import (
     fetch_all,
@@ -18,7 +19,6 @@ from cvms.store.postgres.row_mapping import (
     fetch_value,
     query_for,
 )
-from cvms.store.webhooks.event_messages import MAX_AGE
 
 State = Literal["active", "paused", "deactivated"]
 

@@ -30,7 +30,7 @@ from cvms.http.framework.routing import RouteGroup
 from cvms.http.operations.yield_plans import pools_of
 from cvms.http.vaults.balance_routes import open_vault
 from cvms.http.vaults.indexed_reads import read_indexed
-from cvms.http.yields.rate_source import newest_reading
+from cvms.http.vaults.yields.rate_source import newest_reading
 from cvms.store.vaults.vaults import VaultRow
 
 DAY = 24 * 60 * 60

@@ -15,9 +15,9 @@ from cvms.http.framework.problems import unknown_vault
 from cvms.http.framework.request import MAX_AMOUNT, Body, owner_in_path
 from cvms.http.framework.response import Response, with_strong_etag
 from cvms.http.framework.routing import RouteGroup
-from cvms.http.statements.csv_stream import Cell, csv_lines, stream_csv
-from cvms.http.statements.periods import Format, MomentText, parse_period, wants_csv
 from cvms.http.vaults.indexed_reads import read_indexed
+from cvms.http.vaults.statements.csv_stream import Cell, csv_lines, stream_csv
+from cvms.http.vaults.statements.periods import Format, MomentText, parse_period, wants_csv
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import columns
 from cvms.store.vaults import balance_history, statements, vaults

@@ -13,8 +13,8 @@ from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.scheduled.balance_snapshots import SnapshotWriter
 from tests.harness.service import Json, Service
 from tests.http.admin.test_admin_routes import token
-from tests.http.statements.arithmetic import BALANCES, balances, read_csv
-from tests.http.statements.movements import seize, settle, transfer
+from tests.http.vaults.statements.arithmetic import BALANCES, balances, read_csv
+from tests.http.vaults.statements.movements import seize, settle, transfer
 from tests.nursery.indexing.test_every_instruction import lock, travel
 from tests.nursery.world import World, address
 

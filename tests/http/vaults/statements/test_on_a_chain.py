@@ -13,13 +13,13 @@ from cvms.chain.program.accounts import read_vault
 from cvms.chain.program.addresses import vault_address
 from cvms.chain.types import Commitment
 from tests.harness.service import Json, Service
-from tests.http.statements.arithmetic import (
+from tests.http.vaults.statements.arithmetic import (
     BALANCES,
     assert_adds_up,
     assert_csv_adds_up,
     balances,
 )
-from tests.http.statements.movements import release, seize, settle, steps, transfer
+from tests.http.vaults.statements.movements import release, seize, settle, steps, transfer
 from tests.nursery.indexing.test_every_instruction import compound, earn, lock, travel, unlock
 from tests.nursery.world import World, address, held_clock
 

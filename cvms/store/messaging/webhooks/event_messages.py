@@ -79,6 +79,7 @@ BEFORE = query_for(
     FROM outbox
     WHERE position < %(before)s
       AND topic = ANY(%(topics)s)
+      AND created_at >= %(since)s
       AND owner IS NOT NULL
     ORDER BY position DESC
     LIMIT %(limit)s
@@ -93,6 +94,7 @@ BEFORE_OF_OWNER = query_for(
     WHERE owner = %(owner)s
       AND position < %(before)s
       AND topic = ANY(%(topics)s)
+      AND created_at >= %(since)s
       AND position > 0
       AND topic NOT IN ('vault_balance_update', 'vault_row_written')
     ORDER BY position DESC
@@ -232,10 +234,19 @@ async def after(
 
 
 async def before(
-    conn: Connection, position: int, *, owner: str | None, topics: Sequence[str], limit: int
+    conn: Connection,
+    position: int,
+    *,
+    since: datetime,
+    owner: str | None,
+    topics: Sequence[str],
+    limit: int,
 ) -> list[OutboxRow]:
-    """Return up to `limit` events before `position`, newest first, of all vaults or of one."""
-    params = {"before": position, "topics": list(topics), "limit": limit}
+    """Return up to `limit` events before `position`, newest first, of all vaults or of one.
+
+    None is older than `since`.
+    """
+    params = {"before": position, "since": since, "topics": list(topics), "limit": limit}
     if owner is None:
         return await fetch_all(conn, OutboxRow, BEFORE, params)
     return await fetch_all(conn, OutboxRow, BEFORE_OF_OWNER, params | {"owner": owner})

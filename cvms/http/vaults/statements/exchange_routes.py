@@ -17,8 +17,8 @@ from cvms.http.framework.request import Body, field_error
 from cvms.http.framework.response import Response, with_strong_etag
 from cvms.http.framework.routing import Auth, RouteGroup
 from cvms.http.framework.schemas import reply_of
-from cvms.http.statements.csv_stream import Cell, csv_lines, stream_csv
-from cvms.http.statements.periods import EARLIEST, LATEST, MomentText, parse_period
+from cvms.http.vaults.statements.csv_stream import Cell, csv_lines, stream_csv
+from cvms.http.vaults.statements.periods import EARLIEST, LATEST, MomentText, parse_period
 from cvms.store.analytics import exchange_statement
 from cvms.store.analytics.aggregates import Bucket
 from cvms.store.analytics.exchange_statement import Bound, NotKept, Period

@@ -25,7 +25,8 @@ from cvms.store.postgres.row_mapping import (
 KEPT = 1_000
 """How many deliveries of an endpoint are kept that are not pending."""
 
-# One of each endpoint, so that none waits for another's slow ones.
+# One of each endpoint, so that none waits for another's slow ones. Those that are due longest come
+# first, or many endpoints that fail would leave no room for others.
 TAKE = """
 UPDATE webhook_deliveries AS delivery
 SET tries = delivery.tries + 1,
@@ -36,7 +37,7 @@ WHERE endpoint.id = delivery.endpoint
       SELECT due.id
       FROM webhook_endpoints
       CROSS JOIN LATERAL (
-          SELECT id
+          SELECT id, due_at
           FROM webhook_deliveries
           WHERE webhook_deliveries.endpoint = webhook_endpoints.id
             AND webhook_deliveries.state = 'pending'
@@ -46,6 +47,7 @@ WHERE endpoint.id = delivery.endpoint
           FOR UPDATE SKIP LOCKED
       ) AS due
       WHERE webhook_endpoints.state <> 'deactivated'
+      ORDER BY due.due_at
       LIMIT %(limit)s
   )
 RETURNING delivery.id, delivery.endpoint, delivery.event, delivery.body, delivery.tries,

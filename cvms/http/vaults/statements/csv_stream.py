@@ -16,7 +16,7 @@ import trio
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.request import current_request, read_min_slot
 from cvms.http.framework.response import ByteStream, Response
-from cvms.http.statements.periods import CSV
+from cvms.http.vaults.statements.periods import CSV
 from cvms.store.indexed_reads.snapshot import ReadBound, read_state
 from cvms.store.postgres.driver.connection import Connection
 

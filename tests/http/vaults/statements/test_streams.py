@@ -13,10 +13,10 @@ from solders.keypair import Keypair
 
 from cvms.http.framework import rate_limits
 from cvms.http.server import http_connection
-from cvms.http.statements import csv_stream
+from cvms.http.vaults.statements import csv_stream
 from tests.harness.service import Service
 from tests.http.admin.test_admin_routes import token
-from tests.http.statements.arithmetic import assert_csv_adds_up, read_csv
+from tests.http.vaults.statements.arithmetic import assert_csv_adds_up, read_csv
 
 OWNER = str(Keypair().pubkey())
 MANY = 30_000
