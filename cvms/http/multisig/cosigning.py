@@ -23,6 +23,7 @@ from cvms.chain.transactions.versioned import (
     message_hash,
     message_of,
     required_signers,
+    stored_message,
     verify_signatures,
 )
 from cvms.chain.transactions.wallet_changes import find_difference, kept, planned_instructions
@@ -252,9 +253,13 @@ async def find_changed(deps: Dependencies, transaction: VersionedTransaction) ->
                     wallets=wallets,
                 )
                 if difference is None:
-                    limit, blockhash = kept(message_in(proposal.transaction), message)
-                    # A limit alone tells nothing: what a wallet has made replaces what was built.
-                    rank = (blockhash, limit and blockhash, not proposal.transaction.final)
+                    forms = [
+                        kept(stored_message(past.message, past.message_hash), message)
+                        for past in await multisig_proposals.messages(conn, each)
+                    ]
+                    # A limit alone tells nothing: a wallet has made some of them, with its own.
+                    same_blockhash = any(blockhash for _, blockhash in forms)
+                    rank = (same_blockhash, (True, True) in forms, not proposal.transaction.final)
                     found.append((rank, each))
     return max(found, key=lambda each: each[0])[1] if found else None
 

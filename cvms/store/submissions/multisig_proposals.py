@@ -14,7 +14,7 @@ from typing import Any
 from uuid import UUID
 
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.postgres.row_mapping import fetch_column, fetch_one, fetch_value
+from cvms.store.postgres.row_mapping import fetch_all, fetch_column, fetch_one, fetch_value
 from cvms.store.submissions import submissions
 
 ADD = """
@@ -90,6 +90,12 @@ WHERE p.expires_at > clock_timestamp()
   AND position(%(data)s::BYTEA IN t.message) > 0
 ORDER BY p.created_at, p.id
 LIMIT 500
+"""
+
+MESSAGES = """
+SELECT message_hash, message
+FROM multisig_transactions
+WHERE proposal = %(id)s
 """
 
 # One whose transaction has landed counts again if a fork drops it.
@@ -173,6 +179,14 @@ class ProposalState(StrEnum):
     EXECUTED = "executed"  # the transaction has landed
     EXPIRED = "expired"  # not submitted in time
     CANCELLED = "cancelled"  # the vault's signers or threshold have changed on chain
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMessage:
+    """The message of a transaction, without its version, which its hash tells."""
+
+    message_hash: bytes
+    message: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -272,6 +286,11 @@ async def by_message(conn: Connection, message_hash: bytes) -> UUID | None:
 async def by_data(conn: Connection, *, signers: Sequence[str], data: bytes) -> list[UUID]:
     """Return proposals of these signers, the oldest first, whose transaction holds the data."""
     return await fetch_column(conn, BY_DATA, {"signers": list(signers), "data": data})
+
+
+async def messages(conn: Connection, proposal: UUID) -> list[StoredMessage]:
+    """Return the messages of all transactions that the proposal has had."""
+    return await fetch_all(conn, StoredMessage, MESSAGES, {"id": proposal})
 
 
 async def unfinished(conn: Connection, owner: str) -> list[UUID]:

@@ -11,7 +11,7 @@ import trio
 from solders.keypair import Keypair
 
 from cvms.chain.transactions.vault_builders import fetch_vault
-from cvms.chain.transactions.versioned import message_of, parse_base64
+from cvms.chain.transactions.versioned import instructions_of, message_of, parse_base64
 from cvms.chain.types import Commitment
 from cvms.http.multisig import cosigning
 from tests.harness.guard_program import deploy_guards
@@ -31,7 +31,7 @@ from tests.http.multisig.signers import (
     standing,
     with_signatures,
 )
-from tests.http.operations.wallet_rewrites import body_of, legacy, phantom
+from tests.http.operations.wallet_rewrites import body_of, compiled, legacy, phantom
 from tests.http.wallets import USDT, at_once, rows
 
 WAITING = """
@@ -443,3 +443,26 @@ async def test_a_changed_transaction_is_of_the_proposal_for_which_it_was_built(
     assert (reply.status_code, reply.json()["rebuilt"]) == (202, False), reply.text
     states = [(await standing(front, each["proposal_id"]))["state"] for each in ready]
     assert states == ["approved", "collecting"]
+
+
+async def test_another_form_of_a_submitted_transaction_is_of_no_equal_proposal(
+    front: Service, localnet: Localnet
+) -> None:
+    """Signers who sign the transaction of one proposal twice have asked for one effect."""
+    shared = await shared_vault(front)
+    signers = shared.signers[:2]
+    ready = await approved(front, shared, 0, 1)
+    planned = message_of(parse_base64(ready["transaction"]))
+    localnet.running.chain.advance(3)
+    refreshed = compiled(
+        planned,
+        instructions_of(planned),
+        blockhash=(await front.rpc.get_latest_blockhash()).blockhash,
+    )
+    first = await front.post(SUBMIT, body_of(refreshed, *signers))
+    assert first.json()["status"] == "pending", first.text
+    other = await approved(front, shared, 0, 1)
+    again = legacy(planned, signers[0].pubkey(), signers[0].pubkey())
+    reply = await front.post(SUBMIT, body_of(again, *signers))
+    assert (reply.status_code, reply.json()["code"]) == (409, "proposal_completed"), reply.text
+    assert (await standing(front, other["proposal_id"]))["state"] == "approved"
