@@ -18,11 +18,11 @@ import trio
 
 from cvms.errors import DecryptionFailed, EncryptionDisabled
 from cvms.nursery.channels.status_board import StatusBoard
-from cvms.nursery.delivery.webhook_client import NotDelivered, deliver
+from cvms.nursery.delivery.webhook_client import EndpointGone, NotDelivered, deliver
 from cvms.nursery.delivery.webhook_signature import signed_headers
 from cvms.store.messaging import webhook_deliveries
 from cvms.store.messaging.webhook_deliveries import AlertDelivery, Delivery
-from cvms.store.messaging.webhooks import endpoint_secrets, single_deliveries
+from cvms.store.messaging.webhooks import endpoint_secrets, endpoints, single_deliveries
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.security import signer_webhooks
@@ -45,13 +45,15 @@ MAX_AGE = timedelta(days=1)
 class PendingDelivery:
     """A message taken from a queue.
 
-    `secrets` returns the signing keys. It raises DecryptionFailed or EncryptionDisabled.
+    `secrets` returns the signing keys. It raises DecryptionFailed or EncryptionDisabled. `endpoint`
+    is that of an integrator, which ends with a 410.
     """
 
     delivery: AlertDelivery
     recipient: str
     url: str
     secrets: Callable[[], Sequence[bytes]]
+    endpoint: str | None = None
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -121,6 +123,7 @@ class EndpointsQueue:
                 recipient=delivery.endpoint,
                 url=delivery.url,
                 secrets=partial(endpoint_secrets.opened, sealed[delivery.id], self.secret_box),
+                endpoint=delivery.endpoint,
             )
             for delivery in due
         ]
@@ -162,7 +165,8 @@ class WebhookDispatcher:
         try:
             await self._post(message)
         except (NotDelivered, DecryptionFailed, EncryptionDisabled) as error:
-            await self._record_failure(message, str(error))
+            gone = message.endpoint if isinstance(error, EndpointGone) else None
+            await self._record_failure(message, str(error), gone=gone)
             return
         async with self.database.connection() as conn:
             await webhook_deliveries.delivered(conn, message.delivery.id)
@@ -181,7 +185,9 @@ class WebhookDispatcher:
             context=self.context,
         )
 
-    async def _record_failure(self, message: PendingDelivery, reason: str) -> None:
+    async def _record_failure(
+        self, message: PendingDelivery, reason: str, *, gone: str | None
+    ) -> None:
         delivery = message.delivery
         log.warning(
             "webhook_delivery_failed",
@@ -191,7 +197,9 @@ class WebhookDispatcher:
             reason=reason,
         )
         async with self.database.connection() as conn:
-            if delivery.tries >= MAX_TRIES or delivery.age >= MAX_AGE:
+            if gone is not None:
+                await endpoints.set_state(conn, gone, "deactivated", endpoints.GONE)
+            if gone is not None or delivery.tries >= MAX_TRIES or delivery.age >= MAX_AGE:
                 await webhook_deliveries.give_up(conn, delivery, error=reason)
             else:
                 delay = timedelta(seconds=retry_delay(delivery.tries))

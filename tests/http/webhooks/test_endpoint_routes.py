@@ -348,6 +348,19 @@ async def test_a_webhook_is_deactivated_activated_and_deleted(
         assert await rows(office, f"SELECT 1 FROM {table}") == []
 
 
+async def test_410_to_a_single_message_deactivates_the_endpoint(
+    office: Service, owner: Keypair, receiver: WebhookReceiver
+) -> None:
+    identity = await registered(office, owner, receiver.url)
+    receiver.answer = lambda _: b"HTTP/1.1 410 Gone\r\n\r\n"
+    await act(office, owner, "test", ("endpoint", identity))
+    await send(office, identity)
+    [endpoint] = await listed(office, owner)
+    assert endpoint["state"] == "deactivated"
+    reply = await refusable(office, owner, "test", ("endpoint", identity))
+    assert (reply.status_code, reply.json()["code"]) == (409, "conflict")
+
+
 async def test_few_single_messages_wait_for_an_endpoint(office: Service, owner: Keypair) -> None:
     identity = await registered(office, owner)
     for _ in range(message_routes.MAX_PENDING):
