@@ -52,11 +52,12 @@ BENCHMARKS = (
     Benchmark("bench.tasks.submitter_rounds", "--transactions 500", 40),
     Benchmark("bench.tasks.reconciliation", "--vaults 3000", 50),
     Benchmark("bench.tasks.event_webhooks", "--seconds 2", 20),
-    Benchmark("bench.tasks.failover", "--times 1", 110),
+    Benchmark("bench.tasks.failover", "--times 1", 90),
     Benchmark("bench.indexing.from_nothing", "--transactions 10000", 90),
     Benchmark("bench.indexing.block_to_websocket", "--seconds 8", 60),
+    Benchmark("bench.indexing.rebuild", "--transactions 2000 6000", 40),
     Benchmark("bench.localnet", "--seconds 3", 50),
-    Benchmark("bench.growth", "--seconds 1 --most 1000", 150),
+    Benchmark("bench.growth", "--seconds 1 --most 1000", 130),
 )
 
 

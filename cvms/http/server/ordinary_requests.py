@@ -32,7 +32,7 @@ MAX_HEAD = 8 * 1024
 # llhttp forgives more than h11.
 _PLAIN_HEAD = re.compile(rb"[A-Z]+ [!-~]+ HTTP/1\.1\r\n(?:[\w-]+:[\t -~]*\r\n)*\r\n", re.ASCII)
 # No escapes, and no empty segments: the spelling of our own documents.
-_PLAIN_PATH = re.compile(rb"(?:/[\w.~-]+)+", re.ASCII)
+_PLAIN_PATH = re.compile(rb"(?:/[\w.~-]+)+|/", re.ASCII)
 _HOST = re.compile(r"[\w.-]+(?::[0-9]+)?", re.ASCII)
 _LENGTH = re.compile(r"[0-9]{1,6}", re.ASCII)
 # They change how the message is read, or what is sent besides the response.
@@ -179,7 +179,7 @@ class ResponseWriter:
         if head.count("\n") != len(lines) or head.count("\r") != len(lines):
             raise ValueError("a header of the response has a line break")
         close = "connection: close\r\n" if last else ""
-        chunked = "" if response.stream is None else "transfer-encoding: chunked\r\n"
+        chunked = "" if response.stream is None else "Transfer-Encoding: chunked\r\n"
         text = f"HTTP/1.1 {response.status} \r\n{head}{self._added}{chunked}{close}\r\n"
         body = b"" if response.status in NO_BODY else response.body
         return text.encode("ascii") + body

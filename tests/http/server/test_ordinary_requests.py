@@ -143,6 +143,10 @@ async def exchange(stream: trio.SocketStream, request: bytes) -> bytes:
     """Send a request, and return the whole response."""
     received = await ask(stream, request)
     head, _, body = received.partition(b"\r\n\r\n")
+    if b"transfer-encoding: chunked" in head.lower():
+        while not received.endswith(b"\r\n0\r\n\r\n"):
+            received += bytes(await stream.receive_some())
+        return received
     length = re.search(rb"content-length: (\d+)", head)
     assert length is not None
     missing = int(length[1]) - len(body)

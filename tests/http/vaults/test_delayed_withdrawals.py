@@ -68,7 +68,7 @@ async def test_as_delegate_the_service_schedules_at_once(front: Service) -> None
     assert (await vault_of(front, wallet)).timelocked == 4 * USDT
 
 
-@pytest.mark.parametrize("seconds", [-1, 2**63, "60", 1.5, None])
+@pytest.mark.parametrize("seconds", [-1, 2**63, "60.0", " 60", 1.5, None])
 async def test_a_duration_is_an_integer_of_seconds(front: Service, seconds: object) -> None:
     wallet = Keypair()
     body = await signed(front, wallet, "schedule", ("amount", 1), ("duration_seconds", seconds))
