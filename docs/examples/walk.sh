@@ -235,7 +235,7 @@ sent carol
 
 echo "# Queries and analytics"
 for path in "/$alice" "/transactions/$alice?limit=5" "/config/$alice" \
-  "/timelocks/$alice" "/limits/$bob" /tvl; do
+  "/timelocks/$alice" "/limits/$bob" "/statement/$alice?limit=5" /tvl; do
   call 200 GET "/api/vault$path"
 done
 call 200 GET '/api/vaults?limit=10'
@@ -270,7 +270,7 @@ call 200 POST "/api/admin/alerts/$(field alerts.0.id)/acknowledge" "" "$token"
 # A message to Carol would leave this machine, and Bob has no webhook.
 call 404 POST /api/admin/deliveries/test "{\"signer\": \"$bob\"}" "$token"
 call 404 POST /api/admin/deliveries/00000000-0000-0000-0000-000000000000/resend "" "$token"
-for path in deliveries "audit?owner=$alice&limit=5" reconciliation tasks webhooks; do
+for path in deliveries "audit?owner=$alice&limit=5" reconciliation tasks webhooks statement statement/lines; do
   call 200 GET "/api/admin/$path" "" "$token"
 done
 echo "Every route answered as it should."
