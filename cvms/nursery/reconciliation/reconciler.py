@@ -55,6 +55,8 @@ log = structlog.get_logger(__name__)
 
 PAGE_SECONDS = 0.05
 """Delay between pages: at most 20 calls a second, or about two minutes for 100,000 vaults."""
+SETTLE_SECONDS = 0.2
+"""Delay before changed vaults are checked: the rest of their slot is applied and told first."""
 RESOLVE_SECONDS = 1.0
 """Delay between two checks of the pending differences outside a pass."""
 BUSY_ATTEMPTS = 20
@@ -146,6 +148,9 @@ class Reconciler:
             in_pass = await self._attempt("pass", self._continue_pass)
             with trio.move_on_after(PAGE_SECONDS if in_pass else RESOLVE_SECONDS):
                 self._changed.update(dict.fromkeys(await self.reconciliations.receive()))
+                if not in_pass:
+                    await trio.sleep(SETTLE_SECONDS)
+            self._changed.update(dict.fromkeys(self.reconciliations.take()))
             await self._attempt("changed_vaults", self._check_changed)
             await self.resolve_pending()
 
