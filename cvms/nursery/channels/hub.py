@@ -54,7 +54,7 @@ def outbox_frame(row: OutboxRow) -> OutboxFrame:
         seq=row.seq,
         owner=row.owner,
         wire=text_frame(payload),
-        signers=row.data["signers"] if row.topic == Topic.MULTISIG else (),
+        signers=row.data.get("signers", ()) if row.topic == Topic.MULTISIG else (),
     )
 
 
