@@ -1,4 +1,4 @@
-"""How `cvms index rebuild` grows with the history: built again, compared, nothing replaced.
+"""Growth of `cvms index rebuild` with the history: built again, compared, nothing replaced.
 
     .venv/bin/python -m bench.indexing.rebuild [--transactions 10000 100000] [--json FILE]
 

@@ -25,7 +25,7 @@ from cvms.store.reconciliation import pass_position
 
 @dataclass(frozen=True, slots=True)
 class PassSeconds:
-    """How long a pass took: its pages, the chain's list of all vaults, and our CPU for both."""
+    """Durations in a pass: of its pages, of the chain's list, and our CPU for both."""
 
     pages: float
     listing: float

@@ -1,4 +1,4 @@
-"""What migrations cost: the first schema with generated books, brought up to today's.
+"""Cost of the migrations: the first schema with generated books, brought up to today's.
 
     .venv/bin/python -m bench.vaults.migrations [--vaults 10000 1000000] [--lines 20]
 

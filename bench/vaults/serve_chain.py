@@ -21,7 +21,7 @@ from cvms.config.loader import load_programs
 SERVE = "from bench.vaults.serve_chain import main; main()"
 RENT = 10**9
 INITIALIZED = bytes(36) + b"\x01" + bytes(56)
-"""What follows the amount in a token account: no delegate, its state, no close authority."""
+"""Rest of a token account after its amount: no delegate, its state, no close authority."""
 
 
 def main() -> None:

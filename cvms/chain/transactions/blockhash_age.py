@@ -1,4 +1,4 @@
-"""How long a transaction can land whose blockhash somebody else has fetched."""
+"""Bound of the blocks in which a transaction can land whose blockhash somebody else has fetched."""
 
 from __future__ import annotations
 

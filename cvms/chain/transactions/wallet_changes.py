@@ -1,4 +1,4 @@
-"""What a wallet may change in a planned transaction before it signs it.
+"""Rules for what a wallet may change in a planned transaction before it signs it.
 
 The instructions of the plan stay, in their order, with their accounts, privileges and data, and so
 do the signers and the fee payer. The order of accounts, the version of the message and the

@@ -190,13 +190,6 @@ class _Provider(OpenAPIProvider):
         return {"content": content} if content else {}
 
 
-# Either of the alternatives, for those ways to authenticate where a token is not optional.
-SECURITY: Mapping[Auth, list[dict[str, Any]]] = {
-    Auth.NONE: [],
-    Auth.WALLET: [],
-    Auth.ADMIN: [{"admin": []}],
-}
-
 # What a request must carry, for each way to authenticate.
 CREDENTIALS = {
     Auth.NONE: "Requires neither a signed request nor a token.",

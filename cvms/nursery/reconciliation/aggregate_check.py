@@ -75,11 +75,12 @@ class AggregateCheck:
         """Return the owners whose total in the chain's list of vaults differs from their rows.
 
         Many of these rows only lag, so each has to be compared with its account. A long list is
-        continued by the next calls. Raises as `list_vaults`: not every node lists them.
+        continued by the next calls; what could not be read is read again. Raises as `list_vaults`:
+        not every node lists them.
         """
         async with self.database.connection() as conn:
             stored = await vaults.tvl(conn)
-        parts = self._take_parts(owner_prefixes(stored.vaults))
+        parts = self._next_parts(owner_prefixes(stored.vaults))
         mismatched: list[str] = []
         count = total = 0
         for owners_begin in parts:
@@ -92,6 +93,7 @@ class AggregateCheck:
             mismatched += await self._mismatched(listed)
             count += len(listed)
             total += sum(each.total for each in listed)
+        del self._parts_left[: len(parts)]
         log.info(
             "vaults_listed",
             parts=len(parts),
@@ -102,13 +104,11 @@ class AggregateCheck:
         )
         return mismatched
 
-    def _take_parts(self, parts: list[bytes]) -> list[bytes]:
+    def _next_parts(self, parts: list[bytes]) -> list[bytes]:
         """Return the parts that are next in turn, and begin again after the last."""
         if not self._parts_left or not {*self._parts_left} <= {*parts}:
             self._parts_left = random.sample(parts, len(parts))
-        taken = self._parts_left[:PARTS_AT_ONCE]
-        del self._parts_left[:PARTS_AT_ONCE]
-        return taken
+        return self._parts_left[:PARTS_AT_ONCE]
 
     async def _mismatched(self, listed: Sequence[ListedVault]) -> list[str]:
         mismatched: list[str] = []
