@@ -113,6 +113,23 @@ def test_a_guard_takes_nothing_of_the_service_even_read_only(taken: Pubkey) -> N
     assert str(taken) in found
 
 
+def test_a_guard_does_not_even_read_the_operator_if_the_wallet_pays() -> None:
+    steps, payer = instructions_of(PLAN), WALLET.pubkey()
+    guard = Instruction(GUARD, b"\6", [AccountMeta(OPERATOR.pubkey(), False, False)])
+    plan = MessageV0.try_compile(payer, steps, [], PLAN.recent_blockhash)
+    given = MessageV0.try_compile(payer, [*steps, guard], [], PLAN.recent_blockhash)
+    found = find_difference(
+        plan,
+        given,
+        operator=OPERATOR.pubkey(),
+        owner=payer,
+        programs=PROGRAMS,
+        guards=frozenset({GUARD}),
+    )
+    assert found is not None
+    assert str(OPERATOR.pubkey()) in found
+
+
 def test_a_guard_takes_the_vault_authority_read_only() -> None:
     authority = vault_authority_address(PROGRAMS)
     assert difference(with_guard(AccountMeta(authority, False, False))) is None
