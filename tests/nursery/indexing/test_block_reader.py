@@ -17,7 +17,7 @@ from cvms.nursery.indexing.block_reader import HOLD_SECONDS, MAX_PAUSE_SECONDS
 from cvms.nursery.indexing.indexer import BATCH, FIRST_BATCH, STUCK_ROUNDS, Indexer
 from tests.nursery.forking import Forking, opened, until_applied
 from tests.nursery.index_tables import differing_tables
-from tests.nursery.world import World, assert_books_match, running
+from tests.nursery.world import World, assert_books_match, running, until
 from tests.provider_proxy import provider
 from tests.provider_proxy.call_faults import ErrorAnswer, NullResult, TextError
 from tests.provider_proxy.fault import Fault
@@ -313,16 +313,24 @@ async def test_a_full_slot_is_applied_in_one_run_and_its_oldest_transactions_fir
 ) -> None:
     world, owners = forking.world, [await opened(forking) for _ in range(3)]
     count, runs = FIRST_BATCH + 8, list[int]()
+    batches = world.metrics.indexer_batches._value.get
+    expected = 0
+
+    async def counted() -> bool:
+        return int(batches()) >= expected
+
     async with through_provider(world, batch_size=BATCH) as (indexer, proxy):
         indexer.poll_seconds = 1_000
         async with running(indexer.run):
             for owner in owners:
                 proxy.calls.clear()
-                before = world.metrics.indexer_batches._value.get()
+                expected = int(batches()) + 2
                 await forking.act(*((owner, world.deposit(owner, n + 1)) for n in range(count)))
                 await until_applied(world)
+                # A batch is counted after its commit, which the cursor shows already.
+                await until(counted)
                 runs.append(calls(proxy)["getSlot"])
-                assert world.metrics.indexer_batches._value.get() - before == 2
+                assert batches() == expected
     assert runs[1:] == [1, 1], "the other notices of a slot cause none"
     assert len(await world.outbox("deposit_event")) == 3 * count
 
