@@ -49,7 +49,8 @@ U32 = Annotated[int, Number("<I")]
 U64 = Annotated[int, Number("<Q")]
 I64 = Annotated[int, Number("<q")]
 U128 = Annotated[int, Wide(16)]
-Bytes64 = Annotated[bytes, Fixed(64)]
+Bytes8 = Annotated[bytes, Fixed(8)]
+Bytes15 = Annotated[bytes, Fixed(15)]
 
 
 @dataclass(frozen=True, slots=True)

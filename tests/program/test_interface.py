@@ -128,4 +128,7 @@ def length_of(name: str, vectors: dict[str, Any]) -> int:
     fields = {field["name"]: field["type"] for field in VAULT_IDL.types[name]["fields"]}
     values: dict[str, Any] = dict.fromkeys(fields, 0)
     values |= {field: Pubkey.default() for field, kind in fields.items() if kind == "pubkey"}
-    return len(VAULT_IDL.encode_account(name, values | {"_reserved": bytes(64)} | vectors))
+    reserved = {
+        field: bytes(kind["array"][1]) for field, kind in fields.items() if field == "_reserved"
+    }
+    return len(VAULT_IDL.encode_account(name, values | reserved | vectors))

@@ -11,7 +11,7 @@ from solders.pubkey import Pubkey
 from spl.token.constants import ACCOUNT_LEN, MINT_LEN, TOKEN_PROGRAM_ID
 
 from cvms.chain import borsh
-from cvms.chain.borsh import I64, U8, U32, U64, Bytes64
+from cvms.chain.borsh import I64, U8, U32, U64, Bytes8, Bytes15
 from cvms.chain.types import Account, Programs
 from cvms.errors import DecodeError
 
@@ -65,7 +65,14 @@ class Vault:
     rate_limit_amount: U64
     last_withdrawal_window_start: I64
     withdrawn_in_window: U64
-    _reserved: Bytes64
+    yield_kept: U64
+    transfer_allowance: U64
+    transferred_in_window: U64
+    transfer_window_start: I64
+    requested_total: U64
+    exit_at: I64
+    delegate_timelocks: U64
+    _reserved: Bytes8
 
     @property
     def timelocked(self) -> int:
@@ -84,7 +91,11 @@ class VaultAuthority:
     cpi_enforced: bool
     yield_whitelist: tuple[Pubkey, ...]
     risk_level: U8
-    _reserved: Bytes64
+    pending_governance: Pubkey
+    withdrawals_paused_until: I64
+    pause_allowed_at: I64
+    transfers_limited: bool
+    _reserved: Bytes15
 
 
 @dataclass(frozen=True, slots=True)

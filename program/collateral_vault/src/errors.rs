@@ -21,4 +21,12 @@ sdk::errors! {
     InsufficientYieldBalance = 6014, "Insufficient yield balance";
     PositionSummaryMissing = 6015, "Missing position summary for authorized program";
     PositionSummaryInvalid = 6016, "Invalid position summary supplied";
+    ForeignTokenAuthority = 6017, "Token account has a delegate or a close authority";
+    WithdrawalsPaused = 6018, "Withdrawals are paused";
+    TransferLimitExceeded = 6019, "Transfer limit exceeded";
+    NotExecutableNow = 6020, "Not executable at this time";
+    GuardInForce = 6021, "A delay or a multisig guards this change";
+    DurationTooLong = 6022, "Duration is too long";
+    NotUpgradeAuthority = 6023, "Signer is not the program's upgrade authority";
+    TransferNotAgreed = 6024, "The owner has not agreed to transfer more than what is locked";
 }

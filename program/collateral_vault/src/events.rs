@@ -113,7 +113,8 @@ sdk::events! {
     }
     struct CpiEnforcedSetEvent {
         cpi_enforced: bool,
-    }    struct UpdateUsdtMintEvent {
+    }
+    struct UpdateUsdtMintEvent {
         vault: Pubkey,
         old_mint: Pubkey,
         new_mint: Pubkey,
@@ -171,5 +172,99 @@ sdk::events! {
         address: Pubkey,
         added: bool,
         new_len: u32,
+    }
+    struct GovernanceProposedEvent {
+        authority: Pubkey,
+        proposed: Pubkey,
+    }
+    struct GovernanceAcceptedEvent {
+        old_governance: Pubkey,
+        new_governance: Pubkey,
+    }
+    struct WithdrawalsPausedEvent {
+        paused_until: i64,
+        pause_allowed_at: i64,
+    }
+    struct YieldProgramAddedEvent {
+        program: Pubkey,
+    }
+    struct YieldProgramRemovedEvent {
+        program: Pubkey,
+    }
+    struct RiskLevelSetEvent {
+        risk_level: u8,
+    }
+    struct TransferLimitsSetEvent {
+        vault_daily: u64,
+        total_daily: u64,
+        pending_vault_daily: u64,
+        pending_total_daily: u64,
+        pending_at: i64,
+    }
+    struct CollateralTransferredEvent {
+        from_vault: Pubkey,
+        to_vault: Pubkey,
+        caller: Pubkey,
+        amount: u64,
+        from_locked: u64,
+        from_new_locked_balance: u64,
+        from_new_available_balance: u64,
+        to_new_available_balance: u64,
+    }
+    struct VaultInitializedEvent {
+        vault: Pubkey,
+        owner: Pubkey,
+        token_account: Pubkey,
+        usdt_mint: Pubkey,
+    }
+    struct SweptEvent {
+        vault: Pubkey,
+        owner: Pubkey,
+        mint: Pubkey,
+        amount: u64,
+        recipient: Pubkey,
+    }
+    struct DelegateAddedEvent {
+        vault: Pubkey,
+        owner: Pubkey,
+        delegate: Pubkey,
+    }
+    struct DelegateRemovedEvent {
+        vault: Pubkey,
+        owner: Pubkey,
+        delegate: Pubkey,
+    }
+    struct TransferAllowanceSetEvent {
+        vault: Pubkey,
+        owner: Pubkey,
+        amount: u64,
+    }
+    struct WithdrawRequestCancelledEvent {
+        vault: Pubkey,
+        owner: Pubkey,
+        amount: u64,
+        executable_at: i64,
+        remaining_pending: u32,
+    }
+    struct TimelockCancelledEvent {
+        vault: Pubkey,
+        owner: Pubkey,
+        amount: u64,
+        unlock_time: i64,
+        new_unlock_time: i64,
+        new_available_balance: u64,
+        remaining_timelocks: u32,
+    }
+    struct ExitRequestedEvent {
+        vault: Pubkey,
+        owner: Pubkey,
+        exit_at: i64,
+    }
+    struct CollateralReleasedEvent {
+        vault: Pubkey,
+        owner: Pubkey,
+        amount: u64,
+        new_locked_balance: u64,
+        new_available_balance: u64,
     }
 }

@@ -7,6 +7,7 @@
 //! `yield_call` (how they move), `state` (the accounts' bytes).
 #![no_std]
 #![deny(unsafe_code)]
+#![allow(dead_code)]
 
 mod accounts;
 mod authorization;

@@ -8,12 +8,14 @@ from solders.pubkey import Pubkey
 
 from tests.program.harness import ledger as chain
 from tests.program.harness.ledger import (
+    AUTHORITY_RESERVE,
     MINT,
     PROGRAM,
     SOL,
     START,
     SYSTEM,
     TOKEN,
+    VAULT_RESERVE,
     Ledger,
     initialize_vault,
     initialize_vault_authority,
@@ -38,7 +40,7 @@ def test_the_first_signer_becomes_governance(ledger: Ledger) -> None:
         "cpi_enforced": False,
         "yield_whitelist": [],
         "risk_level": 0,
-        "_reserved": bytes(64),
+        **AUTHORITY_RESERVE,
     }
     expected = {"governance": governance.pubkey(), "authorized_programs_len": 3, "freeze": True}
     assert outcome.events == (("VaultAuthorityInitializedEvent", expected),)
@@ -93,7 +95,7 @@ def test_a_new_vault_is_empty_and_belongs_to_its_owner(ledger: Ledger) -> None:
         "active_yield_program": SYSTEM,
         "created_at": START,
         "bump": bump,
-        "_reserved": bytes(64),
+        **VAULT_RESERVE,
     }
     assert {name: state[name] for name in expected} == expected
     assert not any(value for name, value in state.items() if name not in expected)

@@ -38,6 +38,26 @@ YIELD_IDL = Idl("yield_pool")
 
 Event = tuple[str, dict[str, Any]]
 
+VAULT_RESERVE: dict[str, Any] = {
+    "yield_kept": 0,
+    "transfer_allowance": 0,
+    "transferred_in_window": 0,
+    "transfer_window_start": 0,
+    "requested_total": 0,
+    "exit_at": 0,
+    "delegate_timelocks": 0,
+    "_reserved": bytes(8),
+}
+"""The last fields of a vault on which nothing has happened."""
+AUTHORITY_RESERVE: dict[str, Any] = {
+    "pending_governance": Pubkey.default(),
+    "withdrawals_paused_until": 0,
+    "pause_allowed_at": 0,
+    "transfers_limited": False,
+    "_reserved": bytes(15),
+}
+"""The last fields of an authority on which nothing has happened."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:

@@ -10,12 +10,14 @@ from solders.pubkey import Pubkey
 
 from tests.program.harness import pools, positions
 from tests.program.harness.ledger import (
+    AUTHORITY_RESERVE,
     POSITION_IDL,
     PROGRAM,
     SOL,
     SYSTEM,
     TOKEN,
     VAULT_IDL,
+    VAULT_RESERVE,
     YIELD_IDL,
     Ledger,
     Outcome,
@@ -171,7 +173,7 @@ def authority_fields(authority: Authority) -> dict[str, Any]:
         "cpi_enforced": authority.cpi_enforced,
         "yield_whitelist": [key(program) for program in authority.yield_programs],
         "risk_level": authority.risk_level,
-        "_reserved": bytes(64),
+        **AUTHORITY_RESERVE,
     }
 
 
@@ -214,5 +216,6 @@ def vault_fields(vault: Vault) -> dict[str, Any]:
         "rate_limit_amount": vault.rate.limit,
         "last_withdrawal_window_start": vault.rate.window_start,
         "withdrawn_in_window": vault.rate.withdrawn,
-        "_reserved": vault.kept.to_bytes(8, "little") + bytes(56),
+        **VAULT_RESERVE,
+        "yield_kept": vault.kept,
     }

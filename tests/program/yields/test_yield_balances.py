@@ -22,10 +22,9 @@ def owner(governed: Ledger, venue: Venue) -> Keypair:
 
 
 def kept(ledger: Ledger, owner: Keypair) -> int:
-    """Return the yield that never left the vault's tokens: the first bytes of the reserve."""
-    reserved: bytes = ledger.vault(owner.pubkey())["_reserved"]
-    assert not any(reserved[8:])
-    return int.from_bytes(reserved[:8], "little")
+    """Return the yield that never left the vault's tokens."""
+    amount: int = ledger.vault(owner.pubkey())["yield_kept"]
+    return amount
 
 
 def test_without_accounts_a_deposit_changes_balances_and_moves_no_tokens(
@@ -39,7 +38,7 @@ def test_without_accounts_a_deposit_changes_balances_and_moves_no_tokens(
         "available_balance": 600,
         "yield_deposited_balance": 400,
         "active_yield_program": venue.program,
-        "_reserved": (400).to_bytes(8, "little") + bytes(56),
+        "yield_kept": 400,
     }
     assert governed.tokens(vault_address(owner.pubkey())) == 1_000
     assert [name for name, _ in outcome.events] == ["YieldDepositEvent", "TransactionEvent"]
@@ -145,6 +144,6 @@ def test_yield_compounded_without_a_call_must_still_come_from_the_program(
 def test_more_than_the_reserve_can_count_is_refused(
     governed: Ledger, venue: Venue, owner: Keypair
 ) -> None:
-    governed.change_vault(owner.pubkey(), _reserved=b"\xff" * 8 + bytes(56))
+    governed.change_vault(owner.pubkey(), yield_kept=2**64 - 1)
     given = move("yield_deposit", owner.pubkey(), 1, program=venue.program)
     refused(governed, given, owner, error="Overflow")

@@ -80,7 +80,7 @@ def test_enough_signers_without_accounts_change_the_balances(
         available_balance=580,
         yield_deposited_balance=420,
         yield_accrued_balance=5,
-        _reserved=bytes([20]) + bytes(63),
+        yield_kept=20,
     )
     in_the_books = partial(move, program=venue.program)
     for some in ([signers[0]], [owner, signers[1]]):

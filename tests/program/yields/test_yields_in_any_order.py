@@ -156,7 +156,7 @@ class Model:
             "locked_balance": 0,
             "yield_deposited_balance": self.lent + self.kept,
             "yield_accrued_balance": 0,
-            "_reserved": self.kept.to_bytes(8, "little") + bytes(56),
+            "yield_kept": self.kept,
         }
 
 

@@ -13,6 +13,11 @@ const PROGRAMS: usize = 64;
 const FREEZE: usize = 1;
 const CPI_ENFORCED: usize = 2;
 const YIELD_WHITELIST: usize = 3;
+/// After the yield programs: the risk level, and then
+const PENDING_GOVERNANCE: usize = 1;
+const WITHDRAWALS_PAUSED_UNTIL: usize = 33;
+const PAUSE_ALLOWED_AT: usize = 41;
+const TRANSFERS_LIMITED: usize = 49;
 
 #[derive(Clone, Copy)]
 pub struct VaultAuthority<'a>(Bytes<'a>);
@@ -88,5 +93,52 @@ impl<'a> VaultAuthority<'a> {
     #[inline(always)]
     pub fn set_risk_level(self, level: u8) -> Result {
         self.0.put(self.yield_whitelist()?.end()?, [level])
+    }
+
+    /// The key that may accept governance, or zeros.
+    #[inline(always)]
+    pub fn pending_governance(self) -> Result<Pubkey> {
+        self.0.key(self.yield_whitelist()?.end()? + PENDING_GOVERNANCE)
+    }
+
+    #[inline(always)]
+    pub fn set_pending_governance(self, key: &Pubkey) -> Result {
+        self.0.put(self.yield_whitelist()?.end()? + PENDING_GOVERNANCE, key.0)
+    }
+
+    #[inline(always)]
+    pub fn set_governance(self, key: &Pubkey) -> Result {
+        self.0.put(GOVERNANCE, key.0)
+    }
+
+    #[inline(always)]
+    pub fn withdrawals_paused_until(self) -> Result<i64> {
+        self.0.i64(self.yield_whitelist()?.end()? + WITHDRAWALS_PAUSED_UNTIL)
+    }
+
+    #[inline(always)]
+    pub fn set_withdrawals_paused_until(self, time: i64) -> Result {
+        self.0.put(self.yield_whitelist()?.end()? + WITHDRAWALS_PAUSED_UNTIL, time.to_le_bytes())
+    }
+
+    #[inline(always)]
+    pub fn pause_allowed_at(self) -> Result<i64> {
+        self.0.i64(self.yield_whitelist()?.end()? + PAUSE_ALLOWED_AT)
+    }
+
+    #[inline(always)]
+    pub fn set_pause_allowed_at(self, time: i64) -> Result {
+        self.0.put(self.yield_whitelist()?.end()? + PAUSE_ALLOWED_AT, time.to_le_bytes())
+    }
+
+    /// True once governance has set transfer limits: then each transfer needs their account.
+    #[inline(always)]
+    pub fn transfers_limited(self) -> Result<bool> {
+        Ok(self.0.u8(self.yield_whitelist()?.end()? + TRANSFERS_LIMITED)? != 0)
+    }
+
+    #[inline(always)]
+    pub fn set_transfers_limited(self) -> Result {
+        self.0.put(self.yield_whitelist()?.end()? + TRANSFERS_LIMITED, [1])
     }
 }

@@ -35,6 +35,14 @@ const TIMELOCK: usize = 16;
 const PENDING_WITHDRAWAL: usize = 24;
 const RATE_LIMIT: usize = 28;
 const RESERVED: usize = 64;
+/// In the reserve:
+const YIELD_KEPT: usize = 0;
+const TRANSFER_ALLOWANCE: usize = 8;
+const TRANSFERRED_IN_WINDOW: usize = 16;
+const TRANSFER_WINDOW_START: usize = 24;
+const REQUESTED_TOTAL: usize = 32;
+const EXIT_AT: usize = 40;
+const DELEGATE_TIMELOCKS: usize = 48;
 
 #[derive(Clone, Copy)]
 pub struct Vault<'a> {
@@ -280,22 +288,87 @@ impl<'a> Vault<'a> {
         self.data.put(at + 20, rate.withdrawn.to_le_bytes())
     }
 
-    /// The position of the reserve, whose first eight bytes are in use.
+    /// A field of the reserve, which follows the rate limit.
     #[inline(always)]
-    fn yield_kept_at(self) -> Result<usize> {
-        Ok(self.withdraw_whitelist()?.end()? + RATE_LIMIT)
+    fn reserved(self, field: usize) -> Result<usize> {
+        Ok(self.withdraw_whitelist()?.end()? + RATE_LIMIT + field)
     }
 
     /// The part of `yield_deposited` that never left the vault's token account, since no yield
     /// program was called for it. Only this much may be returned without a call.
     #[inline(always)]
     pub fn yield_kept(self) -> Result<u64> {
-        self.data.u64(self.yield_kept_at()?)
+        self.data.u64(self.reserved(YIELD_KEPT)?)
     }
 
     #[inline(always)]
     pub fn set_yield_kept(self, amount: u64) -> Result {
-        self.data.put(self.yield_kept_at()?, amount.to_le_bytes())
+        self.data.put(self.reserved(YIELD_KEPT)?, amount.to_le_bytes())
+    }
+
+    /// What governance may transfer beyond what is locked; u64::MAX is never used up.
+    #[inline(always)]
+    pub fn transfer_allowance(self) -> Result<u64> {
+        self.data.u64(self.reserved(TRANSFER_ALLOWANCE)?)
+    }
+
+    #[inline(always)]
+    pub fn set_transfer_allowance(self, amount: u64) -> Result {
+        self.data.put(self.reserved(TRANSFER_ALLOWANCE)?, amount.to_le_bytes())
+    }
+
+    /// What was transferred out since `transfer_window_start`.
+    #[inline(always)]
+    pub fn transferred_in_window(self) -> Result<u64> {
+        self.data.u64(self.reserved(TRANSFERRED_IN_WINDOW)?)
+    }
+
+    #[inline(always)]
+    pub fn set_transferred_in_window(self, amount: u64) -> Result {
+        self.data.put(self.reserved(TRANSFERRED_IN_WINDOW)?, amount.to_le_bytes())
+    }
+
+    #[inline(always)]
+    pub fn transfer_window_start(self) -> Result<i64> {
+        self.data.i64(self.reserved(TRANSFER_WINDOW_START)?)
+    }
+
+    #[inline(always)]
+    pub fn set_transfer_window_start(self, time: i64) -> Result {
+        self.data.put(self.reserved(TRANSFER_WINDOW_START)?, time.to_le_bytes())
+    }
+
+    /// The sum of the pending withdrawals, without those that were requested before it was kept.
+    #[inline(always)]
+    pub fn requested_total(self) -> Result<u64> {
+        self.data.u64(self.reserved(REQUESTED_TOTAL)?)
+    }
+
+    #[inline(always)]
+    pub fn set_requested_total(self, amount: u64) -> Result {
+        self.data.put(self.reserved(REQUESTED_TOTAL)?, amount.to_le_bytes())
+    }
+
+    /// When a requested exit takes effect, or zero.
+    #[inline(always)]
+    pub fn exit_at(self) -> Result<i64> {
+        self.data.i64(self.reserved(EXIT_AT)?)
+    }
+
+    #[inline(always)]
+    pub fn set_exit_at(self, time: i64) -> Result {
+        self.data.put(self.reserved(EXIT_AT)?, time.to_le_bytes())
+    }
+
+    /// A bit for each timelock, in order from the lowest: a delegate scheduled it.
+    #[inline(always)]
+    pub fn delegate_timelocks(self) -> Result<u64> {
+        self.data.u64(self.reserved(DELEGATE_TIMELOCKS)?)
+    }
+
+    #[inline(always)]
+    pub fn set_delegate_timelocks(self, bits: u64) -> Result {
+        self.data.put(self.reserved(DELEGATE_TIMELOCKS)?, bits.to_le_bytes())
     }
 
     /// Moves matured timelocks back to available. Returns their sum and number.
