@@ -55,8 +55,9 @@ client: $(INSTALLED) ## build, pack and test the TypeScript client, in Node and 
 	npm ci --prefix clients/typescript
 	CVMS_REQUIRE_SERVERS=1 $(BIN)/pytest tests/clients tests/http/websocket/test_asyncapi.py
 
-fuzz: $(INSTALLED) ## many new steps of the programs against their specification, for minutes
-	HYPOTHESIS_PROFILE=long $(BIN)/pytest tests/program/state_machine
+fuzz: MINUTES = 10
+fuzz: $(INSTALLED) ## new steps of the programs against their specification for MINUTES (10); counts them
+	HYPOTHESIS_PROFILE=long FUZZ_MINUTES=$(MINUTES) $(BIN)/pytest -s tests/program/state_machine/test_state_machine.py
 
 wallet-fuzz: $(INSTALLED) ## 20,000 mutations of planned transactions: the operator loses no more than its fees
 	WALLET_MUTATIONS=20000 $(BIN)/pytest -s tests/http/operations/test_fee_payer_machine.py
