@@ -20,7 +20,6 @@ from tests.program.harness.ledger import (
     Ledger,
     govern,
     initialize_vault,
-    initialize_vault_authority,
     mint_data,
     readonly,
     summary_address,
@@ -67,7 +66,7 @@ class MeasuredChain:
     def __init__(self, *, entries: int, authorized: int = 1) -> None:
         self.ledger = ledger = SeededLedger()
         self.governance = governance = ledger.wallet()
-        ledger.must(initialize_vault_authority(governance.pubkey()), governance)
+        ledger.initialize_authority(governance)
         ledger.svm.add_program(POSITION_MANAGER, positions.ELF.read_bytes())
         list_programs(ledger, governance, "authorized", POSITION_MANAGER, entries=authorized)
         list_programs(ledger, governance, "yield", YIELD, entries=entries)
@@ -260,4 +259,4 @@ def units(order: Order, *, entries: int, authorized: int = 1) -> int:
 def units_of_the_authority() -> int:
     ledger = SeededLedger()
     governance = ledger.wallet()
-    return ledger.must(initialize_vault_authority(governance.pubkey()), governance).units
+    return ledger.initialize_authority(governance).units
