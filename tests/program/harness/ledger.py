@@ -78,6 +78,10 @@ def authority_address() -> Pubkey:
     return Pubkey.find_program_address([b"vault_authority"], PROGRAM)[0]
 
 
+def transfer_limits_address() -> Pubkey:
+    return Pubkey.find_program_address([b"transfer_limits"], PROGRAM)[0]
+
+
 def program_data_address(program: Pubkey = PROGRAM) -> Pubkey:
     return Pubkey.find_program_address([bytes(program)], UPGRADEABLE_LOADER)[0]
 
@@ -341,7 +345,13 @@ def change_lock(name: str, owner: Pubkey, amount: int, /, **substitutes: Pubkey)
 
 
 def transfer_collateral(
-    giver: Pubkey, taker: Pubkey, amount: int, /, **substitutes: Pubkey
+    giver: Pubkey,
+    taker: Pubkey,
+    amount: int,
+    /,
+    *,
+    remaining: Sequence[AccountMeta] = (),
+    **substitutes: Pubkey,
 ) -> Instruction:
     """Return a direct call of `transfer_collateral`."""
     accounts = {
@@ -352,7 +362,8 @@ def transfer_collateral(
         "from_vault_token_account": token_address(vault_address(giver)),
         "to_vault_token_account": token_address(vault_address(taker)),
     }
-    return instruction("transfer_collateral", {"amount": amount}, accounts | substitutes)
+    arguments = {"amount": amount}
+    return instruction("transfer_collateral", arguments, accounts | substitutes, remaining)
 
 
 def without(
