@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from solana.constants import ED25519_PROGRAM_ID, SECP256K1_PROGRAM_ID
+from solana.constants import BPF_LOADER_PROGRAM_ID, ED25519_PROGRAM_ID, SECP256K1_PROGRAM_ID
 from solders.pubkey import Pubkey
 from spl.token.instructions import get_associated_token_address
 
@@ -26,6 +26,11 @@ def vault_address(programs: Programs, owner: Pubkey) -> Pubkey:
 def vault_authority_address(programs: Programs) -> Pubkey:
     """Return the address of the account with governance, authorized programs and freeze flag."""
     return _derive([b"vault_authority"], programs.vault)
+
+
+def program_data_address(program: Pubkey) -> Pubkey:
+    """Return the address of the account in which the loader keeps code and upgrade authority."""
+    return _derive([bytes(program)], BPF_LOADER_PROGRAM_ID)
 
 
 def position_summary_address(program: Pubkey, vault: Pubkey) -> Pubkey:

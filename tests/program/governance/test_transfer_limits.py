@@ -54,7 +54,9 @@ class Market:
 
     def transfer(self, giver: Pubkey, amount: int, *remaining: AccountMeta) -> Outcome:
         """Let an authorized program transfer. The limits' account is given if none is."""
-        given = transfer_collateral(giver, self.taker, amount, remaining=remaining or [LIMITS])
+        given = transfer_collateral(giver, self.taker, amount)
+        accounts = [*given.accounts, *(remaining or [LIMITS])]
+        given = Instruction(given.program_id, bytes(given.data), accounts)
         return self.ledger.send(puppet_call(self.ledger, given), self.governance)
 
     def moves(self, giver: Pubkey, amount: int) -> None:
@@ -275,8 +277,7 @@ def test_only_governance_sets_limits(market: Market) -> None:
 def test_limits_at_another_address_are_refused(market: Market) -> None:
     def at(address: Pubkey) -> Instruction:
         accounts, key = {"transfer_limits": address}, market.governance.pubkey()
-        arguments = {"vault_daily": 1, "total_daily": 1}
-        return build("set_transfer_limits", key, accounts=accounts, **arguments)
+        return build("set_transfer_limits", key, accounts=accounts, vault_daily=1, total_daily=1)
 
     elsewhere = Keypair().pubkey()
     given = (at(elsewhere), market.governance)

@@ -1,5 +1,7 @@
 """Only the upgrade authority initializes the authority, and replaces a governance key."""
 
+from typing import Any
+
 import pytest
 from solders.instruction import Instruction
 from solders.keypair import Keypair
@@ -33,7 +35,7 @@ def program_data(
 
 
 def initialize(key: Pubkey, *data: Pubkey) -> Instruction:
-    arguments = {"authorized_programs": [], "freeze": None}
+    arguments: dict[str, Any] = {"authorized_programs": [], "freeze": None}
     remaining = [readonly(each) for each in data]
     return build("initialize_vault_authority", key, remaining=remaining, **arguments)
 

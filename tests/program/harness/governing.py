@@ -42,8 +42,9 @@ def pause(governance: Pubkey, seconds: int, /) -> Instruction:
 
 
 def limit_transfers(governance: Pubkey, vault_daily: int, total_daily: int, /) -> Instruction:
-    arguments = {"vault_daily": vault_daily, "total_daily": total_daily}
-    return build("set_transfer_limits", governance, **arguments)
+    return build(
+        "set_transfer_limits", governance, vault_daily=vault_daily, total_daily=total_daily
+    )
 
 
 def transfer_limits(ledger: Ledger) -> dict[str, Any]:

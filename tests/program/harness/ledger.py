@@ -345,13 +345,7 @@ def change_lock(name: str, owner: Pubkey, amount: int, /, **substitutes: Pubkey)
 
 
 def transfer_collateral(
-    giver: Pubkey,
-    taker: Pubkey,
-    amount: int,
-    /,
-    *,
-    remaining: Sequence[AccountMeta] = (),
-    **substitutes: Pubkey,
+    giver: Pubkey, taker: Pubkey, amount: int, /, **substitutes: Pubkey
 ) -> Instruction:
     """Return a direct call of `transfer_collateral`."""
     accounts = {
@@ -362,8 +356,7 @@ def transfer_collateral(
         "from_vault_token_account": token_address(vault_address(giver)),
         "to_vault_token_account": token_address(vault_address(taker)),
     }
-    arguments = {"amount": amount}
-    return instruction("transfer_collateral", arguments, accounts | substitutes, remaining)
+    return instruction("transfer_collateral", {"amount": amount}, accounts | substitutes)
 
 
 def without(

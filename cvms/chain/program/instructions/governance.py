@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 
-from cvms.chain.program.addresses import token_account, vault_address
-from cvms.chain.program.instructions.encoding import vault_program
+from cvms.chain.program.addresses import program_data_address, token_account, vault_address
+from cvms.chain.program.instructions.encoding import readonly, vault_program
 from cvms.chain.types import Programs
 
 
@@ -19,10 +19,11 @@ def initialize_vault_authority(
     authorized_programs: Sequence[Pubkey] = (),
     freeze: bool | None = None,
 ) -> Instruction:
-    """Create the vault authority, once. The signer becomes governance."""
+    """Create the vault authority, once. The program's upgrade authority signs: `governance`."""
     return vault_program(
         programs,
         "initialize_vault_authority",
+        [readonly(program_data_address(programs.vault))],
         governance=governance,
         authorized_programs=authorized_programs,
         freeze=freeze,
