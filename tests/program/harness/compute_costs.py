@@ -11,6 +11,7 @@ from solders.keypair import Keypair
 
 from tests.program.harness import positions
 from tests.program.harness.full_vault import DELAY, KEYS, fill_vault, list_programs, made_up
+from tests.program.harness.governing import recover
 from tests.program.harness.instructions import build
 from tests.program.harness.ledger import (
     POSITION_MANAGER,
@@ -96,6 +97,16 @@ class MeasuredChain:
 
     def by_governance(self, name: str, value: Any) -> Step:
         return govern(name, self.governance.pubkey(), value=value), self.governance
+
+    def governs(self, name: str, /, **arguments: Any) -> Step:
+        return build(name, self.governance.pubkey(), **arguments), self.governance
+
+    def recover(self) -> Step:
+        self.ledger.set_upgrade_authority(self.owner.pubkey())
+        return recover(self.owner.pubkey(), NEW_KEY), self.owner
+
+    def limit_transfers(self) -> Step:
+        return self.governs("set_transfer_limits", vault_daily=10, total_daily=10)
 
     def remove_first(self, kind: str, listed: str) -> Step:
         first = self.ledger.authority()[listed][0]
@@ -183,7 +194,7 @@ ON_VAULTS: dict[str, Order] = {
 ON_PROGRAMS: dict[str, Order] = {
     "open_position": lambda on: on.open_position(),
     "close_position": lambda on: on.after(on.open_position()).close_position(),
-    "rebalance_collateral": lambda on: on.rebalance(),
+    "rebalance_collateral": lambda on: on.after(on.open_position()).rebalance(),
     "add_authorized_program": lambda on: on.after(
         on.remove_first("authorized", "authorized_programs")
     ).by_governance("add_authorized_program", NEW_KEY),
@@ -195,6 +206,12 @@ ON_PROGRAMS: dict[str, Order] = {
     "set_freeze_flag": lambda on: on.by_governance("set_freeze_flag", True),
     "set_cpi_enforced": lambda on: on.by_governance("set_cpi_enforced", True),
     "set_risk_level": lambda on: on.by_governance("set_risk_level", 9),
+    "propose_governance": lambda on: on.governs("propose_governance", proposed=NEW_KEY),
+    "accept_governance": lambda on: on.after(
+        on.governs("propose_governance", proposed=on.owner.pubkey())
+    ).by_owner("accept_governance"),
+    "pause_withdrawals": lambda on: on.governs("pause_withdrawals", seconds=60),
+    "set_transfer_limits": lambda on: on.after(on.limit_transfers()).limit_transfers(),
 }
 
 
@@ -244,6 +261,8 @@ ONCE: dict[str, Order] = {
     "update_usdt_mint": update_mint,
     "close_vault": close_vault,
     "emergency_withdraw by governance": lambda on: on.seize(),
+    "propose_governance by the upgrade authority": lambda on: on.recover(),
+    "set_transfer_limits for the first time": lambda on: on.limit_transfers(),
     "yield_deposit through the yield pool": through_the_pool("yield_deposit"),
     "yield_withdraw through the yield pool": through_the_pool("yield_withdraw"),
     "compound_yield through the yield pool": through_the_pool("compound_yield"),
