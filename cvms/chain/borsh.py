@@ -82,6 +82,14 @@ def decode(layout: type[T], data: bytes, *, offset: int = 0, trailing: bool) -> 
     return value
 
 
+def decode_as(layout: Any, data: bytes) -> Any:
+    """Decode a value of any supported type, after which nothing follows; as `decode`."""
+    value, end = _codec(layout).read(data, 0)
+    if end != len(data):
+        raise DecodeError(f"{len(data) - end} bytes too many")
+    return value
+
+
 def encode(value: object) -> bytes:
     """Return the Borsh bytes of a dataclass, without a discriminator.
 

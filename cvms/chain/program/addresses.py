@@ -37,18 +37,18 @@ def transfer_limits_address(programs: Programs) -> Pubkey:
     return _derive([b"transfer_limits"], programs.vault)
 
 
-def guard_change_address(programs: Programs, vault: Pubkey, change: GuardChange) -> Pubkey:
-    """Return the address of the vault's request for this change of its guards."""
+def guard_change_address(program: Pubkey, vault: Pubkey, change: GuardChange) -> Pubkey:
+    """Return the address of the vault program's account of a requested change of guards."""
     digest = hashlib.sha256(encode_as(GuardChange, change)).digest()
-    return _derive([b"guard_change", bytes(vault), digest], programs.vault)
+    return _derive([b"guard_change", bytes(vault), digest], program)
 
 
-def caller_address(programs: Programs, program: Pubkey) -> Pubkey:
+def caller_address(program: Pubkey, vault_program: Pubkey) -> Pubkey:
     """Return the address with which an authorized program signs its calls of the vault program.
 
     Only calls from within another program's call need it.
     """
-    return _derive([b"caller", bytes(programs.vault)], program)
+    return _derive([b"caller", bytes(vault_program)], program)
 
 
 def position_summary_address(program: Pubkey, vault: Pubkey) -> Pubkey:

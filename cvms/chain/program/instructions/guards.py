@@ -44,5 +44,5 @@ def _requested(
     programs: Programs, name: str, owner: Pubkey, change: GuardChange, /, **values: Any
 ) -> Instruction:
     vault = vault_address(programs, owner)
-    request = guard_change_address(programs, vault, change)
+    request = guard_change_address(programs.vault, vault, change)
     return vault_program(programs, name, owner=owner, guard_change=request, **values)

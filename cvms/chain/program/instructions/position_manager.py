@@ -94,7 +94,9 @@ def rebalance_collateral(
 
 
 def _caller(programs: Programs, wrapped: bool) -> list[AccountMeta]:
-    return [readonly(caller_address(programs, programs.position_manager))] if wrapped else []
+    if not wrapped:
+        return []
+    return [readonly(caller_address(programs.position_manager, programs.vault))]
 
 
 def _instruction(
