@@ -138,8 +138,16 @@ def fill_vault(exchange: Exchange, owner: Keypair, whitelist: Sequence[Pubkey]) 
     exchange.ledger.svm.airdrop(delegate.pubkey(), 10**9)
     exchange.act(owner, "add_delegate", delegate=delegate.pubkey())
     for by, amount, seconds in ((owner, 200, DELAY), (delegate, 100, DAY)):
-        lock = {"amount": amount, "duration_seconds": seconds}
-        exchange.run(build("schedule_timelock", key, authority=by.pubkey(), **lock), by)
+        exchange.run(
+            build(
+                "schedule_timelock",
+                key,
+                authority=by.pubkey(),
+                amount=amount,
+                duration_seconds=seconds,
+            ),
+            by,
+        )
     exchange.earn(exchange.venue.enter(owner), "yield_deposit", 2_000)
     exchange.earn(owner, "yield_deposit", 300, call=False)
     exchange.act(owner, "set_withdraw_rate_limit", window_seconds=DAY, max_amount=5_000)

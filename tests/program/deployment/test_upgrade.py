@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
@@ -162,7 +164,7 @@ def test_nobody_becomes_governance_a_second_time(exchange: Exchange) -> None:
     exchange.upgrade()
     stranger = exchange.ledger.wallet()
     accounts = {"governance": stranger.pubkey(), "vault_authority": authority_address()}
-    arguments = {"authorized_programs": [], "freeze": None}
+    arguments: dict[str, Any] = {"authorized_programs": [], "freeze": None}
     again = instruction("initialize_vault_authority", arguments, accounts)
     assert exchange.ledger.send(again, stranger).error is not None
     assert exchange.ledger.authority()["governance"] == exchange.governance.pubkey()
