@@ -29,6 +29,7 @@ mod yield_call;
 use sdk::{Context, Result};
 
 sdk::entrypoint!(process, errors::VaultError);
+sdk::security_txt!("collateral_vault");
 
 fn process(context: &Context) -> Result {
     use instructions::*;
