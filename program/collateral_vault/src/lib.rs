@@ -62,5 +62,9 @@ fn process(context: &Context) -> Result {
         "update_usdt_mint", "UpdateUsdtMint" => update_usdt_mint::process;
         "close_vault", "CloseVault" => close_vault::process;
         "initialize", "Initialize" => initialize::process;
+        "cancel_withdraw_request", "CancelWithdrawRequest" => request_withdraw::cancel;
+        "cancel_timelock", "CancelTimelock" => timelocks::cancel;
+        "request_exit", "RequestExit" => exit::request;
+        "release_unclaimed", "ReleaseUnclaimed" => exit::release_unclaimed;
     )
 }

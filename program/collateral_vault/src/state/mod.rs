@@ -2,10 +2,12 @@
 
 mod authority;
 mod balances;
+mod entries;
 mod list;
 mod vault;
 
 pub use authority::VaultAuthority;
 pub use balances::{Balances, add};
+pub use entries::{PendingWithdrawal, Timelock};
 pub use list::List;
-pub use vault::{NewVault, PendingWithdrawal, RateLimit, Vault};
+pub use vault::{NewVault, RateLimit, Vault};
