@@ -3,6 +3,8 @@
 Each path takes the owner's signature and no other, and its delay is the one in docs/programs.md.
 """
 
+from typing import Any
+
 import pytest
 from solders.compute_budget import set_compute_unit_limit
 from solders.instruction import AccountMeta, Instruction
@@ -54,7 +56,7 @@ def owner(traded: Ledger) -> Keypair:
     return owner
 
 
-def with_summaries(ledger: Ledger, name: str, owner: Keypair, **arguments: int) -> Instruction:
+def with_summaries(ledger: Ledger, name: str, owner: Keypair, **arguments: Any) -> Instruction:
     """Return the owner's instruction with the summary of each authorized program."""
     return build(name, owner.pubkey(), remaining=summaries(ledger, owner), **arguments)
 

@@ -333,7 +333,7 @@ def test_marks_follow_their_timelocks_in_a_full_list(
     refused(governed, key, full, delegate, error="Overflow")
     for at in (63, 0, 31, 32, 58, 0):
         entry = check()[at]
-        governed.must(cancel(owner, **entry), owner)
+        governed.must(cancel(owner, entry["amount"], entry["unlock_time"]), owner)
     fill()
     for seconds in (20, 30, 30):
         check()
