@@ -71,5 +71,9 @@ fn process(context: &Context) -> Result {
         "accept_governance", "AcceptGovernance" => governance_transfer::accept;
         "pause_withdrawals", "PauseWithdrawals" => pause_withdrawals::process;
         "set_transfer_limits", "SetTransferLimits" => set_transfer_limits::process;
+        "cancel_withdraw_request", "CancelWithdrawRequest" => request_withdraw::cancel;
+        "cancel_timelock", "CancelTimelock" => timelocks::cancel;
+        "request_exit", "RequestExit" => exit::request;
+        "release_unclaimed", "ReleaseUnclaimed" => exit::release_unclaimed;
     )
 }

@@ -37,6 +37,7 @@ from tests.program.harness.positions import (
 from tests.program.harness.venues import YEAR, open_venue
 
 HELD = 10_000
+EXIT_WAIT = 7 * 24 * 60 * 60
 NEW_MINT, NEW_KEY, YIELD = made_up(3, 3)
 
 Step = tuple[Instruction, Keypair]
@@ -130,6 +131,19 @@ class MeasuredChain:
         self.ledger.change_vault(self.owner.pubkey(), yield_accrued_balance=10)
         return self.lend("compound_yield")
 
+    def cancel_last(self, name: str, listed: str, *fields: str) -> Step:
+        last = self.ledger.vault(self.owner.pubkey())[listed][-1]
+        return self.by_owner(name, **{field: last[field] for field in fields})
+
+    def release_unclaimed(self) -> Step:
+        """Return a release of all that is locked, of which no summary claims anything."""
+        key = self.owner.pubkey()
+        self.after(self.open_position(), self.by_owner("request_exit"))
+        self.ledger.put_summary(key)
+        summary = readonly(summary_address(vault_address(key)))
+        self.later(EXIT_WAIT)
+        return self.by_owner("release_unclaimed", remaining=[summary])
+
     def open_position(self) -> Step:
         return open_position(self.owner.pubkey(), 10), self.owner
 
@@ -189,6 +203,14 @@ ON_VAULTS: dict[str, Order] = {
     "yield_deposit": lambda on: on.lend("yield_deposit"),
     "yield_withdraw": lambda on: on.after(on.lend("yield_deposit")).lend("yield_withdraw"),
     "compound_yield": lambda on: on.compound(),
+    "cancel_withdraw_request": lambda on: on.cancel_last(
+        "cancel_withdraw_request", "pending_withdrawals", "amount", "executable_at"
+    ),
+    "cancel_timelock": lambda on: on.later(DELAY).cancel_last(
+        "cancel_timelock", "timelocks", "amount", "unlock_time"
+    ),
+    "request_exit": lambda on: on.by_owner("request_exit"),
+    "release_unclaimed": lambda on: on.release_unclaimed(),
 }
 # The cost includes the calls that the instruction makes to the vault program.
 ON_PROGRAMS: dict[str, Order] = {

@@ -5,6 +5,7 @@ pub mod close_vault;
 pub mod delegates;
 pub mod deposit;
 pub mod emergency_withdraw;
+pub mod exit;
 pub mod get_vault_info;
 pub mod governance;
 pub mod governance_transfer;
