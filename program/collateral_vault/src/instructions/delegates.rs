@@ -2,6 +2,7 @@ use sdk::{Context, Pubkey, Reader, Result};
 
 use crate::accounts;
 use crate::errors::VaultError;
+use crate::events::{DelegateAddedEvent, DelegateRemovedEvent};
 use crate::state::Vault;
 
 /// Lets another key act for the owner. Tokens still go only where the owner allows.
@@ -12,7 +13,9 @@ pub fn add(context: &Context, arguments: &mut Reader) -> Result {
         return Err(VaultError::AlreadyExists); // the owner needs no entry
     }
     vault.delegates()?.insert(&delegate)?;
-    vault.check_books()
+    vault.check_books()?;
+    DelegateAddedEvent { vault: *vault.key(), owner: vault.owner()?, delegate }.emit();
+    Ok(())
 }
 
 #[inline(never)]
@@ -21,7 +24,9 @@ pub fn remove(context: &Context, arguments: &mut Reader) -> Result {
     let delegates = vault.delegates()?;
     let index = delegates.position(&delegate)?.ok_or(VaultError::NotFound)?;
     delegates.remove(index)?;
-    vault.check_books()
+    vault.check_books()?;
+    DelegateRemovedEvent { vault: *vault.key(), owner: vault.owner()?, delegate }.emit();
+    Ok(())
 }
 
 #[inline(always)]

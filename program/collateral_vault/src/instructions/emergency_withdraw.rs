@@ -1,17 +1,23 @@
+use sdk::sysvar::Clock;
 use sdk::{AnchorError, Context, Reader, Result};
 
+use crate::authorization::authorize;
 use crate::errors::VaultError;
 use crate::events::{EmergencyWithdrawEvent, record, transaction_type};
+use crate::limits;
 use crate::payout::Payout;
 
-/// Sends tokens to a token account of the owner. The owner may do so while nothing is locked;
-/// governance also reaches locked tokens. Delays, limits and position summaries do not block it.
+/// Sends tokens to a token account of the owner. The owner may do so while nothing is locked, within
+/// multisig, delay and rate limit; governance also reaches locked tokens, past all of these. Position
+/// summaries do not block it.
+///
+/// Remaining accounts: extra signers.
 #[inline(never)]
 pub fn process(context: &Context, arguments: &mut Reader) -> Result {
     let amount = arguments.u64()?;
     arguments.end()?;
     let payout = Payout::read(context)?;
-    let Payout { authority, vault, vault_authority, recipient, .. } = payout;
+    let Payout { authority, vault, vault_authority, recipient, remaining, .. } = payout;
     let owner = vault.owner()?;
 
     if amount == 0 {
@@ -28,7 +34,11 @@ pub fn process(context: &Context, arguments: &mut Reader) -> Result {
     } else if balances.locked != 0 {
         return Err(VaultError::OpenPositionsExist);
     } else {
+        authorize(&vault, authority, remaining)?;
         balances.withdraw(amount)?;
+        let now = Clock::get()?.unix_timestamp;
+        limits::consume_requests(&vault, amount, now)?;
+        limits::consume_rate(&vault, amount, now)?;
     }
     vault.set_balances(balances)?;
     payout.send(amount)?;

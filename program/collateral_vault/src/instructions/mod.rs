@@ -7,6 +7,7 @@ pub mod deposit;
 pub mod emergency_withdraw;
 pub mod get_vault_info;
 pub mod governance;
+pub mod guard_changes;
 pub mod initialize;
 pub mod initialize_vault;
 pub mod initialize_vault_authority;

@@ -24,7 +24,7 @@ const BUMP: usize = 208;
 const MULTISIG_THRESHOLD: usize = 209;
 const MULTISIG_SIGNERS: usize = 210;
 
-const SIGNERS: usize = 10;
+pub const SIGNERS: usize = 10;
 const DELEGATES: usize = 16;
 const TIMELOCKS: usize = 64;
 const PENDING: usize = 64;
@@ -63,6 +63,14 @@ pub struct RateLimit {
     pub limit: u64,
     pub window_start: i64,
     pub withdrawn: u64,
+}
+
+impl RateLimit {
+    /// True if the window and the amount are both set.
+    #[inline(always)]
+    pub fn limits(self) -> bool {
+        self.window_seconds != 0 && self.limit != 0
+    }
 }
 
 /// The values of a new vault.
@@ -132,6 +140,11 @@ impl<'a> Vault<'a> {
     pub fn set_mint(self, mint: &Pubkey, token_account: &Pubkey) -> Result {
         self.data.put(USDT_MINT, mint.0)?;
         self.data.put(TOKEN_ACCOUNT, token_account.0)
+    }
+
+    #[inline(always)]
+    pub fn created_at(self) -> Result<i64> {
+        self.data.i64(CREATED_AT)
     }
 
     #[inline(always)]
