@@ -22,14 +22,14 @@ pub mod transaction_type {
 /// The event that records a movement of amounts in the vault's history, at the current time.
 #[inline(never)]
 pub fn record(vault: &Vault, transaction_type: u8, amount: u64) -> Result {
-    TransactionEvent {
-        vault: *vault.key(),
-        owner: vault.owner()?,
-        transaction_type,
-        amount,
-        timestamp: Clock::get()?.unix_timestamp,
-    }
-    .emit();
+    record_at(vault, transaction_type, amount, Clock::get()?.unix_timestamp)
+}
+
+/// `record`, for an instruction that has read the clock.
+#[inline(always)]
+pub fn record_at(vault: &Vault, transaction_type: u8, amount: u64, timestamp: i64) -> Result {
+    let (vault, owner) = (*vault.key(), vault.owner()?);
+    TransactionEvent { vault, owner, transaction_type, amount, timestamp }.emit();
     Ok(())
 }
 

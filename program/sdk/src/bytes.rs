@@ -87,6 +87,17 @@ impl<'a> Bytes<'a> {
         Ok(Pubkey(self.get(at)?))
     }
 
+    /// `count` parts of N bytes each, from `at` on.
+    #[inline(always)]
+    pub fn chunks<const N: usize>(
+        self,
+        at: usize,
+        count: usize,
+    ) -> Result<impl Iterator<Item = Bytes<'a>>> {
+        let (chunks, _) = self.part(at, N * count)?.as_chunks::<N>();
+        Ok(chunks.iter().map(|chunk| Bytes(chunk)))
+    }
+
     /// Copies the bytes from `at` on into `target`.
     #[inline(always)]
     pub fn copy_to(self, at: usize, target: &mut [u8]) -> Result {

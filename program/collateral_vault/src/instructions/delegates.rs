@@ -9,12 +9,13 @@ use crate::state::Vault;
 #[inline(never)]
 pub fn add(context: &Context, arguments: &mut Reader) -> Result {
     let (vault, delegate) = read(context, arguments)?;
-    if delegate == vault.owner()? {
+    let owner = vault.owner()?;
+    if delegate == owner {
         return Err(VaultError::AlreadyExists); // the owner needs no entry
     }
     vault.delegates()?.insert(&delegate)?;
     vault.check_books()?;
-    DelegateAddedEvent { vault: *vault.key(), owner: vault.owner()?, delegate }.emit();
+    DelegateAddedEvent { vault: *vault.key(), owner, delegate }.emit();
     Ok(())
 }
 

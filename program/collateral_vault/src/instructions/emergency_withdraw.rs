@@ -3,7 +3,7 @@ use sdk::{AnchorError, Context, Reader, Result};
 
 use crate::authorization::authorize;
 use crate::errors::VaultError;
-use crate::events::{EmergencyWithdrawEvent, record, transaction_type};
+use crate::events::{EmergencyWithdrawEvent, record_at, transaction_type};
 use crate::limits;
 use crate::payout::Payout;
 
@@ -26,6 +26,7 @@ pub fn process(context: &Context, arguments: &mut Reader) -> Result {
     if recipient.owner()? != owner {
         return Err(AnchorError::ConstraintTokenOwner);
     }
+    let now = Clock::get()?.unix_timestamp;
     let mut balances = vault.balances()?;
     if *authority.key() == vault_authority.governance()? {
         balances.seize(amount)?;
@@ -36,7 +37,6 @@ pub fn process(context: &Context, arguments: &mut Reader) -> Result {
     } else {
         authorize(&vault, authority, remaining)?;
         balances.withdraw(amount)?;
-        let now = Clock::get()?.unix_timestamp;
         limits::consume_requests(&vault, amount, now)?;
         limits::consume_rate(&vault, amount, now)?;
     }
@@ -53,5 +53,5 @@ pub fn process(context: &Context, arguments: &mut Reader) -> Result {
         new_locked_balance: balances.locked,
     }
     .emit();
-    record(&vault, transaction_type::EMERGENCY_WITHDRAWAL, amount)
+    record_at(&vault, transaction_type::EMERGENCY_WITHDRAWAL, amount, now)
 }

@@ -410,8 +410,8 @@ impl<'a> Vault<'a> {
         let mut sum = add(balances.available, balances.locked)?;
         sum = add(sum, balances.yield_deposited)?;
         let timelocks = self.timelocks()?;
-        for index in 0..timelocks.len()? {
-            sum = add(sum, self.data.u64(timelocks.entry(index)?)?)?;
+        for timelock in self.data.chunks::<TIMELOCK>(timelocks.entry(0)?, timelocks.len()?)? {
+            sum = add(sum, timelock.u64(0)?)?;
         }
         if sum == balances.total { Ok(()) } else { Err(VaultError::InvariantViolation) }
     }
