@@ -10,6 +10,7 @@ pub mod bytes;
 pub mod cpi;
 pub mod discriminator;
 pub mod error;
+pub mod hash;
 pub mod input;
 pub mod log;
 pub mod pda;

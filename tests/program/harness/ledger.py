@@ -187,6 +187,9 @@ class Ledger:
         self.put(address, program, data)
         return address
 
+    def later(self, seconds: int) -> None:
+        self.set_time(self.svm.get_clock().unix_timestamp + seconds)
+
     def set_time(self, seconds: int) -> None:
         clock = self.svm.get_clock()
         clock.unix_timestamp = seconds

@@ -9,6 +9,7 @@ pub mod exit;
 pub mod get_vault_info;
 pub mod governance;
 pub mod governance_transfer;
+pub mod guard_changes;
 pub mod initialize;
 pub mod initialize_vault;
 pub mod initialize_vault_authority;
