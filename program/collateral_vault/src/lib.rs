@@ -3,8 +3,8 @@
 //! `instructions` holds one module for each instruction: it names its accounts, has them checked,
 //! decides, moves tokens, and writes the balances. The other modules hold what instructions share:
 //! `accounts` (is this the right account?), `authorization` (may this signer act?), `caller` (may
-//! this program?), `positions` and `limits` (may these tokens leave?), `payout`, `timelocks` and
-//! `yield_call` (how they move), `state` (the accounts' bytes).
+//! this program?), `positions`, `pause` and `limits` (may these tokens leave?), `payout`,
+//! `timelocks` and `yield_call` (how they move), `state` (the accounts' bytes).
 #![no_std]
 #![deny(unsafe_code)]
 #![allow(dead_code)]
@@ -16,6 +16,7 @@ mod errors;
 mod events;
 mod instructions;
 mod limits;
+mod pause;
 mod payout;
 mod positions;
 mod state;
