@@ -14,12 +14,14 @@ mod authorization;
 mod caller;
 mod errors;
 mod events;
+mod holdings;
 mod instructions;
 mod limits;
 mod pause;
 mod payout;
 mod positions;
 mod state;
+mod surplus;
 mod timelocks;
 mod yield_call;
 
@@ -62,6 +64,7 @@ fn process(context: &Context) -> Result {
         "remove_withdraw_whitelist", "RemoveWithdrawWhitelist" => withdraw_policy::remove_from_whitelist;
         "update_usdt_mint", "UpdateUsdtMint" => update_usdt_mint::process;
         "close_vault", "CloseVault" => close_vault::process;
+        "sweep", "Sweep" => sweep::process;
         "initialize", "Initialize" => initialize::process;
     )
 }

@@ -13,6 +13,7 @@ pub mod initialize_vault_authority;
 pub mod locks;
 pub mod multisig;
 pub mod request_withdraw;
+pub mod sweep;
 pub mod timelocks;
 pub mod transfer_collateral;
 pub mod update_usdt_mint;

@@ -306,7 +306,7 @@ impl<'a> Vault<'a> {
         self.data.put(self.reserved(YIELD_KEPT)?, amount.to_le_bytes())
     }
 
-    /// What governance may transfer beyond what is locked; u64::MAX is never used up.
+    /// What governance may transfer beyond what is locked; `u64::MAX` is never used up.
     #[inline(always)]
     pub fn transfer_allowance(self) -> Result<u64> {
         self.data.u64(self.reserved(TRANSFER_ALLOWANCE)?)
