@@ -2,9 +2,10 @@
 //!
 //! `instructions` holds one module for each instruction: it names its accounts, has them checked,
 //! decides, moves tokens, and writes the balances. The other modules hold what instructions share:
-//! `accounts` (is this the right account?), `authorization` (may this signer act?), `caller` (may
-//! this program?), `positions`, `pause` and `limits` (may these tokens leave?), `payout`,
-//! `timelocks` and `yield_call` (how they move), `state` (the accounts' bytes).
+//! `accounts` (is this the right account?), `authorization` and `upgrade_authority` (may this signer
+//! act?), `caller` (may this program?), `positions`, `pause`, `limits` and `transfers` (may these
+//! tokens leave?), `payout`, `surplus`, `timelocks`, `yield_call` and `holdings` (how they move),
+//! `state` (the accounts' bytes).
 #![no_std]
 #![deny(unsafe_code)]
 #![allow(dead_code)]
@@ -23,6 +24,8 @@ mod positions;
 mod state;
 mod surplus;
 mod timelocks;
+mod transfers;
+mod upgrade_authority;
 mod yield_call;
 
 use sdk::{Context, Result};
@@ -66,5 +69,9 @@ fn process(context: &Context) -> Result {
         "close_vault", "CloseVault" => close_vault::process;
         "sweep", "Sweep" => sweep::process;
         "initialize", "Initialize" => initialize::process;
+        "propose_governance", "ProposeGovernance" => governance_transfer::propose;
+        "accept_governance", "AcceptGovernance" => governance_transfer::accept;
+        "pause_withdrawals", "PauseWithdrawals" => pause_withdrawals::process;
+        "set_transfer_limits", "SetTransferLimits" => set_transfer_limits::process;
     )
 }

@@ -1,7 +1,9 @@
+use sdk::sysvar::Clock;
 use sdk::{AnchorError, Context, Reader, Result};
 
 use crate::errors::VaultError;
 use crate::events::{EmergencyWithdrawEvent, record, transaction_type};
+use crate::pause;
 use crate::payout::Payout;
 
 /// Sends tokens to a token account of the owner. The owner may do so while nothing is locked;
@@ -28,6 +30,7 @@ pub fn process(context: &Context, arguments: &mut Reader) -> Result {
     } else if balances.locked != 0 {
         return Err(VaultError::OpenPositionsExist);
     } else {
+        pause::require_running(&vault_authority, Clock::get()?.unix_timestamp)?;
         balances.withdraw(amount)?;
     }
     vault.set_balances(balances)?;

@@ -3,9 +3,11 @@
 mod authority;
 mod balances;
 mod list;
+mod transfer_limits;
 mod vault;
 
 pub use authority::VaultAuthority;
 pub use balances::{Balances, add};
 pub use list::List;
+pub use transfer_limits::{Limits, TransferLimits, count_in_window};
 pub use vault::{NewVault, PendingWithdrawal, RateLimit, Vault};
