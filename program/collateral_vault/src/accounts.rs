@@ -128,6 +128,16 @@ pub fn vault_token_account<'a>(vault: &Vault, account: Account<'a>) -> Result<To
     Ok(tokens)
 }
 
+/// The token account that becomes the vault's: nobody else may spend from it or close it.
+#[inline(always)]
+pub fn adopted_token_account<'a>(vault: &Vault, account: Account<'a>) -> Result<TokenAccount<'a>> {
+    let tokens = vault_token_account(vault, account)?;
+    if tokens.is_shared()? {
+        return Err(VaultError::ForeignTokenAuthority);
+    }
+    Ok(tokens)
+}
+
 /// Checks that `mint` is a mint and `token_account` the address of the vault's tokens for it; the
 /// token account need not exist yet.
 #[inline(always)]
@@ -154,12 +164,18 @@ pub fn outside_token_account<'a>(vault: &Vault, account: Account<'a>) -> Result<
     Ok(tokens)
 }
 
+/// A token account of any mint and owner.
 #[inline(always)]
-fn token_account<'a>(vault: &Vault, account: Account<'a>) -> Result<TokenAccount<'a>> {
+pub fn any_token_account(account: Account<'_>) -> Result<TokenAccount<'_>> {
     if !account.owned_by(&token::ID) {
         return Err(VaultError::InvalidTokenProgramOwner);
     }
-    let tokens = TokenAccount::read(account)?;
+    TokenAccount::read(account)
+}
+
+#[inline(always)]
+fn token_account<'a>(vault: &Vault, account: Account<'a>) -> Result<TokenAccount<'a>> {
+    let tokens = any_token_account(account)?;
     if tokens.mint()? != vault.usdt_mint()? {
         return Err(AnchorError::ConstraintTokenMint);
     }

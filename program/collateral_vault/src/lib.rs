@@ -4,8 +4,8 @@
 //! decides, moves tokens, and writes the balances. The other modules hold what instructions share:
 //! `accounts` (is this the right account?), `authorization` and `upgrade_authority` (may this signer
 //! act?), `caller` (may this program?), `guard` (may this be loosened?), `positions`, `pause`,
-//! `limits` and `transfers` (may these tokens leave?), `payout`, `timelocks` and `yield_call` (how
-//! they move), `state` (the accounts' bytes).
+//! `limits` and `transfers` (may these tokens leave?), `payout`, `surplus`, `timelocks`,
+//! `yield_call` and `holdings` (how they move), `state` (the accounts' bytes).
 #![no_std]
 #![deny(unsafe_code)]
 #![allow(dead_code)]
@@ -16,12 +16,14 @@ mod caller;
 mod errors;
 mod events;
 mod guard;
+mod holdings;
 mod instructions;
 mod limits;
 mod pause;
 mod payout;
 mod positions;
 mod state;
+mod surplus;
 mod timelocks;
 mod transfers;
 mod upgrade_authority;
@@ -71,6 +73,7 @@ fn process(context: &Context) -> Result {
         "cancel_guard_change", "CancelGuardChange" => guard_changes::cancel;
         "update_usdt_mint", "UpdateUsdtMint" => update_usdt_mint::process;
         "close_vault", "CloseVault" => close_vault::process;
+        "sweep", "Sweep" => sweep::process;
         "initialize", "Initialize" => initialize::process;
         "propose_governance", "ProposeGovernance" => governance_transfer::propose;
         "accept_governance", "AcceptGovernance" => governance_transfer::accept;

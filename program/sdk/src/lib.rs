@@ -12,6 +12,7 @@ pub mod discriminator;
 pub mod error;
 pub mod hash;
 pub mod input;
+pub mod loader;
 pub mod log;
 pub mod pda;
 pub mod pubkey;

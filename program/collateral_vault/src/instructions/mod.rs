@@ -18,6 +18,7 @@ pub mod multisig;
 pub mod pause_withdrawals;
 pub mod request_withdraw;
 pub mod set_transfer_limits;
+pub mod sweep;
 pub mod timelocks;
 pub mod transfer_collateral;
 pub mod update_usdt_mint;
