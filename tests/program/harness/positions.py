@@ -14,6 +14,8 @@ from tests.program.harness.ledger import (
     PROGRAM,
     Ledger,
     authority_address,
+    caller_address,
+    readonly,
     summary_address,
     token_address,
     vault_address,
@@ -86,6 +88,22 @@ def close_position(
     owner: Pubkey, amount: int, /, *, authority: Pubkey | None = None, **substitutes: Pubkey
 ) -> Instruction:
     return change_position("close_position", owner, amount, authority=authority, **substitutes)
+
+
+def settle_position_summary(owner: Pubkey, /, **substitutes: Pubkey) -> Instruction:
+    vault = vault_address(owner)
+    accounts = {"vault": vault, "position_summary": summary_address(vault)}
+    return instruction("settle_position_summary", {}, accounts | substitutes)
+
+
+def extended(given: Instruction, *remaining: AccountMeta) -> Instruction:
+    """Return the instruction with more accounts at its end."""
+    return Instruction(given.program_id, bytes(given.data), [*given.accounts, *remaining])
+
+
+def wrapped(given: Instruction) -> Instruction:
+    """Return the instruction with the caller PDA, for a program that calls the position manager."""
+    return extended(given, readonly(caller_address()))
 
 
 def rebalance_collateral(

@@ -12,7 +12,7 @@ from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
 from tests.paths import ROOT
-from tests.program.harness.ledger import SYSTEM, Ledger, readonly
+from tests.program.harness.ledger import PROGRAM, SYSTEM, Ledger, caller_address, readonly
 
 PUPPET = Pubkey.from_string("Puppet1111111111111111111111111111111111111")
 ELF = ROOT / "tests" / "program" / "elf" / "puppet.so"
@@ -32,8 +32,16 @@ class Fail:
     code: int
 
 
-Command = Instruction | Log | Fail
-"""One command of a script. An instruction is called."""
+@dataclass(frozen=True, slots=True)
+class CallBound:
+    """Call with the signature of the puppet's caller PDA that is bound to the program `bound`."""
+
+    called: Instruction
+    bound: Pubkey = PROGRAM
+
+
+Command = Instruction | Log | Fail | CallBound
+"""One command of a script. An instruction is called with the signature of `own_address`."""
 
 
 class Chain(Protocol):
@@ -55,7 +63,9 @@ def own_address(program: Pubkey = PUPPET) -> Pubkey:
 
 def puppet_call(chain: Chain, *commands: Command, program: Pubkey = PUPPET) -> Instruction:
     """Return the instruction that makes the puppet run `commands` in order."""
-    accounts = write_script(chain, *commands, signing_later=[own_address(program)])
+    bound = [command.bound for command in commands if isinstance(command, CallBound)]
+    pdas = [own_address(program), *(caller_address(program, to) for to in bound)]
+    accounts = write_script(chain, *commands, signing_later=pdas)
     return Instruction(program, b"", accounts)
 
 
@@ -79,8 +89,9 @@ def _accounts(commands: Sequence[Command], signing_later: Collection[Pubkey]) ->
     """Return each account of the calls once, with the union of the rights that the calls need."""
     rights: dict[Pubkey, tuple[bool, bool]] = {}
     for command in commands:
-        if isinstance(command, Instruction):
-            for meta in (*command.accounts, readonly(command.program_id)):
+        called = command.called if isinstance(command, CallBound) else command
+        if isinstance(called, Instruction):
+            for meta in (*called.accounts, readonly(called.program_id)):
                 signs, writable = rights.get(meta.pubkey, (False, False))
                 signs |= meta.is_signer and meta.pubkey not in signing_later
                 rights[meta.pubkey] = (signs, writable or meta.is_writable)
@@ -93,6 +104,8 @@ def _encode(command: Command, order: Sequence[Pubkey]) -> bytes:
             return b"\2" + _sized(data)
         case Fail(code):
             return b"\3" + code.to_bytes(4, "little")
+        case CallBound(called, bound):
+            return b"\4" + bytes(bound) + _encode(called, order)[1:]
         case Instruction():
             uses = [
                 (order.index(m.pubkey), m.is_signer | m.is_writable << 1) for m in command.accounts

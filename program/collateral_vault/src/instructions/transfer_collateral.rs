@@ -24,7 +24,7 @@ pub fn process(context: &Context, arguments: &mut Reader) -> Result {
             to_tokens_account,
             token_program,
         ],
-        _,
+        remaining,
     ) = accounts::take(context)?;
     accounts::writable([from_account, to_account, from_tokens_account, to_tokens_account])?;
     accounts::program(token_program, &token::ID)?;
@@ -43,7 +43,7 @@ pub fn process(context: &Context, arguments: &mut Reader) -> Result {
     if amount == 0 {
         return Err(VaultError::InvalidAmount);
     }
-    caller::require_authorized(&authority, caller_program, &instructions)?;
+    caller::require_authorized(context, &authority, caller_program, &instructions, remaining)?;
 
     let (mut from_balances, mut to_balances) = (from.balances()?, to.balances()?);
     from_balances.transfer_out(amount)?;
