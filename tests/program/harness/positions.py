@@ -106,6 +106,25 @@ def wrapped(given: Instruction) -> Instruction:
     return extended(given, readonly(caller_address()))
 
 
+def at_vault_program(given: Instruction, program: Pubkey, *owners: Pubkey) -> Instruction:
+    """Return the instruction for another vault program, where these owners have their vaults."""
+    places = {
+        PROGRAM: program,
+        authority_address(): authority_address(program),
+        caller_address(): caller_address(vault_program=program),
+    }
+    for owner in owners:
+        here, there = vault_address(owner), vault_address(owner, program)
+        places |= {here: there, token_address(here): token_address(there)}
+        places[summary_address(here)] = summary_address(there)
+    metas = [
+        AccountMeta(places.get(meta.pubkey, meta.pubkey), meta.is_signer, meta.is_writable)
+        for meta in given.accounts
+    ]
+    program_id = places.get(given.program_id, given.program_id)
+    return Instruction(program_id, bytes(given.data), metas)
+
+
 def rebalance_collateral(
     governance: Pubkey, giver: Pubkey, taker: Pubkey, amount: int, /, **substitutes: Pubkey
 ) -> Instruction:
