@@ -3,7 +3,7 @@
 The script is the data of its last account; `program/puppet/` documents the format.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -70,16 +70,16 @@ def puppet_call(chain: Chain, *commands: Command, program: Pubkey = PUPPET) -> I
 
 
 def write_script(
-    chain: Chain, *commands: Command, signing_later: Collection[Pubkey] = ()
+    chain: Chain, *commands: Command, signing_later: Collection[Pubkey] = (), after: int = 0
 ) -> list[AccountMeta]:
     """Write a script and return the accounts that the puppet needs to run it, the script last.
 
     They have the signer and writable flags that the calls need. Accounts in `signing_later` do not
     sign the transaction: the program that passes them on signs for them, as a vault does for its
-    yield program.
+    yield program. `after` is the number of accounts that this program puts before them.
     """
     accounts = _accounts(commands, signing_later)
-    order = [meta.pubkey for meta in accounts]
+    order = {meta.pubkey: after + at for at, meta in enumerate(accounts)}
     script = Keypair().pubkey()
     chain.put(script, SYSTEM, b"".join(_encode(command, order) for command in commands))
     return [*accounts, readonly(script)]
@@ -98,7 +98,7 @@ def _accounts(commands: Sequence[Command], signing_later: Collection[Pubkey]) ->
     return [AccountMeta(address, *given) for address, given in rights.items()]
 
 
-def _encode(command: Command, order: Sequence[Pubkey]) -> bytes:
+def _encode(command: Command, order: Mapping[Pubkey, int]) -> bytes:
     match command:
         case Log(data):
             return b"\2" + _sized(data)
@@ -107,9 +107,7 @@ def _encode(command: Command, order: Sequence[Pubkey]) -> bytes:
         case CallBound(called, bound):
             return b"\4" + bytes(bound) + _encode(called, order)[1:]
         case Instruction():
-            uses = [
-                (order.index(m.pubkey), m.is_signer | m.is_writable << 1) for m in command.accounts
-            ]
+            uses = [(order[m.pubkey], m.is_signer | m.is_writable << 1) for m in command.accounts]
             accounts = bytes([len(uses), *(byte for use in uses for byte in use)])
             return b"\1" + bytes(command.program_id) + accounts + _sized(bytes(command.data))
 
