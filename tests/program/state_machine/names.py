@@ -11,6 +11,8 @@ from tests.program.harness.ledger import (
     MINT,
     POSITION_MANAGER,
     PROGRAM,
+    SYSTEM,
+    TOKEN,
     token_address,
     vault_address,
 )
@@ -31,7 +33,9 @@ PROGRAMS = {
     "yield_pool": YIELD_PROGRAMS,
 }
 """The deployments of each program."""
-KNOWN = {"vault program": PROGRAM, "desk": POSITION_MANAGER, "pool": YIELD_POOL, "usdt": MINT}
+# No program that could lock collateral; the first one's key is zeros.
+IMPOSSIBLE = {"system program": SYSTEM, "vault program": PROGRAM, "token program": TOKEN}
+KNOWN = {"desk": POSITION_MANAGER, "pool": YIELD_POOL, "usdt": MINT} | IMPOSSIBLE
 
 
 @cache
