@@ -10,6 +10,8 @@ from tests.program.harness import pools
 from tests.program.harness.ledger import MINT, POSITION_MANAGER, token_address, vault_address
 from tests.program.harness.pools import YIELD_POOL
 
+from .model import NOBODY
+
 OWNERS = ["ada", "bob", "cyd", "dan"]
 GOVERNANCE = "governance"
 PEOPLE = [*OWNERS, "eve", "fay", "gus", "hal", "ida", "joe", "kim", GOVERNANCE]
@@ -19,7 +21,7 @@ PAYER = "payer"
 POSITION_MANAGERS = ["desk", "other desk"]
 YIELD_PROGRAMS = ["pool", "other pool"]
 MINTS = ["usdt", "other mint"]
-KNOWN = {"desk": POSITION_MANAGER, "pool": YIELD_POOL, "usdt": MINT}
+KNOWN = {"desk": POSITION_MANAGER, "pool": YIELD_POOL, "usdt": MINT, NOBODY: Pubkey.default()}
 
 
 @cache

@@ -28,12 +28,15 @@ PROFILES = {
 }
 # Each of these happens dozens of times in the shorter profile.
 SUCCESSES = {
+    "accept_governance",
     "close_position",
     "close_vault",
     "compound_yield",
     "deposit",
     "emergency_withdraw",
     "open_position",
+    "pause_withdrawals",
+    "propose_governance",
     "rebalance_collateral",
     "release_timelocks",
     "request_withdraw",
@@ -53,7 +56,9 @@ REFUSALS = {
     "NonZeroBalance",
     "OpenPositionsExist",
     "TokenInsufficientFunds",
+    "TransferNotAgreed",
     "Unauthorized",
+    "WithdrawalsPaused",
 }
 # Only programs may call these: a direct call is always refused.
 NEVER_DIRECTLY = {"lock_collateral", "unlock_collateral", "transfer_collateral"}
