@@ -224,4 +224,9 @@ def vault_fields(vault: Vault) -> dict[str, Any]:
         **VAULT_RESERVE,
         "yield_kept": vault.kept,
         "transfer_allowance": vault.allowance,
+        "requested_total": vault.requested,
+        "exit_at": vault.exit_at,
+        "delegate_timelocks": sum(
+            timelock.by_delegate << at for at, timelock in enumerate(vault.timelocks)
+        ),
     }

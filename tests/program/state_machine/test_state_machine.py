@@ -29,6 +29,8 @@ PROFILES = {
 # Each of these happens dozens of times in the shorter profile.
 SUCCESSES = {
     "accept_governance",
+    "cancel_timelock",
+    "cancel_withdraw_request",
     "close_position",
     "close_vault",
     "compound_yield",
@@ -39,6 +41,8 @@ SUCCESSES = {
     "propose_governance",
     "rebalance_collateral",
     "release_timelocks",
+    "release_unclaimed",
+    "request_exit",
     "request_withdraw",
     "schedule_timelock",
     "set_vault_multisig",
@@ -48,12 +52,17 @@ SUCCESSES = {
 }
 REFUSALS = {
     "AccountNotInitialized",
+    "DurationTooLong",
     "Frozen",
+    "GuardInForce",
     "InsufficientFunds",
     "InsufficientInterest",
     "InsufficientYieldBalance",
     "InvalidAmount",
+    "InvalidProgramId",
     "NonZeroBalance",
+    "NotExecutableNow",
+    "NotFound",
     "OpenPositionsExist",
     "TokenInsufficientFunds",
     "TransferNotAgreed",

@@ -172,6 +172,15 @@ TABLE: dict[str, Mapping[str, Role]] = {
     "yield_deposit": OF_YIELD,
     "yield_withdraw": OF_YIELD,
     "compound_yield": OF_YIELD,
+    "cancel_withdraw_request": BY_THE_OWNER,
+    "cancel_timelock": BY_THE_OWNER,
+    "request_exit": BY_THE_OWNER,
+    "release_unclaimed": {
+        **BY_THE_OWNER,
+        "vault_authority": AUTHORITY,
+        "first_summary": summaries.CREATED_CONSENT,
+        "second_summary": summaries.MISSING_CONSENT,
+    },
     "init_position_summary": {
         "payer": signers.ANYBODY,
         "vault": OWNERS_VAULT
