@@ -17,7 +17,7 @@ from cvms.chain.program.accounts import read_vault_authority
 from cvms.chain.program.addresses import vault_authority_address
 from cvms.chain.transactions.vault_builders import fetch_vault
 from cvms.chain.types import Commitment
-from cvms.http.admin import admin_routes, alert_routes, delivery_routes, governance_routes
+from cvms.http.admin import admin_routes, alert_routes, delivery_routes, governance_routes, governance_view
 from cvms.http.framework.admin_tokens import AUDIENCE, Role, mint
 from cvms.http.framework.routing import Auth, Route, action_of
 from cvms.http.vaults import withdrawal_policy_routes
@@ -28,6 +28,7 @@ from tests.http.wallets import USDT, funded, landed, rows, sent, signed, with_va
 SECRET = b"s" * 32
 ROUTES = (
     *governance_routes.ROUTES,
+    *governance_view.ROUTES,
     *withdrawal_policy_routes.ROUTES,
     *admin_routes.ROUTES,
     *alert_routes.ROUTES,
