@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from solana.constants import ED25519_PROGRAM_ID, SECP256K1_PROGRAM_ID
+from solana.constants import BPF_LOADER_PROGRAM_ID, ED25519_PROGRAM_ID, SECP256K1_PROGRAM_ID
 from solders.pubkey import Pubkey
 from spl.token.instructions import get_associated_token_address
 
@@ -30,6 +30,11 @@ def vault_address(programs: Programs, owner: Pubkey) -> Pubkey:
 def vault_authority_address(programs: Programs) -> Pubkey:
     """Return the address of the account with governance, authorized programs and freeze flag."""
     return _derive([b"vault_authority"], programs.vault)
+
+
+def program_data_address(program: Pubkey) -> Pubkey:
+    """Return the address of the account in which the loader keeps code and upgrade authority."""
+    return _derive([bytes(program)], BPF_LOADER_PROGRAM_ID)
 
 
 def transfer_limits_address(programs: Programs) -> Pubkey:

@@ -8,6 +8,7 @@ from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 
 from cvms.chain.program.addresses import (
+    program_data_address,
     token_account,
     transfer_limits_address,
     vault_address,
@@ -23,10 +24,11 @@ def initialize_vault_authority(
     authorized_programs: Sequence[Pubkey] = (),
     freeze: bool | None = None,
 ) -> Instruction:
-    """Create the vault authority, once. The signer becomes governance."""
+    """Create the vault authority, once. The program's upgrade authority signs: `governance`."""
     return vault_program(
         programs,
         "initialize_vault_authority",
+        [readonly(program_data_address(programs.vault))],
         governance=governance,
         authorized_programs=authorized_programs,
         freeze=freeze,
