@@ -15,7 +15,13 @@ from cvms.chain.yields.rate_cache import RateCache
 from cvms.chain.yields.sources import YieldSource
 from cvms.config.settings import Config
 from cvms.http import transaction_routes
-from cvms.http.admin import admin_routes, alert_routes, delivery_routes, governance_routes, governance_view
+from cvms.http.admin import (
+    admin_routes,
+    alert_routes,
+    delivery_routes,
+    governance_routes,
+    governance_view,
+)
 from cvms.http.auth import nonce_routes, second_factor_routes
 from cvms.http.framework.cors import Cors
 from cvms.http.framework.dependencies import Dependencies

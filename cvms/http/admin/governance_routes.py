@@ -15,8 +15,10 @@ from solders.pubkey import Pubkey
 from spl.token.instructions import create_idempotent_associated_token_account
 
 from cvms.chain.program import instructions
-from cvms.chain.program.addresses import token_account
+from cvms.chain.program.accounts import owned_by
+from cvms.chain.program.addresses import position_summary_address, token_account, vault_address
 from cvms.chain.transactions.vault_builders import fetch_vault
+from cvms.chain.types import Commitment
 from cvms.errors import (
     Conflict,
     FieldProblem,
@@ -27,7 +29,6 @@ from cvms.errors import (
     VaultNotFound,
 )
 from cvms.http.auth.credential import AdministratorRequest
-from cvms.http.framework import schemas
 from cvms.http.framework.admin_tokens import Administrator
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.request import Body, TokenAmount, WholeNumber
@@ -200,7 +201,7 @@ async def propose_governance(
         deps.programs, authority=governance, proposed=body.proposed
     )
     return await _act(
-        deps, administrator, "propose_governance", governance, instruction, body
+        deps, administrator, instruction, body, action="propose_governance", signer=governance
     )
 
 
@@ -216,7 +217,9 @@ async def accept_governance(
     if proposed == NOBODY:
         raise Conflict("No new governance is proposed. Propose one first.")
     instruction = instructions.accept_governance(deps.programs, new_governance=proposed)
-    return await _act(deps, administrator, "accept_governance", proposed, instruction, body)
+    return await _act(
+        deps, administrator, instruction, body, action="accept_governance", signer=proposed
+    )
 
 
 @ROUTES.post("/api/admin/withdrawals/pause")
@@ -255,20 +258,22 @@ async def _govern(
     to the audit trail.
     """
     governance = (await plans.vault_authority(deps)).governance
-    instruction = build(
-        deps.programs, governance=governance, **msgspec.structs.asdict(body)
+    instruction = build(deps.programs, governance=governance, **msgspec.structs.asdict(body))
+    return await _act(
+        deps, administrator, instruction, body, action=build.__name__, signer=governance
     )
-    return await _act(deps, administrator, build.__name__, governance, instruction, body)
 
 
 async def _act(
     deps: Dependencies,
     administrator: Administrator,
-    action: str,
-    signer: Pubkey,
     instruction: Instruction,
     body: Body,
+    *,
+    action: str,
+    signer: Pubkey,
 ) -> Reply | Response:
+    """Execute an instruction that `signer` signs, which is governance or becomes it."""
     details = {
         name: str(value) if isinstance(value, Pubkey) else value
         for name, value in msgspec.structs.asdict(body).items()
@@ -360,6 +365,9 @@ async def _transfer_plan(deps: Dependencies, body: Transfer) -> TransactionPlan:
         from_owner=body.from_owner,
         to_owner=body.to_owner,
         amount=body.amount,
+        limited=authority.transfers_limited,
+        settles=await _has_summary(deps, body.from_owner),
+        wrapped=not authority.governance.is_on_curve(),
     )
     return await plans.by_governance(
         deps,
@@ -368,3 +376,11 @@ async def _transfer_plan(deps: Dependencies, body: Transfer) -> TransactionPlan:
         amount=body.amount,
         details={"to_owner": str(body.to_owner)},
     )
+
+
+async def _has_summary(deps: Dependencies, owner: Pubkey) -> bool:
+    """Return whether the position manager keeps a summary of the owner's positions."""
+    vault = vault_address(deps.programs, owner)
+    address = position_summary_address(deps.programs.position_manager, vault)
+    found = await deps.rpc.get_accounts([address], commitment=Commitment.CONFIRMED)
+    return owned_by(found.accounts[0], deps.programs.position_manager) is not None

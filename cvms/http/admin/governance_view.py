@@ -14,7 +14,7 @@ from cvms.chain.program.accounts import read_transfer_limits
 from cvms.chain.program.addresses import transfer_limits_address
 from cvms.chain.types import Commitment
 from cvms.errors import NotFound
-from cvms.http.framework.admin_tokens import Role
+from cvms.http.framework.admin_tokens import Administrator, Role
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.response import Reply
 from cvms.http.framework.routing import Auth, RouteGroup
@@ -61,7 +61,7 @@ class Governance(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @ROUTES.get("/api/admin/governance", replies={200: Governance}, refusals=(NotFound,))
-async def get_governance(deps: Dependencies) -> Reply:
+async def get_governance(deps: Dependencies, administrator: Administrator) -> Reply:
     """Show who governs, and what governance has decided.
 
     From the chain at `confirmed`. A pause that is over has a time in the past.

@@ -102,12 +102,7 @@ async def execute_operation(
 
         # Record, all or nothing: the reply, the credential's use, the transaction, its cost, the
         # audit entry.
-        if planned.proposed_to is not None:
-            reply, mode = _proposal_reply(built, planned.proposed_to), "proposal"
-        elif signed is None:
-            reply, mode = _cosign_reply(built), "cosign"
-        else:
-            reply, mode = _submitted_reply(signed.signature), "submitted"
+        reply = _reply(planned, built, signed)
 
         async def record(conn: Connection) -> Reply:
             if planned.joins_pending:
@@ -118,7 +113,7 @@ async def execute_operation(
             if planned.proposed_to is None:
                 await _record_transaction(conn, deps.operator, this, planned, built, signed=signed)
             signature = {} if signed is None else {"tx": signed.signature}
-            await this.audit(conn, planned, "accepted", mode=mode, **signature)
+            await this.audit(conn, planned, "accepted", mode=planned.mode, **signature)
             return reply
 
         answer = await deps.database.transact(record)
@@ -247,6 +242,14 @@ async def simulate(deps: Dependencies, built: BuiltTransaction) -> BuiltTransact
     )
 
 
+def _reply(
+    planned: TransactionPlan, built: BuiltTransaction, signed: SignedByOperator | None
+) -> Reply:
+    if planned.proposed_to is not None:
+        return _proposal_reply(built, planned.proposed_to)
+    return _cosign_reply(built) if signed is None else _submitted_reply(signed.signature)
+
+
 def _cosign_reply(built: BuiltTransaction) -> Reply:
     return Reply(
         schemas.CoSign(
@@ -261,9 +264,7 @@ def _proposal_reply(built: BuiltTransaction, governance: Pubkey) -> Reply:
     return Reply(
         schemas.Proposal(
             governance=str(governance),
-            instructions=[
-                instruction_reply(each) for each in (*built.setup, built.instruction)
-            ],
+            instructions=[instruction_reply(each) for each in (*built.setup, built.instruction)],
         )
     )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 from solders.instruction import Instruction
 from solders.pubkey import Pubkey
@@ -55,6 +55,13 @@ class TransactionPlan:
     budget_scope: BudgetScope = BudgetScope.OWNER
     # Governance that is a program's address: only that program can sign, after a proposal there.
     proposed_to: Pubkey | None = None
+
+    @property
+    def mode(self) -> Literal["submitted", "cosign", "proposal"]:
+        """What the reply says of the transaction."""
+        if self.proposed_to is not None:
+            return "proposal"
+        return "submitted" if self.operator_signs else "cosign"
 
 
 async def initialize(deps: Dependencies, user: Pubkey) -> TransactionPlan:

@@ -17,7 +17,13 @@ from cvms.chain.program.accounts import read_vault_authority
 from cvms.chain.program.addresses import vault_authority_address
 from cvms.chain.transactions.vault_builders import fetch_vault
 from cvms.chain.types import Commitment
-from cvms.http.admin import admin_routes, alert_routes, delivery_routes, governance_routes, governance_view
+from cvms.http.admin import (
+    admin_routes,
+    alert_routes,
+    delivery_routes,
+    governance_routes,
+    governance_view,
+)
 from cvms.http.framework.admin_tokens import AUDIENCE, Role, mint
 from cvms.http.framework.routing import Auth, Route, action_of
 from cvms.http.vaults import withdrawal_policy_routes
