@@ -62,9 +62,10 @@ class Governance(msgspec.Struct, frozen=True, kw_only=True):
 
 @ROUTES.get("/api/admin/governance", replies={200: Governance}, refusals=(NotFound,))
 async def get_governance(deps: Dependencies, administrator: Administrator) -> Reply:
-    """Show who governs, and what governance has decided.
+    """Get the state of governance.
 
-    From the chain at `confirmed`. A pause that is over has a time in the past.
+    Who holds it, and what it has decided, from the chain at `confirmed`. A pause that is over has
+    a time in the past.
     """
     authority = await plans.vault_authority(deps)
     address = transfer_limits_address(deps.programs)
