@@ -2,16 +2,18 @@
 //! its position in the list.
 
 pub use sdk::accounts::{owned, program, signer, take, writable};
+use sdk::hash::sha256;
 use sdk::token::{self, TokenAccount};
-use sdk::{Account, AnchorError, Context, Result, pda};
+use sdk::{Account, AnchorError, Context, Pubkey, Result, pda};
 
 use crate::errors::VaultError;
-use crate::state::{TransferLimits, Vault, VaultAuthority};
+use crate::state::{GUARD_CHANGE_LENGTH, GuardRequest, TransferLimits, Vault, VaultAuthority};
 
 /// Seeds of the program's addresses.
 pub const VAULT: &[u8] = b"vault";
 pub const VAULT_AUTHORITY: &[u8] = b"vault_authority";
 pub const TRANSFER_LIMITS: &[u8] = b"transfer_limits";
+pub const GUARD_CHANGE: &[u8] = b"guard_change";
 
 /// The vault of `owner`: owned by this program, of the right type, at the address that its owner
 /// and bump give.
@@ -24,13 +26,21 @@ pub fn vault<'a>(context: &Context<'a>, account: Account<'a>, owner: Account) ->
     Ok(vault)
 }
 
+/// The owner who signs, his vault, both writable, and the remaining accounts.
+#[inline(always)]
+pub fn signing_owner<'a>(
+    context: &Context<'a>,
+) -> Result<(Account<'a>, Vault<'a>, &'a [Account<'a>])> {
+    let (&[owner, vault_account], remaining) = take(context)?;
+    signer(owner)?;
+    writable([owner, vault_account])?;
+    Ok((owner, vault(context, vault_account, owner)?, remaining))
+}
+
 /// The vault of the owner who signs, both writable: the first two accounts.
 #[inline(always)]
 pub fn signing_owners_vault<'a>(context: &Context<'a>) -> Result<Vault<'a>> {
-    let (&[owner, vault_account], _) = take(context)?;
-    signer(owner)?;
-    writable([owner, vault_account])?;
-    vault(context, vault_account, owner)
+    Ok(signing_owner(context)?.1)
 }
 
 /// A vault of any owner.
@@ -41,6 +51,28 @@ pub fn any_vault<'a>(context: &Context<'a>, account: Account<'a>) -> Result<Vaul
     let (owner, bump) = (vault.owner()?, [vault.bump()?]);
     pda::verify(account.key(), [VAULT, owner.as_bytes(), &bump], context.program_id)?;
     Ok(vault)
+}
+
+/// The request of a change of the guards of the vault at `vault`, which belongs to `owner`. The
+/// vault itself may be closed.
+#[inline(always)]
+pub fn guard_request<'a>(
+    context: &Context,
+    account: Account,
+    buffer: &'a mut [u8; GUARD_CHANGE_LENGTH],
+    vault: &Pubkey,
+    owner: &Pubkey,
+) -> Result<GuardRequest<'a>> {
+    owned(account, context.program_id)?;
+    let request = GuardRequest::read(account, buffer)?;
+    let (hash, bump) = (sha256(request.change), [request.bump]);
+    let seeds = [GUARD_CHANGE, vault.as_bytes(), &hash, &bump];
+    pda::verify(account.key(), seeds, context.program_id)?;
+    if request.vault == *vault && request.owner == *owner {
+        Ok(request)
+    } else {
+        Err(AnchorError::ConstraintSeeds)
+    }
 }
 
 /// The only authority account of the program.
