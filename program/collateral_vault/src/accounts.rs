@@ -6,11 +6,12 @@ use sdk::token::{self, TokenAccount};
 use sdk::{Account, AnchorError, Context, Result, pda};
 
 use crate::errors::VaultError;
-use crate::state::{Vault, VaultAuthority};
+use crate::state::{TransferLimits, Vault, VaultAuthority};
 
 /// Seeds of the program's addresses.
 pub const VAULT: &[u8] = b"vault";
 pub const VAULT_AUTHORITY: &[u8] = b"vault_authority";
+pub const TRANSFER_LIMITS: &[u8] = b"transfer_limits";
 
 /// The vault of `owner`: owned by this program, of the right type, at the address that its owner
 /// and bump give.
@@ -66,6 +67,20 @@ pub fn governed<'a>(context: &Context<'a>) -> Result<VaultAuthority<'a>> {
         return Err(VaultError::Unauthorized);
     }
     Ok(authority)
+}
+
+/// The only account of transfer limits, writable.
+#[inline(always)]
+pub fn transfer_limits<'a>(
+    context: &Context<'a>,
+    account: Account<'a>,
+) -> Result<TransferLimits<'a>> {
+    owned(account, context.program_id)?;
+    writable([account])?;
+    let limits = TransferLimits::read(account)?;
+    let bump = [limits.bump()?];
+    pda::verify(account.key(), [TRANSFER_LIMITS, &bump], context.program_id)?;
+    Ok(limits)
 }
 
 /// The account that holds the vault's tokens.

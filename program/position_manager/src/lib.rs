@@ -17,6 +17,7 @@ mod vault;
 use sdk::{Context, Result};
 
 sdk::entrypoint!(process, errors::PositionError);
+sdk::security_txt!("position_manager");
 
 fn process(context: &Context) -> Result {
     use instructions::*;

@@ -15,6 +15,7 @@ pub mod log;
 pub mod pda;
 pub mod pubkey;
 pub mod reader;
+pub mod security_txt;
 pub mod syscalls;
 pub mod system;
 pub mod sysvar;

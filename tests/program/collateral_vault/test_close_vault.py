@@ -66,10 +66,10 @@ def test_a_closed_vault_accepts_no_instruction(governed: Ledger, owner: Keypair)
 
 @pytest.mark.parametrize("within_one_transaction", [True, False])
 def test_a_reopened_vault_starts_empty(
-    governed: Ledger, owner: Keypair, within_one_transaction: bool
+    governed: Ledger, governance: Keypair, owner: Keypair, within_one_transaction: bool
 ) -> None:
     key = owner.pubkey()
-    fill(governed, owner)
+    fill(governed, governance, owner)
     governed.set_time(START + 5)
     both = [close(owner), initialize_vault(key)]
     for batch in [both] if within_one_transaction else [[each] for each in both]:
@@ -85,11 +85,14 @@ def test_a_reopened_vault_starts_empty(
     governed.must(withdraw(key, 3), owner)
 
 
-def fill(ledger: Ledger, owner: Keypair) -> None:
+def fill(ledger: Ledger, governance: Keypair, owner: Keypair) -> None:
     """Set every field that an empty vault can have set."""
     key, other = owner.pubkey(), Keypair().pubkey()
+    ledger.put_tokens(key, 7)
     for instruction in (
         add_delegate(key, other),
+        build("request_exit", key),
+        build("deposit", key, amount=7),
         build("set_vault_multisig", key, signers=[other], threshold=1),
         build("set_withdraw_min_delay", key, seconds=9),
         build("request_withdraw", key, amount=7),
@@ -97,6 +100,8 @@ def fill(ledger: Ledger, owner: Keypair) -> None:
         build("set_withdraw_rate_limit", key, window_seconds=5, max_amount=5),
     ):
         ledger.must(instruction, owner)
+    back = build("emergency_withdraw", key, authority=governance.pubkey(), amount=7)
+    ledger.must(back, governance)
 
 
 def test_lamports_sent_back_at_once_do_not_revive_a_vault(governed: Ledger, owner: Keypair) -> None:
@@ -165,9 +170,9 @@ def test_only_the_owner_closes_a_vault(
 
 
 def test_under_multisig_the_owner_still_closes_an_empty_vault(
-    governed: Ledger, owner: Keypair
+    governed: Ledger, governance: Keypair, owner: Keypair
 ) -> None:
-    fill(governed, owner)
+    fill(governed, governance, owner)
     governed.must(close(owner), owner)
 
 

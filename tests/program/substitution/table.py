@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from tests.program.harness.ledger import ASSOCIATED, MINT, PROGRAM, SYSTEM, TOKEN
 
-from . import signers, summaries, tokens, vaults
+from . import governing, signers, summaries, tokens, vaults
 from .cases import NEW_MINT
 from .signers import RENT_SYSVAR, the_program
 from .standins import (
@@ -114,7 +114,10 @@ TABLE: dict[str, Mapping[str, Role]] = {
     "disable_vault_multisig": BY_THE_OWNER,
     "lock_collateral": LOCKS,
     "unlock_collateral": LOCKS,
-    "transfer_collateral": OF_A_TRANSFER,
+    "transfer_collateral": {
+        **OF_A_TRANSFER,
+        "transfer_limits": governing.LIMITS_OF_A_TRANSFER,
+    },
     "schedule_timelock": BY_A_SIGNER,
     "release_timelocks": {**BY_A_SIGNER, "authority": signers.ANYBODY},
     "request_withdraw": BY_THE_OWNER,
@@ -123,8 +126,21 @@ TABLE: dict[str, Mapping[str, Role]] = {
     "add_withdraw_whitelist": BY_THE_OWNER,
     "remove_withdraw_whitelist": BY_THE_OWNER,
     "initialize_vault_authority": {
-        "governance": signers.ANYBODY,
+        "governance": governing.UPGRADE_AUTHORITY,
         "vault_authority": vaults.NEW_AUTHORITY,
+        "system_program": SYSTEM_PROGRAM,
+        "program_data": governing.PROGRAM_DATA,
+    },
+    "propose_governance": {
+        "authority": governing.PROPOSER,
+        "vault_authority": AUTHORITY,
+        "program_data": governing.PROGRAM_DATA,
+    },
+    "accept_governance": {"new_governance": governing.PROPOSED, "vault_authority": AUTHORITY},
+    "pause_withdrawals": BY_GOVERNANCE,
+    "set_transfer_limits": {
+        **BY_GOVERNANCE,
+        "transfer_limits": governing.LIMITS,
         "system_program": SYSTEM_PROGRAM,
     },
     "add_authorized_program": BY_GOVERNANCE,
@@ -158,6 +174,15 @@ TABLE: dict[str, Mapping[str, Role]] = {
     "yield_deposit": OF_YIELD,
     "yield_withdraw": OF_YIELD,
     "compound_yield": OF_YIELD,
+    "cancel_withdraw_request": BY_THE_OWNER,
+    "cancel_timelock": BY_THE_OWNER,
+    "request_exit": BY_THE_OWNER,
+    "release_unclaimed": {
+        **BY_THE_OWNER,
+        "vault_authority": AUTHORITY,
+        "first_summary": summaries.CREATED_CONSENT,
+        "second_summary": summaries.MISSING_CONSENT,
+    },
     "init_position_summary": {
         "payer": signers.ANYBODY,
         "vault": OF_ANY_PROGRAM

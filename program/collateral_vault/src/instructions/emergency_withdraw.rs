@@ -1,11 +1,14 @@
+use sdk::sysvar::Clock;
 use sdk::{AnchorError, Context, Reader, Result};
 
 use crate::errors::VaultError;
 use crate::events::{EmergencyWithdrawEvent, record, transaction_type};
+use crate::instructions::exit::is_exit_valid;
+use crate::pause;
 use crate::payout::Payout;
 
-/// Sends tokens to a token account of the owner. The owner may do so while nothing is locked;
-/// governance also reaches locked tokens. Delays, limits and position summaries do not block it.
+/// Sends tokens to a token account of the owner. The owner may do so while nothing is locked or an
+/// exit is valid; governance also reaches locked tokens. Delays, limits and position summaries do not block it.
 #[inline(never)]
 pub fn process(context: &Context, arguments: &mut Reader) -> Result {
     let amount = arguments.u64()?;
@@ -25,9 +28,10 @@ pub fn process(context: &Context, arguments: &mut Reader) -> Result {
         balances.seize(amount)?;
     } else if *authority.key() != owner {
         return Err(VaultError::Unauthorized);
-    } else if balances.locked != 0 {
+    } else if balances.locked != 0 && !is_exit_valid(&vault)? {
         return Err(VaultError::OpenPositionsExist);
     } else {
+        pause::require_running(&vault_authority, Clock::get()?.unix_timestamp)?;
         balances.withdraw(amount)?;
     }
     vault.set_balances(balances)?;

@@ -2,10 +2,14 @@
 
 mod authority;
 mod balances;
+mod entries;
 mod list;
+mod transfer_limits;
 mod vault;
 
 pub use authority::VaultAuthority;
 pub use balances::{Balances, add};
+pub use entries::{PendingWithdrawal, Timelock};
 pub use list::List;
-pub use vault::{NewVault, PendingWithdrawal, RateLimit, Vault};
+pub use transfer_limits::{Limits, TransferLimits, count_in_window};
+pub use vault::{NewVault, RateLimit, Vault};
