@@ -53,6 +53,12 @@ impl<'a> Account<'a> {
         &self.header().key
     }
 
+    /// True for the same account, also if it is passed twice.
+    #[inline(always)]
+    pub fn is(self, other: Account) -> bool {
+        self.header == other.header
+    }
+
     #[inline(always)]
     pub fn is_signer(self) -> bool {
         self.header().is_signer != 0
@@ -61,6 +67,11 @@ impl<'a> Account<'a> {
     #[inline(always)]
     pub fn is_writable(self) -> bool {
         self.header().is_writable != 0
+    }
+
+    #[inline(always)]
+    pub fn is_executable(self) -> bool {
+        self.header().executable != 0
     }
 
     #[inline(always)]

@@ -88,6 +88,11 @@ class MeasuredChain:
             self.ledger.must(instruction, signer)
         return self
 
+    def unguarded(self) -> Self:
+        """Lift the delay, which no instruction does at once, with the requests left as they are."""
+        self.ledger.change_vault(self.owner.pubkey(), min_withdraw_delay_seconds=0)
+        return self
+
     def later(self, seconds: int) -> Self:
         self.ledger.set_time(START + seconds)
         return self
@@ -171,7 +176,7 @@ ON_VAULTS: dict[str, Order] = {
     "get_vault_info": lambda on: on.by_owner("get_vault_info"),
     "deposit": lambda on: on.by_owner("deposit", amount=10),
     "withdraw": lambda on: on.later(DELAY).withdraw_all_requested(),
-    "emergency_withdraw": lambda on: on.by_owner("emergency_withdraw", amount=10),
+    "emergency_withdraw": lambda on: on.unguarded().by_owner("emergency_withdraw", amount=10),
     "schedule_timelock": lambda on: (
         on.later(1)
         .after(on.by_owner("release_timelocks"))
@@ -181,13 +186,18 @@ ON_VAULTS: dict[str, Order] = {
     "request_withdraw": lambda on: (
         on.later(DELAY).after(on.withdraw(1)).by_owner("request_withdraw", amount=10)
     ),
-    "set_withdraw_min_delay": lambda on: on.by_owner("set_withdraw_min_delay", seconds=9),
+    "set_withdraw_min_delay": lambda on: on.by_owner("set_withdraw_min_delay", seconds=DELAY + 9),
     "set_withdraw_rate_limit": lambda on: on.by_owner(
-        "set_withdraw_rate_limit", window_seconds=9, max_amount=9
+        "set_withdraw_rate_limit", window_seconds=1_009, max_amount=9
     ),
-    "add_withdraw_whitelist": lambda on: on.after(
-        on.by_owner("remove_withdraw_whitelist", address=KEYS[0])
-    ).by_owner("add_withdraw_whitelist", address=NEW_KEY),
+    "set_transfer_allowance": lambda on: on.unguarded().by_owner(
+        "set_transfer_allowance", amount=9
+    ),
+    "add_withdraw_whitelist": lambda on: (
+        on.unguarded()
+        .after(on.by_owner("remove_withdraw_whitelist", address=KEYS[0]))
+        .by_owner("add_withdraw_whitelist", address=NEW_KEY)
+    ),
     "remove_withdraw_whitelist": lambda on: on.by_owner(
         "remove_withdraw_whitelist", address=KEYS[0]
     ),
@@ -195,7 +205,7 @@ ON_VAULTS: dict[str, Order] = {
         "add_delegate", delegate=NEW_KEY
     ),
     "remove_delegate": lambda on: on.by_owner("remove_delegate", delegate=KEYS[0]),
-    "set_vault_multisig": lambda on: on.by_owner(
+    "set_vault_multisig": lambda on: on.unguarded().by_owner(
         "set_vault_multisig",
         signers=on.ledger.vault(on.owner.pubkey())["multisig_signers"],
         threshold=1,
