@@ -60,6 +60,29 @@ class CollateralAndYield(Movements):
         )
 
     @rule(data=DRAWN)
+    def settle(self, data: st.DataObject) -> None:
+        """Settle a summary; mostly one whose collateral governance has just taken."""
+        choose = Choices(data, self.world)
+        if not choose.once_in(8):
+            owner = choose.owner(lambda vault: vault.locked > 0)
+            vault = choose.vault(owner)
+            self.step(
+                "emergency_withdraw",
+                owner=owner,
+                authority=choose.governance(),
+                recipient=owner,
+                mint=vault.mint,
+                amount=vault.available + choose.amount(vault.locked),
+            )
+        claimed = [
+            (desk, owner)
+            for (desk, owner), summary in self.world.summaries.items()
+            if owner in self.world.vaults and summary.locked > self.world.vaults[owner].locked
+        ]
+        desk, owner = choose.of(claimed or list(self.world.summaries) or [("desk", "ada")])
+        self.step("settle_position_summary", program=desk, owner=owner)
+
+    @rule(data=DRAWN)
     def yield_deposit(self, data: st.DataObject) -> None:
         choose = Choices(data, self.world)
         owner = self.funded(choose)
