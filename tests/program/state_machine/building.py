@@ -146,6 +146,17 @@ def between(world: World, giver: str, taker: str) -> dict[str, Pubkey]:
     }
 
 
+def release_unclaimed(
+    world: World, *, owner: str, signer: str, remaining: Remaining
+) -> Instruction:
+    return instructions.build(
+        "release_unclaimed",
+        key(owner),
+        remaining=[account(each) for each in remaining],
+        accounts={"owner": key(signer)},
+    )
+
+
 def enter_pool(world: World, *, program: str, owner: str) -> Instruction:
     given = pools.open_position(
         names.vault(owner),
@@ -247,6 +258,7 @@ PARTICULAR: dict[str, Callable[..., Instruction]] = {
         init_position_summary,
         rebalance_collateral,
         transfer_collateral,
+        release_unclaimed,
         enter_pool,
         initialize_vault,
         close_vault,

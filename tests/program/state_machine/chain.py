@@ -218,4 +218,9 @@ def vault_fields(vault: Vault) -> dict[str, Any]:
         "withdrawn_in_window": vault.rate.withdrawn,
         **VAULT_RESERVE,
         "yield_kept": vault.kept,
+        "requested_total": vault.requested,
+        "exit_at": vault.exit_at,
+        "delegate_timelocks": sum(
+            timelock.by_delegate << at for at, timelock in enumerate(vault.timelocks)
+        ),
     }

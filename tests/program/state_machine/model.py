@@ -21,6 +21,8 @@ CAPACITY = {
     "yield_programs": 64,
 }
 
+WEEK = 7 * 24 * 60 * 60
+
 Event = tuple[str, dict[str, object]]
 Events = list[Event]
 
@@ -42,6 +44,7 @@ def require(condition: bool, error: str) -> None:
 class Timelock:
     amount: int
     unlock_time: int
+    by_delegate: bool = False
 
 
 @dataclass(slots=True)
@@ -86,6 +89,7 @@ class Vault:
     timelocks: list[Timelock] = field(default_factory=list)
     delay: int = 0
     requests: list[Request] = field(default_factory=list)
+    exit_at: int = 0
     whitelist: list[str] = field(default_factory=list)
     rate: Rate = field(default_factory=Rate)
 
@@ -94,6 +98,13 @@ class Vault:
         """The sum of all balances; every unit is in exactly one of them."""
         timelocked = sum(timelock.amount for timelock in self.timelocks)
         return self.available + self.locked + timelocked + self.in_yield
+
+    @property
+    def requested(self) -> int:
+        return sum(request.amount for request in self.requests)
+
+    def can_exit(self, now: int) -> bool:
+        return self.exit_at > 0 and is_valid(self.exit_at, now)
 
     def take(self, amount: int) -> None:
         require(amount <= self.available, "InsufficientFunds")
@@ -163,6 +174,11 @@ class World:
         self.now += seconds
         for stake in self.stakes.values():
             stake.earned += stake.principal * rate_bps * seconds
+
+
+def is_valid(start: int, now: int) -> bool:
+    """Return True for a week from `start`, for a request that has matured and for an exit."""
+    return start <= now <= start + WEEK
 
 
 def vault_of(owner: str) -> str:

@@ -28,6 +28,8 @@ PROFILES = {
 }
 # Each of these happens dozens of times in the shorter profile.
 SUCCESSES = {
+    "cancel_timelock",
+    "cancel_withdraw_request",
     "close_position",
     "close_vault",
     "compound_yield",
@@ -36,6 +38,8 @@ SUCCESSES = {
     "open_position",
     "rebalance_collateral",
     "release_timelocks",
+    "release_unclaimed",
+    "request_exit",
     "request_withdraw",
     "schedule_timelock",
     "set_vault_multisig",
@@ -45,12 +49,17 @@ SUCCESSES = {
 }
 REFUSALS = {
     "AccountNotInitialized",
+    "DurationTooLong",
     "Frozen",
+    "GuardInForce",
     "InsufficientFunds",
     "InsufficientInterest",
     "InsufficientYieldBalance",
     "InvalidAmount",
+    "InvalidProgramId",
     "NonZeroBalance",
+    "NotExecutableNow",
+    "NotFound",
     "OpenPositionsExist",
     "TokenInsufficientFunds",
     "Unauthorized",
