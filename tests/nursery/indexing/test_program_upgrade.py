@@ -12,7 +12,8 @@ from tests.nursery.world import World, assert_books_match
 from tests.paths import PROGRAMS
 from tests.program.deployment.exchange import FIRST
 from tests.program.harness import loader
-from tests.program.harness.loader import BUFFER_HEADER, LOADER
+from tests.program.harness.ledger import UPGRADEABLE_LOADER
+from tests.program.harness.loader import BUFFER_HEADER
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def ids(world: World) -> dict[str, Pubkey]:
 async def upgrade(world: World, program: Pubkey, elf: bytes) -> None:
     """Upgrade a program as `solana program deploy` does: buffer, writes, extension, upgrade."""
     operator, seed = world.operator.pubkey(), str(program)[:32]
-    buffer = Pubkey.create_with_seed(operator, seed, LOADER)
+    buffer = Pubkey.create_with_seed(operator, seed, UPGRADEABLE_LOADER)
     length = BUFFER_HEADER + len(elf)
     create = create_account_with_seed(
         CreateAccountWithSeedParams(
@@ -39,7 +40,7 @@ async def upgrade(world: World, program: Pubkey, elf: bytes) -> None:
             seed=seed,
             lamports=world.chain.chain.vm.rent_exempt(length),
             space=length,
-            owner=LOADER,
+            owner=UPGRADEABLE_LOADER,
         )
     )
     await world.act(world.operator, create, loader.initialize_buffer(buffer, operator))

@@ -12,10 +12,18 @@ from solders.system_program import CreateAccountParams, create_account
 from solders.transaction import VersionedTransaction
 from solders.transaction_metadata import TransactionMetadata
 
-from tests.program.harness.ledger import RENT, SOL, SYSTEM, Ledger, readonly, signer
+from tests.program.harness.ledger import (
+    RENT,
+    SOL,
+    SYSTEM,
+    UPGRADEABLE_LOADER,
+    Ledger,
+    program_data_address,
+    readonly,
+    signer,
+)
 from tests.program.harness.venues import writable
 
-LOADER = Pubkey.from_string("BPFLoaderUpgradeab1e11111111111111111111111")
 CLOCK = Pubkey.from_string("SysvarC1ock11111111111111111111111111111111")
 BUFFER_HEADER, PROGRAM_LENGTH, PROGRAM_DATA_HEADER = 37, 36, 45
 LEAST_EXTENSION = 10_240
@@ -23,12 +31,8 @@ CHUNK = 900
 """Bytes of a program that one transaction can write."""
 
 
-def program_data_address(program: Pubkey) -> Pubkey:
-    return Pubkey.find_program_address([bytes(program)], LOADER)[0]
-
-
 def initialize_buffer(buffer: Pubkey, authority: Pubkey) -> Instruction:
-    return Instruction(LOADER, pack("<I", 0), [writable(buffer), readonly(authority)])
+    return Instruction(UPGRADEABLE_LOADER, pack("<I", 0), [writable(buffer), readonly(authority)])
 
 
 def write_buffer(buffer: Pubkey, authority: Pubkey, elf: bytes) -> list[Instruction]:
@@ -36,7 +40,8 @@ def write_buffer(buffer: Pubkey, authority: Pubkey, elf: bytes) -> list[Instruct
     parts = [(at, elf[at : at + CHUNK]) for at in range(0, len(elf), CHUNK)]
     accounts = [writable(buffer), signer(authority)]
     return [
-        Instruction(LOADER, pack("<IIQ", 1, at, len(part)) + part, accounts) for at, part in parts
+        Instruction(UPGRADEABLE_LOADER, pack("<IIQ", 1, at, len(part)) + part, accounts)
+        for at, part in parts
     ]
 
 
@@ -48,7 +53,7 @@ def deploy(program: Pubkey, buffer: Pubkey, authority: Pubkey, length: int) -> I
         *map(readonly, (RENT, CLOCK, SYSTEM)),
         signer(authority),
     ]
-    return Instruction(LOADER, pack("<IQ", 2, length), accounts)
+    return Instruction(UPGRADEABLE_LOADER, pack("<IQ", 2, length), accounts)
 
 
 def upgrade(program: Pubkey, buffer: Pubkey, authority: Pubkey) -> Instruction:
@@ -57,14 +62,14 @@ def upgrade(program: Pubkey, buffer: Pubkey, authority: Pubkey) -> Instruction:
         *(writable(program_data_address(program)), writable(program), writable(buffer)),
         *(writable(authority), readonly(RENT), readonly(CLOCK), signer(authority)),
     ]
-    return Instruction(LOADER, pack("<I", 3), accounts)
+    return Instruction(UPGRADEABLE_LOADER, pack("<I", 3), accounts)
 
 
 def extend(program: Pubkey, growth: int, payer: Pubkey) -> Instruction:
     """Return an extension of a program's account by `growth` bytes or the least that is allowed."""
     accounts = [writable(program_data_address(program)), writable(program)]
     accounts += [readonly(SYSTEM), _payer(payer)]
-    return Instruction(LOADER, pack("<II", 6, max(growth, LEAST_EXTENSION)), accounts)
+    return Instruction(UPGRADEABLE_LOADER, pack("<II", 6, max(growth, LEAST_EXTENSION)), accounts)
 
 
 def _payer(key: Pubkey) -> AccountMeta:
@@ -102,7 +107,7 @@ class Loader:
                 to_pubkey=address,
                 lamports=self.ledger.svm.minimum_balance_for_rent_exemption(length),
                 space=length,
-                owner=LOADER,
+                owner=UPGRADEABLE_LOADER,
             )
         )
 
