@@ -175,6 +175,14 @@ async def test_limits_say_what_may_still_be_withdrawn(front: Service, world: Wor
     await world.indexer().catch_up()
     assert (await read(front, route))["used"] == 0
 
+    travel(world, 7 * 86_400)
+    await world.act(alice, world.deposit(alice, 1))
+    await world.indexer().catch_up()
+    limits = await read(front, route)
+    (request,) = limits["pending"]
+    assert (request["amount"], request["expired"], limits["ready"]) == (70, True, 0)
+    assert request["expires_time"] == request["until_time"] + 7 * 86_400
+
 
 async def test_a_closed_vault_is_not_found_but_keeps_its_past(front: Service, world: World) -> None:
     alice = await world.owner()
