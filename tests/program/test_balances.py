@@ -74,7 +74,8 @@ class Model:
         return True
 
     def ask(self, amount: int) -> bool:
-        if not amount or not self.seconds:
+        requested = sum(each["amount"] for each in self.pending)
+        if not amount or not self.seconds or requested + amount > SUPPLY - self.wallet:
             return False
         times = {"requested_at": self.now, "executable_at": self.now + self.seconds}
         self.pending.append({"amount": amount} | times)
@@ -105,6 +106,7 @@ class Model:
             "timelocks": self.timelocks,
             "min_withdraw_delay_seconds": self.seconds,
             "pending_withdrawals": self.pending,
+            "requested_total": sum(each["amount"] for each in self.pending),
         }
 
 

@@ -33,10 +33,12 @@ from tests.program.harness.positions import (
     init_position_summary,
     open_position,
     rebalance_collateral,
+    settle_position_summary,
 )
 from tests.program.harness.venues import YEAR, open_venue
 
 HELD = 10_000
+EXIT_WAIT = 7 * 24 * 60 * 60
 NEW_MINT, NEW_KEY, YIELD = made_up(3, 3)
 
 Step = tuple[Instruction, Keypair]
@@ -86,6 +88,11 @@ class MeasuredChain:
             self.ledger.must(instruction, signer)
         return self
 
+    def unguarded(self) -> Self:
+        """Lift the delay, which no instruction does at once, with the requests left as they are."""
+        self.ledger.change_vault(self.owner.pubkey(), min_withdraw_delay_seconds=0)
+        return self
+
     def later(self, seconds: int) -> Self:
         self.ledger.set_time(START + seconds)
         return self
@@ -130,6 +137,19 @@ class MeasuredChain:
         self.ledger.change_vault(self.owner.pubkey(), yield_accrued_balance=10)
         return self.lend("compound_yield")
 
+    def cancel_last(self, name: str, listed: str, *fields: str) -> Step:
+        last = self.ledger.vault(self.owner.pubkey())[listed][-1]
+        return self.by_owner(name, **{field: last[field] for field in fields})
+
+    def release_unclaimed(self) -> Step:
+        """Return a release of all that is locked, of which no summary claims anything."""
+        key = self.owner.pubkey()
+        self.after(self.open_position(), self.by_owner("request_exit"))
+        self.ledger.put_summary(key)
+        summary = readonly(summary_address(vault_address(key)))
+        self.later(EXIT_WAIT)
+        return self.by_owner("release_unclaimed", remaining=[summary])
+
     def open_position(self) -> Step:
         return open_position(self.owner.pubkey(), 10), self.owner
 
@@ -156,7 +176,7 @@ ON_VAULTS: dict[str, Order] = {
     "get_vault_info": lambda on: on.by_owner("get_vault_info"),
     "deposit": lambda on: on.by_owner("deposit", amount=10),
     "withdraw": lambda on: on.later(DELAY).withdraw_all_requested(),
-    "emergency_withdraw": lambda on: on.by_owner("emergency_withdraw", amount=10),
+    "emergency_withdraw": lambda on: on.unguarded().by_owner("emergency_withdraw", amount=10),
     "schedule_timelock": lambda on: (
         on.later(1)
         .after(on.by_owner("release_timelocks"))
@@ -166,13 +186,18 @@ ON_VAULTS: dict[str, Order] = {
     "request_withdraw": lambda on: (
         on.later(DELAY).after(on.withdraw(1)).by_owner("request_withdraw", amount=10)
     ),
-    "set_withdraw_min_delay": lambda on: on.by_owner("set_withdraw_min_delay", seconds=9),
+    "set_withdraw_min_delay": lambda on: on.by_owner("set_withdraw_min_delay", seconds=DELAY + 9),
     "set_withdraw_rate_limit": lambda on: on.by_owner(
-        "set_withdraw_rate_limit", window_seconds=9, max_amount=9
+        "set_withdraw_rate_limit", window_seconds=1_009, max_amount=9
     ),
-    "add_withdraw_whitelist": lambda on: on.after(
-        on.by_owner("remove_withdraw_whitelist", address=KEYS[0])
-    ).by_owner("add_withdraw_whitelist", address=NEW_KEY),
+    "set_transfer_allowance": lambda on: on.unguarded().by_owner(
+        "set_transfer_allowance", amount=9
+    ),
+    "add_withdraw_whitelist": lambda on: (
+        on.unguarded()
+        .after(on.by_owner("remove_withdraw_whitelist", address=KEYS[0]))
+        .by_owner("add_withdraw_whitelist", address=NEW_KEY)
+    ),
     "remove_withdraw_whitelist": lambda on: on.by_owner(
         "remove_withdraw_whitelist", address=KEYS[0]
     ),
@@ -180,7 +205,7 @@ ON_VAULTS: dict[str, Order] = {
         "add_delegate", delegate=NEW_KEY
     ),
     "remove_delegate": lambda on: on.by_owner("remove_delegate", delegate=KEYS[0]),
-    "set_vault_multisig": lambda on: on.by_owner(
+    "set_vault_multisig": lambda on: on.unguarded().by_owner(
         "set_vault_multisig",
         signers=on.ledger.vault(on.owner.pubkey())["multisig_signers"],
         threshold=1,
@@ -189,6 +214,14 @@ ON_VAULTS: dict[str, Order] = {
     "yield_deposit": lambda on: on.lend("yield_deposit"),
     "yield_withdraw": lambda on: on.after(on.lend("yield_deposit")).lend("yield_withdraw"),
     "compound_yield": lambda on: on.compound(),
+    "cancel_withdraw_request": lambda on: on.cancel_last(
+        "cancel_withdraw_request", "pending_withdrawals", "amount", "executable_at"
+    ),
+    "cancel_timelock": lambda on: on.later(DELAY).cancel_last(
+        "cancel_timelock", "timelocks", "amount", "unlock_time"
+    ),
+    "request_exit": lambda on: on.by_owner("request_exit"),
+    "release_unclaimed": lambda on: on.release_unclaimed(),
 }
 # The cost includes the calls that the instruction makes to the vault program.
 ON_PROGRAMS: dict[str, Order] = {
@@ -229,6 +262,12 @@ def open_summary(on: MeasuredChain) -> Step:
     return init_position_summary(owner.pubkey(), payer=owner.pubkey()), owner
 
 
+def settle(on: MeasuredChain) -> Step:
+    """Return the settlement of a position whose collateral governance has taken."""
+    on.after(on.seize())
+    return settle_position_summary(on.owner.pubkey()), on.owner
+
+
 def close_vault(on: MeasuredChain) -> Step:
     owner = empty_vault(on)
     return build("close_vault", owner.pubkey()), owner
@@ -258,6 +297,7 @@ ONCE: dict[str, Order] = {
     "initialize": lambda on: on.by_owner("initialize"),
     "initialize_vault": open_vault,
     "init_position_summary": open_summary,
+    "settle_position_summary": settle,
     "update_usdt_mint": update_mint,
     "close_vault": close_vault,
     "emergency_withdraw by governance": lambda on: on.seize(),

@@ -45,6 +45,8 @@ def build(
         "transfer_limits": transfer_limits_address(),
         "vault_token_account": token_address(vault),
         "user_token_account": token_address(payer_of_deposit),
+        "token_account": token_address(vault),
+        "recipient_token_account": token_address(owner),
         "usdt_mint": MINT,
         "caller_program": POSITION_MANAGER,
     }

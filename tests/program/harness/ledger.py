@@ -70,12 +70,17 @@ class Outcome:
     units: int
 
 
-def vault_address(owner: Pubkey) -> Pubkey:
-    return Pubkey.find_program_address([b"vault", bytes(owner)], PROGRAM)[0]
+def vault_address(owner: Pubkey, program: Pubkey = PROGRAM) -> Pubkey:
+    return Pubkey.find_program_address([b"vault", bytes(owner)], program)[0]
 
 
-def authority_address() -> Pubkey:
-    return Pubkey.find_program_address([b"vault_authority"], PROGRAM)[0]
+def authority_address(program: Pubkey = PROGRAM) -> Pubkey:
+    return Pubkey.find_program_address([b"vault_authority"], program)[0]
+
+
+def caller_address(program: Pubkey = POSITION_MANAGER, vault_program: Pubkey = PROGRAM) -> Pubkey:
+    """Return the PDA with which `program` signs its calls of `vault_program`."""
+    return Pubkey.find_program_address([b"caller", bytes(vault_program)], program)[0]
 
 
 def transfer_limits_address() -> Pubkey:
@@ -94,9 +99,9 @@ def token_address(wallet: Pubkey, mint: Pubkey = MINT) -> Pubkey:
     return Pubkey.find_program_address([bytes(wallet), bytes(TOKEN), bytes(mint)], ASSOCIATED)[0]
 
 
-def mint_data() -> bytes:
+def mint_data(supply: int = 0) -> bytes:
     """Return an initialized SPL mint with six decimals and no authorities."""
-    return bytes(4 + 32 + 8) + bytes([6, 1]) + bytes(4 + 32)
+    return bytes(4 + 32) + supply.to_bytes(8, "little") + bytes([6, 1]) + bytes(4 + 32)
 
 
 def token_data(owner: Pubkey, amount: int, mint: Pubkey = MINT) -> bytes:
@@ -186,6 +191,9 @@ class Ledger:
         address = summary_address(vault, program)
         self.put(address, program, data)
         return address
+
+    def later(self, seconds: int) -> None:
+        self.set_time(self.svm.get_clock().unix_timestamp + seconds)
 
     def set_time(self, seconds: int) -> None:
         clock = self.svm.get_clock()

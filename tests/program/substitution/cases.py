@@ -46,6 +46,7 @@ REMAINING = {
     "transfer_collateral": ["transfer_limits"],
     "initialize_vault_authority": ["program_data"],
     "propose_governance": ["program_data"],
+    "release_unclaimed": ["first_summary", "second_summary"],
     "yield_deposit": POOL,
     "yield_withdraw": POOL,
     "compound_yield": POOL,
@@ -142,6 +143,12 @@ def withdraw(world: World) -> Instruction:
     world.ledger.put_summary(world.owner)
     remaining = summaries(world)
     return build("withdraw", world.owner, authority=world.delegate, remaining=remaining, amount=5)
+
+
+def release_unclaimed(world: World) -> Instruction:
+    world.ledger.put_summary(world.owner)
+    world.change(**LOCKED, exit_at=START)
+    return build("release_unclaimed", world.owner, remaining=summaries(world))
 
 
 def initialize_vault(world: World) -> Instruction:
@@ -278,6 +285,13 @@ def close_position(world: World) -> Instruction:
     return positions.close_position(world.owner, 5, authority=world.delegate)
 
 
+def settle_position_summary(world: World) -> Instruction:
+    for owner in (world.owner, world.other):
+        world.ledger.change_vault(owner, **LOCKED)
+    world.ledger.put_summary(world.owner, open_positions=1, locked_amount=50)
+    return positions.settle_position_summary(world.owner)
+
+
 def rebalance_collateral(world: World) -> Instruction:
     lock_both(world)
     return positions.rebalance_collateral(world.governance, world.owner, world.other, 5)
@@ -285,6 +299,7 @@ def rebalance_collateral(world: World) -> Instruction:
 
 MATURED = {"timelocks": [{"amount": 40, "unlock_time": START}], "available_balance": 60}
 ADDRESS = Pubkey.from_bytes(bytes(range(32)))
+REQUEST = {"amount": 5, "requested_at": START, "executable_at": START + 60}
 
 CASES: dict[str, Prepare] = {
     "initialize": owners("initialize"),
@@ -324,10 +339,20 @@ CASES: dict[str, Prepare] = {
     "yield_deposit": earns("yield_deposit"),
     "yield_withdraw": earns("yield_withdraw"),
     "compound_yield": earns("compound_yield", "compounded_amount"),
+    "cancel_withdraw_request": owners(
+        "cancel_withdraw_request",
+        {"pending_withdrawals": [REQUEST]},
+        amount=5,
+        executable_at=START + 60,
+    ),
+    "cancel_timelock": owners("cancel_timelock", MATURED, amount=40, unlock_time=START),
+    "request_exit": owners("request_exit"),
+    "release_unclaimed": release_unclaimed,
     "init_position_summary": init_position_summary,
     "open_position": open_position,
     "close_position": close_position,
     "rebalance_collateral": rebalance_collateral,
+    "settle_position_summary": settle_position_summary,
 }
 
 # Only a program that governance lists can call these.

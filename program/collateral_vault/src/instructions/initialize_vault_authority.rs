@@ -3,6 +3,7 @@ use sdk::{AnchorError, Context, Pubkey, Reader, Result, pda, system};
 use crate::accounts::{self, VAULT_AUTHORITY};
 use crate::errors::VaultError;
 use crate::events::VaultAuthorityInitializedEvent;
+use crate::instructions::authorized_programs::require_possible;
 use crate::state::VaultAuthority;
 use crate::upgrade_authority;
 
@@ -33,7 +34,9 @@ pub fn process(context: &Context, arguments: &mut Reader) -> Result {
     system::create_pda(governance, account, length, context.program_id, &seeds)?;
     let authority = VaultAuthority::create(account, governance.key())?;
     for program in programs {
-        authority.authorized_programs().insert(&Pubkey(*program))?;
+        let program = Pubkey(*program);
+        require_possible(context, &program)?;
+        authority.authorized_programs().insert(&program)?;
     }
     authority.set_bump(bump)?;
     authority.set_freeze(freeze)?;
