@@ -21,7 +21,7 @@ from cvms.store.index import cursor as cursors
 from cvms.store.projection import vault_writer
 from tests.harness.localnet import Localnet
 from tests.harness.service import Json, Served, Service
-from tests.nursery.indexing.test_every_instruction import compound, earn, lock, travel, unlock
+from tests.nursery.program_steps import compound, earn, lock, travel, unlock
 from tests.nursery.world import World, address
 from tests.store.examples import vault_row
 
@@ -249,7 +249,7 @@ async def test_a_past_balance_equals_the_account_in_that_slot(
     async def note() -> None:
         past.append(await on_chain(world, alice))
 
-    await world.act(alice, world.deposit(alice, 100_000))
+    await world.act(alice, world.deposit(alice, 100_000), world.agree(alice))
     await world.act(bob, world.deposit(bob, 10))
     await note()
     await world.act(alice, world.withdraw(alice, 1_000), schedule(world, alice, 500, seconds=60))
