@@ -72,6 +72,13 @@ class Choices:
                 signers = [owner]
         return signers[0], signers[1:]
 
+    def cosigners(self, owner: str) -> list[str]:
+        """Draw who signs with the owner: mostly the multisig, if there is one."""
+        if self.vault(owner).threshold == 0 or self.once_in(4):
+            return []
+        authority, cosigners = self.authorized(owner)
+        return [authority, *cosigners]
+
     def owner_or_delegate(self, owner: str) -> str:
         delegates = [who for who in self.vault(owner).delegates if who in names.PEOPLE]
         if self.once_in(16):

@@ -69,16 +69,21 @@ def withdraw(
         require(kept is None or kept.open_positions == 0, "OpenPositionsExist")
     require(vault.locked == 0, "OpenPositionsExist")
     pay_out(vault, amount)
-    if vault.delay > 0:
-        consume_requests(vault, amount, world.now)
-    if vault.rate.limits:
-        consume_rate(vault, amount, world.now)
+    consume(vault, amount, world.now)
     world.move(vault_of(owner), recipient, amount, mint)
     return [
         *released,
         ("WithdrawEvent", {**named(vault), "amount": amount, **new_balances(vault)}),
         vault.record("Withdrawal", amount, world.now),
     ]
+
+
+def consume(vault: Vault, amount: int, now: int) -> None:
+    """Count a withdrawal against the owner's delay and rate limit."""
+    if vault.delay > 0:
+        consume_requests(vault, amount, now)
+    if vault.rate.limits:
+        consume_rate(vault, amount, now)
 
 
 def consume_requests(vault: Vault, amount: int, now: int) -> None:
@@ -101,9 +106,16 @@ def consume_rate(vault: Vault, amount: int, now: int) -> None:
 
 
 def emergency_withdraw(
-    world: World, *, owner: str, authority: str, recipient: str, mint: str, amount: int
+    world: World,
+    *,
+    owner: str,
+    authority: str,
+    recipient: str,
+    mint: str,
+    amount: int,
+    remaining: Sequence[str] = (),
 ) -> Events:
-    """By governance, all but timelocks and yield; by the owner, while nothing is locked."""
+    """By governance, all but timelocks and yield; by the owner under his guards, if not locked."""
     vault = world.vault(owner)
     require_outside(world, vault, recipient, mint)
     require(amount > 0, "InvalidAmount")
@@ -113,10 +125,13 @@ def emergency_withdraw(
         require(seized <= vault.locked, "InsufficientFunds")
         vault.locked -= seized
         vault.available += seized
+        pay_out(vault, amount)
     else:
         require(authority == owner, "Unauthorized")
         require(vault.locked == 0, "OpenPositionsExist")
-    pay_out(vault, amount)
+        authorize(vault, authority, remaining)
+        pay_out(vault, amount)
+        consume(vault, amount, world.now)
     world.move(vault_of(owner), recipient, amount, mint)
     fields = {**named(vault), "authority": authority, "amount": amount, **new_balances(vault)}
     return [

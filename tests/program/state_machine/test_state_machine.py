@@ -28,6 +28,8 @@ PROFILES = {
 }
 # Each of these happens dozens of times in the shorter profile.
 SUCCESSES = {
+    "apply_guard_change",
+    "cancel_guard_change",
     "close_position",
     "close_vault",
     "compound_yield",
@@ -36,8 +38,10 @@ SUCCESSES = {
     "open_position",
     "rebalance_collateral",
     "release_timelocks",
+    "request_guard_change",
     "request_withdraw",
     "schedule_timelock",
+    "set_transfer_allowance",
     "set_vault_multisig",
     "withdraw",
     "yield_deposit",
@@ -46,11 +50,13 @@ SUCCESSES = {
 REFUSALS = {
     "AccountNotInitialized",
     "Frozen",
+    "GuardInForce",
     "InsufficientFunds",
     "InsufficientInterest",
     "InsufficientYieldBalance",
     "InvalidAmount",
     "NonZeroBalance",
+    "NotExecutableNow",
     "OpenPositionsExist",
     "TokenInsufficientFunds",
     "Unauthorized",
