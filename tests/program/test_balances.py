@@ -9,7 +9,7 @@ from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 
 from tests.program.harness.instructions import build
-from tests.program.harness.ledger import START, Ledger, initialize_vault_authority, vault_address
+from tests.program.harness.ledger import START, Ledger, vault_address
 
 SUPPLY = 1_000
 
@@ -79,7 +79,8 @@ class Model:
         return True
 
     def ask(self, amount: int) -> bool:
-        if not amount or not self.seconds:
+        requested = sum(each["amount"] for each in self.pending)
+        if not amount or not self.seconds or requested + amount > SUPPLY - self.wallet:
             return False
         times = {"requested_at": self.now, "executable_at": self.now + self.seconds}
         self.pending.append({"amount": amount} | times)
@@ -110,6 +111,7 @@ class Model:
             "timelocks": self.timelocks,
             "min_withdraw_delay_seconds": self.seconds,
             "pending_withdrawals": self.pending,
+            "requested_total": sum(each["amount"] for each in self.pending),
         }
 
 
@@ -134,7 +136,7 @@ def take_step(model: Model, owner: Pubkey, step: str, number: int) -> tuple[bool
 def test_a_vault_equals_an_independent_model(todo: list[tuple[str, int]]) -> None:
     ledger, model = Ledger(), Model()
     governance, owner = ledger.wallet(), ledger.owner(usdt=SUPPLY)
-    ledger.must(initialize_vault_authority(governance.pubkey()), governance)
+    ledger.initialize_authority(governance)
     for step, number in todo:
         if step == "wait":
             model.now += number

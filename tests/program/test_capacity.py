@@ -32,6 +32,7 @@ from tests.program.harness.many_programs import PACKET, put_table, withdraw_with
 from tests.program.harness.refusals import assert_refused
 
 OTHER = Keypair().pubkey()
+HELD = sum(range(1, 65)) + 1  # what the requests of a full vault are for, and one to request
 # The instruction that adds an entry to each list of a vault.
 ADDITIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "timelocks": ("schedule_timelock", {"amount": 1, "duration_seconds": 9}),
@@ -46,7 +47,7 @@ DEFAULT_UNITS = 200_000  # of a transaction with one instruction that requests n
 @pytest.fixture
 def owner(governed: Ledger) -> Keypair:
     """The owner of a vault with every list full."""
-    owner = governed.owner(deposited=1_000)
+    owner = governed.owner(deposited=HELD)
     fill_vault(governed, owner)
     return owner
 
@@ -92,7 +93,7 @@ def test_a_full_vault_stores_every_entry(governed: Ledger, owner: Keypair) -> No
     assert state["delegates"] == KEYS[:16]
     assert state["multisig_signers"] == KEYS[:10]
     assert (state["min_withdraw_delay_seconds"], state["rate_limit_amount"]) == (DELAY, 2**63)
-    assert (state["total_balance"], state["available_balance"]) == (1_000, 1_000 - 64)
+    assert (state["total_balance"], state["available_balance"]) == (HELD, HELD - 64)
 
 
 EVERYTHING = {name: (order, 1) for name, order in ON_VAULTS.items()} | {
@@ -128,7 +129,7 @@ def test_a_full_vault_releases_matured_timelocks(
     governed.set_time(START + seconds)
     governed.must(build("release_timelocks", owner.pubkey()), owner)
     assert governed.vault(owner.pubkey()) == before | {
-        "available_balance": 1_000 - 64 + seconds,
+        "available_balance": HELD - 64 + seconds,
         "timelocks": before["timelocks"][seconds:],
     }
 
@@ -136,9 +137,12 @@ def test_a_full_vault_releases_matured_timelocks(
 def test_a_full_vault_can_be_emptied_and_closed(governed: Ledger, owner: Keypair) -> None:
     key = owner.pubkey()
     governed.set_time(START + DELAY)
-    governed.must(withdraw(key, 1_000), owner)
+    governed.must(withdraw(key, HELD - 1), owner)
+    governed.must(build("request_withdraw", key, amount=1), owner)
+    governed.set_time(START + 2 * DELAY)
+    governed.must(withdraw(key, 1), owner)
     governed.must(build("close_vault", key), owner)
-    assert governed.tokens(key) == 1_000
+    assert governed.tokens(key) == HELD
 
 
 # Programs that a withdrawal must check

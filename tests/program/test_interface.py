@@ -48,6 +48,10 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "yield_deposit": {"amount": 1},
     "yield_withdraw": {"amount": 1},
     "compound_yield": {"compounded_amount": 1},
+    "cancel_withdraw_request": {"amount": 1, "executable_at": 1},
+    "cancel_timelock": {"amount": 1, "unlock_time": 1},
+    "request_exit": {},
+    "release_unclaimed": {},
 }
 
 

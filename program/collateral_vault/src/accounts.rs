@@ -7,11 +7,12 @@ use sdk::token::{self, TokenAccount};
 use sdk::{Account, AnchorError, Context, Pubkey, Result, pda};
 
 use crate::errors::VaultError;
-use crate::state::{GUARD_CHANGE_LENGTH, GuardRequest, Vault, VaultAuthority};
+use crate::state::{GUARD_CHANGE_LENGTH, GuardRequest, TransferLimits, Vault, VaultAuthority};
 
 /// Seeds of the program's addresses.
 pub const VAULT: &[u8] = b"vault";
 pub const VAULT_AUTHORITY: &[u8] = b"vault_authority";
+pub const TRANSFER_LIMITS: &[u8] = b"transfer_limits";
 pub const GUARD_CHANGE: &[u8] = b"guard_change";
 
 /// The vault of `owner`: owned by this program, of the right type, at the address that its owner
@@ -100,6 +101,20 @@ pub fn governed<'a>(context: &Context<'a>) -> Result<VaultAuthority<'a>> {
     Ok(authority)
 }
 
+/// The only account of transfer limits, writable.
+#[inline(always)]
+pub fn transfer_limits<'a>(
+    context: &Context<'a>,
+    account: Account<'a>,
+) -> Result<TransferLimits<'a>> {
+    owned(account, context.program_id)?;
+    writable([account])?;
+    let limits = TransferLimits::read(account)?;
+    let bump = [limits.bump()?];
+    pda::verify(account.key(), [TRANSFER_LIMITS, &bump], context.program_id)?;
+    Ok(limits)
+}
+
 /// The account that holds the vault's tokens.
 #[inline(always)]
 pub fn vault_token_account<'a>(vault: &Vault, account: Account<'a>) -> Result<TokenAccount<'a>> {
@@ -109,6 +124,16 @@ pub fn vault_token_account<'a>(vault: &Vault, account: Account<'a>) -> Result<To
     let tokens = token_account(vault, account)?;
     if tokens.owner()? != *vault.key() {
         return Err(AnchorError::ConstraintTokenOwner);
+    }
+    Ok(tokens)
+}
+
+/// The token account that becomes the vault's: nobody else may spend from it or close it.
+#[inline(always)]
+pub fn adopted_token_account<'a>(vault: &Vault, account: Account<'a>) -> Result<TokenAccount<'a>> {
+    let tokens = vault_token_account(vault, account)?;
+    if tokens.is_shared()? {
+        return Err(VaultError::ForeignTokenAuthority);
     }
     Ok(tokens)
 }
@@ -139,12 +164,18 @@ pub fn outside_token_account<'a>(vault: &Vault, account: Account<'a>) -> Result<
     Ok(tokens)
 }
 
+/// A token account of any mint and owner.
 #[inline(always)]
-fn token_account<'a>(vault: &Vault, account: Account<'a>) -> Result<TokenAccount<'a>> {
+pub fn any_token_account(account: Account<'_>) -> Result<TokenAccount<'_>> {
     if !account.owned_by(&token::ID) {
         return Err(VaultError::InvalidTokenProgramOwner);
     }
-    let tokens = TokenAccount::read(account)?;
+    TokenAccount::read(account)
+}
+
+#[inline(always)]
+fn token_account<'a>(vault: &Vault, account: Account<'a>) -> Result<TokenAccount<'a>> {
+    let tokens = any_token_account(account)?;
     if tokens.mint()? != vault.usdt_mint()? {
         return Err(AnchorError::ConstraintTokenMint);
     }

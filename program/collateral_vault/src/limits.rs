@@ -3,31 +3,72 @@
 use sdk::Result;
 
 use crate::errors::VaultError;
-use crate::state::Vault;
+use crate::state::{PendingWithdrawal, Vault};
 
-/// With a minimum delay, takes `amount` from matured requests, oldest first.
+/// For how long a request or an exit may be used once its time has come.
+const VALIDITY: i64 = 7 * 24 * 60 * 60;
+
+/// Whether what may be used from `start` on may be used now.
+#[inline(always)]
+pub fn is_valid(start: i64, now: i64) -> bool {
+    start <= now && !has_expired(start, now)
+}
+
+#[inline(always)]
+fn has_expired(start: i64, now: i64) -> bool {
+    now.saturating_sub(start) > VALIDITY
+}
+
+/// With a minimum delay, takes `amount` from matured requests that have not expired, oldest first.
 #[inline(always)]
 pub fn consume_requests(vault: &Vault, amount: u64, now: i64) -> Result {
     if vault.min_withdraw_delay_seconds()? <= 0 {
         return Ok(());
     }
     let pending = vault.pending_withdrawals()?;
-    let mut missing = amount;
-    let mut index = 0;
-    while missing > 0 && index < pending.len()? {
-        let mut request = vault.pending_withdrawal(index)?;
-        if request.executable_at > now {
-            index += 1;
+    let length = pending.len()?;
+    let (mut missing, mut index, mut kept) = (amount, 0, 0);
+    while missing > 0 && index < length {
+        let mut request = PendingWithdrawal::read(pending, index)?;
+        if !is_valid(request.executable_at, now) {
+            if kept < index {
+                request.write(pending, kept)?;
+            }
+            kept += 1;
         } else if request.amount > missing {
             request.amount -= missing;
             missing = 0;
-            vault.set_pending_withdrawal(index, request)?;
+            request.write(pending, index)?;
+            break;
         } else {
             missing -= request.amount;
-            pending.remove(index)?;
+        }
+        index += 1;
+    }
+    if missing > 0 {
+        return Err(VaultError::Unauthorized);
+    }
+    // Requests of before the sum was kept are not in it.
+    vault.set_requested_total(vault.requested_total()?.saturating_sub(amount))?;
+    if kept < index { pending.remove_range(kept, index) } else { Ok(()) }
+}
+
+/// Removes expired requests, and counts the others again.
+#[inline(never)]
+pub fn purge_requests(vault: &Vault, now: i64) -> Result {
+    let pending = vault.pending_withdrawals()?;
+    let length = pending.len()?;
+    let (mut total, mut kept) = (0u64, 0);
+    for index in 0..length {
+        let request = PendingWithdrawal::read(pending, index)?;
+        if !has_expired(request.executable_at, now) {
+            total = total.saturating_add(request.amount);
+            request.write(pending, kept)?;
+            kept += 1;
         }
     }
-    if missing == 0 { Ok(()) } else { Err(VaultError::Unauthorized) }
+    vault.set_requested_total(total)?;
+    pending.remove_range(kept, length)
 }
 
 /// With a rate limit (window and amount both set), adds `amount` to the running window.

@@ -68,7 +68,7 @@ def test_a_removed_delegate_can_no_longer_act(governed: Ledger) -> None:
 
 
 def test_fields_around_the_list_keep_their_values(ledger: Ledger) -> None:
-    owner = ledger.owner(deposited=1_000)
+    owner = ledger.owner(deposited=10_000)
     fill_vault(ledger, owner)
     before = ledger.vault(owner.pubkey())
     first, last = before["delegates"][0], before["delegates"][15]

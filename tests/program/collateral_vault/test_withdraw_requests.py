@@ -53,11 +53,19 @@ def left(ledger: Ledger, owner: Keypair) -> list[dict[str, int]]:
 
 
 def test_a_request_is_stored_and_reserves_nothing(governed: Ledger, owner: Keypair) -> None:
-    key, noted = owner.pubkey(), []
-    for amount, at in ((300, START), (5_000, START + 9)):  # a request may exceed the balance
+    key, noted, total = owner.pubkey(), [], 0
+    for amount, at in ((300, START), (700, START + 9)):
         governed.set_time(at)
         noted.append(pending(amount, at))
-        events = changes(governed, key, ask(owner, amount), owner, pending_withdrawals=list(noted))
+        total += amount
+        events = changes(
+            governed,
+            key,
+            ask(owner, amount),
+            owner,
+            pending_withdrawals=list(noted),
+            requested_total=total,
+        )
         fields = {"vault": vault_address(key), "owner": key, "remaining_pending": len(noted)}
         assert events == (("WithdrawRequestedEvent", fields | noted[-1]),)
 
@@ -107,6 +115,7 @@ def test_a_request_permits_its_amount_from_its_exact_second(
         available_balance=700,
         total_withdrawn=300,
         pending_withdrawals=[],
+        requested_total=0,
     )
     refused(governed, key, withdraw(key, 1), owner, error="Unauthorized")
 
@@ -152,9 +161,11 @@ def test_a_delegate_uses_the_owners_request(governed: Ledger, owner: Keypair) ->
 
 
 def test_a_request_does_not_permit_more_than_the_balance(governed: Ledger, owner: Keypair) -> None:
-    asked(governed, owner, (5_000, 0))
+    asked(governed, owner, (1_000, 0))
+    lock = build("schedule_timelock", owner.pubkey(), amount=1, duration_seconds=2 * DELAY)
+    governed.must(lock, owner)
     governed.set_time(START + DELAY)
-    too_much = withdraw(owner.pubkey(), 1_001)
+    too_much = withdraw(owner.pubkey(), 1_000)
     refused(governed, owner.pubkey(), too_much, owner, error="InsufficientFunds")
 
 

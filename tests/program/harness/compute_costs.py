@@ -11,6 +11,7 @@ from solders.keypair import Keypair
 
 from tests.program.harness import positions
 from tests.program.harness.full_vault import DELAY, KEYS, fill_vault, list_programs, made_up
+from tests.program.harness.governing import recover
 from tests.program.harness.instructions import build
 from tests.program.harness.ledger import (
     POSITION_MANAGER,
@@ -20,7 +21,6 @@ from tests.program.harness.ledger import (
     Ledger,
     govern,
     initialize_vault,
-    initialize_vault_authority,
     mint_data,
     readonly,
     summary_address,
@@ -33,10 +33,12 @@ from tests.program.harness.positions import (
     init_position_summary,
     open_position,
     rebalance_collateral,
+    settle_position_summary,
 )
 from tests.program.harness.venues import YEAR, open_venue
 
 HELD = 10_000
+EXIT_WAIT = 7 * 24 * 60 * 60
 NEW_MINT, NEW_KEY, YIELD = made_up(3, 3)
 
 Step = tuple[Instruction, Keypair]
@@ -67,7 +69,7 @@ class MeasuredChain:
     def __init__(self, *, entries: int, authorized: int = 1) -> None:
         self.ledger = ledger = SeededLedger()
         self.governance = governance = ledger.wallet()
-        ledger.must(initialize_vault_authority(governance.pubkey()), governance)
+        ledger.initialize_authority(governance)
         ledger.svm.add_program(POSITION_MANAGER, positions.ELF.read_bytes())
         list_programs(ledger, governance, "authorized", POSITION_MANAGER, entries=authorized)
         list_programs(ledger, governance, "yield", YIELD, entries=entries)
@@ -103,6 +105,16 @@ class MeasuredChain:
     def by_governance(self, name: str, value: Any) -> Step:
         return govern(name, self.governance.pubkey(), value=value), self.governance
 
+    def governs(self, name: str, /, **arguments: Any) -> Step:
+        return build(name, self.governance.pubkey(), **arguments), self.governance
+
+    def recover(self) -> Step:
+        self.ledger.set_upgrade_authority(self.owner.pubkey())
+        return recover(self.owner.pubkey(), NEW_KEY), self.owner
+
+    def limit_transfers(self) -> Step:
+        return self.governs("set_transfer_limits", vault_daily=10, total_daily=10)
+
     def remove_first(self, kind: str, listed: str) -> Step:
         first = self.ledger.authority()[listed][0]
         return self.by_governance(f"remove_{kind}_program", first)
@@ -124,6 +136,19 @@ class MeasuredChain:
         # No instruction of the vault program accrues yield without a call.
         self.ledger.change_vault(self.owner.pubkey(), yield_accrued_balance=10)
         return self.lend("compound_yield")
+
+    def cancel_last(self, name: str, listed: str, *fields: str) -> Step:
+        last = self.ledger.vault(self.owner.pubkey())[listed][-1]
+        return self.by_owner(name, **{field: last[field] for field in fields})
+
+    def release_unclaimed(self) -> Step:
+        """Return a release of all that is locked, of which no summary claims anything."""
+        key = self.owner.pubkey()
+        self.after(self.open_position(), self.by_owner("request_exit"))
+        self.ledger.put_summary(key)
+        summary = readonly(summary_address(vault_address(key)))
+        self.later(EXIT_WAIT)
+        return self.by_owner("release_unclaimed", remaining=[summary])
 
     def open_position(self) -> Step:
         return open_position(self.owner.pubkey(), 10), self.owner
@@ -189,12 +214,20 @@ ON_VAULTS: dict[str, Order] = {
     "yield_deposit": lambda on: on.lend("yield_deposit"),
     "yield_withdraw": lambda on: on.after(on.lend("yield_deposit")).lend("yield_withdraw"),
     "compound_yield": lambda on: on.compound(),
+    "cancel_withdraw_request": lambda on: on.cancel_last(
+        "cancel_withdraw_request", "pending_withdrawals", "amount", "executable_at"
+    ),
+    "cancel_timelock": lambda on: on.later(DELAY).cancel_last(
+        "cancel_timelock", "timelocks", "amount", "unlock_time"
+    ),
+    "request_exit": lambda on: on.by_owner("request_exit"),
+    "release_unclaimed": lambda on: on.release_unclaimed(),
 }
 # The cost includes the calls that the instruction makes to the vault program.
 ON_PROGRAMS: dict[str, Order] = {
     "open_position": lambda on: on.open_position(),
     "close_position": lambda on: on.after(on.open_position()).close_position(),
-    "rebalance_collateral": lambda on: on.rebalance(),
+    "rebalance_collateral": lambda on: on.after(on.open_position()).rebalance(),
     "add_authorized_program": lambda on: on.after(
         on.remove_first("authorized", "authorized_programs")
     ).by_governance("add_authorized_program", NEW_KEY),
@@ -206,6 +239,12 @@ ON_PROGRAMS: dict[str, Order] = {
     "set_freeze_flag": lambda on: on.by_governance("set_freeze_flag", True),
     "set_cpi_enforced": lambda on: on.by_governance("set_cpi_enforced", True),
     "set_risk_level": lambda on: on.by_governance("set_risk_level", 9),
+    "propose_governance": lambda on: on.governs("propose_governance", proposed=NEW_KEY),
+    "accept_governance": lambda on: on.after(
+        on.governs("propose_governance", proposed=on.owner.pubkey())
+    ).by_owner("accept_governance"),
+    "pause_withdrawals": lambda on: on.governs("pause_withdrawals", seconds=60),
+    "set_transfer_limits": lambda on: on.after(on.limit_transfers()).limit_transfers(),
 }
 
 
@@ -221,6 +260,12 @@ def open_vault(on: MeasuredChain) -> Step:
 def open_summary(on: MeasuredChain) -> Step:
     owner = empty_vault(on)
     return init_position_summary(owner.pubkey(), payer=owner.pubkey()), owner
+
+
+def settle(on: MeasuredChain) -> Step:
+    """Return the settlement of a position whose collateral governance has taken."""
+    on.after(on.seize())
+    return settle_position_summary(on.owner.pubkey()), on.owner
 
 
 def close_vault(on: MeasuredChain) -> Step:
@@ -252,9 +297,12 @@ ONCE: dict[str, Order] = {
     "initialize": lambda on: on.by_owner("initialize"),
     "initialize_vault": open_vault,
     "init_position_summary": open_summary,
+    "settle_position_summary": settle,
     "update_usdt_mint": update_mint,
     "close_vault": close_vault,
     "emergency_withdraw by governance": lambda on: on.seize(),
+    "propose_governance by the upgrade authority": lambda on: on.recover(),
+    "set_transfer_limits for the first time": lambda on: on.limit_transfers(),
     "yield_deposit through the yield pool": through_the_pool("yield_deposit"),
     "yield_withdraw through the yield pool": through_the_pool("yield_withdraw"),
     "compound_yield through the yield pool": through_the_pool("compound_yield"),
@@ -270,4 +318,4 @@ def units(order: Order, *, entries: int, authorized: int = 1) -> int:
 def units_of_the_authority() -> int:
     ledger = SeededLedger()
     governance = ledger.wallet()
-    return ledger.must(initialize_vault_authority(governance.pubkey()), governance).units
+    return ledger.initialize_authority(governance).units

@@ -29,6 +29,7 @@ from tests.program.harness.refusals import FRAMEWORK
 
 from . import names
 from .building import at
+from .counts import Counts
 from .earning import RATE_BPS, reserve_of
 from .model import Authority, Events, GuardChange, GuardRequest, Vault, World, vault_of
 from .names import key
@@ -50,7 +51,8 @@ ERROR_LINE = re.compile(r"Error Code: (\w+)\. Error Number: (\d+)\.")
 class Chain:
     """A chain with every program, both mints, funded wallets, and the model's tokens."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, counts: Counts) -> None:
+        self.counts = counts
         self.ledger = Ledger()
         self.ledger.set_time(world.now)
         for program in names.POSITION_MANAGERS:
@@ -81,7 +83,9 @@ class Chain:
         """Send the instruction with all required signatures, paid by the payer."""
         signers = {names.person(meta.pubkey) for meta in given.accounts if meta.is_signer}
         others = [names.keypair(name) for name in sorted(signers - {names.PAYER})]
-        return self.ledger.send(given, names.keypair(names.PAYER), *others)
+        outcome = self.ledger.send(given, names.keypair(names.PAYER), *others)
+        self.counts.add(outcome)
+        return outcome
 
     def assert_holds(self, world: World) -> None:
         """Assert that every account equals the model, and that the invariant holds on its bytes."""
@@ -101,6 +105,9 @@ class Chain:
             assert struct.unpack_from("<Q", data, 72) == (stake.principal,)
         for (owner, change), request in world.changes.items():
             self.assert_holds_request(owner, change, request)
+        for program, rate_bps in world.rates.items():
+            data = self.ledger.data(names.pool(program))
+            assert YIELD_IDL.decode_account("Pool", data)["rate_bps"] == rate_bps
         for (holder, mint), amount in world.tokens.items():
             assert self.ledger.tokens_at(names.tokens(holder, mint)) == amount, (holder, mint)
 
@@ -236,4 +243,9 @@ def vault_fields(vault: Vault) -> dict[str, Any]:
         **VAULT_RESERVE,
         "yield_kept": vault.kept,
         "transfer_allowance": vault.allowance,
+        "requested_total": vault.requested,
+        "exit_at": vault.exit_at,
+        "delegate_timelocks": sum(
+            timelock.by_delegate << at for at, timelock in enumerate(vault.timelocks)
+        ),
     }

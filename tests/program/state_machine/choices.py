@@ -73,8 +73,8 @@ class Choices:
         return signers[0], signers[1:]
 
     def cosigners(self, owner: str) -> list[str]:
-        """Draw who signs with the owner: mostly the multisig, if there is one."""
-        if self.vault(owner).threshold == 0 or self.once_in(4):
+        """Draw who signs beside the owner: under multisig enough signers, and rarely too few."""
+        if self.vault(owner).threshold == 0:
             return []
         authority, cosigners = self.authorized(owner)
         return [authority, *cosigners]

@@ -3,8 +3,22 @@
 A position manager's own errors have the names of the vault program's errors.
 """
 
-from .model import U64, Event, Events, Summary, Vault, World, require, vault_of
-from .money import named
+from collections.abc import Sequence
+
+from .model import (
+    I64,
+    U64,
+    WEEK,
+    Event,
+    Events,
+    Summary,
+    Vault,
+    World,
+    authorize,
+    require,
+    vault_of,
+)
+from .money import Remaining, named
 
 
 def init_position_summary(world: World, *, program: str, owner: str) -> Events:
@@ -68,6 +82,30 @@ def rebalance_collateral(
     fields: dict[str, object] = {"from_vault": giver, "to_vault": taker, "amount": amount}
     fields |= {"from_new_total_balance": source.total, "to_new_total_balance": target.total}
     return [("TransferEvent", fields), source.record("Transfer", amount, world.now)]
+
+
+def request_exit(world: World, *, owner: str, signer: str, cosigners: Sequence[str]) -> Events:
+    vault = world.vault(owner, given=signer)
+    authorize(vault, owner, cosigners)
+    require(world.now + WEEK <= I64, "Overflow")
+    vault.exit_at = world.now + WEEK
+    return [("ExitRequestedEvent", {**named(vault), "exit_at": vault.exit_at})]
+
+
+def release_unclaimed(world: World, *, owner: str, signer: str, remaining: Remaining) -> Events:
+    """During an exit, unlock what no authorized program claims in its summary."""
+    vault, programs = world.vault(owner, given=signer), world.authority.programs
+    require(vault.can_exit(world.now), "NotExecutableNow")
+    require(len(remaining) >= len(programs), "PositionSummaryMissing")
+    claimed = 0
+    for program, summary in zip(programs, remaining, strict=False):
+        require(summary == (program, owner), "PositionSummaryInvalid")
+        claimed += world.summaries.get((program, owner), Summary()).locked
+    amount = vault.locked - claimed
+    require(amount > 0, "NotFound")
+    vault.locked -= amount
+    vault.available += amount
+    return [changed("CollateralReleasedEvent", vault, amount)]
 
 
 def lock_collateral(world: World, *, owner: str, amount: int) -> Events:

@@ -19,7 +19,9 @@ class Decisions(Steps):
         """Set up governance, its first programs, and two or three funded vaults."""
         choose = Choices(data, self.world)
         if choose.once_in(24):
-            programs = choose.of([["desk", "desk"], [f"program {n}" for n in range(65)]])
+            impossible = ["desk", choose.of([*names.IMPOSSIBLE])]
+            many = [f"program {n}" for n in range(65)]
+            programs = choose.of([["desk", "desk"], many, impossible])
             self.initialize_authority(programs=programs, freeze=None)
         self.initialize_authority(programs=["desk"], freeze=choose.of([None, False]))
         self.step("add_yield_program", signer=names.GOVERNANCE, program="pool")
@@ -117,6 +119,8 @@ class Decisions(Steps):
             case "programs":
                 candidates = [*names.POSITION_MANAGERS, "never deployed"]
                 name, program = entry(choose, authority.programs, candidates)
+                if choose.once_in(12):
+                    program = choose.of([*names.IMPOSSIBLE])
                 self.step(f"{name}_authorized_program", signer=signer, program=program)
             case "yield programs":
                 candidates = [*names.YIELD_PROGRAMS, "never deployed"]

@@ -1,10 +1,10 @@
 """The state of the specification: what the vault program keeps, in plain Python.
 
 People, programs and mints are names; times are seconds. The specification is in `money`,
-`collateral`, `earning`, `policy` and `guards`, with one function for each instruction, under its
-name. A function changes the world and returns the events. If it raises `Refused`, the caller
-discards the world. Checks run in the program's order, since the first failing check determines the
-error.
+`collateral`, `earning`, `policy`, `guards` and `pool_admin`, with one function for each
+instruction, under its name. A function changes the world and returns the events. If it raises
+`Refused`, the caller discards the world. Checks run in the program's order, since the first failing
+check determines the error.
 """
 
 from collections.abc import Sequence
@@ -22,6 +22,8 @@ CAPACITY = {
     "programs": 64,
     "yield_programs": 64,
 }
+
+WEEK = 7 * 24 * 60 * 60
 
 Event = tuple[str, dict[str, object]]
 Events = list[Event]
@@ -44,6 +46,7 @@ def require(condition: bool, error: str) -> None:
 class Timelock:
     amount: int
     unlock_time: int
+    by_delegate: bool = False
 
 
 @dataclass(slots=True)
@@ -89,6 +92,7 @@ class Vault:
     delay: int = 0
     allowance: int = 0
     requests: list[Request] = field(default_factory=list)
+    exit_at: int = 0
     whitelist: list[str] = field(default_factory=list)
     rate: Rate = field(default_factory=Rate)
 
@@ -97,6 +101,13 @@ class Vault:
         """The sum of all balances; every unit is in exactly one of them."""
         timelocked = sum(timelock.amount for timelock in self.timelocks)
         return self.available + self.locked + timelocked + self.in_yield
+
+    @property
+    def requested(self) -> int:
+        return sum(request.amount for request in self.requests)
+
+    def can_exit(self, now: int) -> bool:
+        return self.exit_at > 0 and is_valid(self.exit_at, now)
 
     def take(self, amount: int) -> None:
         require(amount <= self.available, "InsufficientFunds")
@@ -149,8 +160,9 @@ class Stake:
 class World:
     """The whole state. `tokens` are the amounts of token accounts by holder and mint.
 
-    Summaries are by position manager and owner, stakes by yield program and owner, requested guard
-    changes by owner and change; None is one that was requested and is there no longer.
+    Summaries are by position manager and owner, stakes by yield program and owner, rates in basis
+    points by yield program, requested guard changes by owner and change; None is one that was
+    requested and is there no longer.
     """
 
     now: int
@@ -158,6 +170,7 @@ class World:
     vaults: dict[str, Vault] = field(default_factory=dict)
     summaries: dict[tuple[str, str], Summary] = field(default_factory=dict)
     stakes: dict[tuple[str, str], Stake] = field(default_factory=dict)
+    rates: dict[str, int] = field(default_factory=dict)
     tokens: dict[tuple[str, str], int] = field(default_factory=dict)
     changes: dict[tuple[str, GuardChange], GuardRequest | None] = field(default_factory=dict)
 
@@ -173,11 +186,16 @@ class World:
         self.tokens[source, mint] -= amount
         self.tokens[target, mint] += amount
 
-    def wait(self, seconds: int, rate_bps: int) -> None:
+    def wait(self, seconds: int) -> None:
         """Advance the clock, and accrue interest on what is in yield pools."""
         self.now += seconds
-        for stake in self.stakes.values():
-            stake.earned += stake.principal * rate_bps * seconds
+        for (program, _), stake in self.stakes.items():
+            stake.earned += stake.principal * self.rates[program] * seconds
+
+
+def is_valid(start: int, now: int) -> bool:
+    """Return True for a week from `start`, for a request that has matured and for an exit."""
+    return start <= now <= start + WEEK
 
 
 def vault_of(owner: str) -> str:

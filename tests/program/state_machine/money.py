@@ -6,6 +6,7 @@ from .model import (
     CAPACITY,
     I64,
     U64,
+    WEEK,
     Events,
     Refused,
     Request,
@@ -13,9 +14,12 @@ from .model import (
     Vault,
     World,
     authorize,
+    is_valid,
     require,
     vault_of,
 )
+
+YEAR = 365 * 24 * 60 * 60
 
 # Position summaries by program and owner, and names of extra signers.
 Remaining = Sequence[tuple[str, str] | str]
@@ -87,9 +91,9 @@ def consume(vault: Vault, amount: int, now: int) -> None:
 
 
 def consume_requests(vault: Vault, amount: int, now: int) -> None:
-    """Take `amount` from matured requests, oldest first; the last one may be used in part."""
+    """Take `amount` from valid requests, oldest first; the last one may be used in part."""
     for request in vault.requests:
-        if request.executable_at <= now:
+        if is_valid(request.executable_at, now):
             used = min(amount, request.amount)
             request.amount -= used
             amount -= used
@@ -115,7 +119,10 @@ def emergency_withdraw(
     amount: int,
     remaining: Sequence[str] = (),
 ) -> Events:
-    """By governance, all but timelocks and yield; by the owner under his guards, if not locked."""
+    """By governance, all but timelocks and yield.
+
+    By the owner, what is available, under his guards, while nothing is locked or during an exit.
+    """
     vault = world.vault(owner)
     require_outside(world, vault, recipient, mint)
     require(amount > 0, "InvalidAmount")
@@ -128,7 +135,7 @@ def emergency_withdraw(
         pay_out(vault, amount)
     else:
         require(authority == owner, "Unauthorized")
-        require(vault.locked == 0, "OpenPositionsExist")
+        require(vault.locked == 0 or vault.can_exit(world.now), "OpenPositionsExist")
         authorize(vault, authority, remaining)
         pay_out(vault, amount)
         consume(vault, amount, world.now)
@@ -165,11 +172,13 @@ def schedule_timelock(
     vault = world.vault(owner)
     require(amount > 0 and duration >= 0, "InvalidAmount")
     authorize(vault, authority, cosigners)
+    by_delegate = vault.threshold == 0 and authority != owner
+    require(duration <= YEAR or not by_delegate, "DurationTooLong")
     unlock_time = world.now + duration
     require(unlock_time <= I64, "Overflow")
     vault.take(amount)
     require(len(vault.timelocks) < CAPACITY["timelocks"], "Overflow")
-    vault.timelocks.append(Timelock(amount, unlock_time))
+    vault.timelocks.append(Timelock(amount, unlock_time, by_delegate))
     fields = {**named(vault), "amount": amount, "unlock_time": unlock_time}
     fields["remaining_timelocks"] = len(vault.timelocks)
     return [("TimelockScheduledEvent", fields)]
@@ -192,18 +201,68 @@ def release_matured(vault: Vault, now: int) -> Events:
     return [("TimelocksReleasedEvent", fields)]
 
 
+def cancel_timelock(
+    world: World,
+    *,
+    owner: str,
+    signer: str,
+    cosigners: Sequence[str],
+    amount: int,
+    unlock_time: int,
+) -> Events:
+    """Release a delegate's at once, an own one after the delay; an equal own one goes first."""
+    vault, now = world.vault(owner, given=signer), world.now
+    authorize(vault, owner, cosigners)
+    equal = [
+        each for each in vault.timelocks if (each.amount, each.unlock_time) == (amount, unlock_time)
+    ]
+    require(bool(equal), "NotFound")
+    held = now < unlock_time <= now + vault.delay
+    own = [each for each in equal if not each.by_delegate and not held]
+    others = [each for each in equal if each.by_delegate]
+    require(bool(own or others), "GuardInForce")
+    chosen = (own or others)[0]
+    chosen.unlock_time = min(unlock_time, now if chosen.by_delegate else now + vault.delay)
+    fields = {**named(vault), "amount": amount, "unlock_time": unlock_time}
+    fields["new_unlock_time"] = chosen.unlock_time
+    if chosen.unlock_time <= now:
+        vault.timelocks = [each for each in vault.timelocks if each is not chosen]
+        vault.available += amount
+    fields["new_available_balance"] = vault.available
+    return [("TimelockCancelledEvent", fields | {"remaining_timelocks": len(vault.timelocks)})]
+
+
 def request_withdraw(world: World, *, owner: str, signer: str, amount: int) -> Events:
-    """A request sets nothing aside: it is a permission that matures."""
+    """A request sets nothing aside: it is a permission that matures and expires."""
     vault = world.vault(owner, given=signer)
     require(amount > 0, "InvalidAmount")
     require(vault.delay > 0, "Unauthorized")
     executable_at = world.now + vault.delay
     require(executable_at <= I64, "Overflow")
+    full = len(vault.requests) == CAPACITY["requests"]
+    if full or vault.requested + amount > vault.total:
+        vault.requests = [each for each in vault.requests if world.now <= each.executable_at + WEEK]
+    require(vault.requested + amount <= vault.total, "InsufficientFunds")
     require(len(vault.requests) < CAPACITY["requests"], "Overflow")
     vault.requests.append(Request(amount, world.now, executable_at))
     fields = {**named(vault), "amount": amount, "requested_at": world.now}
     fields |= {"executable_at": executable_at, "remaining_pending": len(vault.requests)}
     return [("WithdrawRequestedEvent", fields)]
+
+
+def cancel_withdraw_request(
+    world: World, *, owner: str, signer: str, amount: int, executable_at: int
+) -> Events:
+    vault = world.vault(owner, given=signer)
+    for request in vault.requests:
+        if (request.amount, request.executable_at) == (amount, executable_at):
+            vault.requests = [each for each in vault.requests if each is not request]
+            break
+    else:
+        raise Refused("NotFound")
+    fields = {**named(vault), "amount": amount, "executable_at": executable_at}
+    fields["remaining_pending"] = len(vault.requests)
+    return [("WithdrawRequestCancelledEvent", fields)]
 
 
 def give(world: World, *, source: str, owner: str, mint: str, amount: int) -> Events:

@@ -5,8 +5,8 @@ from hypothesis.stateful import rule
 
 from . import names
 from .choices import Choices
-from .model import I64, U64, Vault, World, vault_of
-from .money import Remaining
+from .model import I64, U64, WEEK, Vault, World, is_valid, vault_of
+from .money import YEAR, Remaining
 from .steps import Steps
 
 DRAWN = st.data()
@@ -105,7 +105,7 @@ class Movements(Steps):
         duration = choose.of([0, 1, 59, 60, 100, 3600])
         if choose.once_in(16):
             longest = I64 - self.world.now
-            duration = choose.of([-1, -I64 - 1, I64, longest, longest + 1])
+            duration = choose.of([-1, -I64 - 1, I64, longest, longest + 1, YEAR, YEAR + 1])
         self.step(
             "schedule_timelock",
             owner=owner,
@@ -127,8 +127,42 @@ class Movements(Steps):
         owner = choose.owner(lambda vault: vault.delay > 0)
         if choose.vault(owner).delay == 0 and owner in self.world.vaults and not choose.once_in(6):
             self.step("set_withdraw_min_delay", owner=owner, signer=owner, seconds=60)
-        amount = choose.amount(choose.vault(owner).available)
+        vault = choose.vault(owner)
+        amount = choose.amount(max(0, vault.total - vault.requested))
         self.step("request_withdraw", owner=owner, signer=choose.signer(owner), amount=amount)
+
+    @rule(data=DRAWN)
+    def cancel_withdraw_request(self, data: st.DataObject) -> None:
+        choose = Choices(data, self.world)
+        owner = choose.owner(lambda vault: bool(vault.requests))
+        if not choose.vault(owner).requests:
+            self.request_withdraw(data)
+            owner = choose.owner(lambda vault: bool(vault.requests))
+        requests = choose.vault(owner).requests
+        amount, time = 1, self.world.now
+        if requests:
+            request = choose.of(requests)
+            amount, time = request.amount, request.executable_at + choose.once_in(16)
+        arguments = {"owner": owner, "signer": choose.signer(owner)}
+        self.step("cancel_withdraw_request", **arguments, amount=amount, executable_at=time)
+
+    @rule(data=DRAWN)
+    def cancel_timelock(self, data: st.DataObject) -> None:
+        choose = Choices(data, self.world)
+        owner = choose.owner(lambda vault: bool(vault.timelocks))
+        timelocks = choose.vault(owner).timelocks
+        if not timelocks and not choose.once_in(8):
+            self.schedule_timelock(data)
+            return
+        amount, time = 1, self.world.now
+        if timelocks:
+            timelock = choose.of(timelocks)
+            amount, time = timelock.amount, timelock.unlock_time + choose.once_in(16)
+        arguments = {"owner": owner, "signer": choose.signer(owner)}
+        cosigners = choose.cosigners(owner)
+        self.step(
+            "cancel_timelock", **arguments, cosigners=cosigners, amount=amount, unlock_time=time
+        )
 
     @rule(data=DRAWN)
     def give(self, data: st.DataObject) -> None:
@@ -158,6 +192,8 @@ def deadlines(world: World) -> list[int]:
     for vault in world.vaults.values():
         times += [timelock.unlock_time for timelock in vault.timelocks]
         times += [request.executable_at for request in vault.requests]
+        times += [request.executable_at + WEEK + 1 for request in vault.requests]
+        times += [vault.exit_at, vault.exit_at + WEEK + 1]
         if vault.rate.limits:
             times.append(vault.rate.window_start + vault.rate.window_seconds)
     times += [request.executable_at for request in world.changes.values() if request]
@@ -178,7 +214,7 @@ def within_guards(world: World, vault: Vault, limit: int) -> int:
     """Return how much of `limit` the owner's delay and rate limit let out now."""
     now = world.now
     if vault.delay > 0:
-        ripe = [request.amount for request in vault.requests if request.executable_at <= now]
+        ripe = [each.amount for each in vault.requests if is_valid(each.executable_at, now)]
         limit = min(limit, sum(ripe))
     if vault.rate.limits:
         over = now >= vault.rate.window_start + vault.rate.window_seconds

@@ -12,6 +12,9 @@ from tests.program.harness.guard_changes import GuardChange
 from tests.program.harness.ledger import (
     MINT,
     POSITION_MANAGER,
+    PROGRAM,
+    SYSTEM,
+    TOKEN,
     VAULT_IDL,
     token_address,
     vault_address,
@@ -29,7 +32,15 @@ PAYER = "payer"
 POSITION_MANAGERS = ["desk", "other desk"]
 YIELD_PROGRAMS = ["pool", "other pool"]
 MINTS = ["usdt", "other mint"]
-KNOWN = {"desk": POSITION_MANAGER, "pool": YIELD_POOL, "usdt": MINT}
+PROGRAMS = {
+    "collateral_vault": ["vault program"],
+    "position_manager": POSITION_MANAGERS,
+    "yield_pool": YIELD_PROGRAMS,
+}
+"""The deployments of each program."""
+# No program that could lock collateral; the first one's key is zeros.
+IMPOSSIBLE = {"system program": SYSTEM, "vault program": PROGRAM, "token program": TOKEN}
+KNOWN = {"desk": POSITION_MANAGER, "pool": YIELD_POOL, "usdt": MINT} | IMPOSSIBLE
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from . import names
 from .model import (
     Authority,
     Event,
@@ -74,13 +75,16 @@ def initialize_vault_authority(
     require(world.authority.governance == "", "AlreadyInitialized")
     world.authority = Authority(signer, freeze=bool(freeze))
     for program in programs:
+        require(program not in names.IMPOSSIBLE, "InvalidProgramId")
         insert(world.authority.programs, program, "programs")
     fields: dict[str, object] = {"governance": signer, "authorized_programs_len": len(programs)}
     return [("VaultAuthorityInitializedEvent", fields | {"freeze": bool(freeze)})]
 
 
 def add_authorized_program(world: World, *, signer: str, program: str) -> Events:
-    insert(governed(world, signer).programs, program, "programs")
+    authority = governed(world, signer)
+    require(program not in names.IMPOSSIBLE, "InvalidProgramId")
+    insert(authority.programs, program, "programs")
     return [("AuthorizedProgramAddedEvent", {"program": program})]
 
 

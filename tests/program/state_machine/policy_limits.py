@@ -11,7 +11,9 @@ from .collateral_and_yield import CollateralAndYield
 from .decisions import Decisions
 from .earning import claimable, reserve_of
 from .guarding import Guarding
-from .movements import DAY, DRAWN, withdrawable
+from .model import WEEK
+from .money import YEAR
+from .movements import DAY, DRAWN, remaining, withdrawable
 
 
 class PolicyLimits(CollateralAndYield, Decisions, Guarding):
@@ -64,6 +66,75 @@ class PolicyLimits(CollateralAndYield, Decisions, Guarding):
                 self.step("release_timelocks", owner=owner, authority=choose.of(names.PEOPLE))
 
     @rule(data=DRAWN)
+    def let_requests_expire(self, data: st.DataObject) -> None:
+        """Request the whole balance, let the week pass or not quite, and request it again."""
+        choose = Choices(data, self.world)
+        if not choose.once_in(2):
+            self.request_withdraw(data)
+            return
+        owner = self.free(choose)
+        mine, delay = {"owner": owner, "signer": owner}, choose.of([60, 1])
+        self.step("set_withdraw_min_delay", **mine, seconds=delay)
+        for _ in range(2):
+            vault = choose.vault(owner)
+            amount = choose.of([vault.total - vault.requested, vault.total])
+            self.step("request_withdraw", **mine, amount=max(0, amount))
+            self.wait(delay + WEEK + choose.of([0, 1]))
+            self.withdraw_some(choose, owner, 1)
+
+    @rule(data=DRAWN)
+    def shorten_a_timelock(self, data: st.DataObject) -> None:
+        """Cancel equal timelocks of the owner and of a delegate, under a delay."""
+        choose = Choices(data, self.world)
+        owner = self.free(choose)
+        if choose.vault(owner).threshold:
+            self.cancel_timelock(data)
+            return
+        mine, delay = {"owner": owner, "signer": owner}, choose.of([60, 0])
+        if "fay" not in choose.vault(owner).delegates:
+            self.step("add_delegate", **mine, who="fay")
+        self.step("set_withdraw_min_delay", **mine, seconds=delay)
+        seconds = choose.of([60, 61, 3600, YEAR, YEAR + 1])
+        amount = choose.amount(choose.vault(owner).available // 2)
+        arguments = {"owner": owner, "cosigners": [], "amount": amount, "duration": seconds}
+        for authority in data.draw(st.permutations([owner, "fay"])):
+            self.step("schedule_timelock", **arguments, authority=authority)
+        time = self.world.now + seconds
+        for _ in range(3):
+            self.step("cancel_timelock", **mine, cosigners=[], amount=amount, unlock_time=time)
+
+    @rule(data=DRAWN)
+    def leave(self, data: st.DataObject) -> None:
+        """Exit while something is locked, often by a program that is not listed any more."""
+        choose = Choices(data, self.world)
+        if not choose.once_in(2):
+            self.emergency_withdraw(data)
+            return
+        self.open_position(data)
+        owner = choose.owner(lambda vault: vault.locked > 0)
+        summaries = self.world.summaries.items()
+        holders = [
+            program for (program, whose), each in summaries if each.locked and whose == owner
+        ]
+        governed = {"signer": names.GOVERNANCE, "program": choose.of(holders or ["desk"])}
+        removed = not choose.once_in(3)
+        if removed:
+            self.step("remove_authorized_program", **governed)
+        signer, cosigners = choose.signer(owner), choose.cosigners(owner)
+        self.step("request_exit", owner=owner, signer=signer, cosigners=cosigners)
+        self.wait(choose.of([WEEK, WEEK - 1, 2 * WEEK, 2 * WEEK + 1]))
+        for _ in range(2):
+            arguments = {"owner": owner, "signer": choose.signer(owner)}
+            shown = remaining(choose, owner, [])
+            self.step("release_unclaimed", **arguments, remaining=shown)
+            vault = choose.vault(owner)
+            arguments = {"owner": owner, "recipient": owner, "mint": vault.mint}
+            amount = choose.amount(vault.available)
+            self.step("emergency_withdraw", **arguments, authority=owner, amount=amount)
+        if removed:
+            self.step("add_authorized_program", **governed)
+
+    @rule(data=DRAWN)
     def sign_together(self, data: st.DataObject) -> None:
         choose = Choices(data, self.world)
         owner = self.free(choose)
@@ -111,7 +182,7 @@ class PolicyLimits(CollateralAndYield, Decisions, Guarding):
             self.deposit(data)
             return
         owner, who = choose.owner(), choose.of(names.PEOPLE)
-        program = choose.of(["other desk", "other pool", "never deployed"])
+        program = choose.of(["other desk", "other pool", "never deployed", *names.IMPOSSIBLE])
         governed = {"signer": choose.governance(), "program": program}
         owned = {"owner": owner, "signer": owner, "who": who}
         what, arguments = choose.of(

@@ -4,12 +4,13 @@ use sdk::{AnchorError, Context, Reader, Result};
 use crate::authorization::authorize;
 use crate::errors::VaultError;
 use crate::events::{EmergencyWithdrawEvent, record_at, transaction_type};
-use crate::limits;
+use crate::instructions::exit::is_exit_valid;
 use crate::payout::Payout;
+use crate::{limits, pause};
 
-/// Sends tokens to a token account of the owner. The owner may do so while nothing is locked, within
-/// multisig, delay and rate limit; governance also reaches locked tokens, past all of these. Position
-/// summaries do not block it.
+/// Sends tokens to a token account of the owner. The owner may do so while nothing is locked or an
+/// exit is valid, within multisig, delay and rate limit; governance also reaches locked tokens, past
+/// all of these. Position summaries do not block it.
 ///
 /// Remaining accounts: extra signers.
 #[inline(never)]
@@ -32,9 +33,10 @@ pub fn process(context: &Context, arguments: &mut Reader) -> Result {
         balances.seize(amount)?;
     } else if *authority.key() != owner {
         return Err(VaultError::Unauthorized);
-    } else if balances.locked != 0 {
+    } else if balances.locked != 0 && !is_exit_valid(&vault)? {
         return Err(VaultError::OpenPositionsExist);
     } else {
+        pause::require_running(&vault_authority, now)?;
         authorize(&vault, authority, remaining)?;
         balances.withdraw(amount)?;
         limits::consume_requests(&vault, amount, now)?;

@@ -32,6 +32,11 @@ impl List<'_> {
         Ok(self.len()? as u32)
     }
 
+    #[inline(always)]
+    pub fn is_full(self) -> Result<bool> {
+        Ok(self.len()? == self.capacity)
+    }
+
     /// The position of an entry, or for `len()` of the first byte after the vector.
     #[inline(always)]
     pub fn entry(self, index: usize) -> Result<usize> {
@@ -70,7 +75,7 @@ impl List<'_> {
     #[inline(always)]
     pub fn push<const N: usize>(self, entry: [u8; N]) -> Result {
         let length = self.len()?;
-        if length == self.capacity {
+        if self.is_full()? {
             return Err(VaultError::Overflow);
         }
         let end = self.end()?;
@@ -91,20 +96,23 @@ impl List<'_> {
     /// Removes an entry. Later entries keep their order.
     #[inline(always)]
     pub fn remove(self, index: usize) -> Result {
+        self.remove_range(index, index + 1)
+    }
+
+    /// Removes the entries from `first` to before `end`. Later entries keep their order.
+    #[inline(always)]
+    pub fn remove_range(self, first: usize, end: usize) -> Result {
         let length = self.len()?;
-        let (entry, next) = (self.entry(index)?, self.entry(index + 1)?);
+        let (to, from) = (self.entry(first)?, self.entry(end)?);
         let whole = self.data.len();
-        self.data.shift(next, entry, whole - next)?;
-        self.data.clear(whole - self.stride, self.stride)?;
-        self.set_len(length - 1)
+        self.data.shift(from, to, whole - from)?;
+        self.data.clear(whole - (from - to), from - to)?;
+        self.set_len(length - (end - first))
     }
 
     #[inline(always)]
     pub fn clear(self) -> Result {
-        let (start, end, whole) = (self.entry(0)?, self.end()?, self.data.len());
-        self.data.shift(end, start, whole - end)?;
-        self.data.clear(whole - (end - start), end - start)?;
-        self.set_len(0)
+        self.remove_range(0, self.len()?)
     }
 
     #[inline(always)]

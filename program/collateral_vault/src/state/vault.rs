@@ -8,6 +8,7 @@ use sdk::token::TokenAccount;
 use sdk::{Account, AnchorError, Bytes, Pubkey, Result};
 
 use super::balances::{Balances, add};
+use super::entries::{PendingWithdrawal, Timelock};
 use super::list::List;
 use crate::errors::VaultError;
 
@@ -31,8 +32,6 @@ const PENDING: usize = 64;
 const WHITELIST: usize = 32;
 
 const KEY: usize = 32;
-const TIMELOCK: usize = 16;
-const PENDING_WITHDRAWAL: usize = 24;
 const RATE_LIMIT: usize = 28;
 const RESERVED: usize = 64;
 /// In the reserve:
@@ -48,13 +47,6 @@ const DELEGATE_TIMELOCKS: usize = 48;
 pub struct Vault<'a> {
     key: &'a Pubkey,
     data: Bytes<'a>,
-}
-
-#[derive(Clone, Copy)]
-pub struct PendingWithdrawal {
-    pub amount: u64,
-    pub requested_at: i64,
-    pub executable_at: i64,
 }
 
 #[derive(Clone, Copy)]
@@ -87,9 +79,9 @@ impl<'a> Vault<'a> {
     pub const LENGTH: usize = MULTISIG_SIGNERS
         + (4 + KEY * SIGNERS)
         + (4 + KEY * DELEGATES)
-        + (4 + TIMELOCK * TIMELOCKS)
+        + (4 + Timelock::LENGTH * TIMELOCKS)
         + 8
-        + (4 + PENDING_WITHDRAWAL * PENDING)
+        + (4 + PendingWithdrawal::LENGTH * PENDING)
         + (4 + KEY * WHITELIST)
         + RATE_LIMIT
         + RESERVED;
@@ -223,15 +215,7 @@ impl<'a> Vault<'a> {
 
     #[inline(always)]
     pub fn timelocks(self) -> Result<List<'a>> {
-        Ok(self.list(self.delegates()?.end()?, TIMELOCK, TIMELOCKS))
-    }
-
-    #[inline(always)]
-    pub fn push_timelock(self, amount: u64, unlock_time: i64) -> Result {
-        let mut entry = [0; TIMELOCK];
-        entry[..8].copy_from_slice(&amount.to_le_bytes());
-        entry[8..].copy_from_slice(&unlock_time.to_le_bytes());
-        self.timelocks()?.push(entry)
+        Ok(self.list(self.delegates()?.end()?, Timelock::LENGTH, TIMELOCKS))
     }
 
     #[inline(always)]
@@ -246,34 +230,8 @@ impl<'a> Vault<'a> {
 
     #[inline(always)]
     pub fn pending_withdrawals(self) -> Result<List<'a>> {
-        Ok(self.list(self.timelocks()?.end()? + 8, PENDING_WITHDRAWAL, PENDING))
-    }
-
-    #[inline(always)]
-    pub fn push_pending_withdrawal(self, request: PendingWithdrawal) -> Result {
-        let mut entry = [0; PENDING_WITHDRAWAL];
-        entry[..8].copy_from_slice(&request.amount.to_le_bytes());
-        entry[8..16].copy_from_slice(&request.requested_at.to_le_bytes());
-        entry[16..].copy_from_slice(&request.executable_at.to_le_bytes());
-        self.pending_withdrawals()?.push(entry)
-    }
-
-    #[inline(always)]
-    pub fn pending_withdrawal(self, index: usize) -> Result<PendingWithdrawal> {
-        let at = self.pending_withdrawals()?.entry(index)?;
-        Ok(PendingWithdrawal {
-            amount: self.data.u64(at)?,
-            requested_at: self.data.i64(at + 8)?,
-            executable_at: self.data.i64(at + 16)?,
-        })
-    }
-
-    #[inline(always)]
-    pub fn set_pending_withdrawal(self, index: usize, request: PendingWithdrawal) -> Result {
-        let at = self.pending_withdrawals()?.entry(index)?;
-        self.data.put(at, request.amount.to_le_bytes())?;
-        self.data.put(at + 8, request.requested_at.to_le_bytes())?;
-        self.data.put(at + 16, request.executable_at.to_le_bytes())
+        let at = self.timelocks()?.end()? + 8;
+        Ok(self.list(at, PendingWithdrawal::LENGTH, PENDING))
     }
 
     #[inline(always)]
@@ -319,7 +277,7 @@ impl<'a> Vault<'a> {
         self.data.put(self.reserved(YIELD_KEPT)?, amount.to_le_bytes())
     }
 
-    /// What governance may transfer beyond what is locked; u64::MAX is never used up.
+    /// What governance may transfer beyond what is locked; `u64::MAX` is never used up.
     #[inline(always)]
     pub fn transfer_allowance(self) -> Result<u64> {
         self.data.u64(self.reserved(TRANSFER_ALLOWANCE)?)
@@ -384,25 +342,6 @@ impl<'a> Vault<'a> {
         self.data.put(self.reserved(DELEGATE_TIMELOCKS)?, bits.to_le_bytes())
     }
 
-    /// Moves matured timelocks back to available. Returns their sum and number.
-    #[inline(always)]
-    pub fn release_timelocks(self, balances: &mut Balances, now: i64) -> Result<(u64, usize)> {
-        let timelocks = self.timelocks()?;
-        let (mut released, mut count, mut index) = (0u64, 0, 0);
-        while index < timelocks.len()? {
-            let at = timelocks.entry(index)?;
-            if self.data.i64(at + 8)? > now {
-                index += 1;
-                continue;
-            }
-            released = add(released, self.data.u64(at)?)?;
-            count += 1;
-            timelocks.remove(index)?;
-        }
-        balances.available = add(balances.available, released)?;
-        Ok((released, count))
-    }
-
     /// The invariant: every unit of the total is in exactly one place.
     #[inline(always)]
     pub fn check_books(self) -> Result {
@@ -410,7 +349,7 @@ impl<'a> Vault<'a> {
         let mut sum = add(balances.available, balances.locked)?;
         sum = add(sum, balances.yield_deposited)?;
         let timelocks = self.timelocks()?;
-        for timelock in self.data.chunks::<TIMELOCK>(timelocks.entry(0)?, timelocks.len()?)? {
+        for timelock in self.data.chunks::<{ Timelock::LENGTH }>(timelocks.entry(0)?, timelocks.len()?)? {
             sum = add(sum, timelock.u64(0)?)?;
         }
         if sum == balances.total { Ok(()) } else { Err(VaultError::InvariantViolation) }
