@@ -13,6 +13,8 @@ from typing import Any
 
 U64 = 2**64 - 1
 I64 = 2**63 - 1
+NOBODY = "nobody"
+"""The name of the address of zeros."""
 CAPACITY = {
     "signers": 10,
     "delegates": 16,
@@ -138,6 +140,9 @@ class Authority:
     cpi_enforced: bool = False
     yield_programs: list[str] = field(default_factory=list)
     risk_level: int = 0
+    proposed: str = NOBODY
+    paused_until: int = 0
+    pause_allowed_at: int = 0
 
 
 @dataclass(slots=True)

@@ -22,6 +22,7 @@ from tests.program.harness.ledger import (
 from tests.program.harness.pools import YIELD_POOL
 
 from . import model
+from .model import NOBODY
 
 OWNERS = ["ada", "bob", "cyd", "dan"]
 GOVERNANCE = "governance"
@@ -40,7 +41,7 @@ PROGRAMS = {
 """The deployments of each program."""
 # No program that could lock collateral; the first one's key is zeros.
 IMPOSSIBLE = {"system program": SYSTEM, "vault program": PROGRAM, "token program": TOKEN}
-KNOWN = {"desk": POSITION_MANAGER, "pool": YIELD_POOL, "usdt": MINT} | IMPOSSIBLE
+KNOWN = {"desk": POSITION_MANAGER, "pool": YIELD_POOL, "usdt": MINT, NOBODY: SYSTEM} | IMPOSSIBLE
 
 
 @cache
