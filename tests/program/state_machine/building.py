@@ -240,6 +240,19 @@ def give(world: World, *, source: str, owner: str, mint: str, amount: int) -> In
     return Instruction(ledger.TOKEN, transfer, metas)
 
 
+def sweep(
+    world: World, *, owner: str, signer: str, cosigners: Sequence[str], mint: str, recipient: str
+) -> Instruction:
+    places = {"token_account": vault_of(owner), "recipient_token_account": recipient}
+    accounts = {place: names.tokens(holder, mint) for place, holder in places.items()}
+    return instructions.build(
+        "sweep",
+        key(owner),
+        remaining=[ledger.signer(key(each)) for each in cosigners],
+        accounts=accounts | {"owner": key(signer)},
+    )
+
+
 def governed(world: World, name: str, *, signer: str, **argument: Any) -> Instruction:
     (value,) = argument.values()
     value = key(value) if isinstance(value, str) else value
@@ -315,6 +328,7 @@ PARTICULAR: dict[str, Callable[..., Instruction]] = {
         transfer_collateral,
         release_unclaimed,
         enter_pool,
+        sweep,
         set_rate,
         fund_reserve,
         initialize,

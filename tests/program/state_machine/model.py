@@ -1,7 +1,7 @@
 """The state of the specification: what the vault program keeps, in plain Python.
 
 People, programs and mints are names; times are seconds. The specification is in `money`,
-`collateral`, `earning`, `policy`, `guards` and `pool_admin`, with one function for each
+`collateral`, `earning`, `policy`, `guards`, `sweeping` and `pool_admin`, with one function for each
 instruction, under its name. A function changes the world and returns the events. If it raises
 `Refused`, the caller discards the world. Checks run in the program's order, since the first failing
 check determines the error.
