@@ -104,14 +104,18 @@ class Market:
         return {address: self.ledger.svm.get_account(address) for address in addresses}
 
 
-@pytest.fixture
-def market(governed: Ledger, governance: Keypair) -> Market:
+def open_market(governed: Ledger, governance: Keypair) -> Market:
     positions.with_position_manager(governed)
     with_puppet(with_puppet(governed), STRANGER)
     owner = positions.trader(governed, deposited=100)
     governed.must(open_position(owner.pubkey(), 40), owner)
     governed.must(govern("add_authorized_program", governance.pubkey(), value=PUPPET), governance)
     return Market(governed, governance, owner, governed.owner(deposited=5), governed.wallet())
+
+
+@pytest.fixture
+def market(governed: Ledger, governance: Keypair) -> Market:
+    return open_market(governed, governance)
 
 
 # The caller

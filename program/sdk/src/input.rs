@@ -84,6 +84,11 @@ impl<'a> Account<'a> {
         self.header().owner.get() == *program
     }
 
+    #[inline(always)]
+    pub fn owner(self) -> Pubkey {
+        self.header().owner.get()
+    }
+
     /// The data at their current length, which a call may have changed.
     #[inline(always)]
     #[expect(clippy::cast_possible_truncation, reason = "`usize` has 64 bits")]

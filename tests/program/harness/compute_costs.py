@@ -33,6 +33,7 @@ from tests.program.harness.positions import (
     init_position_summary,
     open_position,
     rebalance_collateral,
+    settle_position_summary,
 )
 from tests.program.harness.venues import YEAR, open_venue
 
@@ -261,6 +262,12 @@ def open_summary(on: MeasuredChain) -> Step:
     return init_position_summary(owner.pubkey(), payer=owner.pubkey()), owner
 
 
+def settle(on: MeasuredChain) -> Step:
+    """Return the settlement of a position whose collateral governance has taken."""
+    on.after(on.seize())
+    return settle_position_summary(on.owner.pubkey()), on.owner
+
+
 def close_vault(on: MeasuredChain) -> Step:
     owner = empty_vault(on)
     return build("close_vault", owner.pubkey()), owner
@@ -290,6 +297,7 @@ ONCE: dict[str, Order] = {
     "initialize": lambda on: on.by_owner("initialize"),
     "initialize_vault": open_vault,
     "init_position_summary": open_summary,
+    "settle_position_summary": settle,
     "update_usdt_mint": update_mint,
     "close_vault": close_vault,
     "emergency_withdraw by governance": lambda on: on.seize(),

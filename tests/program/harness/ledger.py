@@ -70,12 +70,17 @@ class Outcome:
     units: int
 
 
-def vault_address(owner: Pubkey) -> Pubkey:
-    return Pubkey.find_program_address([b"vault", bytes(owner)], PROGRAM)[0]
+def vault_address(owner: Pubkey, program: Pubkey = PROGRAM) -> Pubkey:
+    return Pubkey.find_program_address([b"vault", bytes(owner)], program)[0]
 
 
-def authority_address() -> Pubkey:
-    return Pubkey.find_program_address([b"vault_authority"], PROGRAM)[0]
+def authority_address(program: Pubkey = PROGRAM) -> Pubkey:
+    return Pubkey.find_program_address([b"vault_authority"], program)[0]
+
+
+def caller_address(program: Pubkey = POSITION_MANAGER, vault_program: Pubkey = PROGRAM) -> Pubkey:
+    """Return the PDA with which `program` signs its calls of `vault_program`."""
+    return Pubkey.find_program_address([b"caller", bytes(vault_program)], program)[0]
 
 
 def transfer_limits_address() -> Pubkey:

@@ -285,6 +285,13 @@ def close_position(world: World) -> Instruction:
     return positions.close_position(world.owner, 5, authority=world.delegate)
 
 
+def settle_position_summary(world: World) -> Instruction:
+    for owner in (world.owner, world.other):
+        world.ledger.change_vault(owner, **LOCKED)
+    world.ledger.put_summary(world.owner, open_positions=1, locked_amount=50)
+    return positions.settle_position_summary(world.owner)
+
+
 def rebalance_collateral(world: World) -> Instruction:
     lock_both(world)
     return positions.rebalance_collateral(world.governance, world.owner, world.other, 5)
@@ -345,6 +352,7 @@ CASES: dict[str, Prepare] = {
     "open_position": open_position,
     "close_position": close_position,
     "rebalance_collateral": rebalance_collateral,
+    "settle_position_summary": settle_position_summary,
 }
 
 # Only a program that governance lists can call these.

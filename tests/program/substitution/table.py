@@ -67,10 +67,12 @@ OF_YIELD: dict[str, Role] = {
 }
 # The position manager reads a prefix of accounts whose length the vault program checks.
 SEEDS_BEFORE_LENGTH = refused_with("ConstraintSeeds", cut_short_elsewhere=elsewhere(cut_short))
+OF_ANY_PROGRAM = OWNERS_VAULT | vaults.VAULT_OF_ANY_PROGRAM | SEEDS_BEFORE_LENGTH
+A_COPYS_SUMMARY_IS_ELSEWHERE = vaults.vault_of_the_same_owner_with_a_copy("ConstraintSeeds")
 OF_A_POSITION: dict[str, Role] = {
     **LOCKS,
     "caller_program": signers.MANAGERS_NAME,
-    "vault": OWNERS_VAULT | SEEDS_BEFORE_LENGTH,
+    "vault": OF_ANY_PROGRAM | vaults.vault_of_the_same_owner_with_a_copy("InvalidProgramId"),
     "position_summary": summaries.SUMMARY,
     "collateral_vault_program": the_program(PROGRAM),
     "authority": signers.VAULTS_SIGNER | as_good(the_owner_who_may=owner),
@@ -183,8 +185,8 @@ TABLE: dict[str, Mapping[str, Role]] = {
     },
     "init_position_summary": {
         "payer": signers.ANYBODY,
-        "vault": OWNERS_VAULT
-        | SEEDS_BEFORE_LENGTH
+        "vault": OF_ANY_PROGRAM
+        | A_COPYS_SUMMARY_IS_ELSEWHERE
         | as_good(cut_short_in_its_place=in_place(cut_short)),
         "position_summary": summaries.NEW_SUMMARY,
         "system_program": SYSTEM_PROGRAM,
@@ -194,8 +196,14 @@ TABLE: dict[str, Mapping[str, Role]] = {
     "rebalance_collateral": {
         **OF_A_TRANSFER,
         "caller_program": signers.MANAGERS_NAME,
-        "vault_authority": AUTHORITY | SEEDS_BEFORE_LENGTH,
+        "vault_authority": vaults.AUTHORITY_OF_ANY_PROGRAM | SEEDS_BEFORE_LENGTH,
         "collateral_vault_program": the_program(PROGRAM),
         "authority": signers.GOVERNANCE,
+    },
+    "settle_position_summary": {
+        "vault": OF_ANY_PROGRAM
+        | A_COPYS_SUMMARY_IS_ELSEWHERE
+        | as_good(cut_short_in_its_place=in_place(cut_short)),
+        "position_summary": summaries.SUMMARY,
     },
 }
