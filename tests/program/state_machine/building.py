@@ -121,6 +121,11 @@ def init_position_summary(world: World, *, program: str, owner: str) -> Instruct
     return at(program, given)
 
 
+def settle_position_summary(world: World, *, program: str, owner: str) -> Instruction:
+    summary = ledger.summary_address(names.vault(owner), key(program))
+    return at(program, positions.settle_position_summary(key(owner), position_summary=summary))
+
+
 def rebalance_collateral(
     world: World, *, program: str, authority: str, giver: str, taker: str, amount: int
 ) -> Instruction:
@@ -282,6 +287,7 @@ PARTICULAR: dict[str, Callable[..., Instruction]] = {
     for each in (
         init_position_summary,
         rebalance_collateral,
+        settle_position_summary,
         transfer_collateral,
         release_unclaimed,
         enter_pool,

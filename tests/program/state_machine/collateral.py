@@ -103,6 +103,17 @@ def agreed(vault: Vault, unlocked: int) -> None:
         vault.allowance -= unlocked
 
 
+def settle_position_summary(world: World, *, program: str, owner: str) -> Events:
+    """Lower what the summary claims to what is locked in the vault, whoever asks for it."""
+    vault = world.vault(owner)
+    require((program, owner) in world.summaries, "AccountNotInitialized")
+    summary = world.summaries[program, owner]
+    require(summary.locked > vault.locked, "NotFound")
+    summary.locked = vault.locked
+    summary.open_positions = summary.open_positions if vault.locked else 0
+    return []
+
+
 def request_exit(world: World, *, owner: str, signer: str, cosigners: Sequence[str]) -> Events:
     vault = world.vault(owner, given=signer)
     authorize(vault, owner, cosigners)

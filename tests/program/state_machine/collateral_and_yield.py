@@ -7,6 +7,7 @@ from . import names
 from .choices import Choices
 from .earning import claimable, reserve_of
 from .model import U64
+from .model import U64
 from .movements import DAY, DRAWN, Movements
 from .names import key
 
@@ -72,6 +73,30 @@ class CollateralAndYield(Movements):
         """Write the owner's allowance into both."""
         self.world.vaults[owner].allowance = amount
         self.chain.ledger.change_vault(key(owner), transfer_allowance=amount)
+
+    @rule(data=DRAWN)
+    def settle(self, data: st.DataObject) -> None:
+        """Settle a summary; mostly one whose collateral governance has just taken."""
+        choose = Choices(data, self.world)
+        if not choose.once_in(8):
+            self.open_position(data)
+            owner = choose.owner(lambda vault: vault.locked > 0)
+            vault = choose.vault(owner)
+            self.step(
+                "emergency_withdraw",
+                owner=owner,
+                authority=choose.governance(),
+                recipient=owner,
+                mint=vault.mint,
+                amount=min(vault.available + choose.amount(vault.locked), U64),
+            )
+        claimed = [
+            (desk, owner)
+            for (desk, owner), summary in self.world.summaries.items()
+            if owner in self.world.vaults and summary.locked > self.world.vaults[owner].locked
+        ]
+        desk, owner = choose.of(claimed or list(self.world.summaries) or [("desk", "ada")])
+        self.step("settle_position_summary", program=desk, owner=owner)
 
     @rule(data=DRAWN)
     def yield_deposit(self, data: st.DataObject) -> None:
