@@ -36,6 +36,7 @@ PROFILES = {
 }
 # Each of these happens dozens of times in the shorter profile.
 SUCCESSES = {
+    "accept_governance",
     "cancel_timelock",
     "cancel_withdraw_request",
     "close_position",
@@ -44,6 +45,8 @@ SUCCESSES = {
     "deposit",
     "emergency_withdraw",
     "open_position",
+    "pause_withdrawals",
+    "propose_governance",
     "rebalance_collateral",
     "release_timelocks",
     "release_unclaimed",
@@ -71,7 +74,9 @@ REFUSALS = {
     "NotFound",
     "OpenPositionsExist",
     "TokenInsufficientFunds",
+    "TransferNotAgreed",
     "Unauthorized",
+    "WithdrawalsPaused",
 }
 # Instructions that no rule calls yet.
 UNREACHED = {
