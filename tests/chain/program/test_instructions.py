@@ -296,8 +296,14 @@ def test_a_proposal_may_come_from_the_upgrade_authority(programs: Programs) -> N
 
 def test_a_closing_may_name_where_surplus_tokens_go(programs: Programs) -> None:
     alone = instructions.close_vault(programs, OWNER)
-    swept = instructions.close_vault(programs, OWNER, surplus_account=RECIPIENT)
-    assert swept.accounts == [*alone.accounts, AccountMeta(RECIPIENT, False, True)]
+    swept = instructions.close_vault(
+        programs, OWNER, surplus_account=RECIPIENT, extra_signers=[COSIGNER]
+    )
+    assert swept.accounts == [
+        *alone.accounts,
+        AccountMeta(RECIPIENT, False, True),
+        AccountMeta(COSIGNER, True, False),
+    ]
 
 
 def test_a_release_of_unclaimed_tokens_lists_position_summaries(programs: Programs) -> None:

@@ -89,15 +89,17 @@ class PolicyLimits(CollateralAndYield, Decisions):
         if choose.vault(owner).threshold:
             self.cancel_timelock(data)
             return
-        mine, delay = {"owner": owner, "signer": owner}, choose.of([60, 0])
+        mine, delay = {"owner": owner, "signer": owner}, choose.of([60, 60, 0])
         if "fay" not in choose.vault(owner).delegates:
             self.step("add_delegate", **mine, who="fay")
         self.step("set_withdraw_min_delay", **mine, seconds=delay)
-        seconds = choose.of([60, 61, 3600, YEAR, YEAR + 1])
+        seconds = choose.of([60, 61, 60, YEAR])
         amount = choose.amount(choose.vault(owner).available // 2)
         arguments = {"owner": owner, "cosigners": [], "amount": amount, "duration": seconds}
         for authority in data.draw(st.permutations([owner, "fay"])):
             self.step("schedule_timelock", **arguments, authority=authority)
+        too_long = {"cosigners": [], "authority": "fay", "duration": YEAR + 1}
+        self.step("schedule_timelock", owner=owner, **too_long, amount=1)
         time = self.world.now + seconds
         for _ in range(3):
             self.step("cancel_timelock", **mine, cosigners=[], amount=amount, unlock_time=time)
@@ -106,9 +108,11 @@ class PolicyLimits(CollateralAndYield, Decisions):
     def leave(self, data: st.DataObject) -> None:
         """Exit while something is locked, often by a program that is not listed any more."""
         choose = Choices(data, self.world)
-        if not choose.once_in(2):
+        if choose.once_in(4):
             self.emergency_withdraw(data)
             return
+        if self.world.authority.freeze:
+            self.step("set_freeze_flag", signer=names.GOVERNANCE, freeze=False)
         self.open_position(data)
         owner = choose.owner(lambda vault: vault.locked > 0)
         summaries = self.world.summaries.items()
@@ -121,7 +125,7 @@ class PolicyLimits(CollateralAndYield, Decisions):
             self.step("remove_authorized_program", **governed)
         signer, cosigners = choose.signer(owner), choose.cosigners(owner)
         self.step("request_exit", owner=owner, signer=signer, cosigners=cosigners)
-        self.wait(choose.of([WEEK, WEEK - 1, 2 * WEEK, 2 * WEEK + 1]))
+        self.wait(choose.of([WEEK, 2 * WEEK, WEEK, WEEK - 1, 2 * WEEK + 1]))
         for _ in range(2):
             arguments = {"owner": owner, "signer": choose.signer(owner)}
             shown = remaining(choose, owner, [])

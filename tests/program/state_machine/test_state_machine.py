@@ -20,10 +20,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.program.harness.ledger import POSITION_IDL, VAULT_IDL, YIELD_IDL
-
-from .counts import Counts
-from .names import PROGRAMS, key
+from .counts import Counts, every_instruction
 from .policy_limits import PolicyLimits
 from .pool_rules import PoolRules
 from .steps import SUCCESS, Steps
@@ -134,13 +131,3 @@ def run(machine: type[Steps], profile: str) -> None:
     while time.monotonic() < end:
         print(f"{machine.reached.total()} steps, {round(end - time.monotonic())} s left")  # noqa: T201
         run_state_machine_as_test(machine, settings=given)
-
-
-def every_instruction() -> Counts:
-    idls = {
-        "collateral_vault": VAULT_IDL,
-        "position_manager": POSITION_IDL,
-        "yield_pool": YIELD_IDL,
-    }
-    addresses = {str(key(name)): program for program, names in PROGRAMS.items() for name in names}
-    return Counts({program: sorted(idl.instructions) for program, idl in idls.items()}, addresses)
