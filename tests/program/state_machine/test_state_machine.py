@@ -77,18 +77,14 @@ REFUSALS = {
 }
 # Instructions that no rule calls yet.
 UNREACHED = {
-    ("collateral_vault", "accept_governance"),
     ("collateral_vault", "apply_guard_change"),
     ("collateral_vault", "cancel_guard_change"),
     ("collateral_vault", "cancel_timelock"),
     ("collateral_vault", "cancel_withdraw_request"),
-    ("collateral_vault", "pause_withdrawals"),
-    ("collateral_vault", "propose_governance"),
     ("collateral_vault", "release_unclaimed"),
     ("collateral_vault", "request_exit"),
     ("collateral_vault", "request_guard_change"),
     ("collateral_vault", "set_transfer_allowance"),
-    ("collateral_vault", "set_transfer_limits"),
     ("collateral_vault", "sweep"),
 }
 # Only programs may call these: a direct call is always refused.
