@@ -155,6 +155,16 @@ class Decisions(Steps):
         self.step("accept_governance", signer=proposed)
 
     @rule(data=DRAWN)
+    def limit_transfers(self, data: st.DataObject) -> None:
+        """Limit transfers, mostly far above what vaults hold, and mostly wait for a raise."""
+        choose = Choices(data, self.world)
+        limits = [choose.of([U64, 10**9, 10**8, U64, 1000, 0]) for _ in range(2)]
+        arguments = {"vault_daily": limits[0], "total_daily": limits[1]}
+        self.step("set_transfer_limits", signer=choose.governance(), **arguments)
+        if self.world.limits and self.world.limits.pending_at and not choose.once_in(3):
+            self.wait(max(0, self.world.limits.pending_at - self.world.now - choose.of([0, 1])))
+
+    @rule(data=DRAWN)
     def pause(self, data: st.DataObject) -> None:
         """Pause; wait until after it, or until the next one is allowed, more or less; try again."""
         choose = Choices(data, self.world)
