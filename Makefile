@@ -17,6 +17,7 @@ DATA_DIR ?= .cvms
 SEEDS ?= 0-99
 SEED ?= 0
 MINUTES ?= 15
+JOBS ?= 2
 CLIENT_TOOLS = .client-tools
 OPENAPI_GENERATOR = 7.25.0
 # Twice the number of cores or so: half of the time a test waits.
@@ -25,7 +26,7 @@ WORKERS ?= 4
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo test client clients fuzz wallet-fuzz scenario scenario-long chaos soak bench conformance lint types settings check program clippy lock clean
+.PHONY: help install dev demo test client clients fuzz mutants wallet-fuzz scenario scenario-long chaos soak bench conformance lint types settings check program clippy lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1	/' | expand -t 23
@@ -55,8 +56,12 @@ client: $(INSTALLED) ## build, pack and test the TypeScript client, in Node and 
 	npm ci --prefix clients/typescript
 	CVMS_REQUIRE_SERVERS=1 $(BIN)/pytest tests/clients tests/http/websocket/test_asyncapi.py
 
-fuzz: $(INSTALLED) ## many new steps of the programs against their specification, for minutes
-	HYPOTHESIS_PROFILE=long $(BIN)/pytest tests/program/state_machine
+fuzz: MINUTES = 10
+fuzz: $(INSTALLED) ## new steps of the programs against their specification for MINUTES (10); counts them
+	HYPOTHESIS_PROFILE=long FUZZ_MINUTES=$(MINUTES) $(BIN)/pytest -s tests/program/state_machine/test_state_machine.py
+
+mutants: $(INSTALLED) ## faults in the programs' sources, each of which must fail a test; ONLY=part of a name
+	@exec $(BIN)/python -m tests.program.mutants --jobs $(JOBS) $(ONLY)
 
 wallet-fuzz: $(INSTALLED) ## 20,000 mutations of planned transactions: the operator loses no more than its fees
 	WALLET_MUTATIONS=20000 $(BIN)/pytest -s tests/http/operations/test_fee_payer_machine.py

@@ -166,10 +166,13 @@ class ProgramRefused(CvmsError):
     """A program refuses the instruction, in simulation or on the chain (422).
 
     `code` is the custom error code (from 6000 on for the program's own), `logs` the last lines.
+    `advice` says what to do.
     """
 
-    def __init__(self, *, code: int | None, name: str, msg: str, logs: Sequence[str] = ()) -> None:
-        super().__init__(f"{name}: {msg}")
+    def __init__(
+        self, *, code: int | None, name: str, msg: str, advice: str = "", logs: Sequence[str] = ()
+    ) -> None:
+        super().__init__(f"{name}: {msg}. {advice}." if advice else f"{name}: {msg}")
         self.code = code
         self.name = name
         self.msg = msg

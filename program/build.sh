@@ -2,19 +2,24 @@
 # Builds the on-chain programs with Debian's compilers and nothing else.
 #
 #   program/build.sh            build, and write cvms/programs/<program>.so (a test's: tests/program/elf/)
+#                               and their hashes in docs/programs.md
 #   program/build.sh --check    build, and compare with the committed file
-#   program/build.sh --install  install the compilers first (root)
+#   program/build.sh --install  first install the compilers that toolchain.txt lists (root)
+#   program/build.sh yield_pool build this program only
+#   program/build.sh --lax …    with warnings, as mutants of the sources have them
 #
-# The same packages give the same bytes, wherever the checkout is.
+# The same packages give the same bytes, wherever the checkout is and whoever builds.
 set -eu
 
-packages="rustc-web rust-web-src llvm-22 binutils-bpf"
+compilers="rustc-web rust-web-src llvm-22 binutils-bpf"
 programs="collateral_vault position_manager yield_pool"
 test_programs="puppet"
 
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 target=$here/target
 root=$here/..
+pins=$here/toolchain.txt
+document=$root/docs/programs.md
 rustc=/usr/bin/rustc # Debian's: a rustup rustc may come first on PATH
 core=/usr/lib/rustlib/src/rust/library/core/src/lib.rs
 
@@ -23,21 +28,60 @@ fail() {
     exit 1
 }
 
-check=no install=no
+check=no install=no warnings=-D only=
 for argument; do
     case $argument in
         --check) check=yes ;;
         --install) install=yes ;;
-        *) fail "unknown argument '$argument' (--check, --install)" ;;
+        --lax) warnings=-A ;;
+        collateral_vault | position_manager | yield_pool | puppet) only="$only $argument" ;;
+        *) fail "unknown argument '$argument' (--check, --install, --lax, a program)" ;;
     esac
 done
 
+# Prints the pinned packages that are not installed in their version: name, pinned and installed version.
+differing() {
+    grep -v '^#' "$pins" | while read -r name version _; do
+        installed=$(dpkg-query -W -f '${Version}' "$name" 2>/dev/null) || installed=none
+        [ "$installed" = "$version" ] || echo "$name $version $installed"
+    done
+}
+
+# Downloads these packages to $1 and checks their hashes. Exits with 3 if the archive has another version.
+download_pinned() {
+    differing | while read -r name version _; do
+        (cd "$1" && apt-get download -qq "$name=$version" >&2) || exit 3
+        hash=$(awk -v name="$name" '$1 == name { print $3 }' "$pins")
+        echo "$hash  $(echo "$1/${name}"_*.deb)" | sha256sum --check --status ||
+            fail "the archive's $name $version has another hash than toolchain.txt: nothing is installed"
+    done
+}
+
 if [ $install = yes ]; then
-    [ "$(id -u)" = 0 ] || fail "--install needs root: apt-get install $packages"
+    [ "$(id -u)" = 0 ] || fail "--install needs root"
     export DEBIAN_FRONTEND=noninteractive
     apt-get update -qq
-    # shellcheck disable=SC2086
-    apt-get install -y -qq --no-install-recommends $packages >&2
+    debs=$(mktemp -d)
+    found=0
+    download_pinned "$debs" || found=$?
+    case $found in
+        0) set -- "$debs"/*.deb ;;
+        3) # shellcheck disable=SC2086
+            set -- $compilers ;;
+        *) exit "$found" ;;
+    esac
+    [ ! -e "$1" ] && [ $found = 0 ] ||
+        apt-get install -y -qq --no-install-recommends --allow-downgrades "$@" >&2
+    rm -rf "$debs"
+fi
+
+different=$(differing)
+if [ -n "$different" ]; then
+    echo "$different" | while read -r name version installed; do
+        echo "program/build.sh: $name is $installed here, and $version in toolchain.txt" >&2
+    done
+    echo "program/build.sh: for the committed bytes, let apt read the snapshot that toolchain.txt names," \
+        "and run program/build.sh --install" >&2
 fi
 
 for tool in $rustc llvm-link-22 opt-22 llc-22 llvm-ar-22 bpf-ld; do
@@ -55,7 +99,7 @@ compile() {
 
 # core and compiler_builtins depend on the compiler alone: keep them.
 mkdir -p "$target"
-runtime=$target/runtime-$({ $rustc -vV; cat "$here/build.sh" "$here/compiler_builtins/lib.rs"; } |
+runtime=$target/runtime-$({ cat "$pins" "$here/build.sh" "$here/compiler_builtins/lib.rs"; echo "$different"; } |
     sha256sum | cut -c1-16)
 if [ ! -d "$runtime" ]; then
     fresh=$(mktemp -d "$target/runtime.XXXXXX")
@@ -72,7 +116,7 @@ trap 'rm -rf "$work"' EXIT
 trap 'exit 1' HUP INT TERM
 
 ours() {
-    compile --edition 2024 -D warnings -C overflow-checks=on -L "$runtime" "$@"
+    compile --edition 2024 $warnings warnings -C overflow-checks=on -L "$runtime" "$@"
 }
 
 objects() {
@@ -107,15 +151,18 @@ build() {
 }
 
 place() {
+    case ${only:-" $1"} in *" $1"*) ;; *) return ;; esac
     build "$1"
     if [ $check = no ]; then
         install -m 644 -D "$work/$1.so" "$root/$2/$1.so"
+        hash=$(perl -0777 -pe 's/\0+\z//' "$work/$1.so" | sha256sum | cut -c1-64)
+        [ ! -e "$document" ] || sed -i "s/^| \`$1\` | \`[0-9a-f]\{64\}\` |$/| \`$1\` | \`$hash\` |/" "$document"
         echo "$2/$1.so: $(wc -c <"$root/$2/$1.so") bytes"
     elif cmp -s "$work/$1.so" "$root/$2/$1.so"; then
         echo "$2/$1.so: the same bytes as this build"
     else
         cmp "$work/$1.so" "$root/$2/$1.so" >&2 || true
-        echo "built with $($rustc --version), $(llc-22 --version | grep -o 'LLVM version .*')" >&2
+        [ -z "$different" ] || fail "$2/$1.so is not what these compilers, which are others, build"
         fail "$2/$1.so is not what the sources build: run program/build.sh, commit it"
     fi
 }

@@ -86,8 +86,9 @@ def main() -> None:
 
 async def measure(folder: Path, database_url: str, rate: float, seconds: float) -> Phases:
     programs, operator = load_programs({}), Keypair()
+    deployed = bundled_programs(programs, upgrade_authority=operator.pubkey())
     async with trio.open_nursery() as nursery:
-        serve = partial(localnet.serve, port=0, ledger=None, programs=bundled_programs(programs))
+        serve = partial(localnet.serve, port=0, ledger=None, programs=deployed)
         running: localnet.Running = await nursery.start(serve)
         await prepare(running, programs, operator)
         wallets = Wallets(running.chain, programs, operator, random.Random(1))

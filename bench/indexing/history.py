@@ -33,11 +33,12 @@ def main() -> None:
 
 async def serve(transactions: int) -> None:
     """Make the deposits of a hundred owners, print the URLs, serve until standard input ends."""
-    programs = load_programs({})
+    programs, operator = load_programs({}), Keypair()
+    deployed = bundled_programs(programs, upgrade_authority=operator.pubkey())
     async with trio.open_nursery() as nursery:
-        run = partial(localnet.serve, port=0, ledger=None, programs=bundled_programs(programs))
+        run = partial(localnet.serve, port=0, ledger=None, programs=deployed)
         running: localnet.Running = await nursery.start(run)
-        await prepare(running, programs, Keypair())
+        await prepare(running, programs, operator)
         running.chain.pause()
         await fill(running, programs, transactions)
         print(json.dumps([running.rpc_url, running.ws_url]), flush=True)

@@ -33,7 +33,7 @@ NOBODY = UUID(int=0)
 
 def reads_of(planned: Books, number: int) -> dict[str, Ask]:
     """Return the reads of each route, about one vault or a place in the middle of a list."""
-    owner, _ = planned.addresses(number)
+    owner, vault = planned.addresses(number)
     program = str(planned.programs.vault)
     middle = (planned.slot(0) + planned.head) // 2
     return {
@@ -43,7 +43,7 @@ def reads_of(planned: Books, number: int) -> dict[str, Ask]:
         "statement of half the history": partial(_statement, planned, owner, middle),
         "history": lambda conn: history.page(conn, owner, limit=100),
         "history of a kind": lambda conn: history.page(conn, owner, limit=100, kind="withdraw"),
-        "timelocks": lambda conn: open_timelocks.open_timelocks(conn, owner),
+        "timelocks": lambda conn: open_timelocks.open_timelocks(conn, vault),
         "yield policies": lambda conn: yield_policies.of_owner(conn, owner),
         "tvl, and what /metrics asks": _metrics,
         "tvl-series, 90 days": partial(_series, planned),

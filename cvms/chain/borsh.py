@@ -1,8 +1,9 @@
 """Borsh codec for dataclasses: the annotated fields, in order, are the layout.
 
-Supported are numbers (`U64`, `I64` and so on), Pubkey, bool, 1-byte enums, nested dataclasses and
-`tuple[T, ...]` for a vector. A length is checked against the remaining bytes before anything is
-allocated, and every failure is a DecodeError.
+Supported are numbers (`U64`, `I64` and so on), Pubkey, bool, 1-byte enums, nested dataclasses,
+`A | B` of dataclasses for an enum whose variants have fields, and `tuple[T, ...]` for a vector. A
+length is checked against the remaining bytes before anything is allocated, and every failure is a
+DecodeError.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import dataclasses
 import enum
 import hashlib
 import struct
+import types
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -51,6 +53,7 @@ I64 = Annotated[int, Number("<q")]
 U128 = Annotated[int, Wide(16)]
 Bytes8 = Annotated[bytes, Fixed(8)]
 Bytes15 = Annotated[bytes, Fixed(15)]
+Bytes31 = Annotated[bytes, Fixed(31)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,14 @@ def decode(layout: type[T], data: bytes, *, offset: int = 0, trailing: bool) -> 
     return value
 
 
+def decode_as(layout: Any, data: bytes) -> Any:
+    """Decode a value of any supported type, after which nothing follows; as `decode`."""
+    value, end = _codec(layout).read(data, 0)
+    if end != len(data):
+        raise DecodeError(f"{len(data) - end} bytes too many")
+    return value
+
+
 def encode(value: object) -> bytes:
     """Return the Borsh bytes of a dataclass, without a discriminator.
 
@@ -101,10 +112,10 @@ def _codec(hint: Any) -> _Codec:
         return _marked(get_args(hint)[1])
     if get_origin(hint) is tuple:
         return _vector(_codec(get_args(hint)[0]))
-    if hint is bool:
-        return _boolean()
-    if hint is Pubkey:
-        return _pubkey()
+    if isinstance(hint, types.UnionType):
+        return _variants(get_args(hint))
+    if hint in (bool, Pubkey):
+        return _boolean() if hint is bool else _pubkey()
     if isinstance(hint, type) and issubclass(hint, enum.IntEnum):
         return _enumeration(hint)
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
@@ -186,6 +197,23 @@ def _enumeration(kind: type[enum.IntEnum]) -> _Codec:
             raise DecodeError(f"{data[offset]} is not a {kind.__name__}") from None
 
     return _Codec(read, lambda value: bytes([value]), 1)
+
+
+def _variants(kinds: tuple[type, ...]) -> _Codec:
+    """Return the codec of an enum: the variant's place, then its fields."""
+    codecs = [_codec(kind) for kind in kinds]
+
+    def read(data: bytes, offset: int) -> tuple[Any, int]:
+        start = _end(data, offset, 1)
+        if data[offset] >= len(codecs):
+            raise DecodeError(f"there is no variant {data[offset]}")
+        return codecs[data[offset]].read(data, start)
+
+    def write(value: object) -> bytes:
+        place = kinds.index(type(value))
+        return bytes([place]) + codecs[place].write(value)
+
+    return _Codec(read, write, 1)
 
 
 def _vector(item: _Codec) -> _Codec:

@@ -26,8 +26,9 @@ class Account:
 
 VAULT_PROGRAM = "5qgA2qcz6zXYiJJkomV1LJv8UhKueyNsqeCWJd6jC9pT"
 POSITION_MANAGER_PROGRAM = "EMHew6227FX9PUhDGKwc8FHsEASZf5Fd4GWryuEXokT"
-# SHA-256 of "cvms yield pool". It is off the curve, so nobody can have its private key.
-YIELD_POOL_PROGRAM = "2Q32QtPxmEpJYFvXevzf3VmN75BNcW16vThwcoAWkmjj"
+# SHA-256 of "cvms yield pool 0", the first such number whose hash is on the curve, as the id of a
+# program that a key pair deployed is. Nobody can know its private key.
+YIELD_POOL_PROGRAM = "7ubN3FoNzQsNFrdnHDn86ipow8F7Q2Jtx9zw4LTyDmtr"
 USDT_MINT = "4QHVBbG3H8kbwvcSwPnze3sC91kdeYWxNf8S5hkZ9nbZ"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -12,6 +12,7 @@ from functools import partial
 import structlog
 import trio
 
+from cvms.chain.types import Programs
 from cvms.cli.environment import print_misspelt, read_environment
 from cvms.config.environment import environment, misspelt
 from cvms.config.loader import (
@@ -91,14 +92,15 @@ def cmd_localnet(options: argparse.Namespace) -> int:
 def cmd_demo(options: argparse.Namespace) -> int:
     from cvms.demo import Addresses, demo_command  # noqa: PLC0415
 
-    return demo_command(
-        Addresses(
-            url=options.url.rstrip("/"),
-            rpc_url=options.rpc_url,
-            programs=replace(
-                load_programs(read_environment()), vault=options.program, mint=options.mint
-            ),
-        )
+    programs = demo_programs(options, read_environment())
+    return demo_command(Addresses(options.url.rstrip("/"), options.rpc_url, programs))
+
+
+def demo_programs(options: argparse.Namespace, environ: Mapping[str, str]) -> Programs:
+    """Return the programs and the mint of the settings, where the flags name no others."""
+    programs = load_programs(environ)
+    return replace(
+        programs, vault=options.program or programs.vault, mint=options.mint or programs.mint
     )
 
 

@@ -11,7 +11,6 @@ from typing import TypeAlias, TypeVar
 
 from solders.pubkey import Pubkey
 
-from cvms.chain.types import USDT_MINT, VAULT_PROGRAM
 from cvms.cli.audit import (
     KEY_HELP,
     VERIFY_HELP,
@@ -125,9 +124,9 @@ def _add_demo(commands: Commands) -> None:
         "--rpc-url", default="http://127.0.0.1:8899", help="URL of the local chain (%(default)s)"
     )
     demo.add_argument(
-        "--program", type=Pubkey.from_string, default=VAULT_PROGRAM, help="id of the vault program"
+        "--program", type=Pubkey.from_string, help="id of the vault program (PROGRAM_ID)"
     )
-    demo.add_argument("--mint", type=Pubkey.from_string, default=USDT_MINT, help="USDT mint")
+    demo.add_argument("--mint", type=Pubkey.from_string, help="USDT mint (USDT_MINT)")
     demo.set_defaults(run=cmd_demo)
 
 

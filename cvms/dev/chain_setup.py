@@ -30,19 +30,28 @@ POOL_RESERVE = 1_000_000_000_000  # a million USDT
 LANDING_DEADLINE = 30.0
 
 
-def bundled_programs(programs: Programs) -> tuple[Deployment, ...]:
-    """Return the programs of this package, to be deployed at the ids in `programs`."""
+def bundled_programs(
+    programs: Programs, *, upgrade_authority: Pubkey | None = None
+) -> tuple[Deployment, ...]:
+    """Return the programs of this package, to be deployed at the ids in `programs`.
+
+    Only the upgrade authority can initialize the vault authority.
+    """
     built = files("cvms").joinpath("programs")
-    return (
-        Deployment(programs.vault, built.joinpath("collateral_vault.so").read_bytes()),
-        Deployment(programs.position_manager, built.joinpath("position_manager.so").read_bytes()),
-        Deployment(programs.yield_pool, built.joinpath("yield_pool.so").read_bytes()),
+    return tuple(
+        Deployment(program_id, built.joinpath(f"{name}.so").read_bytes(), upgrade_authority)
+        for name, program_id in (
+            ("collateral_vault", programs.vault),
+            ("position_manager", programs.position_manager),
+            ("yield_pool", programs.yield_pool),
+        )
     )
 
 
 async def prepare_chain(rpc: RpcClient, programs: Programs, operator: Keypair) -> None:
     """Fund the operator, and create what is missing: the USDT mint, the vault authority with the
-    operator as governance, and a yield pool of the operator's.
+    operator as governance, and a yield pool of the operator's. The operator has deployed the vault
+    program.
     """
     governance = operator.pubkey()
     await _fund(rpc, governance)

@@ -36,6 +36,8 @@ async def run_localnet(
     ):
         if reset:
             forget_ledger(data)
+        operator = operator_keypair(data / "operator.json")
+        deployed = bundled_programs(programs, upgrade_authority=operator.pubkey())
         async with trio.open_nursery() as nursery:
             running = await nursery.start(
                 partial(
@@ -43,12 +45,12 @@ async def run_localnet(
                     host=host,
                     port=port,
                     ledger=None if in_memory else data / LEDGER,
-                    programs=() if bare else bundled_programs(programs),
+                    programs=() if bare else deployed,
                     timing=timing,
                 )
             )
             if not bare:
-                await prepare(running, programs, operator_keypair(data / "operator.json"))
+                await prepare(running, programs, operator)
             print(f"RPC     {running.rpc_url}\nPubSub  {running.ws_url}", flush=True)
             async for _ in signals:
                 break

@@ -67,7 +67,9 @@ async def _run(ports: Ports, data: Path, settings: Mapping[str, str]) -> None:
                 localnet.serve,
                 port=ports.rpc,
                 ledger=data / LEDGER,
-                programs=bundled_programs(config.programs),
+                programs=bundled_programs(
+                    config.programs, upgrade_authority=config.operator.pubkey()
+                ),
             )
         )
         await prepare(chain, config.programs, config.operator)

@@ -111,7 +111,8 @@ def open_chain(ledger: Ledger, *, programs: Sequence[Deployment], timing: Timing
     fill_genesis(chain)
     for program in programs:
         if deployed_code(chain, program.program_id) != program.elf:
-            deploy(chain, program.program_id, program.elf)
+            authority = program.upgrade_authority
+            deploy(chain, program.program_id, program.elf, authority=authority)
     return chain
 
 

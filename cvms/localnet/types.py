@@ -29,6 +29,7 @@ class Deployment:
 
     program_id: Pubkey
     elf: bytes
+    upgrade_authority: Pubkey | None = None
 
 
 @dataclass(frozen=True, slots=True)

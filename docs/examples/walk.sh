@@ -13,7 +13,7 @@ rpc=${RPC_URL:-http://127.0.0.1:8899}
 data=${DATA_DIR:-.cvms}
 bin=${CVMS_BIN:-$here/../../.venv/bin}
 mint=${USDT_MINT:-4QHVBbG3H8kbwvcSwPnze3sC91kdeYWxNf8S5hkZ9nbZ}
-pool_program=${YIELD_POOL_PROGRAM_ID:-2Q32QtPxmEpJYFvXevzf3VmN75BNcW16vThwcoAWkmjj}
+pool_program=${YIELD_POOL_PROGRAM_ID:-7ubN3FoNzQsNFrdnHDn86ipow8F7Q2Jtx9zw4LTyDmtr}
 keys=$(mktemp -d)
 trap 'rm -rf "$keys"' EXIT
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import types
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from hypothesis import HealthCheck, settings
@@ -13,6 +14,7 @@ from solders.pubkey import Pubkey
 from cvms.chain import borsh
 from cvms.chain.borsh import Fixed, Number, Wide
 from cvms.chain.program.events.events import Event
+from cvms.chain.program.guard_changes import GuardChange
 
 # No deadline for an example: on a busy machine it would measure other processes.
 unhurried = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
@@ -38,6 +40,8 @@ def values_of(hint: Any) -> st.SearchStrategy[Any]:
         return _marked(get_args(hint)[1])
     if get_origin(hint) is tuple:
         return st.lists(values_of(get_args(hint)[0]), max_size=4).map(tuple)
+    if isinstance(hint, types.UnionType):
+        return st.one_of(*map(structures, get_args(hint)))
     if hint in _PLAIN:
         return _PLAIN[hint]
     if issubclass(hint, enum.IntEnum):
@@ -63,7 +67,8 @@ def structures(layout: type) -> st.SearchStrategy[Any]:
 def to_json(value: object) -> dict[str, object]:
     """Return a decoded account or event as JSON: base58 keys, names of enum members, integers.
 
-    Fields that begin with an underscore (reserved space) are omitted.
+    A variant with fields is an object whose only field is its name. Fields that begin with an
+    underscore (reserved space) are omitted.
     """
     plain = _plain(value)
     assert isinstance(plain, dict)
@@ -83,7 +88,8 @@ def _plain(value: Any) -> object:
         case bytes():
             return value.hex()
     names = [field.name for field in dataclasses.fields(value)]
-    return {name: _plain(getattr(value, name)) for name in names if not name.startswith("_")}
+    fields = {name: _plain(getattr(value, name)) for name in names if not name.startswith("_")}
+    return {type(value).__name__: fields} if type(value) in get_args(GuardChange) else fields
 
 
 def encode_event(event: Event) -> bytes:

@@ -14,6 +14,8 @@ import trio
 from solders.keypair import Keypair
 
 from cvms.cli import main
+from cvms.cli.commands import demo_programs
+from cvms.cli.parser import build_parser
 from cvms.dev.data_folder import write_private
 from cvms.http.framework.admin_tokens import Role, authenticate
 from cvms.store.postgres.database import open_database
@@ -92,6 +94,17 @@ def test_a_bad_flag_is_refused_by_name(
         main([command, f"{flag}={value}"])
     assert ended.value.code == 2
     assert f"argument {flag}:" in capsys.readouterr().err
+
+
+def test_the_demo_uses_the_settings_programs_where_no_flag_names_another() -> None:
+    """A demo of a deployment at an id of its own would otherwise show the local chain's."""
+    ours, other = Keypair().pubkey(), Keypair().pubkey()
+    environ = {"PROGRAM_ID": str(ours), "USDT_MINT": str(other)}
+    used = demo_programs(build_parser().parse_args(["demo"]), environ)
+    assert (used.vault, used.mint) == (ours, other)
+    flags = build_parser().parse_args(["demo", "--program", str(other), "--mint", str(ours)])
+    used = demo_programs(flags, environ)
+    assert (used.vault, used.mint) == (other, ours)
 
 
 def test_the_demo_names_what_does_not_answer(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,7 +7,7 @@ the service recovers from a cursor that the node does not know, as after a fork.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -63,10 +63,9 @@ def genesis(programs: Programs, operator: Pubkey, owner: Pubkey) -> list[tuple[P
 
 @asynccontextmanager
 async def local_chain(
-    folder: Path, programs: Programs, accounts: list[tuple[Pubkey, Account]]
+    folder: Path, deployed: Sequence[localnet.Deployment], accounts: list[tuple[Pubkey, Account]]
 ) -> AsyncIterator[tuple[str, str]]:
     timing = localnet.Timing(slot_seconds=0.1)
-    deployed = bundled_programs(programs)
     serve = partial(localnet.serve, port=0, ledger=None, programs=deployed, timing=timing)
     async with trio.open_nursery() as nursery:
         running: localnet.Running = await nursery.start(serve)
@@ -78,9 +77,8 @@ async def local_chain(
 
 @asynccontextmanager
 async def real_chain(
-    folder: Path, programs: Programs, accounts: list[tuple[Pubkey, Account]]
+    folder: Path, deployed: Sequence[localnet.Deployment], accounts: list[tuple[Pubkey, Account]]
 ) -> AsyncIterator[tuple[str, str]]:
-    deployed = bundled_programs(programs)
     async with validator.validator(folder, programs=deployed, accounts=accounts) as running:
         yield running.rpc_url, running.ws_url
 
@@ -159,7 +157,8 @@ async def test_a_vault_lives(tmp_path: Path, empty_database_url: str, kind: str)
     keypair, port = tmp_path / "operator.json", free_port()
     write_private(keypair, json.dumps(list(bytes(operator))))
     accounts = genesis(programs, operator.pubkey(), owner.pubkey())
-    chain = (real_chain if kind == "real" else local_chain)(tmp_path, programs, accounts)
+    deployed = bundled_programs(programs, upgrade_authority=operator.pubkey())
+    chain = (real_chain if kind == "real" else local_chain)(tmp_path, deployed, accounts)
     async with chain as (rpc_url, ws_url):
         await prepare(rpc_url, programs, operator, owner.pubkey())
         url = f"http://127.0.0.1:{port}"

@@ -60,7 +60,8 @@ async def validator(
     for program in programs:
         elf = folder / f"{program.program_id}.so"
         elf.write_bytes(program.elf)
-        command += ["--upgradeable-program", str(program.program_id), str(elf), "none"]
+        command += ["--upgradeable-program", str(program.program_id), str(elf)]
+        command += [str(program.upgrade_authority or "none")]
     for key, account in accounts:
         dump = folder / f"{key}.json"
         dump.write_text(json.dumps(_dumped(key, account)))

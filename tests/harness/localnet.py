@@ -42,13 +42,11 @@ class Localnet:
 
 async def start_localnet(nursery: trio.Nursery, timing: localnet.Timing) -> Localnet:
     """Start an in-memory chain with the program, the mint and a funded operator."""
-    programs = load_programs({})
+    programs, operator = load_programs({}), Keypair()
+    deployed = bundled_programs(programs, upgrade_authority=operator.pubkey())
     chain: localnet.Running = await nursery.start(
-        partial(
-            localnet.serve, port=0, ledger=None, programs=bundled_programs(programs), timing=timing
-        )
+        partial(localnet.serve, port=0, ledger=None, programs=deployed, timing=timing)
     )
     nursery.start_soon(BlockProducer(chain.chain).run)
-    operator = Keypair()
     await prepare(chain, programs, operator)
     return Localnet(chain.rpc_url, chain.ws_url, operator, programs, chain)

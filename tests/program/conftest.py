@@ -1,7 +1,7 @@
 import pytest
 from solders.keypair import Keypair
 
-from tests.program.harness.ledger import Ledger, initialize_vault_authority
+from tests.program.harness.ledger import Ledger
 from tests.program.harness.venues import Venue, open_venue
 
 
@@ -15,7 +15,7 @@ def ledger() -> Ledger:
 def governance(ledger: Ledger) -> Keypair:
     """The governance key of an authority that lists no programs."""
     keypair = ledger.wallet()
-    ledger.must(initialize_vault_authority(keypair.pubkey()), keypair)
+    ledger.initialize_authority(keypair)
     return keypair
 
 

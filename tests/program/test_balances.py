@@ -9,7 +9,7 @@ from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 
 from tests.program.harness.instructions import build
-from tests.program.harness.ledger import START, Ledger, initialize_vault_authority, vault_address
+from tests.program.harness.ledger import START, Ledger, vault_address
 
 SUPPLY = 1_000
 
@@ -130,7 +130,7 @@ def take_step(model: Model, owner: Pubkey, step: str, number: int) -> tuple[bool
 def test_a_vault_equals_an_independent_model(todo: list[tuple[str, int]]) -> None:
     ledger, model = Ledger(), Model()
     governance, owner = ledger.wallet(), ledger.owner(usdt=SUPPLY)
-    ledger.must(initialize_vault_authority(governance.pubkey()), governance)
+    ledger.initialize_authority(governance)
     for step, number in todo:
         if step == "wait":
             model.now += number

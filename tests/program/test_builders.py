@@ -119,6 +119,7 @@ def test_the_programs_accept_every_built_instruction(backend: Backend) -> None:
 def govern(backend: Backend, governance: Keypair) -> None:
     do, by = backend.do, {"governance": governance.pubkey()}
     do("initialize", governance)
+    backend.ledger.set_upgrade_authority(governance.pubkey())
     do("initialize_vault_authority", governance, **by, authorized_programs=[PUPPET], freeze=True)
     do("add_authorized_program", governance, **by, program=POSITION_MANAGER)
     do("set_freeze_flag", governance, **by, freeze=False)
@@ -140,6 +141,7 @@ def move_collateral(backend: Backend, owner: Keypair, other: Keypair, governance
     do("close_position", owner, authority=key, owner=key, amount=500)
     by = governance.pubkey()
     between = {"from_owner": key, "to_owner": taker}
+    backend.ledger.change_vault(key, transfer_allowance=300)
     do("rebalance_collateral", governance, authority=by, **between, amount=200)
     backend.let_puppet("transfer_collateral", other, **between, amount=100)
     assert backend.ledger.vault(taker)["available_balance"] == 300

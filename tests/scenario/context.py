@@ -77,7 +77,7 @@ async def scenario_context(
                 localnet.serve,
                 port=0,
                 ledger=None,
-                programs=bundled_programs(programs),
+                programs=bundled_programs(programs, upgrade_authority=operator.pubkey()),
                 timing=timing,
             )
         )

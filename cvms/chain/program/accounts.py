@@ -1,4 +1,4 @@
-"""Accounts that the service reads: vaults, vault authority and token accounts."""
+"""Accounts that the service reads: those of the vault program, and token accounts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from solders.pubkey import Pubkey
 from spl.token.constants import ACCOUNT_LEN, MINT_LEN, TOKEN_PROGRAM_ID
 
 from cvms.chain import borsh
-from cvms.chain.borsh import I64, U8, U32, U64, Bytes8, Bytes15
+from cvms.chain.borsh import I64, U8, U32, U64, Bytes8, Bytes15, Bytes31
+from cvms.chain.program.guard_changes import GuardChange
 from cvms.chain.types import Account, Programs
 from cvms.errors import DecodeError
 
@@ -99,6 +100,36 @@ class VaultAuthority:
 
 
 @dataclass(frozen=True, slots=True)
+class TransferLimits:
+    """How much programs may transfer between vaults within a day, as in the IDL.
+
+    Higher limits are pending until `pending_at`, which is 0 without any.
+    """
+
+    vault_daily: U64
+    total_daily: U64
+    window_start: I64
+    transferred: U64
+    pending_vault_daily: U64
+    pending_total_daily: U64
+    pending_at: I64
+    bump: U8
+    _reserved: Bytes31
+
+
+@dataclass(frozen=True, slots=True)
+class GuardChangeRequest:
+    """A requested loosening of an owner's guards, as in the IDL."""
+
+    vault: Pubkey
+    owner: Pubkey
+    requested_at: I64
+    executable_at: I64
+    bump: U8
+    change: GuardChange
+
+
+@dataclass(frozen=True, slots=True)
 class SplTokenAccount:
     """The first three fields of an SPL token account."""
 
@@ -109,6 +140,8 @@ class SplTokenAccount:
 
 VAULT_DISCRIMINATOR = borsh.discriminator("account", "CollateralVault")
 VAULT_AUTHORITY_DISCRIMINATOR = borsh.discriminator("account", "VaultAuthority")
+TRANSFER_LIMITS_DISCRIMINATOR = borsh.discriminator("account", "TransferLimits")
+GUARD_CHANGE_DISCRIMINATOR = borsh.discriminator("account", "GuardChangeRequest")
 
 
 def decode_vault(data: bytes) -> Vault:
@@ -119,6 +152,16 @@ def decode_vault(data: bytes) -> Vault:
 def decode_vault_authority(data: bytes) -> VaultAuthority:
     """Decode the vault authority. Raises DecodeError when `data` is something else."""
     return decode_account(VaultAuthority, VAULT_AUTHORITY_DISCRIMINATOR, data)
+
+
+def decode_transfer_limits(data: bytes) -> TransferLimits:
+    """Decode the transfer limits. Raises DecodeError when `data` is something else."""
+    return decode_account(TransferLimits, TRANSFER_LIMITS_DISCRIMINATOR, data)
+
+
+def decode_guard_change(data: bytes) -> GuardChangeRequest:
+    """Decode a requested change of guards. Raises DecodeError when `data` is something else."""
+    return decode_account(GuardChangeRequest, GUARD_CHANGE_DISCRIMINATOR, data)
 
 
 def decode_token_account(data: bytes) -> SplTokenAccount:
@@ -146,6 +189,16 @@ def read_vault(account: Account | None, programs: Programs) -> Vault | None:
 def read_vault_authority(account: Account | None, programs: Programs) -> VaultAuthority | None:
     """Return the vault authority; as `read_vault`."""
     return read_account(account, programs.vault, decode_vault_authority)
+
+
+def read_transfer_limits(account: Account | None, programs: Programs) -> TransferLimits | None:
+    """Return the transfer limits; as `read_vault`."""
+    return read_account(account, programs.vault, decode_transfer_limits)
+
+
+def read_guard_change(account: Account | None, programs: Programs) -> GuardChangeRequest | None:
+    """Return the requested change of guards; as `read_vault`."""
+    return read_account(account, programs.vault, decode_guard_change)
 
 
 def read_token_account(account: Account | None) -> SplTokenAccount | None:

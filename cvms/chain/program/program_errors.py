@@ -71,12 +71,16 @@ def to_program_error(err: Any, logs: Sequence[str], programs: Programs) -> CvmsE
         if name == "Custom" and isinstance(detail, int):
             program = failing_program(logs) or programs.vault
             error = program_error(program, detail, programs)
-            return _refused(error.code, error.name, error.msg, logs)
-    return _refused(None, name, _sentence(name), logs)
-
-
-def _refused(code: int | None, name: str, msg: str, logs: Sequence[str]) -> ProgramRefused:
-    return ProgramRefused(code=code, name=name, msg=msg, logs=logs[-_MAX_LOG_LINES:])
+            advice = _library_table("advice") if program == programs.vault else {}
+            _, todo = advice.get(error.code, ("", ""))
+            return ProgramRefused(
+                code=error.code,
+                name=error.name,
+                msg=error.msg,
+                advice=todo,
+                logs=logs[-_MAX_LOG_LINES:],
+            )
+    return ProgramRefused(code=None, name=name, msg=_sentence(name), logs=logs[-_MAX_LOG_LINES:])
 
 
 def _named(err: Any) -> tuple[str, Any]:

@@ -16,6 +16,7 @@ from solders.message import MessageV0
 from solders.pubkey import Pubkey
 from spl.token.constants import ASSOCIATED_TOKEN_PROGRAM_ID
 
+from cvms.chain.borsh import discriminator
 from cvms.chain.program.idl import ProgramName, load_idl
 from cvms.chain.transactions.versioned import MAX_COMPUTE_UNITS, AnyMessage, required_signers
 from cvms.chain.types import Lamports, Programs
@@ -24,8 +25,11 @@ from cvms.errors import NotSponsored
 LAMPORTS_PER_SIGNATURE = 5_000
 TOKEN_ACCOUNT_RENT = 2_039_280
 """Lamports that exempt a token account's 165 bytes from rent."""
+TRANSFER_LIMITS_RENT = 1_559_040
+"""The same for the 96 bytes of the transfer limits, which their first setting creates."""
 MICRO = 1_000_000
 
+_SET_TRANSFER_LIMITS = discriminator("global", "set_transfer_limits")
 _SET_LIMIT, _SET_PRICE = 2, 3  # first byte of the compute budget program's instructions
 
 # Instructions in which the operator's key may also be an account: only the one that must sign.
@@ -47,7 +51,13 @@ AS_GOVERNANCE = (
     "remove_yield_program",
     "set_risk_level",
     "update_usdt_mint",
+    "propose_governance",
+    "accept_governance",
+    "pause_withdrawals",
+    "set_transfer_limits",
 )
+ALSO_OF_OWNERS = ("emergency_withdraw",)
+"""Of governance's instructions, those that owners have too."""
 AS_POSITION_MANAGERS_GOVERNANCE = ("rebalance_collateral",)
 
 
@@ -104,8 +114,9 @@ def check_sponsored(
     """Check a message that the operator is to sign, and return its cost. Raises NotSponsored.
 
     With `acts`, the service itself decided on the transaction, as a vault's delegate or as
-    governance. Otherwise the operator may be the fee payer and nothing else, and the wallet may
-    have added instructions of `guards`, which get the operator's account in no case.
+    governance. Otherwise the operator may be the fee payer and nothing else, of what owners and
+    delegates do, not of what another key does as governance. The wallet may then have added
+    instructions of `guards`, which get the operator's account in no case.
     """
     if isinstance(message, MessageV0) and message.address_table_lookups:
         raise NotSponsored("its accounts are in lookup tables")
@@ -127,7 +138,7 @@ def check_sponsored(
             if 0 in bytes(instruction.accounts):
                 raise NotSponsored("it gives the operator's account to a guard program")
         else:
-            _check_instruction(instruction, program, programs, acts=acts)
+            rent += _check_instruction(instruction, program, programs, acts=acts)
     return Cost(fee, Lamports(rent))
 
 
@@ -171,15 +182,31 @@ def _token_accounts_rent(instruction: CompiledInstruction, *, acts: bool) -> int
 
 def _check_instruction(
     instruction: CompiledInstruction, program: Pubkey, programs: Programs, *, acts: bool
-) -> None:
+) -> int:
+    """Check an instruction of our programs, and return the rent that the operator may pay in it."""
     if program not in {programs.vault, programs.position_manager, programs.yield_pool}:
         raise NotSponsored(f"it calls {program}")
+    kind = (program, bytes(instruction.data[:8]))
+    if not acts and kind in _of_governance(programs):
+        raise NotSponsored("it is for governance, which pays itself")
     indexes = [at for at, account in enumerate(bytes(instruction.accounts)) if account == 0]
     if not indexes:
-        return
-    signer = _signers(programs).get((program, bytes(instruction.data[:8])))
-    if not acts or indexes != [signer]:
+        return 0
+    if not acts or indexes != [_signers(programs).get(kind)]:
         raise NotSponsored("it gives the operator's account to a program")
+    return TRANSFER_LIMITS_RENT if kind == (programs.vault, _SET_TRANSFER_LIMITS) else 0
+
+
+@cache
+def _of_governance(programs: Programs) -> frozenset[tuple[Pubkey, bytes]]:
+    """Return the instructions that only governance has a use for."""
+    names = tuple(name for name in AS_GOVERNANCE if name not in ALSO_OF_OWNERS)
+    vault = _signer_indexes("collateral_vault", names)
+    manager = _signer_indexes("position_manager", AS_POSITION_MANAGERS_GOVERNANCE)
+    return frozenset(
+        {(programs.vault, each) for each in vault}
+        | {(programs.position_manager, each) for each in manager}
+    )
 
 
 @cache

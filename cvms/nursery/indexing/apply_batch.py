@@ -22,7 +22,6 @@ from cvms.nursery.ledger.entries import (
     counted_by_account,
     event_vaults,
     history_row,
-    ledger_entries,
 )
 from cvms.nursery.ledger.mint_tracker import MintTracker
 from cvms.nursery.ledger.outbox_messages import Cause, event_message, vault_messages
@@ -166,7 +165,7 @@ async def _record_events(
         for row in await chain_events.record(conn, [recorded.row for recorded, _ in owned])
     }
     entries = [
-        (recorded, ledger_entries(recorded.event, owner_of))
+        (recorded, recorded.entries(owner_of))
         for recorded, owner_of in owned
         if recorded.row.identity in new
     ]

@@ -20,7 +20,12 @@ from cvms.chain.rpc.responses import SignatureInfo, TransactionRecord
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Commitment, Programs, Slot
 from cvms.nursery.indexing.block_reader import BlockReader
-from cvms.nursery.ledger.entries import RecordedEvent, event_data, event_vaults
+from cvms.nursery.ledger.entries import (
+    RecordedEvent,
+    event_data,
+    event_vaults,
+    transfer_details,
+)
 from cvms.nursery.ledger.vault_fetch import FetchedVault, fetch_vaults
 from cvms.store.index.chain_events import EventRow
 
@@ -145,17 +150,22 @@ def executed_transaction(
     logged: Container[LoggedEvent] | None = None,
 ) -> ExecutedTransaction:
     """Return what a transaction did; events that are not in `logged` are marked as rebuilt."""
-    return ExecutedTransaction(
-        record.signature,
-        tuple(vault_lifecycle(record, programs)),
-        tuple(
-            RecordedEvent(
-                each.event,
-                _row(record, commitment, each, rebuilt=logged is not None and each not in logged),
-            )
-            for each in events
-        ),
-    )
+    events = list(events)
+    recorded = []
+    for number, each in enumerate(events, 1):
+        rebuilt = logged is not None and each not in logged
+        same = (other.event for other in events[number:] if _same_instruction(each, other))
+        details = transfer_details(each.event, same)
+        row = _row(record, commitment, each, rebuilt=rebuilt)
+        if details is not None:
+            row.data.update(caller=str(details.caller), from_locked=details.from_locked)
+        recorded.append(RecordedEvent(each.event, row, details))
+    lifecycle = tuple(vault_lifecycle(record, programs))
+    return ExecutedTransaction(record.signature, lifecycle, tuple(recorded))
+
+
+def _same_instruction(one: LoggedEvent, other: LoggedEvent) -> bool:
+    return one.instruction_index == other.instruction_index
 
 
 def _row(

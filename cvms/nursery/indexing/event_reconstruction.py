@@ -9,14 +9,16 @@ import structlog
 from solders.pubkey import Pubkey
 
 from cvms.chain.program.accounts import TimelockEntry
+from cvms.chain.program.addresses import guard_change_address
 from cvms.chain.program.events.replay import ReplayedVault, replay_events
+from cvms.chain.program.guard_changes import GuardChange, guard_change_of
 from cvms.chain.rpc.responses import TransactionRecord
 from cvms.chain.types import Programs
 from cvms.errors import NotRebuilt
 from cvms.metrics import Metrics
 from cvms.nursery.indexing.batch_reader import Batch, executed_transaction, parse_logs
 from cvms.nursery.ledger.running_balances import apply_entry, zero_balance
-from cvms.store.index import vault_mints
+from cvms.store.index import chain_events, vault_mints
 from cvms.store.index.vault_mints import VaultMint
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import Connection
@@ -40,8 +42,11 @@ async def reconstruct(
     """
     parsed = parse_logs(record, programs)
     before = await _states_before(database, batch, record)
+    requested = await _requested_changes(database, record, programs)
     try:
-        events = replay_events(record, programs.vault, before=before, logged=parsed.events)
+        events = replay_events(
+            record, programs.vault, before=before, logged=parsed.events, requested=requested
+        )
     except NotRebuilt as error:
         metrics.unread_logs.inc()
         problem = f"{parsed.problem}; {error}"
@@ -71,6 +76,18 @@ async def _states_before(
     } | stored
 
 
+async def _requested_changes(
+    database: Database, record: TransactionRecord, programs: Programs
+) -> Mapping[Pubkey, GuardChange]:
+    """Return the changes of guards that were requested, by the addresses of their requests."""
+    async with database.connection() as conn:
+        found = await chain_events.requested_changes(conn, list(map(str, record.account_keys)))
+    changes = [(Pubkey.from_string(vault), guard_change_of(data)) for vault, data in found]
+    return {
+        guard_change_address(programs.vault, vault, change): change for vault, change in changes
+    }
+
+
 async def _stored_state(conn: Connection, mint: VaultMint, slot: int) -> ReplayedVault:
     """Return a vault's state after all that is applied; no amounts if it is of another mint."""
     owner = Pubkey.from_string(mint.owner)
@@ -78,15 +95,15 @@ async def _stored_state(conn: Connection, mint: VaultMint, slot: int) -> Replaye
         return ReplayedVault(owner, None)
     entries = tuple(
         TimelockEntry(each.amount, each.unlock_time)
-        for each in await open_timelocks.open_timelocks(conn, mint.owner)
+        for each in await open_timelocks.open_timelocks(conn, mint.vault)
     )
+    delay = await chain_events.min_delay(conn, mint.vault)
     # An account that was read in this slot includes this transaction already, so within the slot
     # only the history lines count.
     point = await balance_history.at(conn, mint.owner, slot - 1)
     for line in await history.of_slot(conn, mint.owner, slot):
         point = apply_entry(point or zero_balance(line), line)
     if point is None:
-        return ReplayedVault(owner, (0, 0, 0, 0), entries)
-    return ReplayedVault(
-        owner, (point.total, point.available, point.locked, point.yield_deposited), entries
-    )
+        return ReplayedVault(owner, (0, 0, 0, 0), entries, delay)
+    amounts = (point.total, point.available, point.locked, point.yield_deposited)
+    return ReplayedVault(owner, amounts, entries, delay)

@@ -32,7 +32,6 @@ from cvms.nursery.ledger.entries import (
     counted_by_account,
     event_vaults,
     history_row,
-    ledger_entries,
 )
 from cvms.nursery.ledger.mint_tracker import MintTracker
 from cvms.nursery.ledger.running_balances import running_balances
@@ -201,7 +200,7 @@ def _apply(history: VaultHistory, mints: MintTracker, executed: ExecutedTransact
             raise HistoryNotProven("the node's list of the vault's transactions has no beginning")
         history.events.append(recorded.row)
         owner_of_vault = {vault: owner_of[vault]} if vault in owner_of else {}
-        entries = ledger_entries(recorded.event, owner_of_vault)
+        entries = recorded.entries(owner_of_vault)
         history.lines += [history_row(recorded, entry) for entry in entries]
         if isinstance(recorded.event, VaultClosedEvent):
             history.deposited_offset = history.deposited

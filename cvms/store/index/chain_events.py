@@ -13,6 +13,7 @@ from cvms.store.postgres.row_mapping import (
     columns,
     fetch_all,
     fetch_column,
+    fetch_value,
     json_array,
     query_for,
 )
@@ -67,6 +68,27 @@ OF_VAULT = query_for(
     """,
 )
 
+# An account starts without a delay. Of several in the last slot, the longest counts.
+MIN_DELAY = """
+SELECT coalesce(max((data ->> 'seconds')::BIGINT), 0)
+FROM chain_events
+WHERE vault = %(vault)s
+  AND name = 'WithdrawMinDelaySetEvent'
+  AND slot = (
+      SELECT max(slot)
+      FROM chain_events
+      WHERE vault = %(vault)s
+        AND name IN ('WithdrawMinDelaySetEvent', 'VaultClosedEvent')
+  )
+"""
+
+REQUESTED_CHANGES = """
+SELECT DISTINCT vault, data -> 'change'
+FROM chain_events
+WHERE vault = ANY(%(vaults)s)
+  AND name = 'GuardChangeRequestedEvent'
+"""
+
 REMOVE = """
 DELETE FROM chain_events AS event
 USING unnest(
@@ -103,6 +125,22 @@ async def of_vault(conn: Connection, vault: str, signatures: Sequence[str]) -> l
     """
     params = {"vault": vault, "signatures": list(signatures)}
     return await fetch_all(conn, EventRow, OF_VAULT, params)
+
+
+async def min_delay(conn: Connection, vault: str) -> int:
+    """Return the minimum delay of the vault's withdrawals, in seconds."""
+    return int(await fetch_value(conn, MIN_DELAY, {"vault": vault}))
+
+
+async def requested_changes(
+    conn: Connection, vaults: Sequence[str]
+) -> list[tuple[str, dict[str, Any]]]:
+    """Return the changes of guards that were ever requested for these vaults, each with its vault.
+
+    Addresses that are no vaults are ignored.
+    """
+    cursor = await conn.execute(REQUESTED_CHANGES, {"vaults": list(vaults)})
+    return await cursor.fetchall()
 
 
 async def remove(conn: Connection, rows: Sequence[EventRow]) -> None:

@@ -1,30 +1,27 @@
-"""Timelocks that the history schedules and does not release."""
+"""Timelocks that the events of a vault schedule, and neither release nor cancel."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.postgres.row_mapping import fetch_all
 
-# A release returns everything that is due at its time.
-OPEN_TIMELOCKS = """
-SELECT line.amount, (event.data ->> 'unlock_time')::BIGINT AS unlock_time
-FROM transactions AS line
-JOIN chain_events AS event
-  ON event.signature = line.signature
- AND event.instruction_index = line.instruction_index
- AND event.ordinal = line.ordinal
-WHERE line.owner = %(owner)s
-  AND line.kind = 'timelock'
-  AND NOT EXISTS (
-      SELECT FROM transactions AS release
-      WHERE release.owner = line.owner
-        AND release.kind = 'timelock_release'
-        AND release.id > line.id
-        AND release.block_time >= to_timestamp((event.data ->> 'unlock_time')::BIGINT)
+# Within a slot, the history has the order of those that have a line.
+EVENTS = """
+SELECT event.name, event.data, event.block_time
+FROM chain_events AS event
+LEFT JOIN transactions AS line
+  ON line.signature = event.signature
+ AND line.instruction_index = event.instruction_index
+ AND line.ordinal = event.ordinal
+WHERE event.vault = %(vault)s
+  AND event.name IN (
+      'TimelockScheduledEvent', 'TimelocksReleasedEvent', 'TimelockCancelledEvent'
   )
-ORDER BY line.id
+ORDER BY event.slot, line.id
 """
 
 
@@ -36,6 +33,33 @@ class OpenTimelock:
     unlock_time: int
 
 
-async def open_timelocks(conn: Connection, owner: str) -> list[OpenTimelock]:
-    """Return the open timelocks of an owner's vault, oldest first."""
-    return await fetch_all(conn, OpenTimelock, OPEN_TIMELOCKS, {"owner": owner})
+async def open_timelocks(conn: Connection, vault: str) -> list[OpenTimelock]:
+    """Return the open timelocks of a vault, oldest first."""
+    cursor = await conn.execute(EVENTS, {"vault": vault})
+    return follow(await cursor.fetchall())
+
+
+def follow(events: Iterable[tuple[str, dict[str, Any], datetime | None]]) -> list[OpenTimelock]:
+    """Return what is open after these events: names, data and times of blocks."""
+    timelocks: list[OpenTimelock] = []
+    for name, data, block_time in events:
+        if name == "TimelockScheduledEvent":
+            timelocks.append(OpenTimelock(data["amount"], data["unlock_time"]))
+        elif name == "TimelockCancelledEvent":
+            _cancel(timelocks, data, block_time)
+        elif block_time is not None:  # a release returns everything that is due at its time
+            now = block_time.timestamp()
+            timelocks = [each for each in timelocks if each.unlock_time > now]
+    return timelocks
+
+
+def _cancel(
+    timelocks: list[OpenTimelock], data: dict[str, Any], block_time: datetime | None
+) -> None:
+    cancelled = OpenTimelock(data["amount"], data["unlock_time"])
+    if cancelled not in timelocks:
+        return
+    place = timelocks.index(cancelled)
+    timelocks.pop(place)
+    if block_time is None or data["new_unlock_time"] > block_time.timestamp():
+        timelocks.insert(place, OpenTimelock(data["amount"], data["new_unlock_time"]))

@@ -2,15 +2,18 @@
 //! its position in the list.
 
 pub use sdk::accounts::{owned, program, signer, take, writable};
+use sdk::hash::sha256;
 use sdk::token::{self, TokenAccount};
-use sdk::{Account, AnchorError, Context, Result, pda};
+use sdk::{Account, AnchorError, Context, Pubkey, Result, pda};
 
 use crate::errors::VaultError;
-use crate::state::{Vault, VaultAuthority};
+use crate::state::{GUARD_CHANGE_LENGTH, GuardRequest, TransferLimits, Vault, VaultAuthority};
 
 /// Seeds of the program's addresses.
 pub const VAULT: &[u8] = b"vault";
 pub const VAULT_AUTHORITY: &[u8] = b"vault_authority";
+pub const TRANSFER_LIMITS: &[u8] = b"transfer_limits";
+pub const GUARD_CHANGE: &[u8] = b"guard_change";
 
 /// The vault of `owner`: owned by this program, of the right type, at the address that its owner
 /// and bump give.
@@ -23,13 +26,21 @@ pub fn vault<'a>(context: &Context<'a>, account: Account<'a>, owner: Account) ->
     Ok(vault)
 }
 
+/// The owner who signs, his vault, both writable, and the remaining accounts.
+#[inline(always)]
+pub fn signing_owner<'a>(
+    context: &Context<'a>,
+) -> Result<(Account<'a>, Vault<'a>, &'a [Account<'a>])> {
+    let (&[owner, vault_account], remaining) = take(context)?;
+    signer(owner)?;
+    writable([owner, vault_account])?;
+    Ok((owner, vault(context, vault_account, owner)?, remaining))
+}
+
 /// The vault of the owner who signs, both writable: the first two accounts.
 #[inline(always)]
 pub fn signing_owners_vault<'a>(context: &Context<'a>) -> Result<Vault<'a>> {
-    let (&[owner, vault_account], _) = take(context)?;
-    signer(owner)?;
-    writable([owner, vault_account])?;
-    vault(context, vault_account, owner)
+    Ok(signing_owner(context)?.1)
 }
 
 /// A vault of any owner.
@@ -40,6 +51,28 @@ pub fn any_vault<'a>(context: &Context<'a>, account: Account<'a>) -> Result<Vaul
     let (owner, bump) = (vault.owner()?, [vault.bump()?]);
     pda::verify(account.key(), [VAULT, owner.as_bytes(), &bump], context.program_id)?;
     Ok(vault)
+}
+
+/// The request of a change of the guards of the vault at `vault`, which belongs to `owner`. The
+/// vault itself may be closed.
+#[inline(always)]
+pub fn guard_request<'a>(
+    context: &Context,
+    account: Account,
+    buffer: &'a mut [u8; GUARD_CHANGE_LENGTH],
+    vault: &Pubkey,
+    owner: &Pubkey,
+) -> Result<GuardRequest<'a>> {
+    owned(account, context.program_id)?;
+    let request = GuardRequest::read(account, buffer)?;
+    let (hash, bump) = (sha256(request.change), [request.bump]);
+    let seeds = [GUARD_CHANGE, vault.as_bytes(), &hash, &bump];
+    pda::verify(account.key(), seeds, context.program_id)?;
+    if request.vault == *vault && request.owner == *owner {
+        Ok(request)
+    } else {
+        Err(AnchorError::ConstraintSeeds)
+    }
 }
 
 /// The only authority account of the program.
@@ -68,6 +101,20 @@ pub fn governed<'a>(context: &Context<'a>) -> Result<VaultAuthority<'a>> {
     Ok(authority)
 }
 
+/// The only account of transfer limits, writable.
+#[inline(always)]
+pub fn transfer_limits<'a>(
+    context: &Context<'a>,
+    account: Account<'a>,
+) -> Result<TransferLimits<'a>> {
+    owned(account, context.program_id)?;
+    writable([account])?;
+    let limits = TransferLimits::read(account)?;
+    let bump = [limits.bump()?];
+    pda::verify(account.key(), [TRANSFER_LIMITS, &bump], context.program_id)?;
+    Ok(limits)
+}
+
 /// The account that holds the vault's tokens.
 #[inline(always)]
 pub fn vault_token_account<'a>(vault: &Vault, account: Account<'a>) -> Result<TokenAccount<'a>> {
@@ -77,6 +124,16 @@ pub fn vault_token_account<'a>(vault: &Vault, account: Account<'a>) -> Result<To
     let tokens = token_account(vault, account)?;
     if tokens.owner()? != *vault.key() {
         return Err(AnchorError::ConstraintTokenOwner);
+    }
+    Ok(tokens)
+}
+
+/// The token account that becomes the vault's: nobody else may spend from it or close it.
+#[inline(always)]
+pub fn adopted_token_account<'a>(vault: &Vault, account: Account<'a>) -> Result<TokenAccount<'a>> {
+    let tokens = vault_token_account(vault, account)?;
+    if tokens.is_shared()? {
+        return Err(VaultError::ForeignTokenAuthority);
     }
     Ok(tokens)
 }
@@ -107,12 +164,18 @@ pub fn outside_token_account<'a>(vault: &Vault, account: Account<'a>) -> Result<
     Ok(tokens)
 }
 
+/// A token account of any mint and owner.
 #[inline(always)]
-fn token_account<'a>(vault: &Vault, account: Account<'a>) -> Result<TokenAccount<'a>> {
+pub fn any_token_account(account: Account<'_>) -> Result<TokenAccount<'_>> {
     if !account.owned_by(&token::ID) {
         return Err(VaultError::InvalidTokenProgramOwner);
     }
-    let tokens = TokenAccount::read(account)?;
+    TokenAccount::read(account)
+}
+
+#[inline(always)]
+fn token_account<'a>(vault: &Vault, account: Account<'a>) -> Result<TokenAccount<'a>> {
+    let tokens = any_token_account(account)?;
     if tokens.mint()? != vault.usdt_mint()? {
         return Err(AnchorError::ConstraintTokenMint);
     }

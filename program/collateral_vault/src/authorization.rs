@@ -13,6 +13,21 @@ pub fn authorize(vault: &Vault, authority: Account, others: &[Account]) -> Resul
     if threshold == 0 {
         return owner_or_delegate(vault, authority);
     }
+    if enough_sign(vault, threshold, authority, others)? {
+        Ok(())
+    } else {
+        Err(VaultError::Unauthorized)
+    }
+}
+
+/// True if at least `threshold` of the configured signers are among `authority` and `others`.
+#[inline(always)]
+pub fn enough_sign(
+    vault: &Vault,
+    threshold: u8,
+    authority: Account,
+    others: &[Account],
+) -> Result<bool> {
     let signers = vault.multisig_signers();
     let mut count = 0;
     for index in 0..signers.len()? {
@@ -21,7 +36,7 @@ pub fn authorize(vault: &Vault, authority: Account, others: &[Account]) -> Resul
             count += 1;
         }
     }
-    if count >= usize::from(threshold) { Ok(()) } else { Err(VaultError::Unauthorized) }
+    Ok(count >= usize::from(threshold))
 }
 
 /// For a deposit, requires the owner or, without multisig, a delegate.

@@ -1,9 +1,10 @@
 //! The events, with their fields in the order of the interface.
 
+use sdk::log::{Borsh, Keys};
 use sdk::sysvar::Clock;
 use sdk::{Pubkey, Result};
 
-use crate::state::Vault;
+use crate::state::{GUARD_CHANGE_LENGTH, SIGNERS, Vault};
 
 /// The variants of `TransactionType`.
 pub mod transaction_type {
@@ -21,14 +22,14 @@ pub mod transaction_type {
 /// The event that records a movement of amounts in the vault's history, at the current time.
 #[inline(never)]
 pub fn record(vault: &Vault, transaction_type: u8, amount: u64) -> Result {
-    TransactionEvent {
-        vault: *vault.key(),
-        owner: vault.owner()?,
-        transaction_type,
-        amount,
-        timestamp: Clock::get()?.unix_timestamp,
-    }
-    .emit();
+    record_at(vault, transaction_type, amount, Clock::get()?.unix_timestamp)
+}
+
+/// `record`, for an instruction that has read the clock.
+#[inline(always)]
+pub fn record_at(vault: &Vault, transaction_type: u8, amount: u64, timestamp: i64) -> Result {
+    let (vault, owner) = (*vault.key(), vault.owner()?);
+    TransactionEvent { vault, owner, transaction_type, amount, timestamp }.emit();
     Ok(())
 }
 
@@ -238,6 +239,29 @@ sdk::events! {
         vault: Pubkey,
         owner: Pubkey,
         amount: u64,
+    }
+    struct MultisigSetEvent<'a> {
+        vault: Pubkey,
+        owner: Pubkey,
+        threshold: u8,
+        signers: Keys<'a, SIGNERS>,
+    }
+    struct GuardChangeRequestedEvent<'a> {
+        vault: Pubkey,
+        owner: Pubkey,
+        executable_at: i64,
+        change: Borsh<'a, GUARD_CHANGE_LENGTH>,
+    }
+    struct GuardChangeAppliedEvent<'a> {
+        vault: Pubkey,
+        owner: Pubkey,
+        change: Borsh<'a, GUARD_CHANGE_LENGTH>,
+    }
+    struct GuardChangeCancelledEvent<'a> {
+        vault: Pubkey,
+        owner: Pubkey,
+        authority: Pubkey,
+        change: Borsh<'a, GUARD_CHANGE_LENGTH>,
     }
     struct WithdrawRequestCancelledEvent {
         vault: Pubkey,

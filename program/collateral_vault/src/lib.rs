@@ -2,9 +2,10 @@
 //!
 //! `instructions` holds one module for each instruction: it names its accounts, has them checked,
 //! decides, moves tokens, and writes the balances. The other modules hold what instructions share:
-//! `accounts` (is this the right account?), `authorization` (may this signer act?), `caller` (may
-//! this program?), `positions` and `limits` (may these tokens leave?), `payout`, `timelocks` and
-//! `yield_call` (how they move), `state` (the accounts' bytes).
+//! `accounts` (is this the right account?), `authorization` and `upgrade_authority` (may this signer
+//! act?), `caller` (may this program?), `guard` (may this be loosened?), `positions`, `pause`,
+//! `limits` and `transfers` (may these tokens leave?), `payout`, `surplus`, `timelocks`,
+//! `yield_call` and `holdings` (how they move), `state` (the accounts' bytes).
 #![no_std]
 #![deny(unsafe_code)]
 #![allow(dead_code)]
@@ -14,17 +15,24 @@ mod authorization;
 mod caller;
 mod errors;
 mod events;
+mod guard;
+mod holdings;
 mod instructions;
 mod limits;
+mod pause;
 mod payout;
 mod positions;
 mod state;
+mod surplus;
 mod timelocks;
+mod transfers;
+mod upgrade_authority;
 mod yield_call;
 
 use sdk::{Context, Result};
 
 sdk::entrypoint!(process, errors::VaultError);
+sdk::security_txt!("collateral_vault");
 
 fn process(context: &Context) -> Result {
     use instructions::*;
@@ -59,9 +67,18 @@ fn process(context: &Context) -> Result {
         "set_withdraw_rate_limit", "SetWithdrawRateLimit" => withdraw_policy::set_rate_limit;
         "add_withdraw_whitelist", "AddWithdrawWhitelist" => withdraw_policy::add_to_whitelist;
         "remove_withdraw_whitelist", "RemoveWithdrawWhitelist" => withdraw_policy::remove_from_whitelist;
+        "set_transfer_allowance", "SetTransferAllowance" => withdraw_policy::set_transfer_allowance;
+        "request_guard_change", "RequestGuardChange" => guard_changes::request;
+        "apply_guard_change", "ApplyGuardChange" => guard_changes::apply;
+        "cancel_guard_change", "CancelGuardChange" => guard_changes::cancel;
         "update_usdt_mint", "UpdateUsdtMint" => update_usdt_mint::process;
         "close_vault", "CloseVault" => close_vault::process;
+        "sweep", "Sweep" => sweep::process;
         "initialize", "Initialize" => initialize::process;
+        "propose_governance", "ProposeGovernance" => governance_transfer::propose;
+        "accept_governance", "AcceptGovernance" => governance_transfer::accept;
+        "pause_withdrawals", "PauseWithdrawals" => pause_withdrawals::process;
+        "set_transfer_limits", "SetTransferLimits" => set_transfer_limits::process;
         "cancel_withdraw_request", "CancelWithdrawRequest" => request_withdraw::cancel;
         "cancel_timelock", "CancelTimelock" => timelocks::cancel;
         "request_exit", "RequestExit" => exit::request;

@@ -75,7 +75,7 @@ pub fn purge_requests(vault: &Vault, now: i64) -> Result {
 #[inline(always)]
 pub fn consume_rate(vault: &Vault, amount: u64, now: i64) -> Result {
     let mut rate = vault.rate_limit()?;
-    if rate.window_seconds == 0 || rate.limit == 0 {
+    if !rate.limits() {
         return Ok(());
     }
     let elapsed = now.saturating_sub(rate.window_start);

@@ -2,10 +2,11 @@
 
 use sdk::cpi::{self, Call, MAX_ACCOUNTS, Use};
 use sdk::discriminator::discriminator;
-use sdk::{Account, AnchorError, ProgramError, Result};
+use sdk::{Account, AnchorError, ProgramError, Pubkey, Result, loader, system, token};
 
 use crate::accounts::{self, VAULT};
 use crate::errors::VaultError;
+use crate::holdings::Holdings;
 use crate::state::{List, Vault};
 
 const DEPOSIT: [u8; 8] = discriminator("global", "deposit");
@@ -32,10 +33,12 @@ pub fn split<'a>(remaining: &'a [Account<'a>]) -> (&'a [Account<'a>], &'a [Accou
 impl<'a> YieldCall<'a> {
     /// Checks the accounts. They must include the vault's token account, to verify the movement.
     ///
-    /// They must not include accounts of other programs on the whitelist: with the vault's
-    /// signature the yield program could take what the vault has there, and tokens that only pass
-    /// through the vault's token account do not change its amount. Nor may the yield program be
-    /// this program: a vault that is a delegate of another vault would deposit into it.
+    /// The yield program may be hostile, and has the vault's signature. What the vault has with
+    /// another program, listed or no longer, stays out of its reach: tokens that only pass through
+    /// the vault's token account would not change its amount. So none of the accounts is a program
+    /// that it could call with that signature, and none that another program owns is writable. Nor
+    /// may the yield program be this program: a vault that is a delegate of another vault would
+    /// deposit into it.
     #[inline(always)]
     pub fn new(
         program: Account<'a>,
@@ -49,6 +52,9 @@ impl<'a> YieldCall<'a> {
         }
         if vault_account.owned_by(program.key()) {
             return Err(AnchorError::InvalidProgramId);
+        }
+        for account in accounts {
+            require_harmless(*account, program.key(), vault_account.key())?;
         }
         for index in 0..whitelist.len()? {
             let other = whitelist.key(index)?;
@@ -100,6 +106,8 @@ impl<'a> YieldCall<'a> {
     fn call(&self, name: [u8; 8], amount: u64, expected: Option<u64>) -> Result {
         let terms = accounts::vault_token_account(&self.vault, self.tokens)?.terms()?;
         let lamports = self.tokens.lamports();
+        let mut holdings = Holdings::new(self.vault, self.tokens, self.accounts);
+        holdings.read()?;
         let mut data = [0; 16];
         data[..8].copy_from_slice(&name);
         data[8..].copy_from_slice(&amount.to_le_bytes());
@@ -117,9 +125,30 @@ impl<'a> YieldCall<'a> {
         let tokens = accounts::vault_token_account(&self.vault, self.tokens)?;
         let kept = tokens.terms()? == terms && self.tokens.lamports() >= lamports;
         if kept && Some(tokens.amount()?) == expected {
-            Ok(())
+            holdings.check()
         } else {
             Err(VaultError::InvariantViolation)
         }
     }
+}
+
+/// Checks that the yield program can do nothing with the account at the expense of another program:
+/// it calls only itself and the programs of the interface, and changes only its own accounts, token
+/// accounts, the vault's, and accounts that no program uses.
+#[inline(always)]
+fn require_harmless(account: Account, program: &Pubkey, vault: &Pubkey) -> Result {
+    let key = account.key();
+    if account.is_writable() && !account.is_executable() {
+        let harmless = account.owned_by(program)
+            || account.owned_by(&token::ID)
+            || account.owned_by(&system::ID)
+            || key == vault;
+        return if harmless { Ok(()) } else { Err(AnchorError::AccountOwnedByWrongProgram) };
+    }
+    let harmless = !loader::is_program(account)
+        || key == program
+        || *key == token::ID
+        || *key == token::ASSOCIATED_ID
+        || *key == system::ID;
+    if harmless { Ok(()) } else { Err(AnchorError::InvalidProgramId) }
 }

@@ -2,7 +2,7 @@
 //! its position in the list.
 
 pub use sdk::accounts::{instructions_sysvar, owned, program, signer, take, writable};
-use sdk::{Account, AnchorError, Context, Result, pda};
+use sdk::{Account, AnchorError, Context, Pubkey, Result, pda, system};
 
 use crate::errors::PositionError;
 use crate::summary::PositionSummary;
@@ -20,24 +20,34 @@ pub fn caller(context: &Context, account: Account) -> Result {
     }
 }
 
-/// A vault of the vault program, of any owner.
+/// A vault of any owner. Its program is the one that owns the account: a vault program can write
+/// only to its own addresses.
 #[inline(always)]
 pub fn any_vault(account: Account) -> Result<Vault> {
-    owned(account, &vault::PROGRAM_ID)?;
+    let program = owner_of(account)?;
     let vault = Vault::read(account)?;
     let (owner, bump) = (vault.owner()?, [vault.bump()?]);
-    pda::verify(account.key(), [vault::VAULT, owner.as_bytes(), &bump], &vault::PROGRAM_ID)?;
+    pda::verify(account.key(), [vault::VAULT, owner.as_bytes(), &bump], &program)?;
     Ok(vault)
 }
 
-/// The only authority account of the vault program.
+/// The only authority account of the vault program that owns it.
 #[inline(always)]
 pub fn vault_authority(account: Account) -> Result<VaultAuthority> {
-    owned(account, &vault::PROGRAM_ID)?;
+    let program = owner_of(account)?;
     let authority = VaultAuthority::read(account)?;
     let bump = [authority.bump()?];
-    pda::verify(account.key(), [vault::VAULT_AUTHORITY, &bump], &vault::PROGRAM_ID)?;
+    pda::verify(account.key(), [vault::VAULT_AUTHORITY, &bump], &program)?;
     Ok(authority)
+}
+
+/// The program that owns the account, which must have been created.
+#[inline(always)]
+fn owner_of(account: Account) -> Result<Pubkey> {
+    if account.owned_by(&system::ID) && account.data().is_empty() {
+        return Err(AnchorError::AccountNotInitialized);
+    }
+    Ok(account.owner())
 }
 
 /// Seeds of a vault's summary, without the bump.

@@ -8,4 +8,5 @@ sdk::errors! {
     Overflow = 6003, "Arithmetic overflow or underflow";
     UnauthorizedProgram = 6004, "Caller program is not authorized";
     AlreadyInitialized = 6005, "Account already initialized";
+    NotFound = 6007, "Account not found";
 }

@@ -17,6 +17,7 @@ mod vault;
 use sdk::{Context, Result};
 
 sdk::entrypoint!(process, errors::PositionError);
+sdk::security_txt!("position_manager");
 
 fn process(context: &Context) -> Result {
     use instructions::*;
@@ -25,5 +26,6 @@ fn process(context: &Context) -> Result {
         "close_position", "ClosePosition" => positions::close;
         "init_position_summary", "InitPositionSummary" => init_position_summary::process;
         "rebalance_collateral", "RebalanceCollateral" => rebalance_collateral::process;
+        "settle_position_summary", "SettlePositionSummary" => settle_position_summary::process;
     )
 }

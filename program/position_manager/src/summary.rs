@@ -74,6 +74,18 @@ impl<'a> PositionSummary<'a> {
         self.write(positions, locked)
     }
 
+    /// Lowers the locked amount to what is `locked` in the vault. No position is open once that is
+    /// zero. Returns whether anything changed.
+    #[inline(always)]
+    pub fn settle(self, locked: u64) -> Result<bool> {
+        if self.0.u64(LOCKED_AMOUNT)? <= locked {
+            return Ok(false);
+        }
+        let positions = if locked == 0 { 0 } else { self.0.u64(OPEN_POSITIONS)? };
+        self.write(positions, locked)?;
+        Ok(true)
+    }
+
     #[inline(always)]
     fn write(self, positions: u64, locked: u64) -> Result {
         self.0.put(OPEN_POSITIONS, positions.to_le_bytes())?;

@@ -1,11 +1,9 @@
-//! The accounts of the collateral vault program, as far as this program reads them.
+//! The accounts of a collateral vault program, as far as this program reads them.
 
 use sdk::discriminator::discriminator;
 use sdk::{Account, AnchorError, Bytes, Pubkey, Result};
 
-/// The vault program whose collateral this program locks.
-pub const PROGRAM_ID: Pubkey = Pubkey::from_base58("5qgA2qcz6zXYiJJkomV1LJv8UhKueyNsqeCWJd6jC9pT");
-/// Seeds of its addresses.
+/// Seeds of the program's addresses.
 pub const VAULT: &[u8] = b"vault";
 pub const VAULT_AUTHORITY: &[u8] = b"vault_authority";
 
@@ -13,6 +11,7 @@ const KEY: usize = 32;
 
 const VAULT_DISCRIMINATOR: [u8; 8] = discriminator("account", "CollateralVault");
 const OWNER: usize = 8;
+const LOCKED_BALANCE: usize = 112;
 const BUMP: usize = 208;
 const MULTISIG_SIGNERS: usize = 210;
 const SIGNERS: usize = 10;
@@ -48,6 +47,11 @@ impl<'a> Vault<'a> {
     #[inline(always)]
     pub fn bump(self) -> Result<u8> {
         self.data.u8(BUMP)
+    }
+
+    #[inline(always)]
+    pub fn locked(self) -> Result<u64> {
+        self.data.u64(LOCKED_BALANCE)
     }
 
     /// Requires the owner or one of the delegates.

@@ -10,6 +10,8 @@
 //!    Logs `Program data: <bytes>`; at least eight of them.
 //! 3  code: u32
 //!    Fails with this custom error.
+//! 4  bound: [u8; 32]  and what follows 1
+//!    Calls as 1 does, but with the signature of the puppet's PDA `["caller", bound]`.
 //! ```
 //!
 //! Integers are little-endian; a length is at most 1024. The puppet's PDA, derived from
@@ -26,9 +28,11 @@ use sdk::{AnchorError, Context, Error, Result, pda};
 use script::{MAX_LENGTH, Script};
 
 const PUPPET: &[u8] = b"puppet";
+const CALLER: &[u8] = b"caller";
 const CALL: u8 = 1;
 const LOG: u8 = 2;
 const FAIL: u8 = 3;
+const CALL_BOUND: u8 = 4;
 
 const SIGNS: u8 = 1;
 const WRITABLE: u8 = 2;
@@ -45,7 +49,11 @@ fn process(context: &Context) -> Result {
     let mut script = Script::new(account.data());
     while !script.is_at_end() {
         match script.u8()? {
-            CALL => call(context, &mut script)?,
+            CALL => call(context, &mut script, [PUPPET, &[]])?,
+            CALL_BOUND => {
+                let bound = script.key()?;
+                call(context, &mut script, [CALLER, bound.as_bytes()])?;
+            }
             LOG => log(&mut script)?,
             FAIL => return Err(Error::new(script.u32()?.into())),
             _ => return Err(PuppetError::UnknownCommand),
@@ -55,7 +63,7 @@ fn process(context: &Context) -> Result {
 }
 
 #[inline(never)]
-fn call(context: &Context, script: &mut Script) -> Result {
+fn call(context: &Context, script: &mut Script, [name, bound]: [&[u8]; 2]) -> Result {
     let program = script.key()?;
     let mut uses = [Use::readonly(context.accounts[0]); MAX_ACCOUNTS];
     let count = usize::from(script.u8()?);
@@ -70,12 +78,12 @@ fn call(context: &Context, script: &mut Script) -> Result {
     }
     let mut data = [0; MAX_LENGTH];
     let data = script.bytes(&mut data)?;
-    let (_, bump) = pda::find([PUPPET], context.program_id)?;
+    let (_, bump) = pda::find([name, bound], context.program_id)?;
     cpi::invoke(&Call {
         program: &program,
         accounts: &uses[..count],
         data,
-        signer: &[PUPPET, &[bump]],
+        signer: &[name, bound, &[bump]],
     });
     Ok(())
 }

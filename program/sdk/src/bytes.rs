@@ -87,6 +87,35 @@ impl<'a> Bytes<'a> {
         Ok(Pubkey(self.get(at)?))
     }
 
+    /// `count` parts of N bytes each, from `at` on.
+    #[inline(always)]
+    pub fn chunks<const N: usize>(
+        self,
+        at: usize,
+        count: usize,
+    ) -> Result<impl Iterator<Item = Bytes<'a>>> {
+        let (chunks, _) = self.part(at, N * count)?.as_chunks::<N>();
+        Ok(chunks.iter().map(|chunk| Bytes(chunk)))
+    }
+
+    /// Copies the bytes from `at` on into `target`.
+    #[inline(always)]
+    pub fn copy_to(self, at: usize, target: &mut [u8]) -> Result {
+        let source = self.part(at, target.len())?.as_ptr().cast();
+        // SAFETY: both ranges have this length, and the target is borrowed mutably.
+        unsafe { syscalls::sol_memmove_(target.as_mut_ptr(), source, target.len() as u64) };
+        Ok(())
+    }
+
+    /// Writes `source` at `at`.
+    #[inline(always)]
+    pub fn copy_from(self, at: usize, source: &[u8]) -> Result {
+        let target = self.part(at, source.len())?.as_ptr().cast_mut().cast();
+        // SAFETY: both ranges have this length, and the cells may be written through.
+        unsafe { syscalls::sol_memmove_(target, source.as_ptr(), source.len() as u64) };
+        Ok(())
+    }
+
     /// Moves `length` bytes; the two ranges may overlap.
     #[inline(always)]
     pub fn shift(self, from: usize, to: usize, length: usize) -> Result {

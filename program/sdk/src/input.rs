@@ -53,6 +53,12 @@ impl<'a> Account<'a> {
         &self.header().key
     }
 
+    /// True for the same account, also if it is passed twice.
+    #[inline(always)]
+    pub fn is(self, other: Account) -> bool {
+        self.header == other.header
+    }
+
     #[inline(always)]
     pub fn is_signer(self) -> bool {
         self.header().is_signer != 0
@@ -64,6 +70,11 @@ impl<'a> Account<'a> {
     }
 
     #[inline(always)]
+    pub fn is_executable(self) -> bool {
+        self.header().executable != 0
+    }
+
+    #[inline(always)]
     pub fn lamports(self) -> u64 {
         self.header().lamports.get()
     }
@@ -71,6 +82,11 @@ impl<'a> Account<'a> {
     #[inline(always)]
     pub fn owned_by(self, program: &Pubkey) -> bool {
         self.header().owner.get() == *program
+    }
+
+    #[inline(always)]
+    pub fn owner(self) -> Pubkey {
+        self.header().owner.get()
     }
 
     /// The data at their current length, which a call may have changed.

@@ -39,6 +39,18 @@ impl<const N: usize> EventBuffer<N> {
         self.length = end;
     }
 
+    /// Appends bytes whose number is known only at run time, when there is no inline copy.
+    #[inline(always)]
+    fn many(&mut self, bytes: &[u8]) {
+        let end = self.length + bytes.len();
+        let target = &mut self.bytes[self.length..end];
+        // SAFETY: the target has the length of the source.
+        unsafe {
+            syscalls::sol_memmove_(target.as_mut_ptr(), bytes.as_ptr(), bytes.len() as u64);
+        };
+        self.length = end;
+    }
+
     #[inline(always)]
     pub fn emit(&self) {
         log_data(&self.bytes[..self.length]);
@@ -80,23 +92,49 @@ impl Field for bool {
     }
 }
 
+/// A vector of at most MAX addresses.
+#[derive(Clone, Copy)]
+pub struct Keys<'a, const MAX: usize>(pub &'a [[u8; 32]]);
+
+impl<const MAX: usize> Field for Keys<'_, MAX> {
+    const LENGTH: usize = 4 + 32 * MAX;
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "the buffer holds MAX of them")]
+    fn append<const N: usize>(&self, event: &mut EventBuffer<N>) {
+        event.bytes(&(self.0.len() as u32).to_le_bytes());
+        event.many(self.0.as_flattened());
+    }
+}
+
+/// A field that is in Borsh already, of at most MAX bytes.
+#[derive(Clone, Copy)]
+pub struct Borsh<'a, const MAX: usize>(pub &'a [u8]);
+
+impl<const MAX: usize> Field for Borsh<'_, MAX> {
+    const LENGTH: usize = MAX;
+    #[inline(always)]
+    fn append<const N: usize>(&self, event: &mut EventBuffer<N>) {
+        event.many(self.0);
+    }
+}
+
 /// Defines events as structs with an `emit` method; the name gives the discriminator.
 #[macro_export]
 macro_rules! events {
-    ($(struct $name:ident { $($field:ident: $type:ty,)* })*) => {
+    ($(struct $name:ident $(<$life:lifetime>)? { $($field:ident: $type:ty,)* })*) => {
         $(#[derive(Clone, Copy)]
-        pub struct $name {
+        pub struct $name $(<$life>)? {
             $(pub $field: $type,)*
         }
 
-        impl $name {
+        impl $(<$life>)? $name $(<$life>)? {
             const LENGTH: usize = 8 $(+ <$type as $crate::log::Field>::LENGTH)*;
 
             #[inline(never)]
             pub fn emit(&self) {
                 let discriminator =
                     const { $crate::discriminator::discriminator("event", stringify!($name)) };
-                let mut event = $crate::log::EventBuffer::<{ Self::LENGTH }>::new(discriminator);
+                let mut event = $crate::log::EventBuffer::<{ $name::LENGTH }>::new(discriminator);
                 $($crate::log::Field::append(&self.$field, &mut event);)*
                 event.emit();
             }

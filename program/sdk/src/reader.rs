@@ -69,6 +69,12 @@ impl<'a> Reader<'a> {
         Ok(keys)
     }
 
+    /// What is left, without reading it.
+    #[inline(always)]
+    pub fn rest(self) -> &'a [u8] {
+        self.0
+    }
+
     /// Requires that no bytes are left.
     #[inline(always)]
     pub fn end(self) -> Result {

@@ -56,7 +56,9 @@ pub fn rent_exemption(length: u64) -> Result<u64> {
     if failed || fraction != 0 || exponent > 8 || rent.lamports_per_byte_year > 1 << 32 {
         return Err(ProgramError::UnsupportedSysvar);
     }
-    Ok((rent.lamports_per_byte_year * (ACCOUNT_OVERHEAD + length)) << exponent)
+    // Neither factor is large; the target has no multiplication that checks for overflow.
+    let bytes = ACCOUNT_OVERHEAD + length;
+    Ok(rent.lamports_per_byte_year.wrapping_mul(bytes) << exponent)
 }
 
 /// The depth of the running instruction: 1 at the top level, 2 for one that it calls, and so on.

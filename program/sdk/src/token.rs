@@ -1,6 +1,7 @@
 //! The SPL Token and Associated Token Account programs.
 
 use crate::cpi::{self, Call, Use};
+use crate::hash::sha256;
 use crate::{Account, AnchorError, Bytes, Pubkey, Result, pda};
 
 pub const ID: Pubkey = Pubkey::from_base58("TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA");
@@ -9,6 +10,7 @@ pub const ASSOCIATED_ID: Pubkey =
 
 const TRANSFER: u8 = 3;
 const CLOSE_ACCOUNT: u8 = 9;
+const FROZEN: u8 = 2;
 const CREATE_IDEMPOTENT: u8 = 1;
 
 /// A token account. Each call of `amount` reads the amount again.
@@ -18,7 +20,9 @@ pub struct TokenAccount<'a>(Bytes<'a>);
 impl<'a> TokenAccount<'a> {
     const LENGTH: usize = 165;
     const AMOUNT: usize = 64;
+    const DELEGATE: usize = 72;
     const STATE: usize = 108;
+    const CLOSE_AUTHORITY: usize = 129;
 
     /// Reads an initialized token account. The caller must check that SPL Token owns it.
     #[inline(always)]
@@ -45,6 +49,23 @@ impl<'a> TokenAccount<'a> {
         self.0.u64(Self::AMOUNT)
     }
 
+    /// True if a key other than the owner's may spend from the account or close it.
+    #[inline(always)]
+    pub fn is_shared(self) -> Result<bool> {
+        Ok(self.0.u32(Self::DELEGATE)? != 0 || self.has_close_authority()?)
+    }
+
+    /// True if a key other than the owner's closes the account.
+    #[inline(always)]
+    pub fn has_close_authority(self) -> Result<bool> {
+        Ok(self.0.u32(Self::CLOSE_AUTHORITY)? != 0)
+    }
+
+    #[inline(always)]
+    pub fn is_frozen(self) -> Result<bool> {
+        Ok(self.0.u8(Self::STATE)? == FROZEN)
+    }
+
     /// Everything but the amount: mint, owner, state, and who else may spend or close.
     #[inline(always)]
     pub fn terms(self) -> Result<Terms> {
@@ -59,13 +80,31 @@ pub struct Terms {
     behind: [u8; TokenAccount::LENGTH - TokenAccount::AMOUNT - 8],
 }
 
+impl Terms {
+    /// Their hash, where memory is short.
+    #[inline(always)]
+    pub fn digest(&self) -> [u8; 32] {
+        let mut bytes = [0; TokenAccount::LENGTH - 8];
+        bytes[..TokenAccount::AMOUNT].copy_from_slice(&self.before);
+        bytes[TokenAccount::AMOUNT..].copy_from_slice(&self.behind);
+        sha256(&bytes)
+    }
+}
+
 const MINT_LENGTH: usize = 82;
+const MINT_SUPPLY: usize = 36;
 const MINT_INITIALIZED: usize = 45;
 
 /// True if the data are those of an initialized mint.
 pub fn is_mint(account: Account) -> Result<bool> {
     let data = account.data();
     Ok(data.len() == MINT_LENGTH && data.u8(MINT_INITIALIZED)? == 1)
+}
+
+/// The supply of a mint.
+#[inline(always)]
+pub fn supply(mint: Account) -> Result<u64> {
+    mint.data().u64(MINT_SUPPLY)
 }
 
 /// Moves `amount`. `signer` is the seeds of the PDA that is the authority, or empty.

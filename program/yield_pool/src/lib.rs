@@ -22,6 +22,7 @@ mod stake;
 use sdk::{Context, Result};
 
 sdk::entrypoint!(process, errors::PoolError);
+sdk::security_txt!("yield_pool");
 
 fn process(context: &Context) -> Result {
     use instructions::*;

@@ -27,10 +27,7 @@ def fields_of(program: dict[str, Any], name: str) -> list[dict[str, Any]]:
 
 def read_struct(program: dict[str, Any], name: str, data: bytes) -> tuple[dict[str, Any], bytes]:
     """Return the fields as JSON-like values (keys in base58), and the remaining bytes."""
-    values = {}
-    for field in fields_of(program, name):
-        values[field["name"]], data = _read(program, field["type"], data)
-    return values, data
+    return _read_fields(program, fields_of(program, name), data)
 
 
 def instruction_of(program: dict[str, Any], name: str) -> dict[str, Any]:
@@ -41,10 +38,7 @@ def instruction_of(program: dict[str, Any], name: str) -> dict[str, Any]:
 
 def read_arguments(program: dict[str, Any], name: str, data: bytes) -> tuple[dict[str, Any], bytes]:
     """Return an instruction's arguments by name, and the remaining bytes."""
-    values = {}
-    for argument in instruction_of(program, name)["args"]:
-        values[argument["name"]], data = _read(program, argument["type"], data)
-    return values, data
+    return _read_fields(program, instruction_of(program, name)["args"], data)
 
 
 def _read(program: dict[str, Any], kind: Any, data: bytes) -> tuple[Any, bytes]:
@@ -88,5 +82,18 @@ def _read_many(
 def _read_defined(program: dict[str, Any], name: str, data: bytes) -> tuple[Any, bytes]:
     [entry] = [each for each in program["types"] if each["name"] == name]
     if entry["type"]["kind"] == "enum":
-        return entry["type"]["variants"][data[0]]["name"], data[1:]
+        variant = entry["type"]["variants"][data[0]]
+        if "fields" not in variant:
+            return variant["name"], data[1:]
+        values, data = _read_fields(program, variant["fields"], data[1:])
+        return {variant["name"]: values}, data
     return read_struct(program, name, data)
+
+
+def _read_fields(
+    program: dict[str, Any], fields: list[dict[str, Any]], data: bytes
+) -> tuple[dict[str, Any], bytes]:
+    values = {}
+    for field in fields:
+        values[field["name"]], data = _read(program, field["type"], data)
+    return values, data

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from functools import partial
+from hashlib import sha256
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -15,9 +17,12 @@ from solders.token.associated import get_associated_token_address
 from spl.token.constants import ASSOCIATED_TOKEN_PROGRAM_ID, TOKEN_PROGRAM_ID
 from spl.token.instructions import create_idempotent_associated_token_account
 
+from cvms.chain import borsh
 from cvms.chain.program import instructions
-from cvms.chain.program.addresses import token_account
+from cvms.chain.program.addresses import token_account, vault_address
+from cvms.chain.program.guard_changes import GuardChange
 from cvms.chain.types import Programs
+from tests.chain import made_up
 from tests.chain.made_up import PUBKEYS, unhurried
 from tests.chain.program.idl_borsh import idl, instruction_of, read_arguments
 
@@ -38,12 +43,18 @@ ARGUMENTS: dict[str, st.SearchStrategy[Any]] = {
 }
 
 
+CHANGES = made_up.values_of(GuardChange)
+NOT_IN_THE_IDL = {"position_summaries": st.just([]), "change": CHANGES}
+
+
 def values_of(kind: Any) -> st.SearchStrategy[Any]:
     """Return a strategy for an argument type of the IDL."""
     if isinstance(kind, str):
         return ARGUMENTS[kind]
     if "option" in kind:
         return st.none() | values_of(kind["option"])
+    if "defined" in kind:
+        return CHANGES
     return st.lists(values_of(kind["vec"]), max_size=4)
 
 
@@ -58,7 +69,7 @@ def given_to(entry: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
             and name not in drawn
             and parameter.default is inspect.Parameter.empty
         ):
-            drawn[name] = st.just([]) if name == "position_summaries" else PUBKEYS
+            drawn[name] = NOT_IN_THE_IDL.get(name, PUBKEYS)
     return st.fixed_dictionaries(drawn)
 
 
@@ -66,6 +77,8 @@ def plain(value: Any) -> Any:
     """Return a value as the independent reader returns it."""
     if isinstance(value, list):
         return [plain(each) for each in value]
+    if isinstance(value, get_args(GuardChange)):
+        return made_up.to_json(value)
     return str(value) if isinstance(value, Pubkey) else value
 
 
@@ -76,6 +89,7 @@ def places(name: str, taken: dict[str, Any], programs: Programs) -> dict[str, Pu
         "vault_authority": derived(programs.vault, b"vault_authority"),
         "collateral_vault_program": programs.vault,
         "usdt_mint": programs.mint,
+        "transfer_limits": derived(programs.vault, b"transfer_limits"),
     }
     expected.setdefault("caller_program", programs.position_manager)
     mint = taken.get("new_mint", programs.mint)
@@ -88,6 +102,10 @@ def places(name: str, taken: dict[str, Any], programs: Programs) -> dict[str, Pu
             expected[f"{slot}_token_account"] = get_associated_token_address(vault, mint)
             summary = derived(programs.position_manager, b"position_summary", bytes(vault))
             expected["position_summary"] = summary
+    if "change" in taken:
+        digest = sha256(borsh.encode_as(GuardChange, taken["change"])).digest()
+        seeds = (b"guard_change", bytes(expected["vault"]), digest)
+        expected["guard_change"] = derived(programs.vault, *seeds)
     if "recipient_token_account" in taken:
         expected["user_token_account"] = taken["recipient_token_account"]
     elif wallet := taken.get("authority" if name == "deposit" else "owner"):
@@ -100,7 +118,7 @@ def derived(program: Pubkey, *seeds: bytes) -> Pubkey:
 
 
 def test_there_is_a_builder_for_every_instruction() -> None:
-    assert len(INSTRUCTIONS) == 37
+    assert len(INSTRUCTIONS) == 51
     assert {name for _, name in INSTRUCTIONS} <= set(instructions.__all__)
 
 
@@ -202,16 +220,79 @@ def test_a_yield_programs_accounts_come_before_cosigners(
     assert built.accounts[5:] == [pool, AccountMeta(COSIGNER, is_signer=True, is_writable=False)]
 
 
-def test_a_timelock_may_be_cosigned(programs: Programs) -> None:
-    schedule = instructions.schedule_timelock(
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("schedule_timelock", {"authority": AUTHORITY, "amount": 1, "duration_seconds": 60}),
+        ("cancel_timelock", {"amount": 1, "unlock_time": 60}),
+        ("emergency_withdraw", {"authority": OWNER, "amount": 1}),
+        ("set_vault_multisig", {"signers": [], "threshold": 0}),
+        ("disable_vault_multisig", {}),
+        ("set_withdraw_min_delay", {"seconds": 0}),
+        ("set_withdraw_rate_limit", {"window_seconds": 0, "max_amount": 0}),
+        ("add_withdraw_whitelist", {"address": RECIPIENT}),
+        ("set_transfer_allowance", {"amount": 1}),
+        ("request_exit", {}),
+        ("sweep", {"token_account": YIELD, "recipient_token_account": RECIPIENT}),
+    ],
+)
+def test_what_several_signers_agree_to_may_be_cosigned(
+    programs: Programs, name: str, values: dict[str, Any]
+) -> None:
+    build = getattr(instructions, name)
+    alone = build(programs, owner=OWNER, **values)
+    cosigned = build(programs, owner=OWNER, extra_signers=[COSIGNER], **values)
+    cosigner = AccountMeta(COSIGNER, is_signer=True, is_writable=False)
+    assert cosigned.accounts == [*alone.accounts, cosigner]
+    assert cosigned.data == alone.data
+
+
+def test_a_rebalancing_names_its_limits_its_summary_and_the_managers_own_signature(
+    programs: Programs,
+) -> None:
+    manager, vault = programs.position_manager, vault_address(programs, OWNER)
+    build = partial(
+        instructions.rebalance_collateral,
         programs,
         authority=AUTHORITY,
-        owner=OWNER,
+        from_owner=OWNER,
+        to_owner=RECIPIENT,
         amount=1,
-        duration_seconds=60,
-        extra_signers=[COSIGNER],
     )
-    assert schedule.accounts[3:] == [AccountMeta(COSIGNER, is_signer=True, is_writable=False)]
+    alone, full = build(), build(limited=True, settles=True, wrapped=True)
+    assert full.accounts == [
+        *alone.accounts,
+        AccountMeta(derived(manager, b"caller", bytes(programs.vault)), False, False),
+        AccountMeta(derived(programs.vault, b"transfer_limits"), False, True),
+        AccountMeta(derived(manager, b"position_summary", bytes(vault)), False, True),
+    ]
+
+
+@pytest.mark.parametrize("name", ["open_position", "close_position"])
+def test_a_wrapped_call_names_the_managers_own_signature(programs: Programs, name: str) -> None:
+    build = getattr(instructions, name)
+    alone = build(programs, authority=OWNER, owner=OWNER, amount=1)
+    wrapped = build(programs, authority=OWNER, owner=OWNER, amount=1, wrapped=True)
+    caller = derived(programs.position_manager, b"caller", bytes(programs.vault))
+    assert wrapped.accounts == [*alone.accounts, AccountMeta(caller, False, False)]
+
+
+def test_a_proposal_may_come_from_the_upgrade_authority(programs: Programs) -> None:
+    given = {"authority": AUTHORITY, "proposed": RECIPIENT}
+    alone = instructions.propose_governance(programs, **given)
+    upgraded = instructions.propose_governance(programs, **given, program_data=YIELD)
+    assert upgraded.accounts == [*alone.accounts, AccountMeta(YIELD, False, False)]
+
+
+def test_a_closing_may_name_where_surplus_tokens_go(programs: Programs) -> None:
+    alone = instructions.close_vault(programs, OWNER)
+    swept = instructions.close_vault(programs, OWNER, surplus_account=RECIPIENT)
+    assert swept.accounts == [*alone.accounts, AccountMeta(RECIPIENT, False, True)]
+
+
+def test_a_release_of_unclaimed_tokens_lists_position_summaries(programs: Programs) -> None:
+    built = instructions.release_unclaimed(programs, owner=OWNER, position_summaries=SUMMARIES)
+    assert built.accounts[3:] == [AccountMeta(each, False, False) for each in SUMMARIES]
 
 
 @pytest.mark.parametrize(

@@ -15,11 +15,17 @@ from spl.token.constants import TOKEN_PROGRAM_ID
 
 from cvms.chain import borsh
 from cvms.chain.program.accounts import (
+    GUARD_CHANGE_DISCRIMINATOR,
+    TRANSFER_LIMITS_DISCRIMINATOR,
     VAULT_AUTHORITY_DISCRIMINATOR,
     VAULT_DISCRIMINATOR,
+    GuardChangeRequest,
+    TransferLimits,
     Vault,
     VaultAuthority,
+    decode_guard_change,
     decode_token_account,
+    decode_transfer_limits,
     decode_vault,
     decode_vault_authority,
     read_token_account,
@@ -33,6 +39,8 @@ from cvms.chain.program.events.events import (
     TransactionType,
     decode_event,
 )
+from cvms.chain.program.events.guard_events import GuardChangeAppliedEvent
+from cvms.chain.program.guard_changes import GuardChange, WithdrawMinDelay
 from cvms.chain.types import Account, Lamports, Programs
 from cvms.errors import DecodeError
 from tests.chain.made_up import encode_event, structures, to_json, unhurried
@@ -59,6 +67,20 @@ ACCOUNTS = [
         VAULT_AUTHORITY_DISCRIMINATOR,
         decode_vault_authority,
     ),
+    Layout(
+        TransferLimits,
+        "TransferLimits",
+        VAULT_IDL,
+        TRANSFER_LIMITS_DISCRIMINATOR,
+        decode_transfer_limits,
+    ),
+    Layout(
+        GuardChangeRequest,
+        "GuardChangeRequest",
+        VAULT_IDL,
+        GUARD_CHANGE_DISCRIMINATOR,
+        decode_guard_change,
+    ),
 ]
 DECODERS = [decode_event, decode_token_account, *(layout.decode for layout in ACCOUNTS)]
 
@@ -75,6 +97,17 @@ def test_transaction_types_are_the_idls() -> None:
     [found] = [each for each in VAULT_IDL["types"] if each["name"] == "TransactionType"]
     assert [kind.name for kind in TransactionType] == [
         variant["name"] for variant in found["type"]["variants"]
+    ]
+
+
+def test_changes_of_guards_are_the_idls() -> None:
+    [found] = [each for each in VAULT_IDL["types"] if each["name"] == "GuardChange"]
+    assert [
+        (kind.__name__, [field.name for field in dataclasses.fields(kind)])
+        for kind in get_args(GuardChange)
+    ] == [
+        (variant["name"], [field["name"] for field in variant["fields"]])
+        for variant in found["type"]["variants"]
     ]
 
 
@@ -177,6 +210,11 @@ def test_a_boolean_or_a_variant_that_does_not_exist_is_refused() -> None:
     wire = bytearray(encode_event(record))
     wire[8 + 64] = len(TransactionType)
     with pytest.raises(DecodeError, match="TransactionType"):
+        decode_event(bytes(wire))
+    applied = GuardChangeAppliedEvent(Pubkey.default(), Pubkey.default(), WithdrawMinDelay(1))
+    wire = bytearray(encode_event(applied))
+    wire[8 + 64] = len(get_args(GuardChange))
+    with pytest.raises(DecodeError, match="variant 5"):
         decode_event(bytes(wire))
 
 

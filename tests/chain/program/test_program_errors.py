@@ -32,15 +32,26 @@ def refused(outcome: CvmsError) -> tuple[int | None, str, str]:
     return outcome.code, outcome.name, outcome.msg
 
 
-@pytest.mark.parametrize("name", ["collateral_vault", "position_manager"])
-def test_every_error_of_an_idl_is_found_by_its_code(programs: Programs, name: str) -> None:
+@pytest.mark.parametrize(("name", "count"), [("collateral_vault", 25), ("position_manager", 17)])
+def test_every_error_of_an_idl_is_found_by_its_code(
+    programs: Programs, name: str, count: int
+) -> None:
     program = programs.vault if name == "collateral_vault" else programs.position_manager
     errors = idl(name)["errors"]
-    assert [entry["code"] for entry in errors] == list(range(6000, 6017))
+    assert [entry["code"] for entry in errors] == list(range(6000, 6000 + count))
     for entry in errors:
         code = entry["code"]
         outcome = to_program_error(custom(code), failed(program, code=code), programs)
         assert refused(outcome) == (code, entry["name"], entry["msg"])
+
+
+def test_an_error_about_guards_and_limits_says_what_to_do(programs: Programs) -> None:
+    for entry in idl("collateral_vault")["errors"][17:]:
+        said = str(to_program_error(custom(entry["code"]), [], programs))
+        assert said.startswith(f"{entry['name']}: {entry['msg']}. ")
+        assert said.endswith(".")
+    logs = failed(programs.position_manager, code=6021)
+    assert str(to_program_error(custom(6021), logs, programs)).startswith("Custom: ")
 
 
 def test_the_innermost_failing_program_names_the_error(programs: Programs) -> None:

@@ -28,7 +28,7 @@ def test_every_instruction_and_account_has_its_row(program: str) -> None:
         assert len(rows_of(program, entry["name"])) == 1, entry["name"]
 
 
-@pytest.mark.parametrize(("program", "count"), [("collateral_vault", 23), ("yield_pool", 7)])
+@pytest.mark.parametrize(("program", "count"), [("collateral_vault", 44), ("yield_pool", 7)])
 def test_every_event_has_its_row_with_its_fields(program: str, count: int) -> None:
     described = idl(program)
     assert len(described["events"]) == count
@@ -42,7 +42,10 @@ def test_every_event_has_its_row_with_its_fields(program: str, count: int) -> No
 def test_every_error_has_its_code(program: str) -> None:
     rows = re.findall(r"\| (6\d+) \| `(\w+)`", PARTS[program])
     documented = {(int(code), name) for code, name in rows}
-    assert documented == {(each["code"], each["name"]) for each in idl(program)["errors"]}
+    errors = {(each["code"], each["name"]) for each in idl(program)["errors"]}
+    if program == "position_manager":  # whose table is the beginning of the vault program's
+        documented = {(code, name) for code, name in documented if code <= 6016}
+    assert documented == errors
 
 
 def test_the_yield_pools_accounts_are_named_in_their_order() -> None:

@@ -16,10 +16,12 @@ from spl.token.constants import TOKEN_PROGRAM_ID
 from spl.token.instructions import create_idempotent_associated_token_account
 
 from cvms.chain.program import instructions
+from cvms.chain.program.guard_changes import WithdrawMinDelay
 from cvms.chain.program.instructions import yield_pool
 from cvms.chain.rpc.responses import LatestBlockhash
 from cvms.chain.transactions.sponsorship_policy import (
     TOKEN_ACCOUNT_RENT,
+    TRANSFER_LIMITS_RENT,
     FeeCaps,
     check_sponsored,
     fee_of,
@@ -31,6 +33,7 @@ from cvms.config.loader import load_programs
 from cvms.errors import NotSponsored
 
 PROGRAMS = load_programs({})
+CHANGE = WithdrawMinDelay(0)
 OPERATOR, OWNER, OTHER = (Keypair().pubkey() for _ in range(3))
 CAPS = FeeCaps(price=100_000, lamports=50_000, signatures=3)
 BLOCKHASH = LatestBlockhash(Hash.new_unique(), BlockHeight(150), Slot(1))
@@ -105,6 +108,58 @@ def test_it_is_delegate_and_governance_only_where_the_service_decides(
     assert cost(build(), acts=True) == 5_000
     with pytest.raises(NotSponsored):
         cost(build())
+
+
+OF_OWNERS: list[Callable[[], Instruction]] = [
+    lambda: instructions.set_transfer_allowance(PROGRAMS, owner=OWNER, amount=1),
+    lambda: instructions.request_guard_change(PROGRAMS, owner=OWNER, change=CHANGE),
+    lambda: instructions.apply_guard_change(PROGRAMS, owner=OWNER, change=CHANGE),
+    lambda: instructions.cancel_guard_change(PROGRAMS, authority=OTHER, owner=OWNER, change=CHANGE),
+    lambda: instructions.cancel_withdraw_request(PROGRAMS, owner=OWNER, amount=1, executable_at=1),
+    lambda: instructions.cancel_timelock(PROGRAMS, owner=OWNER, amount=1, unlock_time=1),
+    lambda: instructions.request_exit(PROGRAMS, owner=OWNER),
+    lambda: instructions.release_unclaimed(PROGRAMS, owner=OWNER, position_summaries=[OTHER]),
+    lambda: instructions.sweep(
+        PROGRAMS, owner=OWNER, token_account=OTHER, recipient_token_account=OTHER
+    ),
+    lambda: instructions.settle_position_summary(PROGRAMS, owner=OWNER),
+    lambda: instructions.emergency_withdraw(PROGRAMS, authority=OWNER, owner=OWNER, amount=1),
+]
+
+
+@pytest.mark.parametrize("build", OF_OWNERS)
+def test_it_pays_for_guards_and_exits_of_owners(build: Callable[[], Instruction]) -> None:
+    signatures = sum(meta.is_signer for meta in build().accounts)
+    assert cost(build()) == 5_000 * (1 + signatures)
+
+
+OF_GOVERNANCE: list[Callable[[Pubkey], Instruction]] = [
+    lambda key: instructions.propose_governance(PROGRAMS, authority=key, proposed=OTHER),
+    lambda key: instructions.accept_governance(PROGRAMS, new_governance=key),
+    lambda key: instructions.pause_withdrawals(PROGRAMS, governance=key, seconds=1),
+    lambda key: instructions.set_freeze_flag(PROGRAMS, governance=key, freeze=True),
+    lambda key: instructions.rebalance_collateral(
+        PROGRAMS, authority=key, from_owner=OWNER, to_owner=OTHER, amount=1
+    ),
+]
+
+
+@pytest.mark.parametrize("build", OF_GOVERNANCE)
+def test_it_pays_for_governance_only_where_it_is_governance(
+    build: Callable[[Pubkey], Instruction],
+) -> None:
+    assert cost(build(OPERATOR), acts=True) == 5_000
+    for key in (OPERATOR, OWNER):
+        with pytest.raises(NotSponsored, match="governance"):
+            cost(build(key))
+
+
+def test_it_counts_the_rent_of_the_transfer_limits() -> None:
+    limits = instructions.set_transfer_limits(
+        PROGRAMS, governance=OPERATOR, vault_daily=1, total_daily=1
+    )
+    assert cost(limits, acts=True) == 5_000 + TRANSFER_LIMITS_RENT
+    assert TRANSFER_LIMITS_RENT == (128 + 96) * 6_960
 
 
 def test_it_pays_for_a_token_account_only_by_its_own_decision() -> None:

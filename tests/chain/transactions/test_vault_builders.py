@@ -21,8 +21,8 @@ from cvms.chain.program.accounts import (
     VAULT_AUTHORITY_DISCRIMINATOR,
     VAULT_DISCRIMINATOR,
     Vault,
-    VaultAuthority,
     decode_vault,
+    decode_vault_authority,
 )
 from cvms.chain.program.addresses import (
     position_summary_address,
@@ -47,7 +47,8 @@ def vault_of(programs: Programs) -> Vault:
 
 
 def state(programs: Programs, vault: Vault, authorized: list[Pubkey]) -> dict[Pubkey, Any]:
-    authority = VaultAuthority(OPERATOR, tuple(authorized), 255, False, False, (), 0, bytes(64))
+    empty = decode_vault_authority(VAULT_AUTHORITY_DISCRIMINATOR + bytes(200))
+    authority = replace(empty, governance=OPERATOR, authorized_programs=tuple(authorized), bump=255)
     return {
         vault_address(programs, OWNER): (
             programs.vault,

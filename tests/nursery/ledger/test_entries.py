@@ -3,15 +3,40 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from datetime import UTC, datetime
 from typing import Any, get_args
 
 import pytest
 from solders.pubkey import Pubkey
 
 from cvms.chain.program.accounts import TimelockEntry, Vault
-from cvms.chain.program.events.events import Event, TransactionEvent, TransactionType, TransferEvent
+from cvms.chain.program.events.events import (
+    CollateralTransferredEvent,
+    Event,
+    TransactionEvent,
+    TransactionType,
+    TransferEvent,
+)
+from cvms.chain.program.events.guard_events import (
+    GuardChangeRequestedEvent,
+    TimelockCancelledEvent,
+)
+from cvms.chain.program.guard_changes import (
+    Multisig,
+    TransferAllowance,
+    WhitelistAddition,
+    WithdrawMinDelay,
+    guard_change_data,
+    guard_change_of,
+)
 from cvms.chain.types import Slot
-from cvms.nursery.ledger.entries import LedgerEntry, event_data, event_vaults, ledger_entries
+from cvms.nursery.ledger.entries import (
+    LedgerEntry,
+    event_data,
+    event_vaults,
+    ledger_entries,
+    transfer_details,
+)
 from cvms.nursery.ledger.vault_rows import balances, closed_row, same_balances, vault_row
 from cvms.store.messaging.topics import TOPIC_OF
 from cvms.store.vaults.history import Kind
@@ -27,6 +52,7 @@ MOVING = {
     ),
     "LockEvent": ("lock", "lock_event", "amount", None),
     "UnlockEvent": ("unlock", "unlock_event", "amount", None),
+    "CollateralReleasedEvent": ("unlock", "unlock_event", "amount", None),
     "TimelockScheduledEvent": ("timelock", "timelock_event", "amount", None),
     "TimelocksReleasedEvent": ("timelock_release", "timelock_event", "released_total", None),
     "YieldDepositEvent": ("yield_deposit", "yield_event", "amount", None),
@@ -46,6 +72,8 @@ def made_up(kind: type[Any]) -> Any:
             values[field.name] = ()
         elif field.name == "transaction_type":
             values[field.name] = TransactionType.Withdrawal
+        elif "GuardChange" in annotation:
+            values[field.name] = WithdrawMinDelay(number)
         else:
             values[field.name] = b"" if "Bytes" in annotation else number
     return kind(**values)
@@ -81,6 +109,71 @@ def test_a_transfer_has_an_entry_for_each_side() -> None:
         LedgerEntry(Kind.TRANSFER_IN, "bob", taker, 3, 5),
     ]
     assert [each.owner for each in ledger_entries(event, {taker: "bob"})] == ["bob"]
+
+
+def test_what_was_locked_of_a_transfer_is_unlocked_before_it() -> None:
+    event: TransferEvent = made_up(TransferEvent)
+    details = replace(
+        made_up(CollateralTransferredEvent),
+        from_vault=event.from_vault,
+        to_vault=event.to_vault,
+        amount=event.amount,
+        from_locked=2,
+    )
+    giver, taker = event_vaults(event)
+    owners = {giver: "alice", taker: "bob"}
+    assert ledger_entries(event, owners, details=details) == [
+        LedgerEntry(Kind.UNLOCK, "alice", giver, 2, None),
+        LedgerEntry(Kind.TRANSFER_OUT, "alice", giver, 3, 4),
+        LedgerEntry(Kind.TRANSFER_IN, "bob", taker, 3, 5),
+    ]
+    for from_locked in (0, None):
+        nothing: Any = replace(details, from_locked=from_locked)
+        assert ledger_entries(event, owners, details=nothing) == ledger_entries(event, owners)
+
+
+def test_the_details_of_a_transfer_are_those_that_follow_it() -> None:
+    event: TransferEvent = made_up(TransferEvent)
+    other = replace(event, amount=99)
+    details = replace(
+        made_up(CollateralTransferredEvent),
+        from_vault=event.from_vault,
+        to_vault=event.to_vault,
+        amount=event.amount,
+    )
+    record = made_up(TransactionEvent)
+    assert transfer_details(event, [record, details, other]) == details
+    assert transfer_details(event, [record, other, details]) is None
+    assert transfer_details(other, [record, details]) is None
+    assert transfer_details(event, []) is None
+    assert transfer_details(record, [details]) is None
+
+
+@pytest.mark.parametrize(
+    ("new_unlock_time", "seconds", "moved"), [(1_000, 1_000, True), (1_001, 1_000, False)]
+)
+def test_a_cancelled_timelock_moves_its_amount_once_it_has_ended(
+    new_unlock_time: int, seconds: int, moved: bool
+) -> None:
+    event = replace(made_up(TimelockCancelledEvent), new_unlock_time=new_unlock_time)
+    vault = str(event.vault)
+    time = datetime.fromtimestamp(seconds, UTC)
+    line = LedgerEntry(Kind.TIMELOCK_RELEASE, "alice", vault, event.amount, None)
+    entries = ledger_entries(event, {vault: "alice"}, block_time=time)
+    assert entries == ([line] if moved else [])
+
+
+def test_a_change_of_guards_is_json_that_says_its_kind() -> None:
+    data = event_data(made_up(GuardChangeRequestedEvent))
+    assert data["change"] == {"kind": "WithdrawMinDelay", "seconds": 4}
+    key = Pubkey([9] * 32)
+    for change in (Multisig((key,), 1), WhitelistAddition(key), TransferAllowance(2**64 - 1)):
+        assert guard_change_of(guard_change_data(change)) == change
+    assert guard_change_data(Multisig((key,), 1)) == {
+        "kind": "Multisig",
+        "signers": (str(key),),
+        "threshold": 1,
+    }
 
 
 def test_an_events_data_are_json_with_names() -> None:

@@ -1,7 +1,7 @@
 """Closing a vault: only an empty one; all rent returns to its owner and nothing is left."""
 
 import pytest
-from solders.instruction import AccountMeta, Instruction
+from solders.instruction import Instruction
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 from solders.system_program import TransferParams, transfer
@@ -9,6 +9,7 @@ from solders.system_program import TransferParams, transfer
 from tests.program.harness.effects import refused
 from tests.program.harness.instructions import build
 from tests.program.harness.ledger import (
+    MINT,
     START,
     SYSTEM,
     TOKEN,
@@ -16,13 +17,16 @@ from tests.program.harness.ledger import (
     Ledger,
     add_delegate,
     initialize_vault,
+    mint_data,
     signer,
     token_address,
+    token_data,
     vault_address,
     withdraw,
     without,
 )
 from tests.program.harness.refusals import assert_refused
+from tests.program.harness.venues import writable
 
 
 @pytest.fixture
@@ -138,19 +142,74 @@ def test_a_vault_that_holds_anything_cannot_be_closed(
     governed.must(close(owner), owner)
 
 
-def test_tokens_sent_without_a_deposit_keep_a_vault_open(governed: Ledger, owner: Keypair) -> None:
-    """Anyone can send them and no instruction takes them out, so the owner's rent is stuck too."""
-    stranger = governed.wallet(usdt=1)
-    source, vault = token_address(stranger.pubkey()), vault_address(owner.pubkey())
+def send_directly(ledger: Ledger, owner: Keypair, amount: int) -> None:
+    """Have a stranger send tokens to the vault's token account without a deposit."""
+    stranger = ledger.wallet(usdt=amount)
     metas = [
-        AccountMeta(source, is_signer=False, is_writable=True),
-        AccountMeta(token_address(vault), is_signer=False, is_writable=True),
+        writable(token_address(stranger.pubkey())),
+        writable(token_address(vault_address(owner.pubkey()))),
         signer(stranger.pubkey()),
     ]
-    give = Instruction(TOKEN, b"\3" + (1).to_bytes(8, "little"), metas)  # SPL Token's Transfer
-    governed.must(give, stranger)
-    assert governed.tokens(vault) == 1
-    refused(governed, owner.pubkey(), close(owner), owner, error="NonZeroBalance")
+    ledger.must(Instruction(TOKEN, b"\3" + amount.to_bytes(8, "little"), metas), stranger)
+
+
+def close_to(owner: Keypair, recipient: Pubkey, *cosigners: Pubkey) -> Instruction:
+    remaining = [writable(recipient), *map(signer, cosigners)]
+    return build("close_vault", owner.pubkey(), remaining=remaining)
+
+
+def test_tokens_sent_without_a_deposit_go_to_the_owner(governed: Ledger, owner: Keypair) -> None:
+    """Anyone can send them. Without an account for them the vault stays open."""
+    key, vault = owner.pubkey(), vault_address(owner.pubkey())
+    send_directly(governed, owner, 7)
+    refused(governed, key, close(owner), owner, error="NonZeroBalance")
+    before = governed.tokens(key)
+    outcome = governed.must(close_to(owner, token_address(key)), owner)
+    assert governed.tokens(key) == before + 7
+    assert governed.data(vault) == governed.data(token_address(vault)) == b""
+    swept = {"vault": vault, "owner": key, "mint": MINT, "amount": 7}
+    assert outcome.events == (
+        ("SweptEvent", swept | {"recipient": token_address(key)}),
+        ("VaultClosedEvent", {"vault": vault, "owner": key}),
+    )
+
+
+def test_the_account_for_surplus_tokens_is_the_owners(governed: Ledger, owner: Keypair) -> None:
+    key, mint = owner.pubkey(), Keypair().pubkey()
+    send_directly(governed, owner, 7)
+    governed.put(mint, TOKEN, mint_data())
+    forged = Keypair().pubkey()
+    governed.put(forged, key, token_data(key, 0))
+    for recipient, error in (
+        (token_address(governed.wallet().pubkey()), "ConstraintTokenOwner"),
+        (token_address(vault_address(key)), "ConstraintTokenOwner"),
+        (governed.put_tokens(key, 0, mint=mint), "ConstraintTokenMint"),
+        (forged, "InvalidTokenProgramOwner"),
+        (key, "InvalidTokenProgramOwner"),
+    ):
+        refused(governed, key, close_to(owner, recipient), owner, error=error)
+    fixed = without(close_to(owner, token_address(key)), writable=4)
+    refused(governed, key, fixed, owner, error="ConstraintMut")
+
+
+def test_balances_keep_a_vault_open_whatever_account_is_given(
+    governed: Ledger, owner: Keypair
+) -> None:
+    key = owner.pubkey()
+    governed.must(build("deposit", key, amount=1), owner)
+    given = close_to(owner, token_address(key))
+    refused(governed, key, given, owner, error="NonZeroBalance")
+
+
+def test_under_a_multisig_surplus_tokens_need_its_signers(governed: Ledger, owner: Keypair) -> None:
+    key, cosigner = owner.pubkey(), governed.wallet()
+    given = build("set_vault_multisig", key, signers=[cosigner.pubkey()], threshold=1)
+    governed.must(given, owner)
+    send_directly(governed, owner, 7)
+    recipient = token_address(key)
+    refused(governed, key, close_to(owner, recipient), owner, error="Unauthorized")
+    governed.must(close_to(owner, recipient, cosigner.pubkey()), owner, cosigner)
+    assert governed.data(vault_address(key)) == b""
 
 
 def test_only_the_owner_closes_a_vault(

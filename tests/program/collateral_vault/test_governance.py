@@ -30,6 +30,13 @@ SETTINGS: list[tuple[str, str, Any]] = [
     ("set_cpi_enforced", "cpi_enforced", True),
     ("set_risk_level", "risk_level", 255),
 ]
+EVENTS = {
+    "freeze": "FreezeFlagSetEvent",
+    "cpi_enforced": "CpiEnforcedSetEvent",
+    "risk_level": "RiskLevelSetEvent",
+    "authorized_programs": "AuthorizedProgram",
+    "yield_whitelist": "YieldProgram",
+}
 EVERY: list[tuple[str, Any]] = [
     *((name, value) for name, _, value in SETTINGS),
     *((f"add_{entry}", KEYS[1]) for entry, _ in LISTS),
@@ -53,8 +60,7 @@ def test_a_setting_changes_itself_and_nothing_else(
     before = listed.authority()
     outcome = listed.must(govern(name, governance.pubkey(), value=value), governance)
     assert listed.authority() == before | {field: value}
-    event = {"freeze": "FreezeFlagSetEvent", "cpi_enforced": "CpiEnforcedSetEvent"}.get(field)
-    assert outcome.events == (((event, {field: value}),) if event else ())
+    assert outcome.events == ((EVENTS[field], {field: value}),)
     listed.must(govern(name, governance.pubkey(), value=before[field]), governance)
     assert listed.authority() == before
 
@@ -66,12 +72,10 @@ def test_programs_keep_the_order_of_their_addition(
     before, key = listed.authority(), governance.pubkey()
     for program in KEYS[1:4]:
         outcome = listed.must(govern(f"add_{entry}", key, value=program), governance)
-        added = (("AuthorizedProgramAddedEvent", {"program": program}),)
-        assert outcome.events == (added if entry == "authorized_program" else ())
+        assert outcome.events == ((f"{EVENTS[field]}AddedEvent", {"program": program}),)
     assert listed.authority() == before | {field: KEYS[:4]}
     outcome = listed.must(govern(f"remove_{entry}", key, value=KEYS[1]), governance)
-    removed = (("AuthorizedProgramRemovedEvent", {"program": KEYS[1]}),)
-    assert outcome.events == (removed if entry == "authorized_program" else ())
+    assert outcome.events == ((f"{EVENTS[field]}RemovedEvent", {"program": KEYS[1]}),)
     assert listed.authority() == before | {field: [KEYS[0], KEYS[2], KEYS[3]]}
 
 

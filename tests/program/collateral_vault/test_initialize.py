@@ -26,12 +26,10 @@ from tests.program.harness.refusals import assert_refused
 KEYS = [Pubkey.from_bytes(bytes([number]) * 32) for number in range(1, 66)]
 
 
-def test_the_first_signer_becomes_governance(ledger: Ledger) -> None:
+def test_the_upgrade_authority_becomes_governance(ledger: Ledger) -> None:
     governance = ledger.wallet()
     programs = KEYS[:3]
-    outcome = ledger.must(
-        initialize_vault_authority(governance.pubkey(), programs, freeze=True), governance
-    )
+    outcome = ledger.initialize_authority(governance, programs, freeze=True)
     assert ledger.authority() == {
         "governance": governance.pubkey(),
         "authorized_programs": programs,
@@ -51,7 +49,7 @@ def test_the_freeze_flag_is_off_unless_asked_for(
     ledger: Ledger, given: bool | None, stored: bool
 ) -> None:
     governance = ledger.wallet()
-    ledger.must(initialize_vault_authority(governance.pubkey(), freeze=given), governance)
+    ledger.initialize_authority(governance, freeze=given)
     assert ledger.authority()["freeze"] is stored
 
 
@@ -59,6 +57,7 @@ def test_nobody_can_become_governance_after_the_first(
     governed: Ledger, governance: Keypair
 ) -> None:
     thief = governed.wallet()
+    governed.set_upgrade_authority(thief.pubkey())
     outcome = governed.send(initialize_vault_authority(thief.pubkey()), thief)
     assert_refused(outcome, "AlreadyInitialized")
     assert governed.authority()["governance"] == governance.pubkey()
@@ -66,6 +65,7 @@ def test_nobody_can_become_governance_after_the_first(
 
 def test_the_same_program_cannot_be_authorized_twice(ledger: Ledger) -> None:
     governance = ledger.wallet()
+    ledger.set_upgrade_authority(governance.pubkey())
     outcome = ledger.send(
         initialize_vault_authority(governance.pubkey(), [KEYS[0], KEYS[1], KEYS[0]]), governance
     )
@@ -128,7 +128,7 @@ def test_lamports_sent_to_the_address_before_do_not_block_a_vault(
 def test_lamports_sent_to_the_address_before_do_not_block_the_authority(ledger: Ledger) -> None:
     governance = ledger.wallet()
     ledger.put(chain.authority_address(), SYSTEM, b"", 5)
-    ledger.must(initialize_vault_authority(governance.pubkey(), KEYS[:2]), governance)
+    ledger.initialize_authority(governance, KEYS[:2])
     assert ledger.authority()["authorized_programs"] == KEYS[:2]
 
 

@@ -11,6 +11,7 @@ from solders.keypair import Keypair
 
 from tests.program.harness import positions
 from tests.program.harness.full_vault import DELAY, KEYS, fill_vault, list_programs, made_up
+from tests.program.harness.governing import recover
 from tests.program.harness.instructions import build
 from tests.program.harness.ledger import (
     POSITION_MANAGER,
@@ -20,7 +21,6 @@ from tests.program.harness.ledger import (
     Ledger,
     govern,
     initialize_vault,
-    initialize_vault_authority,
     mint_data,
     readonly,
     summary_address,
@@ -33,6 +33,7 @@ from tests.program.harness.positions import (
     init_position_summary,
     open_position,
     rebalance_collateral,
+    settle_position_summary,
 )
 from tests.program.harness.venues import YEAR, open_venue
 
@@ -68,7 +69,7 @@ class MeasuredChain:
     def __init__(self, *, entries: int, authorized: int = 1) -> None:
         self.ledger = ledger = SeededLedger()
         self.governance = governance = ledger.wallet()
-        ledger.must(initialize_vault_authority(governance.pubkey()), governance)
+        ledger.initialize_authority(governance)
         ledger.svm.add_program(POSITION_MANAGER, positions.ELF.read_bytes())
         list_programs(ledger, governance, "authorized", POSITION_MANAGER, entries=authorized)
         list_programs(ledger, governance, "yield", YIELD, entries=entries)
@@ -87,6 +88,11 @@ class MeasuredChain:
             self.ledger.must(instruction, signer)
         return self
 
+    def unguarded(self) -> Self:
+        """Lift the delay, which no instruction does at once, with the requests left as they are."""
+        self.ledger.change_vault(self.owner.pubkey(), min_withdraw_delay_seconds=0)
+        return self
+
     def later(self, seconds: int) -> Self:
         self.ledger.set_time(START + seconds)
         return self
@@ -98,6 +104,16 @@ class MeasuredChain:
 
     def by_governance(self, name: str, value: Any) -> Step:
         return govern(name, self.governance.pubkey(), value=value), self.governance
+
+    def governs(self, name: str, /, **arguments: Any) -> Step:
+        return build(name, self.governance.pubkey(), **arguments), self.governance
+
+    def recover(self) -> Step:
+        self.ledger.set_upgrade_authority(self.owner.pubkey())
+        return recover(self.owner.pubkey(), NEW_KEY), self.owner
+
+    def limit_transfers(self) -> Step:
+        return self.governs("set_transfer_limits", vault_daily=10, total_daily=10)
 
     def remove_first(self, kind: str, listed: str) -> Step:
         first = self.ledger.authority()[listed][0]
@@ -160,7 +176,7 @@ ON_VAULTS: dict[str, Order] = {
     "get_vault_info": lambda on: on.by_owner("get_vault_info"),
     "deposit": lambda on: on.by_owner("deposit", amount=10),
     "withdraw": lambda on: on.later(DELAY).withdraw_all_requested(),
-    "emergency_withdraw": lambda on: on.by_owner("emergency_withdraw", amount=10),
+    "emergency_withdraw": lambda on: on.unguarded().by_owner("emergency_withdraw", amount=10),
     "schedule_timelock": lambda on: (
         on.later(1)
         .after(on.by_owner("release_timelocks"))
@@ -170,13 +186,18 @@ ON_VAULTS: dict[str, Order] = {
     "request_withdraw": lambda on: (
         on.later(DELAY).after(on.withdraw(1)).by_owner("request_withdraw", amount=10)
     ),
-    "set_withdraw_min_delay": lambda on: on.by_owner("set_withdraw_min_delay", seconds=9),
+    "set_withdraw_min_delay": lambda on: on.by_owner("set_withdraw_min_delay", seconds=DELAY + 9),
     "set_withdraw_rate_limit": lambda on: on.by_owner(
-        "set_withdraw_rate_limit", window_seconds=9, max_amount=9
+        "set_withdraw_rate_limit", window_seconds=1_009, max_amount=9
     ),
-    "add_withdraw_whitelist": lambda on: on.after(
-        on.by_owner("remove_withdraw_whitelist", address=KEYS[0])
-    ).by_owner("add_withdraw_whitelist", address=NEW_KEY),
+    "set_transfer_allowance": lambda on: on.unguarded().by_owner(
+        "set_transfer_allowance", amount=9
+    ),
+    "add_withdraw_whitelist": lambda on: (
+        on.unguarded()
+        .after(on.by_owner("remove_withdraw_whitelist", address=KEYS[0]))
+        .by_owner("add_withdraw_whitelist", address=NEW_KEY)
+    ),
     "remove_withdraw_whitelist": lambda on: on.by_owner(
         "remove_withdraw_whitelist", address=KEYS[0]
     ),
@@ -184,7 +205,7 @@ ON_VAULTS: dict[str, Order] = {
         "add_delegate", delegate=NEW_KEY
     ),
     "remove_delegate": lambda on: on.by_owner("remove_delegate", delegate=KEYS[0]),
-    "set_vault_multisig": lambda on: on.by_owner(
+    "set_vault_multisig": lambda on: on.unguarded().by_owner(
         "set_vault_multisig",
         signers=on.ledger.vault(on.owner.pubkey())["multisig_signers"],
         threshold=1,
@@ -206,7 +227,7 @@ ON_VAULTS: dict[str, Order] = {
 ON_PROGRAMS: dict[str, Order] = {
     "open_position": lambda on: on.open_position(),
     "close_position": lambda on: on.after(on.open_position()).close_position(),
-    "rebalance_collateral": lambda on: on.rebalance(),
+    "rebalance_collateral": lambda on: on.after(on.open_position()).rebalance(),
     "add_authorized_program": lambda on: on.after(
         on.remove_first("authorized", "authorized_programs")
     ).by_governance("add_authorized_program", NEW_KEY),
@@ -218,6 +239,12 @@ ON_PROGRAMS: dict[str, Order] = {
     "set_freeze_flag": lambda on: on.by_governance("set_freeze_flag", True),
     "set_cpi_enforced": lambda on: on.by_governance("set_cpi_enforced", True),
     "set_risk_level": lambda on: on.by_governance("set_risk_level", 9),
+    "propose_governance": lambda on: on.governs("propose_governance", proposed=NEW_KEY),
+    "accept_governance": lambda on: on.after(
+        on.governs("propose_governance", proposed=on.owner.pubkey())
+    ).by_owner("accept_governance"),
+    "pause_withdrawals": lambda on: on.governs("pause_withdrawals", seconds=60),
+    "set_transfer_limits": lambda on: on.after(on.limit_transfers()).limit_transfers(),
 }
 
 
@@ -233,6 +260,12 @@ def open_vault(on: MeasuredChain) -> Step:
 def open_summary(on: MeasuredChain) -> Step:
     owner = empty_vault(on)
     return init_position_summary(owner.pubkey(), payer=owner.pubkey()), owner
+
+
+def settle(on: MeasuredChain) -> Step:
+    """Return the settlement of a position whose collateral governance has taken."""
+    on.after(on.seize())
+    return settle_position_summary(on.owner.pubkey()), on.owner
 
 
 def close_vault(on: MeasuredChain) -> Step:
@@ -264,9 +297,12 @@ ONCE: dict[str, Order] = {
     "initialize": lambda on: on.by_owner("initialize"),
     "initialize_vault": open_vault,
     "init_position_summary": open_summary,
+    "settle_position_summary": settle,
     "update_usdt_mint": update_mint,
     "close_vault": close_vault,
     "emergency_withdraw by governance": lambda on: on.seize(),
+    "propose_governance by the upgrade authority": lambda on: on.recover(),
+    "set_transfer_limits for the first time": lambda on: on.limit_transfers(),
     "yield_deposit through the yield pool": through_the_pool("yield_deposit"),
     "yield_withdraw through the yield pool": through_the_pool("yield_withdraw"),
     "compound_yield through the yield pool": through_the_pool("compound_yield"),
@@ -282,4 +318,4 @@ def units(order: Order, *, entries: int, authorized: int = 1) -> int:
 def units_of_the_authority() -> int:
     ledger = SeededLedger()
     governance = ledger.wallet()
-    return ledger.must(initialize_vault_authority(governance.pubkey()), governance).units
+    return ledger.initialize_authority(governance).units

@@ -29,15 +29,16 @@ def fill_vault(ledger: Ledger, owner: Keypair, *, entries: int = 64) -> None:
     ledger.must(rate, owner)
     for seconds in range(1, min(entries, TIMELOCKS) + 1):
         ledger.must(build("schedule_timelock", key, amount=1, duration_seconds=seconds), owner)
-    ledger.must(build("set_withdraw_min_delay", key, seconds=DELAY), owner)
-    for amount in range(1, min(entries, REQUESTS) + 1):
-        ledger.must(build("request_withdraw", key, amount=amount), owner)
     for address in KEYS[:entries]:
         ledger.must(build("add_withdraw_whitelist", key, address=address), owner)
     for delegate in KEYS[: min(entries, DELEGATES)]:
         ledger.must(build("add_delegate", key, delegate=delegate), owner)
     signers = KEYS[: min(entries, SIGNERS)]
     ledger.must(build("set_vault_multisig", key, signers=signers, threshold=0), owner)
+    # Last, because the delay holds up what is above.
+    ledger.must(build("set_withdraw_min_delay", key, seconds=DELAY), owner)
+    for amount in range(1, min(entries, REQUESTS) + 1):
+        ledger.must(build("request_withdraw", key, amount=amount), owner)
 
 
 def list_programs(

@@ -46,7 +46,10 @@ def write_scalar(kind: str, value: Any) -> bytes:
 
 
 class Idl:
-    """A codec. Structs are dicts in field order, enums variant names, options None or a value."""
+    """A codec. Structs are dicts in field order, options None or a value.
+
+    Enums are the names of their variants, or a pair of the name and the variant's fields.
+    """
 
     def __init__(self, program: str) -> None:
         content = json.loads((IDL / f"{program}.json").read_text())
@@ -75,8 +78,14 @@ class Idl:
     def read_defined(self, name: str, cursor: Cursor) -> Any:
         kind = self.types[name]
         if kind["kind"] == "enum":
-            return kind["variants"][read_scalar("u8", cursor)]["name"]
-        return {field["name"]: self.read(field["type"], cursor) for field in kind["fields"]}
+            variant = kind["variants"][read_scalar("u8", cursor)]
+            if "fields" not in variant:
+                return variant["name"]
+            return variant["name"], self.read_fields(variant["fields"], cursor)
+        return self.read_fields(kind["fields"], cursor)
+
+    def read_fields(self, kinds: list[Any], cursor: Cursor) -> dict[str, Any]:
+        return {kind["name"]: self.read(kind["type"], cursor) for kind in kinds}
 
     def write(self, kind: Any, value: Any) -> bytes:
         match kind:
@@ -90,12 +99,21 @@ class Idl:
                 return bytes(value)
             case {"option": item}:
                 return b"\0" if value is None else b"\1" + self.write(item, value)
+            case {"defined": {"name": name}} if self.types[name]["kind"] == "enum":
+                return self.write_enum(name, *value)
             case {"defined": {"name": name}}:
                 return self.write_struct(name, value)
         raise AssertionError(f"unknown type {kind}")
 
+    def write_enum(self, name: str, variant: str, fields: dict[str, Any]) -> bytes:
+        variants = self.types[name]["variants"]
+        number = [each["name"] for each in variants].index(variant)
+        return bytes([number]) + self.write_fields(variants[number]["fields"], fields)
+
     def write_struct(self, name: str, fields: dict[str, Any]) -> bytes:
-        kinds = self.types[name]["fields"]
+        return self.write_fields(self.types[name]["fields"], fields)
+
+    def write_fields(self, kinds: list[Any], fields: dict[str, Any]) -> bytes:
         return b"".join(self.write(kind["type"], fields[kind["name"]]) for kind in kinds)
 
     def decode_account(self, name: str, data: bytes) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from tests.program.harness.ledger import (
     authority_address,
     instruction,
     token_address,
+    transfer_limits_address,
     vault_address,
 )
 
@@ -36,12 +37,16 @@ def build(
     known = {
         "authority": authority,
         "governance": authority,
+        "new_governance": authority,
         "owner": owner,
         "user": owner,
         "vault": vault,
         "vault_authority": authority_address(),
+        "transfer_limits": transfer_limits_address(),
         "vault_token_account": token_address(vault),
         "user_token_account": token_address(payer_of_deposit),
+        "token_account": token_address(vault),
+        "recipient_token_account": token_address(owner),
         "usdt_mint": MINT,
         "caller_program": POSITION_MANAGER,
     }

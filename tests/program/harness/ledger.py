@@ -23,6 +23,7 @@ MINT = Pubkey.from_string("4QHVBbG3H8kbwvcSwPnze3sC91kdeYWxNf8S5hkZ9nbZ")
 SYSTEM = Pubkey.from_string("11111111111111111111111111111111")
 TOKEN = Pubkey.from_string("TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA")
 ASSOCIATED = Pubkey.from_string("ATokenGPvbdGVxr1b2hvZbsiqW5xWH25efTNsLJA8knL")
+UPGRADEABLE_LOADER = Pubkey.from_string("BPFLoaderUpgradeab1e11111111111111111111111")
 RENT = Pubkey.from_string("SysvarRent111111111111111111111111111111111")
 
 ELF = PROGRAMS / "collateral_vault.so"
@@ -69,12 +70,25 @@ class Outcome:
     units: int
 
 
-def vault_address(owner: Pubkey) -> Pubkey:
-    return Pubkey.find_program_address([b"vault", bytes(owner)], PROGRAM)[0]
+def vault_address(owner: Pubkey, program: Pubkey = PROGRAM) -> Pubkey:
+    return Pubkey.find_program_address([b"vault", bytes(owner)], program)[0]
 
 
-def authority_address() -> Pubkey:
-    return Pubkey.find_program_address([b"vault_authority"], PROGRAM)[0]
+def authority_address(program: Pubkey = PROGRAM) -> Pubkey:
+    return Pubkey.find_program_address([b"vault_authority"], program)[0]
+
+
+def caller_address(program: Pubkey = POSITION_MANAGER, vault_program: Pubkey = PROGRAM) -> Pubkey:
+    """Return the PDA with which `program` signs its calls of `vault_program`."""
+    return Pubkey.find_program_address([b"caller", bytes(vault_program)], program)[0]
+
+
+def transfer_limits_address() -> Pubkey:
+    return Pubkey.find_program_address([b"transfer_limits"], PROGRAM)[0]
+
+
+def program_data_address(program: Pubkey = PROGRAM) -> Pubkey:
+    return Pubkey.find_program_address([bytes(program)], UPGRADEABLE_LOADER)[0]
 
 
 def summary_address(vault: Pubkey, program: Pubkey = POSITION_MANAGER) -> Pubkey:
@@ -85,9 +99,9 @@ def token_address(wallet: Pubkey, mint: Pubkey = MINT) -> Pubkey:
     return Pubkey.find_program_address([bytes(wallet), bytes(TOKEN), bytes(mint)], ASSOCIATED)[0]
 
 
-def mint_data() -> bytes:
+def mint_data(supply: int = 0) -> bytes:
     """Return an initialized SPL mint with six decimals and no authorities."""
-    return bytes(4 + 32 + 8) + bytes([6, 1]) + bytes(4 + 32)
+    return bytes(4 + 32) + supply.to_bytes(8, "little") + bytes([6, 1]) + bytes(4 + 32)
 
 
 def token_data(owner: Pubkey, amount: int, mint: Pubkey = MINT) -> bytes:
@@ -152,6 +166,20 @@ class Ledger:
         assert len(data) == AUTHORITY_LENGTH
         return VAULT_IDL.decode_account("VaultAuthority", data)
 
+    def set_upgrade_authority(self, key: Pubkey | None) -> None:
+        """Make `key`, or nobody, the vault program's upgrade authority."""
+        data = self.data(program_data_address())
+        option = b"\0" * 33 if key is None else b"\1" + bytes(key)
+        self.put(program_data_address(), UPGRADEABLE_LOADER, data[:12] + option + data[45:])
+
+    def initialize_authority(
+        self, governance: Keypair, programs: Sequence[Pubkey] = (), *, freeze: bool | None = None
+    ) -> Outcome:
+        """Let `governance`, who deployed the program, create the authority account."""
+        self.set_upgrade_authority(governance.pubkey())
+        given = initialize_vault_authority(governance.pubkey(), programs, freeze=freeze)
+        return self.must(given, governance)
+
     def put_summary(
         self, owner: Pubkey, /, *, program: Pubkey = POSITION_MANAGER, **fields: Any
     ) -> Pubkey:
@@ -163,6 +191,9 @@ class Ledger:
         address = summary_address(vault, program)
         self.put(address, program, data)
         return address
+
+    def later(self, seconds: int) -> None:
+        self.set_time(self.svm.get_clock().unix_timestamp + seconds)
 
     def set_time(self, seconds: int) -> None:
         clock = self.svm.get_clock()
@@ -245,7 +276,8 @@ def initialize_vault_authority(
 ) -> Instruction:
     accounts = {"governance": governance, "vault_authority": authority_address()}
     arguments = {"authorized_programs": programs, "freeze": freeze}
-    return instruction("initialize_vault_authority", arguments, accounts)
+    program_data = readonly(program_data_address())
+    return instruction("initialize_vault_authority", arguments, accounts, [program_data])
 
 
 def initialize_vault(user: Pubkey, /, **substitutes: Pubkey) -> Instruction:

@@ -12,7 +12,7 @@ from tests.paths import PROGRAMS
 from tests.program.harness.ledger import MINT, YIELD_IDL, Ledger, Outcome, token_address
 from tests.program.harness.refusals import assert_refused
 
-YIELD_POOL = Pubkey.from_string("2Q32QtPxmEpJYFvXevzf3VmN75BNcW16vThwcoAWkmjj")
+YIELD_POOL = Pubkey.from_string("7ubN3FoNzQsNFrdnHDn86ipow8F7Q2Jtx9zw4LTyDmtr")
 ELF = PROGRAMS / "yield_pool.so"
 POOL_LENGTH = 165
 POSITION_LENGTH = 105

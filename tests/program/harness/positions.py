@@ -14,6 +14,8 @@ from tests.program.harness.ledger import (
     PROGRAM,
     Ledger,
     authority_address,
+    caller_address,
+    readonly,
     summary_address,
     token_address,
     vault_address,
@@ -86,6 +88,41 @@ def close_position(
     owner: Pubkey, amount: int, /, *, authority: Pubkey | None = None, **substitutes: Pubkey
 ) -> Instruction:
     return change_position("close_position", owner, amount, authority=authority, **substitutes)
+
+
+def settle_position_summary(owner: Pubkey, /, **substitutes: Pubkey) -> Instruction:
+    vault = vault_address(owner)
+    accounts = {"vault": vault, "position_summary": summary_address(vault)}
+    return instruction("settle_position_summary", {}, accounts | substitutes)
+
+
+def extended(given: Instruction, *remaining: AccountMeta) -> Instruction:
+    """Return the instruction with more accounts at its end."""
+    return Instruction(given.program_id, bytes(given.data), [*given.accounts, *remaining])
+
+
+def wrapped(given: Instruction) -> Instruction:
+    """Return the instruction with the caller PDA, for a program that calls the position manager."""
+    return extended(given, readonly(caller_address()))
+
+
+def at_vault_program(given: Instruction, program: Pubkey, *owners: Pubkey) -> Instruction:
+    """Return the instruction for another vault program, where these owners have their vaults."""
+    places = {
+        PROGRAM: program,
+        authority_address(): authority_address(program),
+        caller_address(): caller_address(vault_program=program),
+    }
+    for owner in owners:
+        here, there = vault_address(owner), vault_address(owner, program)
+        places |= {here: there, token_address(here): token_address(there)}
+        places[summary_address(here)] = summary_address(there)
+    metas = [
+        AccountMeta(places.get(meta.pubkey, meta.pubkey), meta.is_signer, meta.is_writable)
+        for meta in given.accounts
+    ]
+    program_id = places.get(given.program_id, given.program_id)
+    return Instruction(program_id, bytes(given.data), metas)
 
 
 def rebalance_collateral(

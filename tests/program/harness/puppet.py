@@ -3,7 +3,7 @@
 The script is the data of its last account; `program/puppet/` documents the format.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,7 +12,7 @@ from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
 from tests.paths import ROOT
-from tests.program.harness.ledger import SYSTEM, Ledger, readonly
+from tests.program.harness.ledger import PROGRAM, SYSTEM, Ledger, caller_address, readonly
 
 PUPPET = Pubkey.from_string("Puppet1111111111111111111111111111111111111")
 ELF = ROOT / "tests" / "program" / "elf" / "puppet.so"
@@ -32,8 +32,16 @@ class Fail:
     code: int
 
 
-Command = Instruction | Log | Fail
-"""One command of a script. An instruction is called."""
+@dataclass(frozen=True, slots=True)
+class CallBound:
+    """Call with the signature of the puppet's caller PDA that is bound to the program `bound`."""
+
+    called: Instruction
+    bound: Pubkey = PROGRAM
+
+
+Command = Instruction | Log | Fail | CallBound
+"""One command of a script. An instruction is called with the signature of `own_address`."""
 
 
 class Chain(Protocol):
@@ -55,21 +63,23 @@ def own_address(program: Pubkey = PUPPET) -> Pubkey:
 
 def puppet_call(chain: Chain, *commands: Command, program: Pubkey = PUPPET) -> Instruction:
     """Return the instruction that makes the puppet run `commands` in order."""
-    accounts = write_script(chain, *commands, signing_later=[own_address(program)])
+    bound = [command.bound for command in commands if isinstance(command, CallBound)]
+    pdas = [own_address(program), *(caller_address(program, to) for to in bound)]
+    accounts = write_script(chain, *commands, signing_later=pdas)
     return Instruction(program, b"", accounts)
 
 
 def write_script(
-    chain: Chain, *commands: Command, signing_later: Collection[Pubkey] = ()
+    chain: Chain, *commands: Command, signing_later: Collection[Pubkey] = (), after: int = 0
 ) -> list[AccountMeta]:
     """Write a script and return the accounts that the puppet needs to run it, the script last.
 
     They have the signer and writable flags that the calls need. Accounts in `signing_later` do not
     sign the transaction: the program that passes them on signs for them, as a vault does for its
-    yield program.
+    yield program. `after` is the number of accounts that this program puts before them.
     """
     accounts = _accounts(commands, signing_later)
-    order = [meta.pubkey for meta in accounts]
+    order = {meta.pubkey: after + at for at, meta in enumerate(accounts)}
     script = Keypair().pubkey()
     chain.put(script, SYSTEM, b"".join(_encode(command, order) for command in commands))
     return [*accounts, readonly(script)]
@@ -79,24 +89,25 @@ def _accounts(commands: Sequence[Command], signing_later: Collection[Pubkey]) ->
     """Return each account of the calls once, with the union of the rights that the calls need."""
     rights: dict[Pubkey, tuple[bool, bool]] = {}
     for command in commands:
-        if isinstance(command, Instruction):
-            for meta in (*command.accounts, readonly(command.program_id)):
+        called = command.called if isinstance(command, CallBound) else command
+        if isinstance(called, Instruction):
+            for meta in (*called.accounts, readonly(called.program_id)):
                 signs, writable = rights.get(meta.pubkey, (False, False))
                 signs |= meta.is_signer and meta.pubkey not in signing_later
                 rights[meta.pubkey] = (signs, writable or meta.is_writable)
     return [AccountMeta(address, *given) for address, given in rights.items()]
 
 
-def _encode(command: Command, order: Sequence[Pubkey]) -> bytes:
+def _encode(command: Command, order: Mapping[Pubkey, int]) -> bytes:
     match command:
         case Log(data):
             return b"\2" + _sized(data)
         case Fail(code):
             return b"\3" + code.to_bytes(4, "little")
+        case CallBound(called, bound):
+            return b"\4" + bytes(bound) + _encode(called, order)[1:]
         case Instruction():
-            uses = [
-                (order.index(m.pubkey), m.is_signer | m.is_writable << 1) for m in command.accounts
-            ]
+            uses = [(order[m.pubkey], m.is_signer | m.is_writable << 1) for m in command.accounts]
             accounts = bytes([len(uses), *(byte for use in uses for byte in use)])
             return b"\1" + bytes(command.program_id) + accounts + _sized(bytes(command.data))
 

@@ -98,6 +98,13 @@ def open_venue(
 ) -> Venue:
     """Deploy the yield program, open a pool with a full reserve, and whitelist the program."""
     ledger.svm.add_program(program, pools.ELF.read_bytes())
+    return open_pool(ledger, governance, program=program, rate_bps=rate_bps)
+
+
+def open_pool(
+    ledger: Ledger, governance: Keypair, *, program: Pubkey = YIELD_POOL, rate_bps: int = 500
+) -> Venue:
+    """Do as `open_venue` with a yield program that is deployed."""
     venue = Venue(ledger, program, ledger.wallet())
     pool = venue.pool
     given = pools.initialize_pool(

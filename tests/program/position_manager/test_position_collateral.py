@@ -207,6 +207,7 @@ def test_governance_moves_collateral_between_vaults(
     traded: Ledger, owner: Keypair, governance: Keypair
 ) -> None:
     taker = positions.trader(traded, deposited=5)
+    traded.must(open_position(owner.pubkey(), 30), owner)
     keys: tuple[Pubkey, Pubkey] = owner.pubkey(), taker.pubkey()
     outcome = traded.must(rebalance_collateral(governance.pubkey(), *keys, 30), governance)
     assert funds(traded, owner) == (70, 70)
@@ -215,18 +216,17 @@ def test_governance_moves_collateral_between_vaults(
     assert attempt_withdrawal(traded, taker, 35).error is None
 
 
-def test_locked_collateral_is_not_moved(
+def test_locked_collateral_is_moved_before_what_the_owner_agreed_to(
     traded: Ledger, owner: Keypair, governance: Keypair
 ) -> None:
     taker = positions.trader(traded)
     traded.must(open_position(owner.pubkey(), 60), owner)
     keys = owner.pubkey(), taker.pubkey()
-    given = rebalance_collateral(governance.pubkey(), *keys, 41)
-    assert_refused(traded.send(given, governance), "InsufficientFunds")
-    traded.must(rebalance_collateral(governance.pubkey(), *keys, 40), governance)
-    assert funds(traded, owner) == (60, 60)
-    traded.must(close_position(owner.pubkey(), 60), owner)
-    assert balances(traded, owner) == (60, 0, 0, 0)
+    given = rebalance_collateral(governance.pubkey(), *keys, 61)
+    assert_refused(traded.send(given, governance), "TransferNotAgreed")
+    traded.must(rebalance_collateral(governance.pubkey(), *keys, 60), governance)
+    assert funds(traded, owner) == (40, 40)
+    assert attempt_withdrawal(traded, taker, 60).error is None
 
 
 def test_a_rebalance_moves_tokens_between_two_vaults_and_nowhere_else(

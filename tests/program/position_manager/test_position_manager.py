@@ -30,6 +30,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "open_position": {"amount": 1},
     "close_position": {"amount": 1},
     "rebalance_collateral": {"amount": 1},
+    "settle_position_summary": {},
 }
 
 
@@ -202,9 +203,9 @@ def with_another_owner_written_in(ledger: Ledger, owner: Keypair) -> Pubkey:
 NO_VAULTS = [
     (never_created, "AccountNotInitialized"),
     (a_wallet, "AccountNotInitialized"),
-    (the_vaults_tokens, "AccountOwnedByWrongProgram"),
+    (the_vaults_tokens, "AccountDiscriminatorMismatch"),
     (the_vault_authority, "AccountDiscriminatorMismatch"),
-    (written_by_another_program, "AccountOwnedByWrongProgram"),
+    (written_by_another_program, "ConstraintSeeds"),
     (of_another_kind, "AccountDiscriminatorMismatch"),
     (shorter_than_a_discriminator, "AccountDiscriminatorMismatch"),
     (cut_short, "AccountDidNotDeserialize"),

@@ -10,6 +10,7 @@ from tests.program.harness import instructions, ledger, pools, positions
 from tests.program.harness.ledger import readonly, signer
 
 from . import names
+from .earning import reserve_of
 from .model import World, vault_of
 from .money import Remaining
 from .names import key
@@ -93,7 +94,7 @@ def pool_accounts(world: World, program: str, owner: str) -> list[AccountMeta]:
         names.pool(program),
         1,
         position=names.position(program, owner),
-        reserve_tokens=names.tokens(f"{program}'s reserve", "usdt"),
+        reserve_tokens=names.tokens(reserve_of(program), "usdt"),
         owner_tokens=vault_tokens(world, owner),
     )
     return [AccountMeta(meta.pubkey, False, meta.is_writable) for meta in given.accounts]
@@ -165,6 +166,19 @@ def enter_pool(world: World, *, program: str, owner: str) -> Instruction:
         position=names.position(program, owner),
     )
     return at(program, given)
+
+
+def set_rate(world: World, *, signer: str, program: str, rate_bps: int) -> Instruction:
+    return at(program, pools.set_rate(key(signer), names.pool(program), rate_bps))
+
+
+def fund_reserve(world: World, *, funder: str, program: str, amount: int) -> Instruction:
+    pool, reserve = names.pool(program), names.tokens(reserve_of(program), "usdt")
+    return at(program, pools.fund_reserve(key(funder), pool, amount, reserve_tokens=reserve))
+
+
+def initialize(world: World) -> Instruction:
+    return instructions.build("initialize", key(names.GOVERNANCE))
 
 
 def at(program: str, given: Instruction) -> Instruction:
@@ -260,6 +274,9 @@ PARTICULAR: dict[str, Callable[..., Instruction]] = {
         transfer_collateral,
         release_unclaimed,
         enter_pool,
+        set_rate,
+        fund_reserve,
+        initialize,
         initialize_vault,
         close_vault,
         initialize_vault_authority,

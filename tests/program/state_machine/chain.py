@@ -29,6 +29,7 @@ from tests.program.harness.refusals import FRAMEWORK
 
 from . import names
 from .building import at
+from .counts import Counts
 from .earning import RATE_BPS, reserve_of
 from .model import Authority, Events, Vault, World, vault_of
 from .names import key
@@ -50,7 +51,8 @@ ERROR_LINE = re.compile(r"Error Code: (\w+)\. Error Number: (\d+)\.")
 class Chain:
     """A chain with every program, both mints, funded wallets, and the model's tokens."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, counts: Counts) -> None:
+        self.counts = counts
         self.ledger = Ledger()
         self.ledger.set_time(world.now)
         for program in names.POSITION_MANAGERS:
@@ -81,7 +83,9 @@ class Chain:
         """Send the instruction with all required signatures, paid by the payer."""
         signers = {names.person(meta.pubkey) for meta in given.accounts if meta.is_signer}
         others = [names.keypair(name) for name in sorted(signers - {names.PAYER})]
-        return self.ledger.send(given, names.keypair(names.PAYER), *others)
+        outcome = self.ledger.send(given, names.keypair(names.PAYER), *others)
+        self.counts.add(outcome)
+        return outcome
 
     def assert_holds(self, world: World) -> None:
         """Assert that every account equals the model, and that the invariant holds on its bytes."""
@@ -99,6 +103,9 @@ class Chain:
         for (program, owner), stake in world.stakes.items():
             data = self.ledger.data(names.position(program, owner))
             assert struct.unpack_from("<Q", data, 72) == (stake.principal,)
+        for program, rate_bps in world.rates.items():
+            data = self.ledger.data(names.pool(program))
+            assert YIELD_IDL.decode_account("Pool", data)["rate_bps"] == rate_bps
         for (holder, mint), amount in world.tokens.items():
             assert self.ledger.tokens_at(names.tokens(holder, mint)) == amount, (holder, mint)
 

@@ -7,7 +7,7 @@ from .money import named
 
 YEAR = 365 * 24 * 60 * 60
 BASIS_POINTS = 10_000
-# The annual interest rate of all pools.
+# The annual interest rate of all pools at first.
 RATE_BPS = 10_000
 MINT = "usdt"
 

@@ -1,9 +1,10 @@
 """The state of the specification: what the vault program keeps, in plain Python.
 
 People, programs and mints are names; times are seconds. The specification is in `money`,
-`collateral`, `earning` and `policy`, with one function for each instruction, under its name. A
-function changes the world and returns the events. If it raises `Refused`, the caller discards the
-world. Checks run in the program's order, since the first failing check determines the error.
+`collateral`, `earning`, `policy` and `pool_admin`, with one function for each instruction, under
+its name. A function changes the world and returns the events. If it raises `Refused`, the caller
+discards the world. Checks run in the program's order, since the first failing check determines the
+error.
 """
 
 from collections.abc import Sequence
@@ -147,7 +148,8 @@ class Stake:
 class World:
     """The whole state. `tokens` are the amounts of token accounts by holder and mint.
 
-    Summaries are by position manager and owner, stakes by yield program and owner.
+    Summaries are by position manager and owner, stakes by yield program and owner, rates in basis
+    points by yield program.
     """
 
     now: int
@@ -155,6 +157,7 @@ class World:
     vaults: dict[str, Vault] = field(default_factory=dict)
     summaries: dict[tuple[str, str], Summary] = field(default_factory=dict)
     stakes: dict[tuple[str, str], Stake] = field(default_factory=dict)
+    rates: dict[str, int] = field(default_factory=dict)
     tokens: dict[tuple[str, str], int] = field(default_factory=dict)
 
     def vault(self, owner: str, /, *, given: str | None = None) -> Vault:
@@ -169,11 +172,11 @@ class World:
         self.tokens[source, mint] -= amount
         self.tokens[target, mint] += amount
 
-    def wait(self, seconds: int, rate_bps: int) -> None:
+    def wait(self, seconds: int) -> None:
         """Advance the clock, and accrue interest on what is in yield pools."""
         self.now += seconds
-        for stake in self.stakes.values():
-            stake.earned += stake.principal * rate_bps * seconds
+        for (program, _), stake in self.stakes.items():
+            stake.earned += stake.principal * self.rates[program] * seconds
 
 
 def is_valid(start: int, now: int) -> bool:

@@ -27,6 +27,12 @@ PAYER = "payer"
 POSITION_MANAGERS = ["desk", "other desk"]
 YIELD_PROGRAMS = ["pool", "other pool"]
 MINTS = ["usdt", "other mint"]
+PROGRAMS = {
+    "collateral_vault": ["vault program"],
+    "position_manager": POSITION_MANAGERS,
+    "yield_pool": YIELD_PROGRAMS,
+}
+"""The deployments of each program."""
 # No program that could lock collateral; the first one's key is zeros.
 IMPOSSIBLE = {"system program": SYSTEM, "vault program": PROGRAM, "token program": TOKEN}
 KNOWN = {"desk": POSITION_MANAGER, "pool": YIELD_POOL, "usdt": MINT} | IMPOSSIBLE

@@ -10,16 +10,17 @@ from hypothesis.stateful import RuleBasedStateMachine
 
 from tests.program.harness.ledger import START
 
-from . import collateral, earning, money, names, policy
+from . import collateral, earning, money, names, policy, pool_admin
 from .building import build
 from .chain import Chain, assert_events, assert_refused
+from .counts import Counts
 from .earning import RATE_BPS, reserve_of
 from .model import U64, Authority, Refused, World
 
 SUCCESS = "success"
 WEALTH = {"eve": 10**9, "dan": U64 - 10**11}
 RESERVES = {"pool": 10**6, "other pool": 500}
-SPECIFICATION: list[ModuleType] = [money, collateral, earning, policy]
+SPECIFICATION: list[ModuleType] = [money, collateral, earning, policy, pool_admin]
 
 
 def initial_world() -> World:
@@ -28,18 +29,20 @@ def initial_world() -> World:
     for program in names.YIELD_PROGRAMS:
         tokens[program, "usdt"] = 0
         tokens[reserve_of(program), "usdt"] = RESERVES[program]
-    return World(START, Authority(governance=""), tokens=tokens)
+    rates = dict.fromkeys(names.YIELD_PROGRAMS, RATE_BPS)
+    return World(START, Authority(governance=""), tokens=tokens, rates=rates)
 
 
 class Steps(RuleBasedStateMachine):
-    """A machine that takes steps. `reached` counts each instruction's outcomes over all runs."""
+    """A machine that takes steps. `reached` counts each step's outcomes over all runs."""
 
     reached: ClassVar[Counter[tuple[str, str]]]
+    counts: ClassVar[Counts]
 
     def __init__(self) -> None:
         super().__init__()
         self.world = initial_world()
-        self.chain = Chain(self.world)
+        self.chain = Chain(self.world, self.counts)
 
     def step(self, name: str, **arguments: Any) -> bool:
         """Take a step in both, assert that they agree, and return True if it succeeded."""
@@ -64,5 +67,5 @@ class Steps(RuleBasedStateMachine):
 
     def wait(self, seconds: int) -> None:
         note(f"{seconds} seconds go by")
-        self.world.wait(seconds, RATE_BPS)
+        self.world.wait(seconds)
         self.chain.ledger.set_time(self.world.now)

@@ -9,8 +9,8 @@ from solders.account import Account
 from solders.instruction import AccountMeta, Instruction
 from solders.pubkey import Pubkey
 
+from tests.program.harness import governing, positions
 from tests.program.harness import pools as yield_pool
-from tests.program.harness import positions
 from tests.program.harness.instructions import build
 from tests.program.harness.ledger import (
     POSITION_IDL,
@@ -22,6 +22,7 @@ from tests.program.harness.ledger import (
     Outcome,
     authority_address,
     mint_data,
+    program_data_address,
     readonly,
     summary_address,
     token_address,
@@ -42,6 +43,9 @@ NAMED = {
 POOL = [f"pool_call_{account['name']}" for account in YIELD_IDL.instructions["deposit"]["accounts"]]
 REMAINING = {
     "withdraw": ["first_summary", "second_summary"],
+    "transfer_collateral": ["transfer_limits"],
+    "initialize_vault_authority": ["program_data"],
+    "propose_governance": ["program_data"],
     "release_unclaimed": ["first_summary", "second_summary"],
     "yield_deposit": POOL,
     "yield_withdraw": POOL,
@@ -154,7 +158,24 @@ def initialize_vault(world: World) -> Instruction:
 def initialize_vault_authority(world: World) -> Instruction:
     world.erase(authority_address())
     arguments: dict[str, Any] = {"authorized_programs": [], "freeze": None}
-    return build("initialize_vault_authority", world.governance, **arguments)
+    remaining = [readonly(program_data_address())]
+    return build("initialize_vault_authority", world.governance, remaining=remaining, **arguments)
+
+
+def propose_governance(world: World) -> Instruction:
+    world.ledger.set_upgrade_authority(world.friend)
+    return governing.recover(world.friend, world.stranger)
+
+
+def accept_governance(world: World) -> Instruction:
+    world.ledger.change_authority(pending_governance=world.friend)
+    return governing.accept(world.friend)
+
+
+def limit_transfers(world: World) -> Instruction:
+    given = governing.limit_transfers(world.governance, 100, 100)
+    world.ledger.must(given, world.keys[world.governance])
+    return given
 
 
 def set_multisig(world: World) -> Instruction:
@@ -221,7 +242,16 @@ LOCKED = {"locked_balance": 40, "available_balance": 60}
 
 
 def transfer(world: World) -> Instruction:
-    return transfer_collateral(world.owner, world.other, 5, caller_program=PUPPET)
+    limit_transfers(world)
+    lock_both(world)
+    given = transfer_collateral(world.owner, world.other, 5, caller_program=PUPPET)
+    return Instruction(given.program_id, given.data, [*given.accounts, governing.LIMITS])
+
+
+def lock_both(world: World) -> None:
+    """Lock in the other vault too, which could stand in for the owner's."""
+    for owner in (world.owner, world.other):
+        world.ledger.change_vault(owner, **LOCKED)
 
 
 def through_the_puppet(world: World) -> Wrap:
@@ -255,7 +285,15 @@ def close_position(world: World) -> Instruction:
     return positions.close_position(world.owner, 5, authority=world.delegate)
 
 
+def settle_position_summary(world: World) -> Instruction:
+    for owner in (world.owner, world.other):
+        world.ledger.change_vault(owner, **LOCKED)
+    world.ledger.put_summary(world.owner, open_positions=1, locked_amount=50)
+    return positions.settle_position_summary(world.owner)
+
+
 def rebalance_collateral(world: World) -> Instruction:
+    lock_both(world)
     return positions.rebalance_collateral(world.governance, world.owner, world.other, 5)
 
 
@@ -289,6 +327,10 @@ CASES: dict[str, Prepare] = {
     "add_yield_program": governs("add_yield_program", program=ADDRESS),
     "remove_yield_program": governs("remove_yield_program", program=yield_pool.YIELD_POOL),
     "set_risk_level": governs("set_risk_level", risk_level=3),
+    "propose_governance": propose_governance,
+    "accept_governance": accept_governance,
+    "pause_withdrawals": governs("pause_withdrawals", seconds=60),
+    "set_transfer_limits": limit_transfers,
     "add_delegate": owners("add_delegate", delegate=ADDRESS),
     "remove_delegate": remove_delegate,
     "update_usdt_mint": update_usdt_mint,
@@ -310,6 +352,7 @@ CASES: dict[str, Prepare] = {
     "open_position": open_position,
     "close_position": close_position,
     "rebalance_collateral": rebalance_collateral,
+    "settle_position_summary": settle_position_summary,
 }
 
 # Only a program that governance lists can call these.

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from tests.program.harness.ledger import ASSOCIATED, MINT, PROGRAM, SYSTEM, TOKEN
 
-from . import signers, summaries, tokens, vaults
+from . import governing, signers, summaries, tokens, vaults
 from .cases import NEW_MINT
 from .signers import RENT_SYSVAR, the_program
 from .standins import (
@@ -67,10 +67,12 @@ OF_YIELD: dict[str, Role] = {
 }
 # The position manager reads a prefix of accounts whose length the vault program checks.
 SEEDS_BEFORE_LENGTH = refused_with("ConstraintSeeds", cut_short_elsewhere=elsewhere(cut_short))
+OF_ANY_PROGRAM = OWNERS_VAULT | vaults.VAULT_OF_ANY_PROGRAM | SEEDS_BEFORE_LENGTH
+A_COPYS_SUMMARY_IS_ELSEWHERE = vaults.vault_of_the_same_owner_with_a_copy("ConstraintSeeds")
 OF_A_POSITION: dict[str, Role] = {
     **LOCKS,
     "caller_program": signers.MANAGERS_NAME,
-    "vault": OWNERS_VAULT | SEEDS_BEFORE_LENGTH,
+    "vault": OF_ANY_PROGRAM | vaults.vault_of_the_same_owner_with_a_copy("InvalidProgramId"),
     "position_summary": summaries.SUMMARY,
     "collateral_vault_program": the_program(PROGRAM),
     "authority": signers.VAULTS_SIGNER | as_good(the_owner_who_may=owner),
@@ -112,7 +114,10 @@ TABLE: dict[str, Mapping[str, Role]] = {
     "disable_vault_multisig": BY_THE_OWNER,
     "lock_collateral": LOCKS,
     "unlock_collateral": LOCKS,
-    "transfer_collateral": OF_A_TRANSFER,
+    "transfer_collateral": {
+        **OF_A_TRANSFER,
+        "transfer_limits": governing.LIMITS_OF_A_TRANSFER,
+    },
     "schedule_timelock": BY_A_SIGNER,
     "release_timelocks": {**BY_A_SIGNER, "authority": signers.ANYBODY},
     "request_withdraw": BY_THE_OWNER,
@@ -121,8 +126,21 @@ TABLE: dict[str, Mapping[str, Role]] = {
     "add_withdraw_whitelist": BY_THE_OWNER,
     "remove_withdraw_whitelist": BY_THE_OWNER,
     "initialize_vault_authority": {
-        "governance": signers.ANYBODY,
+        "governance": governing.UPGRADE_AUTHORITY,
         "vault_authority": vaults.NEW_AUTHORITY,
+        "system_program": SYSTEM_PROGRAM,
+        "program_data": governing.PROGRAM_DATA,
+    },
+    "propose_governance": {
+        "authority": governing.PROPOSER,
+        "vault_authority": AUTHORITY,
+        "program_data": governing.PROGRAM_DATA,
+    },
+    "accept_governance": {"new_governance": governing.PROPOSED, "vault_authority": AUTHORITY},
+    "pause_withdrawals": BY_GOVERNANCE,
+    "set_transfer_limits": {
+        **BY_GOVERNANCE,
+        "transfer_limits": governing.LIMITS,
         "system_program": SYSTEM_PROGRAM,
     },
     "add_authorized_program": BY_GOVERNANCE,
@@ -167,8 +185,8 @@ TABLE: dict[str, Mapping[str, Role]] = {
     },
     "init_position_summary": {
         "payer": signers.ANYBODY,
-        "vault": OWNERS_VAULT
-        | SEEDS_BEFORE_LENGTH
+        "vault": OF_ANY_PROGRAM
+        | A_COPYS_SUMMARY_IS_ELSEWHERE
         | as_good(cut_short_in_its_place=in_place(cut_short)),
         "position_summary": summaries.NEW_SUMMARY,
         "system_program": SYSTEM_PROGRAM,
@@ -178,8 +196,14 @@ TABLE: dict[str, Mapping[str, Role]] = {
     "rebalance_collateral": {
         **OF_A_TRANSFER,
         "caller_program": signers.MANAGERS_NAME,
-        "vault_authority": AUTHORITY | SEEDS_BEFORE_LENGTH,
+        "vault_authority": vaults.AUTHORITY_OF_ANY_PROGRAM | SEEDS_BEFORE_LENGTH,
         "collateral_vault_program": the_program(PROGRAM),
         "authority": signers.GOVERNANCE,
+    },
+    "settle_position_summary": {
+        "vault": OF_ANY_PROGRAM
+        | A_COPYS_SUMMARY_IS_ELSEWHERE
+        | as_good(cut_short_in_its_place=in_place(cut_short)),
+        "position_summary": summaries.SUMMARY,
     },
 }

@@ -106,6 +106,24 @@ OWNERS_VAULT = NO_VAULT | refused_with("ConstraintSeeds", another_owners=others_
 VAULT_OF_THE_TOKENS = NO_VAULT | refused_with("ConstraintAssociated", another_owners=third_vault)
 ANY_VAULT = NO_VAULT
 
+# The position manager takes the program that owns an account for the vault program.
+ITSELF_WITH_ANOTHER_PROGRAM: Role = refused_with(
+    "ConstraintSeeds",
+    its_bytes_with_another_program=elsewhere(owner=POSITION_MANAGER),
+    itself_in_the_hands_of_another_program=in_place(owner=POSITION_MANAGER),
+)
+VAULT_OF_ANY_PROGRAM = ITSELF_WITH_ANOTHER_PROGRAM | refused_with(
+    "AccountDiscriminatorMismatch",
+    its_token_account=token_account_of,
+    its_position_summary=summary_of,
+)
+
+
+def vault_of_the_same_owner_with_a_copy(refusal: str) -> Role:
+    return refused_with(
+        refusal, the_vault_of_the_same_owner_with_a_copy_of_the_program=vault_of_a_copy
+    )
+
 
 def vault_there(world: World, meant: Pubkey) -> Pubkey:
     return world.put(PROGRAM, bytes(chain.VAULT_LENGTH), meant)
@@ -188,6 +206,11 @@ AUTHORITY: Role = (
         a_list_longer_than_it_may_be=listing(65),
         a_list_longer_than_memory=listing(2**32 - 1),
     )
+)
+AUTHORITY_OF_ANY_PROGRAM = (
+    AUTHORITY
+    | ITSELF_WITH_ANOTHER_PROGRAM
+    | refused_with("InvalidProgramId", the_authority_of_a_copy_of_the_program=authority_of_a_copy)
 )
 
 NEW_AUTHORITY: Role = (

@@ -63,8 +63,7 @@ class World:
         self.friend = self.wallet()
         self.other = self.wallet()
         self.stranger = self.wallet()
-        governance = self.keys[self.governance]
-        self.ledger.must(chain.initialize_vault_authority(self.governance), governance)
+        self.ledger.initialize_authority(self.keys[self.governance])
         positions.with_position_manager(self.ledger)
         self.ledger.change_authority(
             authorized_programs=[POSITION_MANAGER, PUPPET],

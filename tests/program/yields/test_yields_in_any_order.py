@@ -15,7 +15,6 @@ from tests.program.harness.ledger import (
     YIELD_IDL,
     Ledger,
     deposit,
-    initialize_vault_authority,
     vault_address,
     withdraw,
 )
@@ -195,7 +194,7 @@ def apply(ledger: Ledger, owner: Keypair, venue: Venue, model: Model, step: Step
 def test_balances_and_tokens_equal_an_independent_model(todo: list[Step]) -> None:
     ledger, model = Ledger(), Model()
     governance, owner = ledger.wallet(), ledger.owner(usdt=SUPPLY)
-    ledger.must(initialize_vault_authority(governance.pubkey()), governance)
+    ledger.initialize_authority(governance)
     venue = open_venue(ledger, governance, rate_bps=RATE_BPS)
     venue.fund(RESERVE)
     venue.enter(owner)

@@ -1,4 +1,7 @@
-"""Events of the vault program: a class for each, with the IDL's fields in the IDL's order."""
+"""Events of the vault program: a class for each, with the IDL's fields in the IDL's order.
+
+Those of `guard_events` are about what owners set, those of `authority_events` about governance.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from solders.pubkey import Pubkey
 
 from cvms.chain import borsh
 from cvms.chain.borsh import I64, U32, U64
+from cvms.chain.program.events import authority_events, guard_events
 
 
 class TransactionType(IntEnum):
@@ -213,6 +217,35 @@ class WithdrawWhitelistUpdatedEvent:
     new_len: U32
 
 
+@dataclass(frozen=True, slots=True)
+class CollateralTransferredEvent:
+    from_vault: Pubkey
+    to_vault: Pubkey
+    caller: Pubkey
+    amount: U64
+    from_locked: U64
+    from_new_locked_balance: U64
+    from_new_available_balance: U64
+    to_new_available_balance: U64
+
+
+@dataclass(frozen=True, slots=True)
+class VaultInitializedEvent:
+    vault: Pubkey
+    owner: Pubkey
+    token_account: Pubkey
+    usdt_mint: Pubkey
+
+
+@dataclass(frozen=True, slots=True)
+class SweptEvent:
+    vault: Pubkey
+    owner: Pubkey
+    mint: Pubkey
+    amount: U64
+    recipient: Pubkey
+
+
 Event = (
     DepositEvent
     | WithdrawEvent
@@ -237,6 +270,27 @@ Event = (
     | WithdrawMinDelaySetEvent
     | WithdrawRateLimitSetEvent
     | WithdrawWhitelistUpdatedEvent
+    | authority_events.GovernanceProposedEvent
+    | authority_events.GovernanceAcceptedEvent
+    | authority_events.WithdrawalsPausedEvent
+    | authority_events.YieldProgramAddedEvent
+    | authority_events.YieldProgramRemovedEvent
+    | authority_events.RiskLevelSetEvent
+    | authority_events.TransferLimitsSetEvent
+    | CollateralTransferredEvent
+    | VaultInitializedEvent
+    | SweptEvent
+    | guard_events.DelegateAddedEvent
+    | guard_events.DelegateRemovedEvent
+    | guard_events.MultisigSetEvent
+    | guard_events.TransferAllowanceSetEvent
+    | guard_events.GuardChangeRequestedEvent
+    | guard_events.GuardChangeAppliedEvent
+    | guard_events.GuardChangeCancelledEvent
+    | guard_events.WithdrawRequestCancelledEvent
+    | guard_events.TimelockCancelledEvent
+    | guard_events.ExitRequestedEvent
+    | guard_events.CollateralReleasedEvent
 )
 
 

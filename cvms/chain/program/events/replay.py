@@ -15,11 +15,13 @@ from solders.pubkey import Pubkey
 
 from cvms.chain.program.events.events import Event
 from cvms.chain.program.events.log_parser import LoggedEvent
+from cvms.chain.program.events.replay_guards import GUARD_HANDLERS
 from cvms.chain.program.events.replay_handlers import HANDLERS
 from cvms.chain.program.events.replay_state import Replay, ReplayedVault
+from cvms.chain.program.guard_changes import GuardChange
 from cvms.chain.program.idl import load_idl
 from cvms.chain.rpc.responses import RawInstruction, TransactionRecord
-from cvms.errors import NotRebuilt
+from cvms.errors import DecodeError, NotRebuilt
 
 __all__ = ["ReplayedVault", "replay_events"]
 
@@ -30,23 +32,28 @@ def replay_events(
     *,
     before: Mapping[Pubkey, ReplayedVault],
     logged: Sequence[LoggedEvent],
+    requested: Mapping[Pubkey, GuardChange] = {},
 ) -> list[LoggedEvent]:
     """Return every event of a successful transaction, in order; those in `logged` unchanged.
 
-    `before` is the state of its vaults. Raises NotRebuilt when the program may have logged an event
+    `before` is the state of its vaults, `requested` their requested changes of guards by the
+    addresses of the requests. Raises NotRebuilt when the program may have logged an event
     that the instructions do not determine.
     """
     if program in record.account_keys and not any(
         each.program_id == program for each in record.instructions
     ):
         raise NotRebuilt("the node does not return the inner instructions that called the program")
-    return list(_events(record, program, Replay(record.block_time, before, logged)))
+    replay = Replay(program, record.block_time, before, requested, logged)
+    return list(_events(record, program, replay))
 
 
 def _events(record: TransactionRecord, program: Pubkey, replay: Replay) -> Iterator[LoggedEvent]:
-    for instruction in record.instructions:
+    following = [*record.instructions[1:], None]
+    for instruction, replay.following in zip(record.instructions, following, strict=True):
         if instruction.inner_index is None:
             replay.next = (instruction.index, 0)
+            replay.top_level = instruction.program_id
         if instruction.program_id != program:
             continue
         for event in _events_of(instruction, replay):
@@ -57,11 +64,12 @@ def _events(record: TransactionRecord, program: Pubkey, replay: Replay) -> Itera
 
 def _events_of(instruction: RawInstruction, replay: Replay) -> Iterator[Event]:
     name, accounts = _named(instruction)
-    if (handle := HANDLERS.get(name)) is None:
+    replay.remaining = instruction.accounts[len(accounts) :]
+    if (handle := HANDLERS.get(name) or GUARD_HANDLERS.get(name)) is None:
         return
     try:
         yield from handle(replay, accounts, instruction.data[8:])
-    except (KeyError, struct.error) as error:
+    except (KeyError, struct.error, DecodeError) as error:
         raise NotRebuilt(f"{name} without {error}") from error
 
 

@@ -6,19 +6,28 @@ Source: the handlers in program/collateral_vault/src/instructions.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
 
 from solders.pubkey import Pubkey
+from spl.token.constants import TOKEN_PROGRAM_ID
 
 from cvms.chain.program.accounts import TimelockEntry
+from cvms.chain.program.addresses import caller_address
 from cvms.chain.program.events import events as chain
+from cvms.chain.program.events import guard_events as guards
 from cvms.chain.program.events.events import Event, TransactionType
-from cvms.chain.program.events.replay_state import Replay, ReplayedVault, new_event
+from cvms.chain.program.events.replay_state import (
+    Accounts,
+    Handler,
+    Replay,
+    ReplayedVault,
+    new_event,
+)
 from cvms.errors import NotRebuilt
 
-Accounts = Mapping[str, Pubkey]
-Handler = Callable[[Replay, Accounts, bytes], Iterator[Event]]
+TOKEN_TRANSFER = b"\3"
+"""First byte of the token program's Transfer, before the amount."""
 
 
 def _movement(
@@ -74,7 +83,9 @@ def _balance_event(
 
 def _transfer(replay: Replay, accounts: Accounts, data: bytes) -> Iterator[Event]:
     source, destination, amount = accounts["from_vault"], accounts["to_vault"], _amount(data)
-    sender = replay.move(source, total=-amount, available=-amount)
+    locked = replay.state(source).locked
+    from_locked = min(amount, locked or 0)
+    sender = replay.move(source, total=-amount, available=from_locked - amount, locked=-from_locked)
     recipient = replay.move(destination, total=amount, available=amount)
     yield new_event(
         chain.TransferEvent,
@@ -85,6 +96,24 @@ def _transfer(replay: Replay, accounts: Accounts, data: bytes) -> Iterator[Event
         to_new_total_balance=recipient.total,
     )
     yield replay.transaction_event(source, TransactionType.Transfer, amount)
+    yield new_event(
+        chain.CollateralTransferredEvent,
+        from_vault=source,
+        to_vault=destination,
+        caller=_caller(replay, accounts),
+        amount=amount,
+        from_locked=None if locked is None else from_locked,
+        from_new_locked_balance=sender.locked,
+        from_new_available_balance=sender.available,
+        to_new_available_balance=recipient.available,
+    )
+
+
+def _caller(replay: Replay, accounts: Accounts) -> Pubkey | None:
+    """Return the program that called; source: caller.rs."""
+    named = accounts["caller_program"]
+    signs = caller_address(named, replay.program) in replay.remaining
+    return named if signs else replay.top_level
 
 
 def _schedule(replay: Replay, accounts: Accounts, data: bytes) -> Iterator[Event]:
@@ -109,13 +138,69 @@ def _release(replay: Replay, accounts: Accounts, data: bytes) -> Iterator[Event]
     yield from replay.release_matured(accounts["vault"])
 
 
+def _cancel_timelock(replay: Replay, accounts: Accounts, data: bytes) -> Iterator[Event]:
+    vault, (amount, unlock_time) = accounts["vault"], struct.unpack("<Qq", data)
+    state, entry = replay.state(vault), TimelockEntry(amount, unlock_time)
+    if replay.now is None or (state.min_delay and unlock_time > replay.now):
+        raise NotRebuilt("whether a timelock is released depends on who scheduled it")
+    rest = list(state.timelocks)
+    if entry in rest:
+        rest.remove(entry)
+    state = replace(state.moved(available=amount), timelocks=tuple(rest))
+    replay.put(vault, state)
+    yield new_event(
+        guards.TimelockCancelledEvent,
+        vault=vault,
+        owner=state.owner,
+        amount=amount,
+        unlock_time=unlock_time,
+        new_unlock_time=min(unlock_time, replay.now),
+        new_available_balance=state.available,
+        remaining_timelocks=len(rest),
+    )
+
+
+def _release_unclaimed(replay: Replay, accounts: Accounts, data: bytes) -> Iterator[Event]:
+    vault = accounts["vault"]
+    amount = replay.state(vault).locked
+    if replay.remaining or amount is None:
+        raise NotRebuilt("what the position summaries claim is not in the instruction")
+    state = replay.move(vault, available=amount, locked=-amount)
+    yield _balance_event(guards.CollateralReleasedEvent, replay, accounts, state, amount)
+
+
 def _open(replay: Replay, accounts: Accounts, data: bytes) -> Iterator[Event]:
-    replay.put(accounts["vault"], ReplayedVault(accounts["user"], (0, 0, 0, 0)))
-    yield from ()
+    vault, owner = accounts["vault"], accounts["user"]
+    replay.put(vault, ReplayedVault(owner, (0, 0, 0, 0)))
+    tokens, mint = accounts["vault_token_account"], accounts["usdt_mint"]
+    yield chain.VaultInitializedEvent(vault, owner, tokens, mint)
 
 
 def _close(replay: Replay, accounts: Accounts, data: bytes) -> Iterator[Event]:
-    yield chain.VaultClosedEvent(vault=accounts["vault"], owner=accounts["user"])
+    vault, owner = accounts["vault"], accounts["user"]
+    if amount := _tokens_sent(replay, accounts["vault_token_account"]):
+        yield _swept(vault, owner, amount, replay.remaining[0])
+    yield chain.VaultClosedEvent(vault=vault, owner=owner)
+
+
+def _sweep(replay: Replay, accounts: Accounts, data: bytes) -> Iterator[Event]:
+    amount = _tokens_sent(replay, accounts["token_account"])
+    recipient = accounts["recipient_token_account"]
+    yield _swept(accounts["vault"], accounts["owner"], amount, recipient)
+
+
+def _swept(vault: Pubkey, owner: Pubkey, amount: int | None, recipient: Pubkey) -> Event:
+    return new_event(
+        chain.SweptEvent, vault=vault, owner=owner, mint=None, amount=amount, recipient=recipient
+    )
+
+
+def _tokens_sent(replay: Replay, source: Pubkey) -> int | None:
+    """Return the amount of the token transfer that follows, None if none does."""
+    call = replay.following
+    if call is None or call.program_id != TOKEN_PROGRAM_ID or call.data[:1] != TOKEN_TRANSFER:
+        return None
+    return _amount(call.data[1:]) if call.accounts[0] == source else None
 
 
 def _update_mint(replay: Replay, accounts: Accounts, data: bytes) -> Iterator[Event]:
@@ -135,53 +220,7 @@ def _request(replay: Replay, accounts: Accounts, data: bytes) -> Iterator[Event]
     )
 
 
-def _min_delay(replay: Replay, accounts: Accounts, data: bytes) -> Iterator[Event]:
-    [seconds] = struct.unpack("<q", data)
-    yield chain.WithdrawMinDelaySetEvent(accounts["vault"], accounts["owner"], seconds)
-
-
-def _rate_limit(replay: Replay, accounts: Accounts, data: bytes) -> Iterator[Event]:
-    window, limit = struct.unpack("<IQ", data)
-    yield chain.WithdrawRateLimitSetEvent(accounts["vault"], accounts["owner"], window, limit)
-
-
-def _whitelist(added: bool) -> Handler:
-    def handle(replay: Replay, accounts: Accounts, data: bytes) -> Iterator[Event]:
-        yield new_event(
-            chain.WithdrawWhitelistUpdatedEvent,
-            vault=accounts["vault"],
-            owner=accounts["owner"],
-            address=_key(data),
-            added=added,
-            new_len=None,
-        )
-
-    return handle
-
-
-def _authority(replay: Replay, accounts: Accounts, data: bytes) -> Iterator[Event]:
-    [programs] = struct.unpack_from("<I", data)
-    option = data[4 + 32 * programs :]
-    yield chain.VaultAuthorityInitializedEvent(
-        accounts["governance"], programs, freeze=option[:2] == b"\1\1"
-    )
-
-
-def _flag(kind: Callable[[bool], Event]) -> Handler:
-    def handle(replay: Replay, accounts: Accounts, data: bytes) -> Iterator[Event]:
-        yield kind(data == b"\1")
-
-    return handle
-
-
-def _program(kind: Callable[[Pubkey], Event]) -> Handler:
-    def handle(replay: Replay, accounts: Accounts, data: bytes) -> Iterator[Event]:
-        yield kind(_key(data))
-
-    return handle
-
-
-# Other instructions log nothing.
+# Others are in replay_guards.py, or log nothing.
 HANDLERS: Mapping[str, Handler] = {
     "initialize_vault": _open,
     "deposit": _movement(chain.DepositEvent, TransactionType.Deposit, total=1, available=1),
@@ -196,16 +235,10 @@ HANDLERS: Mapping[str, Handler] = {
     "transfer_collateral": _transfer,
     "schedule_timelock": _schedule,
     "release_timelocks": _release,
+    "cancel_timelock": _cancel_timelock,
+    "release_unclaimed": _release_unclaimed,
+    "sweep": _sweep,
     "request_withdraw": _request,
-    "set_withdraw_min_delay": _min_delay,
-    "set_withdraw_rate_limit": _rate_limit,
-    "add_withdraw_whitelist": _whitelist(True),
-    "remove_withdraw_whitelist": _whitelist(False),
-    "initialize_vault_authority": _authority,
-    "add_authorized_program": _program(chain.AuthorizedProgramAddedEvent),
-    "remove_authorized_program": _program(chain.AuthorizedProgramRemovedEvent),
-    "set_freeze_flag": _flag(chain.FreezeFlagSetEvent),
-    "set_cpi_enforced": _flag(chain.CpiEnforcedSetEvent),
     "update_usdt_mint": _update_mint,
     "close_vault": _close,
     "yield_deposit": _movement(
@@ -223,9 +256,3 @@ HANDLERS: Mapping[str, Handler] = {
 def _amount(data: bytes) -> int:
     [amount] = struct.unpack("<Q", data)
     return int(amount)
-
-
-def _key(data: bytes) -> Pubkey:
-    if len(data) != 32:
-        raise NotRebuilt("the argument is not a public key")
-    return Pubkey.from_bytes(data)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,12 +12,19 @@ from cvms.chain.program.accounts import TimelockEntry
 from cvms.chain.program.events import events as chain
 from cvms.chain.program.events.events import Event, TransactionType
 from cvms.chain.program.events.log_parser import LoggedEvent
+from cvms.chain.program.guard_changes import GuardChange
+from cvms.chain.rpc.responses import RawInstruction
 from cvms.errors import NotRebuilt
+
+Accounts = Mapping[str, Pubkey]
+"""The accounts of an instruction, by their names in the IDL."""
+Handler = Callable[["Replay", Accounts, bytes], Iterator[Event]]
+"""Yields the events of an instruction, given its accounts and arguments."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReplayedVault:
-    """A vault's owner, balances and timelocks.
+    """A vault's owner, balances, timelocks and minimum delay.
 
     `amounts` are total, available, locked and yield_deposited; None when they are unknown.
     """
@@ -25,6 +32,7 @@ class ReplayedVault:
     owner: Pubkey
     amounts: tuple[int, int, int, int] | None
     timelocks: tuple[TimelockEntry, ...] = ()
+    min_delay: int = 0
 
     def moved(
         self, total: int = 0, available: int = 0, locked: int = 0, earning: int = 0
@@ -54,18 +62,32 @@ class ReplayedVault:
 
 
 class Replay:
-    """Tracks the vaults from instruction to instruction.
+    """Tracks the vaults and the requested changes of guards from instruction to instruction.
 
     `now` is the time that the program saw: the block's time, None when the node does not return it.
     """
 
     def __init__(
-        self, now: int | None, before: Mapping[Pubkey, ReplayedVault], logged: Sequence[LoggedEvent]
+        self,
+        program: Pubkey,
+        now: int | None,
+        before: Mapping[Pubkey, ReplayedVault],
+        requested: Mapping[Pubkey, GuardChange],
+        logged: Sequence[LoggedEvent],
     ) -> None:
+        self.program = program
         self.now = now
+        self.requested = dict(requested)
+        """The requested changes, by the addresses of their accounts."""
         self.logged = {(each.instruction_index, each.ordinal): each for each in logged}
         self.next = (0, 0)
         """Identity of the next event: its instruction index and ordinal."""
+        self.top_level: Pubkey | None = None
+        """The program of the current top-level instruction."""
+        self.remaining: Sequence[Pubkey] = ()
+        """The accounts of the current instruction after those that the IDL names."""
+        self.following: RawInstruction | None = None
+        """What was executed next: a call of the current instruction, or another instruction."""
         self._vaults = dict(before)
 
     def state(self, vault: Pubkey) -> ReplayedVault:
@@ -82,6 +104,10 @@ class Replay:
     def put(self, vault: Pubkey, state: ReplayedVault) -> None:
         """Replace the vault's state."""
         self._vaults[vault] = state
+
+    def moment(self, seconds: int) -> int | None:
+        """Return the time in so many seconds, None when the block's time is unknown."""
+        return None if self.now is None else self.now + seconds
 
     def transaction_event(self, vault: Pubkey, kind: TransactionType, amount: int) -> Event:
         """Return the TransactionEvent that follows most events."""

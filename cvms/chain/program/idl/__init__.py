@@ -22,7 +22,7 @@ class AccountSlot(msgspec.Struct, frozen=True):
 
 class Argument(msgspec.Struct, frozen=True):
     name: str
-    type: str | dict[str, str]
+    type: str | dict[str, str | dict[str, str]]
 
 
 class InstructionLayout(msgspec.Struct, frozen=True):

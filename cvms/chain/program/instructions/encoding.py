@@ -16,10 +16,12 @@ from cvms.chain.program.addresses import (
     vault_address,
     vault_authority_address,
 )
+from cvms.chain.program.guard_changes import GuardChange
 from cvms.chain.program.idl import AccountSlot, InstructionLayout, ProgramName, load_idl
 from cvms.chain.types import Programs
 
 _TYPES = {"u8": U8, "u32": U32, "u64": U64, "i64": I64, "bool": bool, "pubkey": Pubkey}
+_DEFINED = {"GuardChange": GuardChange}
 
 
 def vault_program(
@@ -62,6 +64,10 @@ def readonly(address: Pubkey) -> AccountMeta:
     return AccountMeta(address, is_signer=False, is_writable=False)
 
 
+def writable(address: Pubkey) -> AccountMeta:
+    return AccountMeta(address, is_signer=False, is_writable=True)
+
+
 @cache
 def _layouts(program: ProgramName) -> dict[str, InstructionLayout]:
     return {layout.name: layout for layout in load_idl(program).instructions}
@@ -88,9 +94,11 @@ def _derived(slot: AccountSlot, programs: Programs, known: Mapping[str, Pubkey])
     return constants[name]
 
 
-def _encode(kind: str | Mapping[str, str], value: Any) -> bytes:
+def _encode(kind: Any, value: Any) -> bytes:
     if isinstance(kind, str):
         return encode_as(_TYPES[kind], value)
     if "option" in kind:
         return b"\0" if value is None else b"\1" + _encode(kind["option"], value)
+    if "defined" in kind:
+        return encode_as(_DEFINED[kind["defined"]["name"]], value)
     return encode_as(tuple[Pubkey, ...], tuple(value))

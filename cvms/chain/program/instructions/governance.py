@@ -7,8 +7,13 @@ from collections.abc import Sequence
 from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 
-from cvms.chain.program.addresses import token_account, vault_address
-from cvms.chain.program.instructions.encoding import vault_program
+from cvms.chain.program.addresses import (
+    program_data_address,
+    token_account,
+    transfer_limits_address,
+    vault_address,
+)
+from cvms.chain.program.instructions.encoding import readonly, vault_program
 from cvms.chain.types import Programs
 
 
@@ -19,13 +24,58 @@ def initialize_vault_authority(
     authorized_programs: Sequence[Pubkey] = (),
     freeze: bool | None = None,
 ) -> Instruction:
-    """Create the vault authority, once. The signer becomes governance."""
+    """Create the vault authority, once. The program's upgrade authority signs: `governance`."""
     return vault_program(
         programs,
         "initialize_vault_authority",
+        [readonly(program_data_address(programs.vault))],
         governance=governance,
         authorized_programs=authorized_programs,
         freeze=freeze,
+    )
+
+
+def propose_governance(
+    programs: Programs,
+    *,
+    authority: Pubkey,
+    proposed: Pubkey,
+    program_data: Pubkey | None = None,
+) -> Instruction:
+    """Propose a key that may then accept governance; the default key withdraws the proposal.
+
+    The authority is governance, or the upgrade authority that the account `program_data` records.
+    """
+    remaining = [] if program_data is None else [readonly(program_data)]
+    return vault_program(
+        programs, "propose_governance", remaining, authority=authority, proposed=proposed
+    )
+
+
+def accept_governance(programs: Programs, *, new_governance: Pubkey) -> Instruction:
+    """Make the proposed key governance, which it signs."""
+    return vault_program(programs, "accept_governance", new_governance=new_governance)
+
+
+def pause_withdrawals(programs: Programs, *, governance: Pubkey, seconds: int) -> Instruction:
+    """Stop what owners and delegates take out, for at most three days; 0 ends a running pause."""
+    return vault_program(programs, "pause_withdrawals", governance=governance, seconds=seconds)
+
+
+def set_transfer_limits(
+    programs: Programs, *, governance: Pubkey, vault_daily: int, total_daily: int
+) -> Instruction:
+    """Limit what is transferred out of one vault, and out of all, within a day.
+
+    Lower limits apply at once, higher ones three days later.
+    """
+    return vault_program(
+        programs,
+        "set_transfer_limits",
+        governance=governance,
+        transfer_limits=transfer_limits_address(programs),
+        vault_daily=vault_daily,
+        total_daily=total_daily,
     )
 
 
@@ -49,7 +99,7 @@ def remove_authorized_program(
 
 
 def set_freeze_flag(programs: Programs, *, governance: Pubkey, freeze: bool) -> Instruction:
-    """Forbid, or allow again, the locking and unlocking of collateral."""
+    """Forbid, or allow again, that programs lock, unlock and transfer collateral."""
     return vault_program(programs, "set_freeze_flag", governance=governance, freeze=freeze)
 
 

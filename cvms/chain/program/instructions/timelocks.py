@@ -40,3 +40,34 @@ def release_timelocks(programs: Programs, *, authority: Pubkey, owner: Pubkey) -
 def request_withdraw(programs: Programs, *, owner: Pubkey, amount: int) -> Instruction:
     """Request a withdrawal, which the vault's minimum delay then allows later."""
     return vault_program(programs, "request_withdraw", owner=owner, amount=amount)
+
+
+def cancel_withdraw_request(
+    programs: Programs, *, owner: Pubkey, amount: int, executable_at: int
+) -> Instruction:
+    """Remove the request of this amount and time."""
+    return vault_program(
+        programs, "cancel_withdraw_request", owner=owner, amount=amount, executable_at=executable_at
+    )
+
+
+def cancel_timelock(
+    programs: Programs,
+    *,
+    owner: Pubkey,
+    amount: int,
+    unlock_time: int,
+    extra_signers: Sequence[Pubkey] = (),
+) -> Instruction:
+    """Release the timelock of this amount and time, or bring its end forward.
+
+    A delegate's is released at once, the owner's own only after the minimum delay.
+    """
+    return vault_program(
+        programs,
+        "cancel_timelock",
+        signers(extra_signers),
+        owner=owner,
+        amount=amount,
+        unlock_time=unlock_time,
+    )

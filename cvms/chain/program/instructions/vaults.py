@@ -8,7 +8,7 @@ from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 
 from cvms.chain.program.addresses import token_account, vault_address
-from cvms.chain.program.instructions.encoding import readonly, signers, vault_program
+from cvms.chain.program.instructions.encoding import readonly, signers, vault_program, writable
 from cvms.chain.types import Programs
 
 
@@ -23,10 +23,16 @@ def initialize_vault(programs: Programs, user: Pubkey) -> Instruction:
     return vault_program(programs, "initialize_vault", user=user, vault=vault)
 
 
-def close_vault(programs: Programs, user: Pubkey) -> Instruction:
-    """Close the user's empty vault and its token account. Their rent is returned to the user."""
+def close_vault(
+    programs: Programs, user: Pubkey, *, surplus_account: Pubkey | None = None
+) -> Instruction:
+    """Close the user's empty vault and its token account. Their rent is returned to the user.
+
+    Tokens that the balances do not count go to the user's token account `surplus_account`.
+    """
     vault = vault_address(programs, user)
-    return vault_program(programs, "close_vault", user=user, vault=vault)
+    remaining = [] if surplus_account is None else [writable(surplus_account)]
+    return vault_program(programs, "close_vault", remaining, user=user, vault=vault)
 
 
 def get_vault_info(programs: Programs, owner: Pubkey) -> Instruction:
@@ -72,16 +78,22 @@ def withdraw(
 
 
 def emergency_withdraw(
-    programs: Programs, *, authority: Pubkey, owner: Pubkey, amount: int
+    programs: Programs,
+    *,
+    authority: Pubkey,
+    owner: Pubkey,
+    amount: int,
+    extra_signers: Sequence[Pubkey] = (),
 ) -> Instruction:
     """Move `amount` to the owner's associated token account.
 
-    The authority is the owner, limited to the available balance, or governance, which can withdraw
-    the locked balance too.
+    The authority is the owner, limited to the available balance and by the vault's guards, or
+    governance, which can withdraw the locked balance too.
     """
     return vault_program(
         programs,
         "emergency_withdraw",
+        signers(extra_signers),
         authority=authority,
         owner=owner,
         user_token_account=token_account(owner, programs.mint),

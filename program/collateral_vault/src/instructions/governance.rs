@@ -1,9 +1,9 @@
 use sdk::{Context, Reader, Result};
 
 use crate::accounts;
-use crate::events::{CpiEnforcedSetEvent, FreezeFlagSetEvent};
+use crate::events::{CpiEnforcedSetEvent, FreezeFlagSetEvent, RiskLevelSetEvent};
 
-/// Stops or resumes locking and unlocking, and nothing else.
+/// Stops or resumes what programs do: locking, unlocking and transferring.
 #[inline(never)]
 pub fn set_freeze_flag(context: &Context, arguments: &mut Reader) -> Result {
     let freeze = arguments.bool()?;
@@ -26,7 +26,9 @@ pub fn set_cpi_enforced(context: &Context, arguments: &mut Reader) -> Result {
 /// Stores a level for readers of the account. No instruction depends on it.
 #[inline(never)]
 pub fn set_risk_level(context: &Context, arguments: &mut Reader) -> Result {
-    let level = arguments.u8()?;
+    let risk_level = arguments.u8()?;
     arguments.end()?;
-    accounts::governed(context)?.set_risk_level(level)
+    accounts::governed(context)?.set_risk_level(risk_level)?;
+    RiskLevelSetEvent { risk_level }.emit();
+    Ok(())
 }

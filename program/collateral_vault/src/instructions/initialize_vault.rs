@@ -4,6 +4,7 @@ use sdk::{AnchorError, Context, Reader, Result, pda, system};
 
 use crate::accounts::{self, VAULT};
 use crate::errors::VaultError;
+use crate::events::VaultInitializedEvent;
 use crate::state::{NewVault, Vault};
 
 /// Creates the vault of `user`, who pays, and its token account unless that exists already.
@@ -60,5 +61,13 @@ pub fn process(context: &Context, arguments: &mut Reader) -> Result {
             created_at: Clock::get()?.unix_timestamp,
         },
     )?;
-    new.check(accounts::vault_token_account(&new, token_account)?)
+    new.check(accounts::adopted_token_account(&new, token_account)?)?;
+    VaultInitializedEvent {
+        vault: *vault.key(),
+        owner: *user.key(),
+        token_account: *token_account.key(),
+        usdt_mint: *mint.key(),
+    }
+    .emit();
+    Ok(())
 }

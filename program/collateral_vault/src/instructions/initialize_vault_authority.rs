@@ -5,14 +5,18 @@ use crate::errors::VaultError;
 use crate::events::VaultAuthorityInitializedEvent;
 use crate::instructions::authorized_programs::require_possible;
 use crate::state::VaultAuthority;
+use crate::upgrade_authority;
 
-/// Creates the only authority account. Its first signer becomes governance.
+/// Creates the only authority account. The program's upgrade authority signs and becomes governance,
+/// so that nobody can be faster than who deployed the program.
+///
+/// Remaining accounts: the program-data account.
 #[inline(never)]
 pub fn process(context: &Context, arguments: &mut Reader) -> Result {
     let programs = arguments.keys()?;
     let freeze = arguments.optional_bool()?.unwrap_or(false);
     arguments.end()?;
-    let (&[governance, account, system_program], _) = accounts::take(context)?;
+    let (&[governance, account, system_program], remaining) = accounts::take(context)?;
     accounts::signer(governance)?;
     accounts::writable([governance, account])?;
     accounts::program(system_program, &system::ID)?;
@@ -23,6 +27,7 @@ pub fn process(context: &Context, arguments: &mut Reader) -> Result {
     if account.owned_by(context.program_id) {
         return Err(VaultError::AlreadyInitialized);
     }
+    upgrade_authority::require(context, governance, remaining)?;
 
     let length = VaultAuthority::LENGTH as u64;
     let seeds = [VAULT_AUTHORITY, &[bump]];

@@ -46,7 +46,8 @@ pub fn unlock(context: &Context, arguments: &mut Reader) -> Result {
 fn read<'a>(context: &Context<'a>, arguments: &mut Reader) -> Result<(Vault<'a>, u64)> {
     let amount = arguments.u64()?;
     arguments.end()?;
-    let (&[caller_program, vault_authority, instructions, vault], _) = accounts::take(context)?;
+    let (&[caller_program, vault_authority, instructions, vault], remaining) =
+        accounts::take(context)?;
     accounts::writable([vault])?;
     let authority = accounts::vault_authority(context, vault_authority)?;
     let instructions = Instructions::read(instructions)?;
@@ -54,7 +55,7 @@ fn read<'a>(context: &Context<'a>, arguments: &mut Reader) -> Result<(Vault<'a>,
     if amount == 0 {
         return Err(VaultError::InvalidAmount);
     }
-    caller::require_authorized(&authority, caller_program, &instructions)?;
+    caller::require_authorized(context, &authority, caller_program, &instructions, remaining)?;
     if authority.freeze()? {
         return Err(VaultError::Frozen);
     }

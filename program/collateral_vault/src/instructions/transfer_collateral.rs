@@ -2,13 +2,14 @@ use sdk::sysvar::Instructions;
 use sdk::{AnchorError, Context, Reader, Result, token};
 
 use crate::accounts::{self, VAULT};
-use crate::caller;
 use crate::errors::VaultError;
-use crate::events::{TransferEvent, record, transaction_type};
+use crate::events::{CollateralTransferredEvent, TransferEvent, record, transaction_type};
+use crate::{caller, transfers};
 
-/// Transfers available collateral, balances and tokens, from one vault to another of the same mint.
+/// Transfers collateral, balances and tokens, from one vault to another of the same mint: first what
+/// is locked, and of what is available no more than the owner agreed to.
 ///
-/// The freeze flag stops only locks and unlocks.
+/// Remaining accounts, with transfer limits: their account, writable.
 #[inline(never)]
 pub fn process(context: &Context, arguments: &mut Reader) -> Result {
     let amount = arguments.u64()?;
@@ -24,7 +25,7 @@ pub fn process(context: &Context, arguments: &mut Reader) -> Result {
             to_tokens_account,
             token_program,
         ],
-        _,
+        remaining,
     ) = accounts::take(context)?;
     accounts::writable([from_account, to_account, from_tokens_account, to_tokens_account])?;
     accounts::program(token_program, &token::ID)?;
@@ -43,10 +44,21 @@ pub fn process(context: &Context, arguments: &mut Reader) -> Result {
     if amount == 0 {
         return Err(VaultError::InvalidAmount);
     }
-    caller::require_authorized(&authority, caller_program, &instructions)?;
+    let caller = caller::require_authorized(
+        context,
+        &authority,
+        caller_program,
+        &instructions,
+        remaining,
+    )?;
+    if authority.freeze()? {
+        return Err(VaultError::Frozen);
+    }
 
     let (mut from_balances, mut to_balances) = (from.balances()?, to.balances()?);
-    from_balances.transfer_out(amount)?;
+    let from_locked = from_balances.transfer_locked_first(amount)?;
+    transfers::consume_allowance(&from, amount - from_locked)?;
+    transfers::consume_limits(context, remaining, &authority, &from, amount)?;
     to_balances.transfer_in(amount)?;
     from.set_balances(from_balances)?;
     to.set_balances(to_balances)?;
@@ -64,5 +76,17 @@ pub fn process(context: &Context, arguments: &mut Reader) -> Result {
         to_new_total_balance: to_balances.total,
     }
     .emit();
-    record(&from, transaction_type::TRANSFER, amount)
+    record(&from, transaction_type::TRANSFER, amount)?;
+    CollateralTransferredEvent {
+        from_vault: *from.key(),
+        to_vault: *to.key(),
+        caller,
+        amount,
+        from_locked,
+        from_new_locked_balance: from_balances.locked,
+        from_new_available_balance: from_balances.available,
+        to_new_available_balance: to_balances.available,
+    }
+    .emit();
+    Ok(())
 }

@@ -7,7 +7,7 @@ use crate::errors::VaultError;
 use crate::events::{WithdrawEvent, record, transaction_type};
 use crate::payout::Payout;
 use crate::state::Vault;
-use crate::{limits, positions, timelocks};
+use crate::{limits, pause, positions, timelocks};
 
 /// Sends available tokens to the owner or a whitelisted address.
 ///
@@ -26,6 +26,7 @@ pub fn process(context: &Context, arguments: &mut Reader) -> Result {
     authorize(&vault, authority, signers)?;
     require_allowed_recipient(&vault, recipient)?;
     let now = Clock::get()?.unix_timestamp;
+    pause::require_running(&vault_authority, now)?;
     let mut balances = vault.balances()?;
     timelocks::release_matured(&vault, &mut balances, now)?;
     positions::require_none_open(&vault, &vault_authority, summaries)?;

@@ -52,6 +52,16 @@ impl Balances {
         Ok(())
     }
 
+    /// A transfer to another vault: first from locked, then from available. Returns how much was
+    /// locked.
+    #[inline(always)]
+    pub fn transfer_locked_first(&mut self, amount: u64) -> Result<u64> {
+        let from_locked = amount.min(self.locked);
+        self.unlock(from_locked)?;
+        self.transfer_out(amount)?;
+        Ok(from_locked)
+    }
+
     /// From available to locked.
     #[inline(always)]
     pub fn lock(&mut self, amount: u64) -> Result {

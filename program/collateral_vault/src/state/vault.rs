@@ -25,7 +25,7 @@ const BUMP: usize = 208;
 const MULTISIG_THRESHOLD: usize = 209;
 const MULTISIG_SIGNERS: usize = 210;
 
-const SIGNERS: usize = 10;
+pub const SIGNERS: usize = 10;
 const DELEGATES: usize = 16;
 const TIMELOCKS: usize = 64;
 const PENDING: usize = 64;
@@ -55,6 +55,14 @@ pub struct RateLimit {
     pub limit: u64,
     pub window_start: i64,
     pub withdrawn: u64,
+}
+
+impl RateLimit {
+    /// True if the window and the amount are both set.
+    #[inline(always)]
+    pub fn limits(self) -> bool {
+        self.window_seconds != 0 && self.limit != 0
+    }
 }
 
 /// The values of a new vault.
@@ -124,6 +132,11 @@ impl<'a> Vault<'a> {
     pub fn set_mint(self, mint: &Pubkey, token_account: &Pubkey) -> Result {
         self.data.put(USDT_MINT, mint.0)?;
         self.data.put(TOKEN_ACCOUNT, token_account.0)
+    }
+
+    #[inline(always)]
+    pub fn created_at(self) -> Result<i64> {
+        self.data.i64(CREATED_AT)
     }
 
     #[inline(always)]
@@ -264,7 +277,7 @@ impl<'a> Vault<'a> {
         self.data.put(self.reserved(YIELD_KEPT)?, amount.to_le_bytes())
     }
 
-    /// What governance may transfer beyond what is locked; u64::MAX is never used up.
+    /// What governance may transfer beyond what is locked; `u64::MAX` is never used up.
     #[inline(always)]
     pub fn transfer_allowance(self) -> Result<u64> {
         self.data.u64(self.reserved(TRANSFER_ALLOWANCE)?)
@@ -336,8 +349,8 @@ impl<'a> Vault<'a> {
         let mut sum = add(balances.available, balances.locked)?;
         sum = add(sum, balances.yield_deposited)?;
         let timelocks = self.timelocks()?;
-        for index in 0..timelocks.len()? {
-            sum = add(sum, self.data.u64(timelocks.entry(index)?)?)?;
+        for timelock in self.data.chunks::<{ Timelock::LENGTH }>(timelocks.entry(0)?, timelocks.len()?)? {
+            sum = add(sum, timelock.u64(0)?)?;
         }
         if sum == balances.total { Ok(()) } else { Err(VaultError::InvariantViolation) }
     }

@@ -3,3 +3,4 @@
 pub mod init_position_summary;
 pub mod positions;
 pub mod rebalance_collateral;
+pub mod settle_position_summary;

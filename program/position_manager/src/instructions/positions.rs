@@ -1,15 +1,16 @@
 use sdk::cpi::Use;
 use sdk::{Context, Reader, Result};
 
+use crate::collateral::Parties;
 use crate::errors::PositionError;
 use crate::summary::PositionSummary;
-use crate::{accounts, collateral, vault};
+use crate::{accounts, collateral};
 
 /// A change of the open positions, with its accounts checked and its signer authorized.
 struct Change<'a> {
     summary: PositionSummary<'a>,
     amount: u64,
-    call: [Use<'a>; 4],
+    parties: Parties<'a, 4>,
 }
 
 /// Opens a position and locks its collateral.
@@ -17,8 +18,7 @@ struct Change<'a> {
 pub fn open(context: &Context, arguments: &mut Reader) -> Result {
     let change = read(context, arguments)?;
     change.summary.open(change.amount)?;
-    collateral::lock(&change.call, change.amount);
-    Ok(())
+    collateral::lock(&change.parties, change.amount)
 }
 
 /// Closes a position, or a part of one, and unlocks its collateral.
@@ -26,8 +26,7 @@ pub fn open(context: &Context, arguments: &mut Reader) -> Result {
 pub fn close(context: &Context, arguments: &mut Reader) -> Result {
     let change = read(context, arguments)?;
     change.summary.close(change.amount)?;
-    collateral::unlock(&change.call, change.amount);
-    Ok(())
+    collateral::unlock(&change.parties, change.amount)
 }
 
 /// The vault program checks the authority account, which only that program reads.
@@ -35,14 +34,16 @@ pub fn close(context: &Context, arguments: &mut Reader) -> Result {
 fn read<'a>(context: &Context<'a>, arguments: &mut Reader) -> Result<Change<'a>> {
     let amount = arguments.u64()?;
     arguments.end()?;
-    let (&[caller, vault_authority, instructions, vault, summary, vault_program, authority], _) =
-        accounts::take(context)?;
+    let (
+        &[caller, vault_authority, instructions, vault, summary, vault_program, authority],
+        remaining,
+    ) = accounts::take(context)?;
     accounts::signer(authority)?;
     accounts::writable([vault, summary])?;
     accounts::caller(context, caller)?;
     accounts::instructions_sysvar(instructions)?;
-    accounts::program(vault_program, &vault::PROGRAM_ID)?;
     let state = accounts::any_vault(vault)?;
+    accounts::program(vault_program, &vault.owner())?;
     let summary = accounts::summary(context, summary, &state)?;
     if !state.may_trade(authority.key())? {
         return Err(PositionError::Unauthorized);
@@ -50,11 +51,12 @@ fn read<'a>(context: &Context<'a>, arguments: &mut Reader) -> Result<Change<'a>>
     if amount == 0 {
         return Err(PositionError::InvalidAmount);
     }
-    let call = [
+    let named = [
         Use::readonly(caller),
         Use::readonly(vault_authority),
         Use::readonly(instructions),
         Use::writable(vault),
     ];
-    Ok(Change { summary, amount, call })
+    let parties = Parties { caller, vault_program, named, remaining };
+    Ok(Change { summary, amount, parties })
 }

@@ -1,10 +1,13 @@
 use sdk::cpi::Use;
 use sdk::{Context, Reader, Result, token};
 
+use super::settle_position_summary::settle;
+use crate::collateral::Parties;
 use crate::errors::PositionError;
-use crate::{accounts, collateral, vault};
+use crate::{accounts, collateral};
 
-/// Moves collateral from one vault to another, by order of governance.
+/// Moves collateral from one vault to another, by order of governance, and then settles the
+/// summary of the vault that gave it, if that is among the remaining accounts.
 ///
 /// The vault program checks the vaults and their token accounts, which only that program reads.
 #[inline(never)]
@@ -24,21 +27,22 @@ pub fn process(context: &Context, arguments: &mut Reader) -> Result {
             vault_program,
             authority,
         ],
-        _,
+        remaining,
     ) = accounts::take(context)?;
     accounts::signer(authority)?;
     accounts::writable([from_vault, to_vault, from_tokens, to_tokens])?;
     accounts::caller(context, caller)?;
     accounts::instructions_sysvar(instructions)?;
     accounts::program(token_program, &token::ID)?;
-    accounts::program(vault_program, &vault::PROGRAM_ID)?;
-    if accounts::vault_authority(vault_authority)?.governance()? != *authority.key() {
+    let state = accounts::vault_authority(vault_authority)?;
+    accounts::program(vault_program, &vault_authority.owner())?;
+    if state.governance()? != *authority.key() {
         return Err(PositionError::Unauthorized);
     }
     if amount == 0 {
         return Err(PositionError::InvalidAmount);
     }
-    let call = [
+    let named = [
         Use::readonly(caller),
         Use::readonly(vault_authority),
         Use::readonly(instructions),
@@ -48,6 +52,10 @@ pub fn process(context: &Context, arguments: &mut Reader) -> Result {
         Use::writable(to_tokens),
         Use::readonly(token_program),
     ];
-    collateral::transfer(&call, amount);
-    Ok(())
+    let parties = Parties { caller, vault_program, named, remaining };
+    collateral::transfer(&parties, amount)?;
+    match remaining.iter().find(|account| account.owned_by(context.program_id)) {
+        Some(summary) => settle(context, from_vault, *summary).map(|_| ()),
+        None => Ok(()),
+    }
 }

@@ -1,0 +1,81 @@
+"""`make mutants`: every mutant of the programs must fail a test.
+
+    python -m tests.program.mutants [--jobs 2] [--list] [PART ...]
+
+A PART is text of a mutant's file, function or change, such as `transfer_collateral`.
+"""
+
+import argparse
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+
+from tests.paths import ROOT
+from tests.program.mutants.equivalent import EQUIVALENT
+from tests.program.mutants.examination import Result, examine
+from tests.program.mutants.mutations import Mutant, derive
+
+OUTCOMES = ("killed", "survived", "equivalent", "same bytes", "does not build")
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parts", nargs="*", help="text of the mutants' keys; all if none is given")
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--list", action="store_true", help="show the mutants and end")
+    given = parser.parse_args(arguments)
+    every = derive(ROOT / "program")
+    chosen = [each for each in every if not given.parts or matches(each, given.parts)]
+    if given.list:
+        show(*map(str, chosen))
+        return 0
+    return report(run(chosen, given.jobs), every=every)
+
+
+def report(results: Sequence[Result], *, every: Sequence[Mutant]) -> int:
+    """Show what became of the mutants. Return 1 if one survived, or a review is out of date."""
+    killed = {each.mutant.key for each in results if each.outcome == "killed"}
+    stale = EQUIVALENT.keys() - {mutant.key for mutant in every} | EQUIVALENT.keys() & killed
+    survivors = [each for each in results if each.survived]
+    show("", *table(results), "")
+    show(*(f"SURVIVED {each.mutant}" for each in survivors))
+    show(*(f"STALE in equivalent.py: {key}" for key in sorted(stale)))
+    return 1 if stale or survivors else 0
+
+
+def run(chosen: Sequence[Mutant], jobs: int) -> list[Result]:
+    results = []
+    started = time.monotonic()
+    for examined in examine(chosen, jobs=jobs):
+        reason = EQUIVALENT.get(examined.mutant.key) if examined.survived else None
+        result = Result(examined.mutant, "equivalent", reason) if reason else examined
+        results.append(result)
+        seconds = round(time.monotonic() - started)
+        by = "" if result.outcome == "does not build" else f" ({result.by})"
+        show(f"{len(results)}/{len(chosen)} {seconds} s {result.outcome}: {result.mutant}{by}")
+    return sorted(results, key=lambda each: (each.mutant.file, each.mutant.start))
+
+
+def table(results: Sequence[Result]) -> list[str]:
+    """Return a line for each source, and how many of its mutants came to what."""
+    counts = Counter((each.mutant.file, each.outcome) for each in results)
+    files = sorted({each.mutant.file for each in results})
+    lines = [f"{'source':<60}" + "".join(f"{name:>15}" for name in OUTCOMES)]
+    for file in files:
+        lines.append(f"{file:<60}" + "".join(f"{counts[file, name]:>15}" for name in OUTCOMES))
+    totals = Counter(each.outcome for each in results)
+    return [*lines, f"{'all':<60}" + "".join(f"{totals[name]:>15}" for name in OUTCOMES)]
+
+
+def matches(mutant: Mutant, parts: Sequence[str]) -> bool:
+    return any(part in mutant.key for part in parts)
+
+
+def show(*lines: str) -> None:
+    for line in lines:
+        print(line, flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,114 @@
+"""The mutants are those that the sources say, and a sample of them fails tests.
+
+`make mutants` examines all of them.
+"""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.harness.debian_programs import missing
+from tests.paths import ROOT
+from tests.program.mutants.__main__ import report
+from tests.program.mutants.equivalent import EQUIVALENT
+from tests.program.mutants.examination import Result, examine
+from tests.program.mutants.mutations import Mutant, derive, derive_from, flat
+
+SAMPLE = 12
+COMPILERS = ("llvm-link-22", "opt-22", "llc-22", "llvm-ar-22", "bpf-ld")
+
+
+@pytest.fixture
+def compilers() -> None:
+    """Skip the test without the compilers of the programs."""
+    found = [shutil.which(name) for name in COMPILERS] + [Path("/usr/bin/rustc").exists()]
+    if not all(found):
+        missing("the compilers that `program/build.sh --install` installs")
+
+
+def changed(source: str) -> set[tuple[str, str]]:
+    mutants = derive_from(source.encode(), "sdk/src/lib.rs")
+    return {(flat(mutant.before), flat(mutant.after)) for mutant in mutants}
+
+
+@pytest.mark.parametrize(
+    ("statement", "change"),
+    [
+        ("if a > b { return Err(E); }", ("if a > b { return Err(E); }", "")),
+        ("if a > b { return Err(E); }", ("a > b", "a >= b")),
+        ("signer(account)?;", ("signer(account)?;", "")),
+        ("token::transfer(a, b);", ("token::transfer(a, b);", "")),
+        ("a.count += 1;", ("a.count += 1;", "")),
+        ("if a && b { c() }", ("a && b", "b")),
+        ("if a && b { c() }", ("a && b", "true")),
+        ("let c = a == b;", ("a == b", "true")),
+        ("let c = a.checked_sub(b);", ("a.checked_sub(b)", "Some(a.wrapping_sub(b))")),
+        ("let c = f(true);", ("true", "false")),
+        ("if a { Ok(()) } else { Err(E) }", ("if a { Ok(()) } else { Err(E) }", "{ Ok(()) }")),
+        ("check(a)", ("check(a)", "Ok(())")),
+    ],
+)
+def test_a_mutant_breaks_a_statement(statement: str, change: tuple[str, str]) -> None:
+    assert change in changed(f"fn f() -> Result {{ {statement} }}")
+
+
+def test_a_constant_moves_by_one() -> None:
+    assert changed("const LIMIT: u64 = 8;") == {("8", "(8) + 1"), ("8", "(8) - 1")}
+
+
+def test_what_the_compiler_proves_has_no_mutants() -> None:
+    assert changed("const fn f() -> bool { 1 < 2 } const _: () = { assert!(f()); };") == set()
+
+
+def test_every_reviewed_mutant_exists() -> None:
+    assert EQUIVALENT.keys() <= {mutant.key for mutant in derive(ROOT / "program")}
+
+
+@pytest.mark.slow(seconds=60)
+@pytest.mark.usefixtures("compilers")
+def test_a_sample_of_the_mutants_fails_tests() -> None:
+    """The sample changes only where the sources change."""
+    mutants = [each for each in derive(ROOT / "program") if each.key not in EQUIVALENT]
+    sample = sorted(mutants, key=lambda mutant: mutant.order)[:SAMPLE]
+    results = list(examine(sample, jobs=2))
+    assert [str(each.mutant) for each in results if each.survived] == []
+    assert sum(each.outcome == "killed" for each in results) > SAMPLE / 2
+
+
+@pytest.mark.slow(seconds=20)
+@pytest.mark.usefixtures("compilers")
+def test_a_mutant_that_no_test_notices_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
+    mutant = after_the_rate_is_set('sdk::log::log("nothing");')
+    (result,) = examine([mutant], jobs=1, tests="test_yield_pool.py")
+    assert result.survived
+    assert report([result], every=[mutant]) == 1
+    assert f"SURVIVED {mutant}" in capsys.readouterr().out
+
+
+@pytest.mark.slow(seconds=20)
+@pytest.mark.usefixtures("compilers")
+def test_a_mutant_that_tests_notice_is_killed_by_one_of_them() -> None:
+    mutant = after_the_rate_is_set("pool.set_rate_bps(0)?;")
+    (result,) = examine([mutant], jobs=1, tests="test_yield_pool.py")
+    assert result.outcome == "killed"
+    assert "test_yield_pool.py::" in result.by
+
+
+def test_a_reviewed_mutant_that_is_killed_is_reported(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mutant = after_the_rate_is_set("other();")
+    monkeypatch.setitem(EQUIVALENT, mutant.key, "it does nothing")
+    every = [*derive(ROOT / "program"), mutant]
+    assert report([Result(mutant, "killed", "a test")], every=every) == 1
+    assert f"STALE in equivalent.py: {mutant.key}" in capsys.readouterr().out
+
+
+def after_the_rate_is_set(statement: str) -> Mutant:
+    """Return a mutant with one more statement."""
+    file = "yield_pool/src/instructions/set_rate.rs"
+    source = (ROOT / "program" / file).read_bytes()
+    start = source.index(b"    Ok(())")
+    line = source[:start].count(b"\n") + 1
+    return Mutant(file, "process", line, start, start, "", statement)

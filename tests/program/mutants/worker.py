@@ -1,0 +1,167 @@
+"""A process that builds mutants and runs the tests on each, until one fails.
+
+It collects the tests once, and forks for each mutant: the fork runs the tests in the order in which
+they probably fail. Requests come in on standard input and results go out on standard output, as
+lines of JSON.
+"""
+
+import json
+import os
+import select
+import signal
+import sys
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+from tests.program.mutants.mutations import Mutant
+from tests.program.mutants.workshop import Workshop
+
+SECONDS_TO_TEST = 600
+TESTED = "tests/program"
+# Measured costs change with any mutant, and the tests of mutants would start this tool again.
+LEFT_OUT = ("tests/program/test_compute_units.py", "tests/program/mutants/")
+
+
+class Worker:
+    """A pytest plugin that runs the collected tests for each mutant instead of once."""
+
+    def __init__(self, workshop: Workshop, requests: Iterable[str], results: IO[str]) -> None:
+        self.workshop, self.requests, self.results = workshop, requests, results
+        self.failed: str | None = None
+        self.passing: set[str] = set()  # on the unchanged sources
+        self.failing: set[str] = set()
+        self.killers: defaultdict[str, list[str]] = defaultdict(list)
+
+    def pytest_collection(self) -> None:
+        """Set up hypothesis before the tests' modules are imported: a failure need not be small."""
+        from hypothesis import Phase, settings
+
+        phases = [Phase.explicit, Phase.generate]
+        settings.register_profile("mutants", deadline=None, database=None, phases=phases)
+        settings.load_profile("mutants")
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed and self.failed is None:
+            self.failed = report.nodeid
+
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        items = [item for item in session.items if not item.nodeid.startswith(LEFT_OUT)]
+        assert items, "no test was collected"
+        for line in self.requests:
+            request = json.loads(line)
+            mutant = Mutant(**request["mutant"])
+            chosen = [item for item in items if request["tests"] in item.nodeid]
+            outcome = self.examine(mutant, self.in_order(mutant, chosen))
+            print(json.dumps({"mutant": asdict(mutant), **outcome}), file=self.results, flush=True)
+        return True
+
+    def examine(self, mutant: Mutant, items: list[pytest.Item]) -> dict[str, str]:
+        failure = self.workshop.build_mutant(mutant)
+        if failure is not None:
+            return {"outcome": "does not build", "by": failure}
+        if self.workshop.same_bytes():
+            return {"outcome": "same bytes", "by": "the compiler"}
+        killer = self.killer(items)
+        if killer is None:
+            passed = sum(item.nodeid not in self.failing for item in items)
+            return {"outcome": "survived", "by": f"{passed} tests passed"}
+        self.killers[mutant.file].insert(0, killer)
+        return {"outcome": "killed", "by": killer}
+
+    def killer(self, items: list[pytest.Item]) -> str | None:
+        """Return the first test that fails because of the mutant: without it, it passes."""
+        while True:
+            left = [item for item in items if item.nodeid not in self.failing]
+            failed = self.run(left)
+            if failed is None or failed in self.passing:
+                return failed
+            at = [item.nodeid for item in left].index(failed)
+            if self.passes_unchanged(left[at]):
+                self.passing.add(failed)
+                return failed
+            self.failing.add(failed)
+            items = left[at + 1 :]
+
+    def passes_unchanged(self, item: pytest.Item) -> bool:
+        mutants = {elf: elf.read_bytes() for elf in self.workshop.elfs.iterdir()}
+        self.workshop.restore()
+        try:
+            return self.run([item]) is None
+        finally:
+            for elf, data in mutants.items():
+                elf.write_bytes(data)
+
+    def run(self, items: list[pytest.Item]) -> str | None:
+        """Run the tests in a fork, until one fails. Return its id, or None if all pass."""
+        if not items:
+            return None
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.close(reading)
+            self.run_here(items, writing)
+        os.close(writing)
+        try:
+            return self.first_failure(items, reading)
+        finally:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            os.close(reading)
+
+    def first_failure(self, items: list[pytest.Item], reading: int) -> str | None:
+        """Read the ids of the tests that pass. The test that ends or stops the fork fails."""
+        received = b""
+        while select.select([reading], [], [], SECONDS_TO_TEST)[0]:
+            part = os.read(reading, 65536)
+            received += part
+            if not part or received.count(b"\n") == len(items):
+                break
+        passed = received.count(b"\n")
+        return None if passed == len(items) else items[passed].nodeid
+
+    def run_here(self, items: list[pytest.Item], writing: int) -> None:
+        try:
+            for item, next_item in zip(items, [*items[1:], None], strict=True):
+                item.config.hook.pytest_runtest_protocol(item=item, nextitem=next_item)
+                if self.failed is not None:
+                    break
+                os.write(writing, b"\n")
+        finally:
+            os._exit(0)
+
+    def in_order(self, mutant: Mutant, items: list[pytest.Item]) -> list[pytest.Item]:
+        """Return the tests with those first that probably fail, and slow ones last."""
+        killers = self.killers[mutant.file]
+
+        def rank(item: pytest.Item) -> tuple[bool, int, int]:
+            known = killers.index(item.nodeid) if item.nodeid in killers[:5] else 5
+            slow = item.get_closest_marker("slow") is not None
+            return slow, known, -likeness(mutant, item.nodeid)
+
+        return sorted(items, key=rank)
+
+
+def likeness(mutant: Mutant, nodeid: str) -> int:
+    """Return how many names the mutant's place and the test's share."""
+    names = [Path(mutant.file).stem, mutant.function, mutant.file.partition("/")[0]]
+    return sum(name.removesuffix("s") in nodeid for name in names if len(name) > 3)
+
+
+def main(folder: str) -> int:
+    """Serve requests with the workshop in `folder`, which tests get their programs from."""
+    workshop = Workshop(Path(folder))
+    assert os.environ["CVMS_TEST_PROGRAMS"] == str(workshop.elfs)
+    results = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what tests print is none
+    options = ["--quiet", "--capture=no", "-p", "no:cacheprovider", "-p", "no:faulthandler"]
+    options += [f"--basetemp={folder}/pytest", TESTED]
+    return pytest.main(options, plugins=[Worker(workshop, sys.stdin, results)])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
