@@ -125,6 +125,11 @@ def govern(backend: Backend, governance: Keypair) -> None:
     do("set_freeze_flag", governance, **by, freeze=False)
     do("set_cpi_enforced", governance, **by, cpi_enforced=True)
     do("set_risk_level", governance, **by, risk_level=7)
+    key = governance.pubkey()
+    do("propose_governance", governance, authority=key, proposed=key)
+    do("accept_governance", governance, new_governance=key)
+    do("pause_withdrawals", governance, **by, seconds=60)
+    do("pause_withdrawals", governance, **by, seconds=0)
     authority = backend.ledger.authority()
     assert authority["authorized_programs"] == [PUPPET, POSITION_MANAGER]
     settings = (authority["freeze"], authority["cpi_enforced"], authority["risk_level"])
@@ -145,6 +150,7 @@ def move_collateral(backend: Backend, owner: Keypair, other: Keypair, governance
     do("rebalance_collateral", governance, authority=by, **between, amount=200)
     backend.let_puppet("transfer_collateral", other, **between, amount=100)
     assert backend.ledger.vault(taker)["available_balance"] == 300
+    do("set_transfer_limits", governance, governance=by, vault_daily=300, total_daily=300)
     do("remove_authorized_program", governance, governance=by, program=PUPPET)
     assert backend.ledger.vault(key)["available_balance"] == 10_000 - 300
 

@@ -6,7 +6,7 @@ from typing import Any
 from solders.instruction import AccountMeta, Instruction
 from solders.pubkey import Pubkey
 
-from tests.program.harness import instructions, ledger, pools, positions
+from tests.program.harness import governing, instructions, ledger, pools, positions
 from tests.program.harness.ledger import readonly, signer
 
 from . import names
@@ -121,6 +121,11 @@ def init_position_summary(world: World, *, program: str, owner: str) -> Instruct
     return at(program, given)
 
 
+def settle_position_summary(world: World, *, program: str, owner: str) -> Instruction:
+    summary = ledger.summary_address(names.vault(owner), key(program))
+    return at(program, positions.settle_position_summary(key(owner), position_summary=summary))
+
+
 def rebalance_collateral(
     world: World, *, program: str, authority: str, giver: str, taker: str, amount: int
 ) -> Instruction:
@@ -203,6 +208,17 @@ def initialize_vault_authority(
     return ledger.initialize_vault_authority(key(signer), listed, freeze=freeze)
 
 
+def propose_governance(
+    world: World, *, signer: str, proposed: str, as_upgrade_authority: bool
+) -> Instruction:
+    proposal = governing.recover if as_upgrade_authority else governing.propose
+    return proposal(key(signer), key(proposed))
+
+
+def accept_governance(world: World, *, signer: str) -> Instruction:
+    return governing.accept(key(signer))
+
+
 def update_usdt_mint(world: World, *, signer: str, owner: str, mint: str) -> Instruction:
     account = names.tokens(vault_of(owner), mint)
     return instructions.build(
@@ -271,6 +287,7 @@ PARTICULAR: dict[str, Callable[..., Instruction]] = {
     for each in (
         init_position_summary,
         rebalance_collateral,
+        settle_position_summary,
         transfer_collateral,
         release_unclaimed,
         enter_pool,
@@ -280,6 +297,8 @@ PARTICULAR: dict[str, Callable[..., Instruction]] = {
         initialize_vault,
         close_vault,
         initialize_vault_authority,
+        propose_governance,
+        accept_governance,
         update_usdt_mint,
         give,
     )

@@ -33,6 +33,7 @@ from .counts import Counts
 from .earning import RATE_BPS, reserve_of
 from .model import Authority, Events, Vault, World, vault_of
 from .names import key
+from .policy import UPGRADE_AUTHORITY
 
 TOKEN_ERRORS: dict[str, int | str] = {
     "TokenInsufficientFunds": 1,
@@ -54,6 +55,7 @@ class Chain:
     def __init__(self, world: World, counts: Counts) -> None:
         self.counts = counts
         self.ledger = Ledger()
+        self.ledger.set_upgrade_authority(key(UPGRADE_AUTHORITY))
         self.ledger.set_time(world.now)
         for program in names.POSITION_MANAGERS:
             self.ledger.svm.add_program(key(program), positions.ELF.read_bytes())
@@ -181,6 +183,9 @@ def authority_fields(authority: Authority) -> dict[str, Any]:
         "yield_whitelist": [key(program) for program in authority.yield_programs],
         "risk_level": authority.risk_level,
         **AUTHORITY_RESERVE,
+        "pending_governance": key(authority.proposed),
+        "withdrawals_paused_until": authority.paused_until,
+        "pause_allowed_at": authority.pause_allowed_at,
     }
 
 
@@ -225,6 +230,7 @@ def vault_fields(vault: Vault) -> dict[str, Any]:
         "withdrawn_in_window": vault.rate.withdrawn,
         **VAULT_RESERVE,
         "yield_kept": vault.kept,
+        "transfer_allowance": vault.allowance,
         "requested_total": vault.requested,
         "exit_at": vault.exit_at,
         "delegate_timelocks": sum(

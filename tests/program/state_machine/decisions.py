@@ -7,7 +7,8 @@ from hypothesis.stateful import initialize, rule
 
 from . import names
 from .choices import Choices
-from .model import CAPACITY, I64, U64, vault_of
+from .model import CAPACITY, I64, NOBODY, U64, vault_of
+from .policy import DAY, UPGRADE_AUTHORITY
 from .steps import Steps
 
 DRAWN = st.data()
@@ -176,6 +177,38 @@ class Decisions(Steps):
                 self.step("initialize_vault_authority", **arguments, freeze=True)
 
     @rule(data=DRAWN)
+    def hand_over(self, data: st.DataObject) -> None:
+        """Propose somebody, by governance or by the upgrade authority, who mostly accepts."""
+        choose = Choices(data, self.world)
+        signer, recovering = choose.governance(), choose.once_in(3)
+        if recovering:
+            signer = choose.of([UPGRADE_AUTHORITY, choose.of(names.PEOPLE)])
+        proposed = choose.of([*names.PEOPLE, NOBODY])
+        arguments = {"signer": signer, "as_upgrade_authority": recovering}
+        self.step("propose_governance", **arguments, proposed=proposed)
+        if choose.once_in(6) or proposed == NOBODY:
+            proposed = choose.of(names.PEOPLE)
+        self.step("accept_governance", signer=proposed)
+
+    @rule(data=DRAWN)
+    def pause(self, data: st.DataObject) -> None:
+        """Pause; wait until after it, or until the next one is allowed, more or less; try again."""
+        choose = Choices(data, self.world)
+        seconds = choose.of([60, 1, 3 * DAY, 0, 0])
+        if choose.once_in(8):
+            seconds = choose.of([-1, -I64 - 1, 3 * DAY + 1, I64])
+        self.step("pause_withdrawals", signer=choose.governance(), seconds=seconds)
+        if choose.once_in(2):
+            self.wait(
+                max(0, self.world.authority.paused_until - self.world.now - choose.of([0, 1]))
+            )
+        elif choose.once_in(8):
+            allowed_in = self.world.authority.pause_allowed_at - self.world.now
+            self.wait(max(0, allowed_in - choose.of([0, 1])))
+        if choose.once_in(3):
+            self.step("pause_withdrawals", signer=choose.governance(), seconds=choose.of([1, 0]))
+
+    @rule(data=DRAWN)
     def fill(self, data: st.DataObject) -> None:
         """Fill a list until one more entry is too many."""
         choose = Choices(data, self.world)
@@ -206,7 +239,7 @@ class Decisions(Steps):
 
     def repeat_and_undo(self, what: str) -> None:
         """Undo it, since no withdrawal can pass so many summaries."""
-        governance = {"signer": names.GOVERNANCE}
+        governance = {"signer": self.world.authority.governance}
         self.repeat(f"add_{what}", "program", fillers(65), **governance)
         self.repeat(f"remove_{what}", "program", fillers(65), **governance)
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 
 U64 = 2**64 - 1
 I64 = 2**63 - 1
+NOBODY = "nobody"
+"""The name of the address of zeros."""
 CAPACITY = {
     "signers": 10,
     "delegates": 16,
@@ -93,6 +95,7 @@ class Vault:
     exit_at: int = 0
     whitelist: list[str] = field(default_factory=list)
     rate: Rate = field(default_factory=Rate)
+    allowance: int = 0
 
     @property
     def total(self) -> int:
@@ -126,6 +129,9 @@ class Authority:
     cpi_enforced: bool = False
     yield_programs: list[str] = field(default_factory=list)
     risk_level: int = 0
+    proposed: str = NOBODY
+    paused_until: int = 0
+    pause_allowed_at: int = 0
 
 
 @dataclass(slots=True)

@@ -66,6 +66,7 @@ def withdraw(
     summaries, others = remaining[: len(programs)], remaining[len(programs) :]
     authorize(vault, authority, [other for other in others if isinstance(other, str)])
     require(recipient in {owner, *vault.whitelist}, "Unauthorized")
+    require(world.now >= world.authority.paused_until, "WithdrawalsPaused")
     released = release_matured(vault, world.now)
     for program, summary in zip(programs, summaries, strict=True):
         require(summary == (program, owner), "PositionSummaryInvalid")
@@ -123,6 +124,7 @@ def emergency_withdraw(
     else:
         require(authority == owner, "Unauthorized")
         require(vault.locked == 0 or vault.can_exit(world.now), "OpenPositionsExist")
+        require(world.now >= world.authority.paused_until, "WithdrawalsPaused")
     pay_out(vault, amount)
     world.move(vault_of(owner), recipient, amount, mint)
     fields = {**named(vault), "authority": authority, "amount": amount, **new_balances(vault)}

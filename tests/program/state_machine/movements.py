@@ -81,7 +81,7 @@ class Movements(Steps):
         vault = choose.vault(owner)
         ceiling, authority = vault.available, owner
         if vault.locked or choose.once_in(4):
-            ceiling, authority = vault.available + vault.locked, names.GOVERNANCE
+            ceiling, authority = vault.available + vault.locked, self.world.authority.governance
         if choose.once_in(16):
             authority = choose.of(names.PEOPLE)
         mint = choose.mint(owner)

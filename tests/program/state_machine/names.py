@@ -18,6 +18,8 @@ from tests.program.harness.ledger import (
 )
 from tests.program.harness.pools import YIELD_POOL
 
+from .model import NOBODY
+
 OWNERS = ["ada", "bob", "cyd", "dan"]
 GOVERNANCE = "governance"
 PEOPLE = [*OWNERS, "eve", "fay", "gus", "hal", "ida", "joe", "kim", GOVERNANCE]
@@ -35,7 +37,7 @@ PROGRAMS = {
 """The deployments of each program."""
 # No program that could lock collateral; the first one's key is zeros.
 IMPOSSIBLE = {"system program": SYSTEM, "vault program": PROGRAM, "token program": TOKEN}
-KNOWN = {"desk": POSITION_MANAGER, "pool": YIELD_POOL, "usdt": MINT} | IMPOSSIBLE
+KNOWN = {"desk": POSITION_MANAGER, "pool": YIELD_POOL, "usdt": MINT, NOBODY: SYSTEM} | IMPOSSIBLE
 
 
 @cache

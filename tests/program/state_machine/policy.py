@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from . import names
 from .model import (
+    NOBODY,
     Authority,
     Event,
     Events,
@@ -16,6 +17,10 @@ from .model import (
     vault_of,
 )
 from .money import named
+
+DAY = 24 * 60 * 60
+UPGRADE_AUTHORITY = "governance"
+"""Who deployed the program, whoever governs it now."""
 
 
 def initialize_vault(world: World, *, owner: str, mint: str) -> Events:
@@ -113,6 +118,7 @@ def initialize_vault_authority(
     world: World, *, signer: str, programs: Sequence[str], freeze: bool | None
 ) -> Events:
     require(world.authority.governance == "", "AlreadyInitialized")
+    require(signer == UPGRADE_AUTHORITY, "NotUpgradeAuthority")
     world.authority = Authority(signer, freeze=bool(freeze))
     for program in programs:
         require(program not in names.IMPOSSIBLE, "InvalidProgramId")
@@ -135,12 +141,12 @@ def remove_authorized_program(world: World, *, signer: str, program: str) -> Eve
 
 def add_yield_program(world: World, *, signer: str, program: str) -> Events:
     insert(governed(world, signer).yield_programs, program, "yield_programs")
-    return []
+    return [("YieldProgramAddedEvent", {"program": program})]
 
 
 def remove_yield_program(world: World, *, signer: str, program: str) -> Events:
     remove(governed(world, signer).yield_programs, program)
-    return []
+    return [("YieldProgramRemovedEvent", {"program": program})]
 
 
 def set_freeze_flag(world: World, *, signer: str, freeze: bool) -> Events:
@@ -155,7 +161,39 @@ def set_cpi_enforced(world: World, *, signer: str, cpi_enforced: bool) -> Events
 
 def set_risk_level(world: World, *, signer: str, risk_level: int) -> Events:
     governed(world, signer).risk_level = risk_level
-    return []
+    return [("RiskLevelSetEvent", {"risk_level": risk_level})]
+
+
+def propose_governance(
+    world: World, *, signer: str, proposed: str, as_upgrade_authority: bool
+) -> Events:
+    if signer != world.authority.governance:
+        require(as_upgrade_authority, "Unauthorized")
+        require(signer == UPGRADE_AUTHORITY, "NotUpgradeAuthority")
+    world.authority.proposed = proposed
+    return [("GovernanceProposedEvent", {"authority": signer, "proposed": proposed})]
+
+
+def accept_governance(world: World, *, signer: str) -> Events:
+    authority = world.authority
+    require(signer == authority.proposed, "Unauthorized")
+    fields: dict[str, object] = {"old_governance": authority.governance, "new_governance": signer}
+    authority.governance, authority.proposed = signer, NOBODY
+    return [("GovernanceAcceptedEvent", fields)]
+
+
+def pause_withdrawals(world: World, *, signer: str, seconds: int) -> Events:
+    """For three days at most; the next pause comes a week after its planned end at the earliest."""
+    authority = governed(world, signer)
+    require(seconds >= 0, "InvalidAmount")
+    require(seconds <= 3 * DAY, "DurationTooLong")
+    authority.paused_until = 0
+    if seconds:
+        require(world.now >= authority.pause_allowed_at, "NotExecutableNow")
+        authority.paused_until = world.now + seconds
+        authority.pause_allowed_at = authority.paused_until + 7 * DAY
+    fields: dict[str, object] = {"paused_until": authority.paused_until}
+    return [("WithdrawalsPausedEvent", fields | {"pause_allowed_at": authority.pause_allowed_at})]
 
 
 def update_usdt_mint(world: World, *, signer: str, owner: str, mint: str) -> Events:

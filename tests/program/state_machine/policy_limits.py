@@ -175,7 +175,9 @@ class PolicyLimits(CollateralAndYield, Decisions):
         for _ in range(2):
             choose.of([self.open_position, self.close_position, self.rebalance])(data)
         self.step(
-            "set_freeze_flag", signer=names.GOVERNANCE, freeze=choose.of([False, False, True])
+            "set_freeze_flag",
+            signer=self.world.authority.governance,
+            freeze=choose.of([False, False, True]),
         )
 
     @rule(data=DRAWN)
@@ -205,7 +207,7 @@ class PolicyLimits(CollateralAndYield, Decisions):
         choose = Choices(data, self.world)
         owner, program = self.free(choose), choose.of(["pool", "pool", "other pool"])
         if program not in self.world.authority.yield_programs:
-            self.step("add_yield_program", signer=names.GOVERNANCE, program=program)
+            self.step("add_yield_program", signer=self.world.authority.governance, program=program)
         for called in (True, False):
             amount = max(1, choose.vault(owner).available // 4)
             self.earn(choose, "yield_deposit", owner, amount, program=program, called=called)
@@ -223,7 +225,7 @@ class PolicyLimits(CollateralAndYield, Decisions):
         owner, program = self.free(choose), choose.of(["other pool", "pool"])
         for each in names.YIELD_PROGRAMS:
             if each not in self.world.authority.yield_programs:
-                self.step("add_yield_program", signer=names.GOVERNANCE, program=each)
+                self.step("add_yield_program", signer=self.world.authority.governance, program=each)
             if (each, owner) not in self.world.stakes:
                 self.step("enter_pool", program=each, owner=owner)
         there: dict[str, Any] = {"program": program, "called": True}

@@ -20,10 +20,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.program.harness.ledger import POSITION_IDL, VAULT_IDL, YIELD_IDL
-
-from .counts import Counts
-from .names import PROGRAMS, key
+from .counts import Counts, every_instruction
 from .policy_limits import PolicyLimits
 from .pool_rules import PoolRules
 from .steps import SUCCESS, Steps
@@ -36,6 +33,7 @@ PROFILES = {
 }
 # Each of these happens dozens of times in the shorter profile.
 SUCCESSES = {
+    "accept_governance",
     "cancel_timelock",
     "cancel_withdraw_request",
     "close_position",
@@ -44,6 +42,8 @@ SUCCESSES = {
     "deposit",
     "emergency_withdraw",
     "open_position",
+    "pause_withdrawals",
+    "propose_governance",
     "rebalance_collateral",
     "release_timelocks",
     "release_unclaimed",
@@ -51,6 +51,7 @@ SUCCESSES = {
     "request_withdraw",
     "schedule_timelock",
     "set_vault_multisig",
+    "settle_position_summary",
     "withdraw",
     "yield_deposit",
     "yield_withdraw",
@@ -70,7 +71,9 @@ REFUSALS = {
     "NotFound",
     "OpenPositionsExist",
     "TokenInsufficientFunds",
+    "TransferNotAgreed",
     "Unauthorized",
+    "WithdrawalsPaused",
 }
 # Instructions that no rule calls yet.
 UNREACHED = {
@@ -87,7 +90,6 @@ UNREACHED = {
     ("collateral_vault", "set_transfer_allowance"),
     ("collateral_vault", "set_transfer_limits"),
     ("collateral_vault", "sweep"),
-    ("position_manager", "settle_position_summary"),
 }
 # Only programs may call these: a direct call is always refused.
 NEVER_DIRECTLY = {"lock_collateral", "unlock_collateral", "transfer_collateral"}
@@ -129,13 +131,3 @@ def run(machine: type[Steps], profile: str) -> None:
     while time.monotonic() < end:
         print(f"{machine.reached.total()} steps, {round(end - time.monotonic())} s left")  # noqa: T201
         run_state_machine_as_test(machine, settings=given)
-
-
-def every_instruction() -> Counts:
-    idls = {
-        "collateral_vault": VAULT_IDL,
-        "position_manager": POSITION_IDL,
-        "yield_pool": YIELD_IDL,
-    }
-    addresses = {str(key(name)): program for program, names in PROGRAMS.items() for name in names}
-    return Counts({program: sorted(idl.instructions) for program, idl in idls.items()}, addresses)

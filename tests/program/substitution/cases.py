@@ -208,6 +208,11 @@ def close_vault(world: World) -> Instruction:
     return build("close_vault", world.owner)
 
 
+def sweep(world: World) -> Instruction:
+    world.ledger.put_tokens(vault_address(world.owner), 105)
+    return build("sweep", world.owner)
+
+
 def earns(name: str, argument: str = "amount") -> Prepare:
     """Return a case in which the delegate moves yield, with 20 and enough interest in the pool."""
 
@@ -335,6 +340,7 @@ CASES: dict[str, Prepare] = {
     "remove_delegate": remove_delegate,
     "update_usdt_mint": update_usdt_mint,
     "close_vault": close_vault,
+    "sweep": sweep,
     "get_vault_info": owners("get_vault_info"),
     "yield_deposit": earns("yield_deposit"),
     "yield_withdraw": earns("yield_withdraw"),

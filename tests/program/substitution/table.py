@@ -168,6 +168,14 @@ TABLE: dict[str, Mapping[str, Role]] = {
         | as_good(itself_frozen=in_place(tokens.frozen)),  # an empty account may be closed
         "token_program": TOKEN_PROGRAM,
     },
+    "sweep": {
+        "owner": signers.SIGNING_OWNER,
+        "vault": OWNERS_VAULT,
+        "vault_authority": AUTHORITY,
+        "token_account": tokens.SWEPT_TOKENS,
+        "recipient_token_account": tokens.recipients_tokens("ConstraintTokenOwner"),
+        "token_program": TOKEN_PROGRAM,
+    },
     "get_vault_info": {
         "vault": ANY_VAULT | as_good(another_owners_since_anybody_may_look=others_vault)
     },
