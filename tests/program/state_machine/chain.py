@@ -55,6 +55,7 @@ class Chain:
         self.counts = counts
         self.ledger = Ledger()
         self.ledger.set_time(world.now)
+        self.ledger.set_upgrade_authority(key(names.GOVERNANCE))
         for program in names.POSITION_MANAGERS:
             self.ledger.svm.add_program(key(program), positions.ELF.read_bytes())
         for mint in names.MINTS:
@@ -161,6 +162,8 @@ def event_field(name: str, value: Any) -> Any:
             return names.pool(value)
         case "position":
             return names.position(*value)
+        case "token_account" | "recipient":
+            return names.tokens(*value)
         case "transaction_type":
             return value
     return key(value) if isinstance(value, str) else value

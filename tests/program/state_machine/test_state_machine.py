@@ -51,6 +51,7 @@ SUCCESSES = {
     "request_withdraw",
     "schedule_timelock",
     "set_vault_multisig",
+    "sweep",
     "withdraw",
     "yield_deposit",
     "yield_withdraw",
@@ -86,7 +87,6 @@ UNREACHED = {
     ("collateral_vault", "request_guard_change"),
     ("collateral_vault", "set_transfer_allowance"),
     ("collateral_vault", "set_transfer_limits"),
-    ("collateral_vault", "sweep"),
     ("position_manager", "settle_position_summary"),
 }
 # Only programs may call these: a direct call is always refused.
