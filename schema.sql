@@ -375,6 +375,11 @@ CREATE TABLE chain_events (
 );
 CREATE INDEX chain_events_not_final ON chain_events (slot) WHERE commitment <> 'finalized';
 CREATE INDEX chain_events_by_vault ON chain_events (vault);
+CREATE INDEX chain_events_of_alerts ON chain_events (name, slot)
+    WHERE name IN (
+        'GovernanceProposedEvent', 'GovernanceAcceptedEvent', 'WithdrawalsPausedEvent',
+        'TransferLimitsSetEvent', 'GuardChangeRequestedEvent', 'ExitRequestedEvent'
+    );
 ALTER TABLE chain_events SET (
     autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.02,
     autovacuum_analyze_scale_factor = 0.02

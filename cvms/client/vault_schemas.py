@@ -40,6 +40,28 @@ class Waiting(msgspec.Struct, frozen=True):
     remaining_seconds: int
 
 
+class Timelock(Waiting, frozen=True, kw_only=True):
+    """A timelock. One `by_delegate` can be cancelled by the owner at once."""
+
+    by_delegate: bool = False
+
+
+class WithdrawalRequest(Waiting, frozen=True, kw_only=True):
+    """A requested withdrawal, which may be made from `until_time` to `expires_time`."""
+
+    expires_time: int = 0
+    expires: datetime | None = None
+    expired: bool = False
+
+
+class Exit(msgspec.Struct, frozen=True):
+    """An exit, which is in effect from `exit_time` to `expires_time` (Unix seconds)."""
+
+    exit_time: int
+    expires_time: int
+    in_effect: bool
+
+
 class RateLimit(msgspec.Struct, frozen=True):
     """At most `limit` may be withdrawn within a window. `resets_at` is None while none is open."""
 
@@ -60,6 +82,7 @@ class VaultConfig(msgspec.Struct, frozen=True):
     policy: Policy
     withdraw_whitelist: list[str]
     slot: int
+    transfer_allowance: int = 0
 
 
 class VaultTimelocks(msgspec.Struct, frozen=True):
@@ -69,7 +92,7 @@ class VaultTimelocks(msgspec.Struct, frozen=True):
     vault: str
     timelocked: int
     matured: int
-    timelocks: list[Waiting]
+    timelocks: list[Timelock]
     slot: int
 
 
@@ -83,14 +106,14 @@ class VaultLimits(msgspec.Struct, frozen=True):
     vault: str
     rate: RateLimit | None
     min_delay_seconds: int
-    pending: list[Waiting]
+    pending: list[WithdrawalRequest]
     ready: int
     used: int
     slot: int
 
 
 class VaultState(msgspec.Struct, frozen=True):
-    """The whole account of a vault."""
+    """The whole account of a vault. `exit` is None without one, and once it has expired."""
 
     owner: str
     vault: str
@@ -110,6 +133,8 @@ class VaultState(msgspec.Struct, frozen=True):
     policy: Policy
     withdraw_whitelist: list[str]
     rate: RateLimit | None
-    timelocks: list[Waiting]
-    pending_withdrawals: list[Waiting]
+    timelocks: list[Timelock]
+    pending_withdrawals: list[WithdrawalRequest]
     slot: int
+    transfer_allowance: int = 0
+    exit: Exit | None = None

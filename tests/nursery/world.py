@@ -151,6 +151,12 @@ class World:
             amount=amount,
         )
 
+    def agree(self, owner: Keypair) -> Instruction:
+        """The owner agrees to transfers of any amount to other vaults."""
+        return instructions.set_transfer_allowance(
+            self.programs, owner=owner.pubkey(), amount=2**64 - 1
+        )
+
     async def signed(self, signer: Keypair, *steps: Instruction) -> VersionedTransaction:
         latest = await self.rpc.get_latest_blockhash()
         message = MessageV0.try_compile(signer.pubkey(), list(steps), [], latest.blockhash)

@@ -18,6 +18,8 @@ from cvms.errors import DecodeError
 
 T = TypeVar("T")
 
+VALID_SECONDS = 7 * 24 * 60 * 60
+"""How long a request to withdraw, or an exit, may be used once its time has come."""
 VAULT_LENGTH = 8 + 322 + 10 * 32 + 16 * 32 + 64 * 16 + 64 * 24 + 32 * 32
 """Bytes of a vault's account: the discriminator, the fixed fields, and every list when full."""
 _MINT_DECIMALS, _MINT_INITIALIZED = 44, 45  # offsets

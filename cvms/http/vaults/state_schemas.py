@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 import msgspec
 from solders.pubkey import Pubkey
 
 from cvms.amounts import Amount
+from cvms.chain.program.accounts import VALID_SECONDS
 from cvms.http.framework import schemas
 from cvms.store.vaults.vaults import VaultRow
 
@@ -48,8 +49,38 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
     remaining_seconds: int
 
 
+class Timelock(Waiting, frozen=True, kw_only=True):
+    """A timelock. One `by_delegate` can be cancelled by the owner at once."""
+
+    by_delegate: bool
+
+
+class WithdrawalRequest(Waiting, frozen=True, kw_only=True):
+    """A requested withdrawal, which may be made from `until_time` to `expires_time`."""
+
+    expires_time: int
+    expires: datetime | None
+    expired: bool
+
+
+class Exit(msgspec.Struct, frozen=True, kw_only=True):
+    """An exit, which is in effect from `exit_time` to `expires_time` (Unix seconds).
+
+    Meanwhile the owner can release locked tokens that no position claims, and withdraw what is
+    available although something is locked.
+    """
+
+    exit_time: int
+    expires_time: int
+    in_effect: bool
+
+
 class VaultConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """Signers, delegates and withdrawal limits of a vault, as of `slot`."""
+    """Signers, delegates and withdrawal limits of a vault, as of `slot`.
+
+    `transfer_allowance` is how much may be transferred to other vaults beyond what is locked;
+    2^64 - 1 is any amount.
+    """
 
     owner: str
     vault: str
@@ -57,6 +88,7 @@ class VaultConfig(msgspec.Struct, frozen=True, kw_only=True):
     delegates: list[str]
     policy: Policy
     withdraw_whitelist: list[str]
+    transfer_allowance: Amount
     slot: int
     as_of: datetime | None
 
@@ -68,7 +100,7 @@ class VaultTimelocks(msgspec.Struct, frozen=True, kw_only=True):
     vault: str
     timelocked: Amount
     matured: Amount
-    timelocks: list[Waiting]
+    timelocks: list[Timelock]
     now: datetime
     slot: int
     as_of: datetime | None
@@ -93,14 +125,14 @@ class VaultLimits(msgspec.Struct, frozen=True, kw_only=True):
 
     `used` is what was withdrawn within the last day, `window_seconds`, whether there is a limit or
     not; `limit` is that of `rate`, which counts in windows of its own. With a minimum delay, at
-    most `ready` may be withdrawn: the sum of the requests that are due.
+    most `ready` may be withdrawn: the sum of the requests that are due and have not expired.
     """
 
     owner: str
     vault: str
     rate: RateLimit | None
     min_delay_seconds: int
-    pending: list[Waiting]
+    pending: list[WithdrawalRequest]
     ready: Amount
     window_seconds: int = DAY_SECONDS
     used: Amount = 0
@@ -111,7 +143,10 @@ class VaultLimits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VaultState(msgspec.Struct, frozen=True, kw_only=True):
-    """A vault's whole account as of `slot`. `active_yield_program` is null if there is none."""
+    """A vault's whole account as of `slot`.
+
+    `active_yield_program` and `exit` are null if there is none, `exit` also once it has expired.
+    """
 
     owner: str
     vault: str
@@ -133,8 +168,10 @@ class VaultState(msgspec.Struct, frozen=True, kw_only=True):
     policy: Policy
     withdraw_whitelist: list[str]
     rate: RateLimit | None
-    timelocks: list[Waiting]
-    pending_withdrawals: list[Waiting]
+    timelocks: list[Timelock]
+    pending_withdrawals: list[WithdrawalRequest]
+    transfer_allowance: Amount
+    exit: Exit | None
     now: datetime
     slot: int
     as_of: datetime | None
@@ -146,12 +183,12 @@ class VaultState(msgspec.Struct, frozen=True, kw_only=True):
         return _sum_due(self.timelocks)
 
     @property
-    def pending(self) -> list[Waiting]:
+    def pending(self) -> list[WithdrawalRequest]:
         return self.pending_withdrawals
 
     @property
     def ready(self) -> int:
-        return _sum_due(self.pending)
+        return _sum_due(each for each in self.pending if not each.expired)
 
     @property
     def min_delay_seconds(self) -> int:
@@ -162,8 +199,10 @@ class VaultState(msgspec.Struct, frozen=True, kw_only=True):
         """A text that changes when the passing of time makes something due or ends the window."""
         matured = sum(not each.remaining_seconds for each in self.timelocks)
         ready = sum(not each.remaining_seconds for each in self.pending)
+        expired = sum(each.expired for each in self.pending)
         window = self.rate is not None and self.rate.resets_at is not None
-        return f"{matured}-{ready}-{window:d}"
+        exits = self.exit is not None and self.exit.in_effect
+        return f"{matured}-{ready}-{expired}-{window:d}-{self.exit is not None:d}{exits:d}"
 
 
 class _Timelock(msgspec.Struct, frozen=True):
@@ -195,6 +234,9 @@ class VaultAccountState(msgspec.Struct, frozen=True):
     rate_limit_amount: int
     last_withdrawal_window_start: int
     withdrawn_in_window: int
+    transfer_allowance: int = 0
+    exit_at: int = 0
+    delegate_timelocks: int = 0
 
 
 def vault_state(row: VaultRow, now: datetime) -> VaultState:
@@ -222,23 +264,47 @@ def vault_state(row: VaultRow, now: datetime) -> VaultState:
         policy=schemas.reply_of(account, Policy),
         withdraw_whitelist=account.withdraw_whitelist,
         rate=_rate(account, now),
-        timelocks=[_waiting(each.amount, each.unlock_time, now) for each in account.timelocks],
-        pending_withdrawals=[
-            _waiting(each.amount, each.executable_at, now) for each in account.pending_withdrawals
-        ],
+        timelocks=_timelocks(account, now),
+        pending_withdrawals=[_request(each, now) for each in account.pending_withdrawals],
+        transfer_allowance=account.transfer_allowance,
+        exit=_exit(account.exit_at, now),
         now=now,
         slot=row.slot,
         as_of=row.updated_at,
     )
 
 
-def _waiting(amount: int, until: int, now: datetime) -> Waiting:
-    return Waiting(
-        amount=amount,
-        until_time=until,
-        until=_datetime(until),
-        remaining_seconds=_seconds_until(until, now),
+def _timelocks(account: VaultAccountState, now: datetime) -> list[Timelock]:
+    return [
+        Timelock(
+            amount=each.amount,
+            until_time=each.unlock_time,
+            until=_datetime(each.unlock_time),
+            remaining_seconds=_seconds_until(each.unlock_time, now),
+            by_delegate=bool(account.delegate_timelocks >> place & 1),
+        )
+        for place, each in enumerate(account.timelocks)
+    ]
+
+
+def _request(entry: _Pending, now: datetime) -> WithdrawalRequest:
+    expires = entry.executable_at + VALID_SECONDS
+    return WithdrawalRequest(
+        amount=entry.amount,
+        until_time=entry.executable_at,
+        until=_datetime(entry.executable_at),
+        remaining_seconds=_seconds_until(entry.executable_at, now),
+        expires_time=expires,
+        expires=_datetime(expires),
+        expired=int(now.timestamp()) > expires,
     )
+
+
+def _exit(exit_at: int, now: datetime) -> Exit | None:
+    expires, seconds = exit_at + VALID_SECONDS, int(now.timestamp())
+    if exit_at == 0 or seconds > expires:
+        return None
+    return Exit(exit_time=exit_at, expires_time=expires, in_effect=seconds >= exit_at)
 
 
 def _rate(account: VaultAccountState, now: datetime) -> RateLimit | None:
@@ -269,5 +335,5 @@ def _datetime(seconds: int | None) -> datetime | None:
     return datetime.fromtimestamp(seconds, UTC)
 
 
-def _sum_due(waiting: Sequence[Waiting]) -> int:
+def _sum_due(waiting: Iterable[Waiting]) -> int:
     return sum(each.amount for each in waiting if not each.remaining_seconds)

@@ -30,7 +30,10 @@ class MovementEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TimelockNotice(msgspec.Struct, frozen=True, kw_only=True):
-    """A timelock or a requested withdrawal that is due, or will be soon. It has no signature."""
+    """A timelock or a requested withdrawal that is due, or will be soon. It has no signature.
+
+    `expires_at`, of a withdrawal, is when the request expires.
+    """
 
     owner: str
     vault: str
@@ -38,6 +41,7 @@ class TimelockNotice(msgspec.Struct, frozen=True, kw_only=True):
     amount: int
     due_at: int
     remaining_seconds: int
+    expires_at: int | None = None
 
 
 class BalanceUpdate(msgspec.Struct, frozen=True, kw_only=True):

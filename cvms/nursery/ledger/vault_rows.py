@@ -50,9 +50,12 @@ def vault_row(address: Pubkey, vault: Vault, slot: Slot) -> VaultRow:
 
 
 def _state(vault: Vault) -> dict[str, Any]:
-    """Return every field as the database returns it: through JSON, so that tuples become lists."""
+    """Return every field as the database returns it: through JSON, so that tuples become lists.
+
+    Without those that only the program has a use for.
+    """
     state: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(vault, enc_hook=str))
-    del state["_reserved"]
+    del state["_reserved"], state["yield_kept"]
     return state
 
 

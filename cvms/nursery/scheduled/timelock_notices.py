@@ -13,6 +13,7 @@ from typing import Any
 
 import trio
 
+from cvms.chain.program.accounts import VALID_SECONDS
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.transactions.chain_clock import ChainTime, chain_now
 from cvms.chain.types import Commitment
@@ -85,7 +86,11 @@ class TimelockScheduler:
             )
             due = await maturities.claim_due(conn, now=now.seconds, limit=BATCH_SIZE)
             notices = [_notice(maturity, DUE_SOON_NOTICES, now) for maturity in _in_order(soon)]
-            notices += [_notice(maturity, DUE_NOTICES, now) for maturity in _in_order(due)]
+            notices += [
+                _notice(maturity, DUE_NOTICES, now)
+                for maturity in _in_order(due)
+                if not _has_expired(maturity, now)
+            ]
             await outbox.append(conn, notices)
         return max(len(soon), len(due))
 
@@ -98,6 +103,10 @@ def _in_order(maturities: list[Maturity]) -> list[Maturity]:
     return sorted(maturities, key=attrgetter("due_at", "owner"))
 
 
+def _has_expired(maturity: Maturity, now: ChainTime) -> bool:
+    return maturity.kind == "withdrawal" and maturity.due_at + VALID_SECONDS < now.seconds
+
+
 def _notice(maturity: Maturity, kinds: Mapping[str, str], now: ChainTime) -> OutboxMessage:
     data: dict[str, Any] = {
         "owner": maturity.owner,
@@ -107,6 +116,8 @@ def _notice(maturity: Maturity, kinds: Mapping[str, str], now: ChainTime) -> Out
         "due_at": maturity.due_at,
         "remaining_seconds": max(0, maturity.due_at - now.seconds),
     }
+    if maturity.kind == "withdrawal":
+        data["expires_at"] = maturity.due_at + VALID_SECONDS
     return OutboxMessage(
         topic=Topic.TIMELOCK,
         owner=maturity.owner,

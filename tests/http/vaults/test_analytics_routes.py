@@ -13,7 +13,7 @@ from cvms.store.vaults.yield_rates import StoredRate
 from tests.harness.localnet import Localnet
 from tests.harness.service import Json, Served, Service
 from tests.http.vaults.test_query_routes import applied, ask, open_row, read, store
-from tests.nursery.indexing.test_every_instruction import compound, earn, lock, travel
+from tests.nursery.program_steps import compound, earn, lock, travel
 from tests.nursery.world import World
 
 ROUTES = ("tvl-series", "flow", "distribution", "utilization", "overview")

@@ -21,7 +21,7 @@ from cvms.store.index import cursor as cursors
 from cvms.store.projection import vault_writer
 from tests.harness.localnet import Localnet
 from tests.harness.service import Json, Served, Service
-from tests.nursery.indexing.test_every_instruction import compound, earn, lock, travel, unlock
+from tests.nursery.program_steps import compound, earn, lock, travel, unlock
 from tests.nursery.world import World, address
 from tests.store.examples import vault_row
 
@@ -175,6 +175,14 @@ async def test_limits_say_what_may_still_be_withdrawn(front: Service, world: Wor
     await world.indexer().catch_up()
     assert (await read(front, route))["used"] == 0
 
+    travel(world, 7 * 86_400)
+    await world.act(alice, world.deposit(alice, 1))
+    await world.indexer().catch_up()
+    limits = await read(front, route)
+    (request,) = limits["pending"]
+    assert (request["amount"], request["expired"], limits["ready"]) == (70, True, 0)
+    assert request["expires_time"] == request["until_time"] + 7 * 86_400
+
 
 async def test_a_closed_vault_is_not_found_but_keeps_its_past(front: Service, world: World) -> None:
     alice = await world.owner()
@@ -241,7 +249,7 @@ async def test_a_past_balance_equals_the_account_in_that_slot(
     async def note() -> None:
         past.append(await on_chain(world, alice))
 
-    await world.act(alice, world.deposit(alice, 100_000))
+    await world.act(alice, world.deposit(alice, 100_000), world.agree(alice))
     await world.act(bob, world.deposit(bob, 10))
     await note()
     await world.act(alice, world.withdraw(alice, 1_000), schedule(world, alice, 500, seconds=60))

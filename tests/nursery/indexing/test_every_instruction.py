@@ -4,41 +4,44 @@ from __future__ import annotations
 
 from typing import get_args
 
-from solders.instruction import AccountMeta, Instruction
 from solders.keypair import Keypair
-from solders.pubkey import Pubkey
 
 from cvms.chain.program import instructions
 from cvms.chain.program.addresses import vault_address
 from cvms.chain.program.events.events import Event
-from cvms.chain.program.instructions import yield_pool
-from cvms.chain.program.yield_pool_accounts import pool_address
 from cvms.store.vaults import history, vaults
 from cvms.store.vaults.history import HistoryRow
+from cvms.store.vaults.open_timelocks import open_timelocks
 from cvms.store.vaults.vaults import VaultRow
+from tests.nursery.program_steps import (
+    HOUR,
+    YEAR,
+    account_of,
+    compound,
+    earn,
+    every_event,
+    leave,
+    lock,
+    pool_of,
+    rebalance,
+    travel,
+    unlock,
+    yield_accounts,
+)
 from tests.nursery.world import World, address, assert_books_match
-
-YEAR = 365 * 24 * 60 * 60
 
 
 async def test_locks_and_transfers_leave_the_total_and_compounding_adds_to_it(
     world: World,
 ) -> None:
     alice, bob = await world.owner(tokens=1_000_000), await world.owner(tokens=1_000)
-    await world.act(alice, world.deposit(alice, 1_000_000))
+    await world.act(alice, world.deposit(alice, 1_000_000), world.agree(alice))
     await world.act(bob, world.deposit(bob, 1_000))
     assert await total(world) == 1_001_000
     await lock(world, alice, 600_000)
     assert await total(world) == 1_001_000
     await world.act(alice, unlock(world, alice, 600_000))
-    rebalance = instructions.rebalance_collateral(
-        world.programs,
-        authority=world.operator.pubkey(),
-        from_owner=alice.pubkey(),
-        to_owner=bob.pubkey(),
-        amount=50_000,
-    )
-    await world.act(world.operator, rebalance)
+    await rebalance(world, alice, bob, 50_000)
     assert await total(world) == 1_001_000
     await earn(world, alice, 200_000)
     assert await total(world) == 1_001_000
@@ -60,6 +63,85 @@ async def test_locks_and_transfers_leave_the_total_and_compounding_adds_to_it(
     assert await world.history(bob) == [("deposit", 1_000, 1_000), ("transfer_in", 50_000, 51_000)]
     row = await row_of(world, alice)
     assert (row.total, row.available, row.yield_deposited) == (959_000, 749_000, 210_000)
+
+
+async def test_a_transfer_takes_what_is_locked_first_and_names_who_called(world: World) -> None:
+    alice, bob = await world.owner(tokens=1_000), await world.owner(tokens=1_000)
+    await world.act(alice, world.deposit(alice, 1_000), world.agree(alice))
+    await lock(world, alice, 300)
+    await rebalance(world, alice, bob, 200, settles=True)
+    await rebalance(world, alice, bob, 250)
+    await assert_books_match(world)
+    row = await row_of(world, alice)
+    assert (row.total, row.available, row.locked) == (550, 550, 0)
+    assert await world.history(alice) == [
+        ("deposit", 1_000, 1_000),
+        ("lock", 300, None),
+        ("unlock", 200, None),
+        ("transfer_out", 200, 800),
+        ("unlock", 100, None),
+        ("transfer_out", 250, 550),
+    ]
+    published = await messages(world, "transfer_event")
+    manager = str(world.programs.position_manager)
+    assert [(data["kind"], data["from_locked"], data["caller"]) for data in published] == [
+        ("transfer_out", 200, manager),
+        ("transfer_in", 200, manager),
+        ("transfer_out", 100, manager),
+        ("transfer_in", 100, manager),
+    ]
+
+
+async def test_a_cancelled_timelock_ends_at_once_or_after_the_delay(world: World) -> None:
+    alice = await world.owner(tokens=1_000)
+    key, programs = alice.pubkey(), world.programs
+    schedule, cancel = instructions.schedule_timelock, instructions.cancel_timelock
+    await world.act(
+        alice,
+        world.deposit(alice, 1_000),
+        *(
+            schedule(programs, authority=key, owner=key, amount=amount, duration_seconds=YEAR)
+            for amount in (100, 200)
+        ),
+    )
+    first, second = (await account_of(world, alice)).timelocks
+    cancelled = cancel(programs, owner=key, amount=100, unlock_time=first.unlock_time)
+    delay = instructions.set_withdraw_min_delay(programs, owner=key, seconds=HOUR)
+    await world.act(alice, cancelled, delay)
+    await assert_books_match(world)
+    assert (await row_of(world, alice)).timelocked == 200
+    await world.act(alice, cancel(programs, owner=key, amount=200, unlock_time=second.unlock_time))
+    await assert_books_match(world)
+    [left] = (await row_of(world, alice)).state["timelocks"]
+    assert left["unlock_time"] < second.unlock_time
+    async with world.database.connection() as conn:
+        [known] = await open_timelocks(conn, str(vault_address(programs, key)))
+    assert (known.amount, known.unlock_time) == (200, left["unlock_time"])
+    travel(world, HOUR)
+    release = instructions.release_timelocks(programs, authority=key, owner=key)
+    await world.act(alice, release)
+    await assert_books_match(world)
+    assert (await world.history(alice))[-2:] == [
+        ("timelock_release", 100, None),
+        ("timelock_release", 200, None),
+    ]
+
+
+async def test_what_no_position_claims_is_released_and_swept_tokens_are_in_no_book(
+    world: World,
+) -> None:
+    alice = await world.owner(tokens=1_000)
+    await world.act(alice, world.deposit(alice, 900))
+    await lock(world, alice, 500)
+    await leave(world, alice)
+    await assert_books_match(world)
+    row = await row_of(world, alice)
+    assert (row.total, row.available, row.locked) == (900, 900, 0)
+    assert await world.history(alice) == [
+        ("deposit", 900, 900),
+        ("lock", 500, None),
+        ("unlock", 500, None),
+    ]
 
 
 async def test_tokens_deposited_for_yield_return_to_the_unit(world: World) -> None:
@@ -152,20 +234,17 @@ async def test_a_withdrawal_releases_what_is_due_and_the_row_shows_it(world: Wor
 async def test_policies_requests_and_signers_are_in_the_row(world: World) -> None:
     alice, bob, key = await world.owner(tokens=1_000), Keypair(), Keypair().pubkey()
     owner, programs = alice.pubkey(), world.programs
+    signers = [owner, bob.pubkey()]
     await world.act(
         alice,
         world.deposit(alice, 1_000),
-        instructions.set_withdraw_min_delay(programs, owner=owner, seconds=60),
-        instructions.request_withdraw(programs, owner=owner, amount=100),
         instructions.set_withdraw_rate_limit(
             programs, owner=owner, window_seconds=3_600, max_amount=500
         ),
         instructions.add_withdraw_whitelist(programs, owner=owner, address=key),
-    )
-    signers = [owner, bob.pubkey()]
-    await world.act(
-        alice,
         instructions.set_vault_multisig(programs, owner=owner, signers=signers, threshold=2),
+        instructions.set_withdraw_min_delay(programs, owner=owner, seconds=60),
+        instructions.request_withdraw(programs, owner=owner, amount=100),
     )
     await assert_books_match(world)
     row = await row_of(world, alice)
@@ -208,68 +287,7 @@ async def test_every_event_is_recorded_and_those_that_move_tokens_are_published(
     assert lines == {kind for _, kind in topics if kind}
 
 
-# --- actions and queries of the tests -----------------------------------------------------------
-
-
-async def every_event(world: World) -> Keypair:
-    """Have the program log each of its events; return the owner of most of them."""
-    alice, bob = await world.owner(tokens=1_000_000), await world.owner(tokens=1_000)
-    programs, governance, owner = world.programs, world.operator.pubkey(), alice.pubkey()
-    stranger = Pubkey.new_unique()
-    await world.act(
-        world.operator,
-        instructions.add_authorized_program(programs, governance=governance, program=stranger),
-        instructions.remove_authorized_program(programs, governance=governance, program=stranger),
-        instructions.set_freeze_flag(programs, governance=governance, freeze=True),
-        instructions.set_freeze_flag(programs, governance=governance, freeze=False),
-        instructions.set_cpi_enforced(programs, governance=governance, cpi_enforced=True),
-        instructions.update_usdt_mint(
-            programs, governance=governance, owner=bob.pubkey(), new_mint=programs.mint
-        ),
-    )
-    await world.act(
-        alice,
-        world.deposit(alice, 1_000_000),
-        world.withdraw(alice, 100),
-        instructions.emergency_withdraw(programs, authority=owner, owner=owner, amount=100),
-        instructions.schedule_timelock(
-            programs, authority=owner, owner=owner, amount=5, duration_seconds=60
-        ),
-    )
-    await world.act(
-        alice,
-        instructions.add_withdraw_whitelist(programs, owner=owner, address=stranger),
-        instructions.set_withdraw_rate_limit(
-            programs, owner=owner, window_seconds=60, max_amount=500
-        ),
-        instructions.set_withdraw_min_delay(programs, owner=owner, seconds=60),
-        instructions.request_withdraw(programs, owner=owner, amount=100),
-    )
-    await lock(world, alice, 600)
-    await world.act(alice, unlock(world, alice, 600))
-    for giver, taker in ((alice, bob), (bob, alice)):
-        rebalance = instructions.rebalance_collateral(
-            programs,
-            authority=governance,
-            from_owner=giver.pubkey(),
-            to_owner=taker.pubkey(),
-            amount=7,
-        )
-        await world.act(world.operator, rebalance)
-    await earn(world, alice, 200_000)
-    await compound(world, alice, 10_000)
-    back = instructions.yield_withdraw(
-        programs,
-        authority=owner,
-        owner=owner,
-        yield_program=programs.yield_pool,
-        amount=1,
-        yield_accounts=yield_accounts(world, alice, pool_of(world)),
-    )
-    release = instructions.release_timelocks(programs, authority=owner, owner=owner)
-    await world.act(alice, back, release)
-    await world.act(bob, instructions.close_vault(programs, bob.pubkey()))
-    return alice
+# --- queries of the tests ------------------------------------------------------------------------
 
 
 async def total(world: World) -> int:
@@ -293,68 +311,3 @@ async def lines_of(world: World, owner: Keypair) -> list[HistoryRow]:
 
 async def messages(world: World, topic: str) -> list[dict[str, object]]:
     return [row.data for row in await world.outbox(topic)]
-
-
-async def lock(world: World, owner: Keypair, amount: int) -> None:
-    key = owner.pubkey()
-    await world.act(
-        owner,
-        instructions.init_position_summary(world.programs, payer=key, owner=key),
-        instructions.open_position(world.programs, authority=key, owner=key, amount=amount),
-    )
-
-
-def unlock(world: World, owner: Keypair, amount: int) -> Instruction:
-    key = owner.pubkey()
-    return instructions.close_position(world.programs, authority=key, owner=key, amount=amount)
-
-
-def travel(world: World, seconds: int) -> None:
-    chain = world.chain.chain
-    chain.move_time(chain.time.now() + seconds)
-
-
-def pool_of(world: World) -> Pubkey:
-    return pool_address(world.programs, mint=world.programs.mint, admin=world.operator.pubkey())
-
-
-def yield_accounts(world: World, owner: Keypair, pool: Pubkey) -> list[AccountMeta]:
-    vault = vault_address(world.programs, owner.pubkey())
-    return yield_pool.vault_yield_accounts(
-        world.programs, vault=vault, pool=pool, mint=world.programs.mint
-    )
-
-
-async def earn(world: World, owner: Keypair, amount: int) -> None:
-    """Deposit tokens into the yield pool."""
-    key, pool = owner.pubkey(), pool_of(world)
-    vault = vault_address(world.programs, key)
-    await world.act(
-        owner,
-        yield_pool.open_position(world.programs, payer=key, owner=vault, pool=pool),
-        instructions.yield_deposit(
-            world.programs,
-            authority=key,
-            owner=key,
-            yield_program=world.programs.yield_pool,
-            amount=amount,
-            yield_accounts=yield_accounts(world, owner, pool),
-        ),
-    )
-
-
-async def compound(world: World, owner: Keypair, amount: int) -> None:
-    """Let a year pass, and compound `amount` of the interest."""
-    travel(world, YEAR)
-    key = owner.pubkey()
-    await world.act(
-        owner,
-        instructions.compound_yield(
-            world.programs,
-            authority=key,
-            owner=key,
-            yield_program=world.programs.yield_pool,
-            compounded_amount=amount,
-            yield_accounts=yield_accounts(world, owner, pool_of(world)),
-        ),
-    )

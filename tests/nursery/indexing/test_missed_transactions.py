@@ -63,6 +63,7 @@ async def test_both_sides_of_a_transfer_that_the_list_lacked_are_counted(
 ) -> None:
     world, alice, bob = forking.world, await opened(forking), await opened(forking)
     await forking.act((alice, world.deposit(alice, 500)))
+    await forking.act((alice, world.agree(alice)), (bob, world.agree(bob)))
     missed = []
     for payer, payee in ((alice, bob), (bob, alice)):  # so that the total shows nothing
         transfer = instructions.rebalance_collateral(

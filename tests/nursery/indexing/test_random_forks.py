@@ -71,7 +71,7 @@ class RandomSteps:
         for owner in self._owners:
             key = owner.pubkey()
             step = instructions.init_position_summary(self._world.programs, payer=key, owner=key)
-            await self._world.act(owner, step)
+            await self._world.act(owner, step, self._world.agree(owner))
         chain.pause()
         chain.advance(6)
 

@@ -201,7 +201,8 @@ def test_a_row_has_each_amount_of_the_account_in_its_own_column() -> None:
     assert row.delegates == tuple(map(str, delegates))
     assert row.slot == 77
     assert row.state["timelocks"][0] == {"amount": 100, "unlock_time": 1}
-    assert "_reserved" not in row.state
+    assert not {"_reserved", "yield_kept"} & row.state.keys()
+    assert row.state["exit_at"] == vault.exit_at
     assert balances(row)["balance"] == 4
 
 

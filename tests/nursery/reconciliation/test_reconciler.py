@@ -23,8 +23,8 @@ from cvms.store.reconciliation import pass_position, reconciliation_log
 from cvms.store.reconciliation.reconciliation_log import ReconciliationRow
 from cvms.store.security import audit_log, audit_verification
 from cvms.store.vaults import history, vaults
-from tests.nursery.indexing.test_every_instruction import every_event, lock
 from tests.nursery.indexing.test_indexer import cancelled_after
+from tests.nursery.program_steps import every_event, lock
 from tests.nursery.world import (
     World,
     address,

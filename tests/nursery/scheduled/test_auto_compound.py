@@ -21,7 +21,7 @@ from cvms.store.security import audit_log
 from cvms.store.submissions import submissions
 from cvms.store.submissions.submissions import Submission
 from cvms.store.vaults import vaults, yield_policies
-from tests.nursery.indexing.test_every_instruction import YEAR, earn, pool_of
+from tests.nursery.program_steps import YEAR, earn, pool_of
 from tests.nursery.scheduled.test_timelock_notices import landed, travel
 from tests.nursery.world import World, address, running, until
 

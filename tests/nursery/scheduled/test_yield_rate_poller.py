@@ -15,7 +15,7 @@ from cvms.nursery.supervision.supervisor import periodic_task
 from cvms.nursery.wiring.leader_tasks import build_yield_rate_poller
 from cvms.store.vaults import yield_rates
 from cvms.store.vaults.yield_rates import StoredRate
-from tests.nursery.indexing.test_every_instruction import pool_of
+from tests.nursery.program_steps import pool_of
 from tests.nursery.world import World, running, until
 
 

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from . import names
 from .model import (
+    NOBODY,
     Authority,
     Event,
     Events,
-    Rate,
     Refused,
     Vault,
     World,
@@ -19,13 +19,17 @@ from .model import (
 )
 from .money import named
 
+DAY = 24 * 60 * 60
+UPGRADE_AUTHORITY = "governance"
+"""Who deployed the program, whoever governs it now."""
+
 
 def initialize_vault(world: World, *, owner: str, mint: str) -> Events:
     require(owner not in world.vaults, "AlreadyInitialized")
     world.tokens.setdefault((vault_of(owner), mint), 0)
-    vault = world.vaults[owner] = Vault(owner, mint, world.now)
+    world.vaults[owner] = vault = Vault(owner, mint, world.now)
     fields = {"token_account": (vault_of(owner), mint), "usdt_mint": mint}
-    return [("VaultInitializedEvent", named(vault) | fields)]
+    return [("VaultInitializedEvent", {**named(vault), **fields})]
 
 
 def close_vault(
@@ -51,6 +55,7 @@ def sweep(
     """From the account of another mint than the vault's, everything, while nothing is lent."""
     vault = world.vault(owner, given=signer)
     authorize(vault, signer, cosigners)
+    require(world.now >= world.authority.paused_until, "WithdrawalsPaused")
     holding = (vault_of(owner), mint)
     require(holding in world.tokens, "InvalidTokenProgramOwner")
     if mint == vault.mint:
@@ -79,52 +84,13 @@ def add_delegate(world: World, *, owner: str, signer: str, who: str) -> Events:
     vault = world.vault(owner, given=signer)
     require(who != owner, "AlreadyExists")
     insert(vault.delegates, who, "delegates")
-    return []
+    return [("DelegateAddedEvent", {**named(vault), "delegate": who})]
 
 
 def remove_delegate(world: World, *, owner: str, signer: str, who: str) -> Events:
-    remove(world.vault(owner, given=signer).delegates, who)
-    return []
-
-
-def set_vault_multisig(
-    world: World, *, owner: str, signer: str, signers: Sequence[str], threshold: int
-) -> Events:
     vault = world.vault(owner, given=signer)
-    require(threshold <= len(signers), "InvalidAmount")
-    vault.signers = []
-    for each in signers:
-        insert(vault.signers, each, "signers")
-    vault.threshold = threshold
-    return []
-
-
-def disable_vault_multisig(world: World, *, owner: str, signer: str) -> Events:
-    vault = world.vault(owner, given=signer)
-    vault.signers, vault.threshold = [], 0
-    return []
-
-
-def set_withdraw_min_delay(world: World, *, owner: str, signer: str, seconds: int) -> Events:
-    vault = world.vault(owner, given=signer)
-    require(seconds >= 0, "InvalidAmount")
-    vault.delay = seconds
-    return [("WithdrawMinDelaySetEvent", {**named(vault), "seconds": seconds})]
-
-
-def set_withdraw_rate_limit(
-    world: World, *, owner: str, signer: str, window_seconds: int, max_amount: int
-) -> Events:
-    vault = world.vault(owner, given=signer)
-    vault.rate = Rate(window_seconds, max_amount, world.now)
-    fields = {**named(vault), "window_seconds": window_seconds, "max_amount": max_amount}
-    return [("WithdrawRateLimitSetEvent", fields)]
-
-
-def add_withdraw_whitelist(world: World, *, owner: str, signer: str, who: str) -> Events:
-    vault = world.vault(owner, given=signer)
-    insert(vault.whitelist, who, "whitelist")
-    return [whitelist_event(vault, who, added=True)]
+    remove(vault.delegates, who)
+    return [("DelegateRemovedEvent", {**named(vault), "delegate": who})]
 
 
 def remove_withdraw_whitelist(world: World, *, owner: str, signer: str, who: str) -> Events:
@@ -150,6 +116,7 @@ def initialize_vault_authority(
     world: World, *, signer: str, programs: Sequence[str], freeze: bool | None
 ) -> Events:
     require(world.authority.governance == "", "AlreadyInitialized")
+    require(signer == UPGRADE_AUTHORITY, "NotUpgradeAuthority")
     world.authority = Authority(signer, freeze=bool(freeze))
     for program in programs:
         require(program not in names.IMPOSSIBLE, "InvalidProgramId")
@@ -193,6 +160,38 @@ def set_cpi_enforced(world: World, *, signer: str, cpi_enforced: bool) -> Events
 def set_risk_level(world: World, *, signer: str, risk_level: int) -> Events:
     governed(world, signer).risk_level = risk_level
     return [("RiskLevelSetEvent", {"risk_level": risk_level})]
+
+
+def propose_governance(
+    world: World, *, signer: str, proposed: str, as_upgrade_authority: bool
+) -> Events:
+    if signer != world.authority.governance:
+        require(as_upgrade_authority, "Unauthorized")
+        require(signer == UPGRADE_AUTHORITY, "NotUpgradeAuthority")
+    world.authority.proposed = proposed
+    return [("GovernanceProposedEvent", {"authority": signer, "proposed": proposed})]
+
+
+def accept_governance(world: World, *, signer: str) -> Events:
+    authority = world.authority
+    require(signer == authority.proposed, "Unauthorized")
+    fields: dict[str, object] = {"old_governance": authority.governance, "new_governance": signer}
+    authority.governance, authority.proposed = signer, NOBODY
+    return [("GovernanceAcceptedEvent", fields)]
+
+
+def pause_withdrawals(world: World, *, signer: str, seconds: int) -> Events:
+    """For three days at most; the next pause comes a week after its planned end at the earliest."""
+    authority = governed(world, signer)
+    require(seconds >= 0, "InvalidAmount")
+    require(seconds <= 3 * DAY, "DurationTooLong")
+    authority.paused_until = 0
+    if seconds:
+        require(world.now >= authority.pause_allowed_at, "NotExecutableNow")
+        authority.paused_until = world.now + seconds
+        authority.pause_allowed_at = authority.paused_until + 7 * DAY
+    fields: dict[str, object] = {"paused_until": authority.paused_until}
+    return [("WithdrawalsPausedEvent", fields | {"pause_allowed_at": authority.pause_allowed_at})]
 
 
 def update_usdt_mint(world: World, *, signer: str, owner: str, mint: str) -> Events:

@@ -24,14 +24,20 @@ def initialize_vault(programs: Programs, user: Pubkey) -> Instruction:
 
 
 def close_vault(
-    programs: Programs, user: Pubkey, *, surplus_account: Pubkey | None = None
+    programs: Programs,
+    user: Pubkey,
+    *,
+    surplus_account: Pubkey | None = None,
+    extra_signers: Sequence[Pubkey] = (),
 ) -> Instruction:
     """Close the user's empty vault and its token account. Their rent is returned to the user.
 
-    Tokens that the balances do not count go to the user's token account `surplus_account`.
+    Tokens that the balances do not count go to the user's token account `surplus_account`; only
+    these need a multisig's signers.
     """
     vault = vault_address(programs, user)
     remaining = [] if surplus_account is None else [writable(surplus_account)]
+    remaining += signers(extra_signers)
     return vault_program(programs, "close_vault", remaining, user=user, vault=vault)
 
 

@@ -45,6 +45,7 @@ async def transfer(world: World, sender: Keypair, receiver: Keypair, amount: int
         to_owner=receiver.pubkey(),
         amount=amount,
     )
+    await world.act(sender, world.agree(sender))
     await world.act(world.operator, move)
 
 

@@ -15,7 +15,7 @@ from tests.harness.service import Json, Service
 from tests.http.admin.test_admin_routes import token
 from tests.http.vaults.statements.arithmetic import BALANCES, balances, read_csv
 from tests.http.vaults.statements.movements import seize, settle, transfer
-from tests.nursery.indexing.test_every_instruction import lock, travel
+from tests.nursery.program_steps import lock, travel
 from tests.nursery.world import World, address
 
 ROUTE = "/api/admin/statement"

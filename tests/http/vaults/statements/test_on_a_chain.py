@@ -20,7 +20,7 @@ from tests.http.vaults.statements.arithmetic import (
     balances,
 )
 from tests.http.vaults.statements.movements import release, seize, settle, steps, transfer
-from tests.nursery.indexing.test_every_instruction import compound, earn, lock, travel, unlock
+from tests.nursery.program_steps import compound, earn, lock, travel, unlock
 from tests.nursery.world import World, address, held_clock
 
 
