@@ -58,7 +58,7 @@ client: $(INSTALLED) ## build, pack and test the TypeScript client, in Node and 
 
 fuzz: MINUTES = 10
 fuzz: $(INSTALLED) ## new steps of the programs against their specification for MINUTES (10); counts them
-	HYPOTHESIS_PROFILE=long FUZZ_MINUTES=$(MINUTES) $(BIN)/pytest -s tests/program/state_machine/test_state_machine.py
+	HYPOTHESIS_PROFILE=long FUZZ_MINUTES=$(MINUTES) $(BIN)/pytest -s tests/program/state_machine
 
 mutants: $(INSTALLED) ## faults in the programs' sources, each of which must fail a test; ONLY=part of a name
 	@exec $(BIN)/python -m tests.program.mutants --jobs $(JOBS) $(ONLY)

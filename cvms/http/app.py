@@ -15,7 +15,13 @@ from cvms.chain.yields.rate_cache import RateCache
 from cvms.chain.yields.sources import YieldSource
 from cvms.config.settings import Config
 from cvms.http import transaction_routes
-from cvms.http.admin import admin_routes, alert_routes, delivery_routes, governance_routes
+from cvms.http.admin import (
+    admin_routes,
+    alert_routes,
+    delivery_routes,
+    governance_routes,
+    governance_view,
+)
 from cvms.http.auth import nonce_routes, second_factor_routes
 from cvms.http.framework.cors import Cors
 from cvms.http.framework.dependencies import Dependencies
@@ -127,6 +133,7 @@ def create_app(
         *movement_routes.ROUTES,
         *policy_routes.ROUTES,
         *governance_routes.ROUTES,
+        *governance_view.ROUTES,
         *withdrawal_policy_routes.ROUTES,
         *admin_routes.ROUTES,
         *alert_routes.ROUTES,

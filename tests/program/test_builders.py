@@ -91,10 +91,10 @@ def test_the_programs_accept_every_built_instruction(backend: Backend) -> None:
     available = ledger.vault(key)["available_balance"]
 
     cosign(backend, owner, friend, other)
-    do("set_withdraw_min_delay", owner, owner=key, seconds=60)
-    do("request_withdraw", owner, owner=key, amount=1_000)
-    do("set_withdraw_rate_limit", owner, owner=key, window_seconds=60, max_amount=2_000)
     do("add_withdraw_whitelist", owner, owner=key, address=friend.pubkey())
+    do("set_withdraw_min_delay", owner, owner=key, seconds=60)
+    do("request_withdraw", owner, owner=key, amount=2_000)
+    do("set_withdraw_rate_limit", owner, owner=key, window_seconds=60, max_amount=2_000)
     ledger.set_time(ledger.svm.get_clock().unix_timestamp + 60)
     withdrawal = {"owner": key, "authority": key, "position_summaries": summaries}
     to_friend = token_address(friend.pubkey())
@@ -125,6 +125,11 @@ def govern(backend: Backend, governance: Keypair) -> None:
     do("set_freeze_flag", governance, **by, freeze=False)
     do("set_cpi_enforced", governance, **by, cpi_enforced=True)
     do("set_risk_level", governance, **by, risk_level=7)
+    key = governance.pubkey()
+    do("propose_governance", governance, authority=key, proposed=key)
+    do("accept_governance", governance, new_governance=key)
+    do("pause_withdrawals", governance, **by, seconds=60)
+    do("pause_withdrawals", governance, **by, seconds=0)
     authority = backend.ledger.authority()
     assert authority["authorized_programs"] == [PUPPET, POSITION_MANAGER]
     settings = (authority["freeze"], authority["cpi_enforced"], authority["risk_level"])
@@ -145,6 +150,7 @@ def move_collateral(backend: Backend, owner: Keypair, other: Keypair, governance
     do("rebalance_collateral", governance, authority=by, **between, amount=200)
     backend.let_puppet("transfer_collateral", other, **between, amount=100)
     assert backend.ledger.vault(taker)["available_balance"] == 300
+    do("set_transfer_limits", governance, governance=by, vault_daily=300, total_daily=300)
     do("remove_authorized_program", governance, governance=by, program=PUPPET)
     assert backend.ledger.vault(key)["available_balance"] == 10_000 - 300
 
@@ -177,4 +183,4 @@ def cosign(backend: Backend, owner: Keypair, one: Keypair, two: Keypair) -> None
     backend.ledger.set_time(now + 5)
     do("release_timelocks", two, authority=two.pubkey(), owner=key)
     assert backend.ledger.vault(key)["timelocks"] == []
-    do("disable_vault_multisig", owner, owner=key)
+    do("disable_vault_multisig", owner, one, two, owner=key, extra_signers=signers)

@@ -107,6 +107,34 @@ class Requested(msgspec.Struct, frozen=True, kw_only=True):
     status: str | msgspec.UnsetType = msgspec.UNSET
 
 
+class Proposal(msgspec.Struct, frozen=True, kw_only=True):
+    """Instructions to propose to the program that holds governance, for example a multisig's.
+
+    `governance` is that program's address, which signs when the proposal is executed.
+    """
+
+    mode: Literal["proposal"] = "proposal"
+    governance: str
+    instructions: list[Instruction]
+
+
+class Governed(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of an act of governance: the fields of `Submitted`, `CoSign` or `Proposal`.
+
+    `mode` says which: the service submits where it holds governance. It gives a wallet that does
+    a transaction to sign, and a program that does the instructions to propose there.
+    """
+
+    mode: Literal["submitted", "cosign", "proposal"]
+    signature: str | msgspec.UnsetType = msgspec.UNSET
+    status: str | msgspec.UnsetType = msgspec.UNSET
+    transaction: str | msgspec.UnsetType = msgspec.UNSET
+    instruction: Instruction | msgspec.UnsetType = msgspec.UNSET
+    last_valid_block_height: int | msgspec.UnsetType = msgspec.UNSET
+    governance: str | msgspec.UnsetType = msgspec.UNSET
+    instructions: list[Instruction] | msgspec.UnsetType = msgspec.UNSET
+
+
 class Accepted(msgspec.Struct, frozen=True):
     """A transaction that the service submits, or keeps until all co-signers have signed it.
 

@@ -52,6 +52,7 @@ UNIT_SPREAD = 20_000
 # Replies and refusals that a route declares when it ends in `execute_operation`.
 COSIGN = {200: schemas.CoSign}
 COSIGN_OR_SUBMIT = {200: schemas.Requested, 202: schemas.Requested}
+GOVERNED = {200: schemas.Governed, 202: schemas.Governed}
 UNSPONSORED = (SponsorshipExhausted, SponsorshipPaused, NotSponsored)
 SIGNED_REFUSALS = (
     InvalidSignature,
@@ -101,7 +102,7 @@ async def execute_operation(
 
         # Record, all or nothing: the reply, the credential's use, the transaction, its cost, the
         # audit entry.
-        reply = _cosign_reply(built) if signed is None else _submitted_reply(signed.signature)
+        reply = _reply(planned, built, signed)
 
         async def record(conn: Connection) -> Reply:
             if planned.joins_pending:
@@ -109,11 +110,10 @@ async def execute_operation(
                 if pending is not None:
                     return _submitted_reply(pending.signature or "", pending.state)
             await this.use_up(conn, reply)
-            await _record_transaction(conn, deps.operator, this, planned, built, signed=signed)
-            if signed is None:
-                await this.audit(conn, planned, "accepted", mode="cosign")
-            else:
-                await this.audit(conn, planned, "accepted", mode="submitted", tx=signed.signature)
+            if planned.proposed_to is None:
+                await _record_transaction(conn, deps.operator, this, planned, built, signed=signed)
+            signature = {} if signed is None else {"tx": signed.signature}
+            await this.audit(conn, planned, "accepted", mode=planned.mode, **signature)
             return reply
 
         answer = await deps.database.transact(record)
@@ -242,12 +242,29 @@ async def simulate(deps: Dependencies, built: BuiltTransaction) -> BuiltTransact
     )
 
 
+def _reply(
+    planned: TransactionPlan, built: BuiltTransaction, signed: SignedByOperator | None
+) -> Reply:
+    if planned.proposed_to is not None:
+        return _proposal_reply(built, planned.proposed_to)
+    return _cosign_reply(built) if signed is None else _submitted_reply(signed.signature)
+
+
 def _cosign_reply(built: BuiltTransaction) -> Reply:
     return Reply(
         schemas.CoSign(
             transaction=base64_text(built.unsigned_wire),
             instruction=instruction_reply(built.instruction),
             last_valid_block_height=built.last_valid_block_height,
+        )
+    )
+
+
+def _proposal_reply(built: BuiltTransaction, governance: Pubkey) -> Reply:
+    return Reply(
+        schemas.Proposal(
+            governance=str(governance),
+            instructions=[instruction_reply(each) for each in (*built.setup, built.instruction)],
         )
     )
 

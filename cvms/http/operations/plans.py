@@ -8,14 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 
 from cvms.chain.program import instructions
-from cvms.chain.program.accounts import Vault, read_token_account, read_vault
-from cvms.chain.program.addresses import token_account, vault_address
+from cvms.chain.program.accounts import (
+    Vault,
+    VaultAuthority,
+    read_token_account,
+    read_vault,
+    read_vault_authority,
+)
+from cvms.chain.program.addresses import token_account, vault_address, vault_authority_address
 from cvms.chain.transactions.chain_clock import chain_time
 from cvms.chain.transactions.vault_builders import (
     fetch_vault,
@@ -26,7 +32,7 @@ from cvms.chain.transactions.vault_builders import (
 )
 from cvms.chain.transactions.versioned import BuiltTransaction, build_transaction
 from cvms.chain.types import Commitment
-from cvms.errors import Conflict, FieldProblem, InvalidRequest
+from cvms.errors import Conflict, FieldProblem, InvalidRequest, NotFound
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.problems import unknown_vault
 from cvms.operator_key import BudgetScope
@@ -47,6 +53,15 @@ class TransactionPlan:
     # If a submission of the same action and owner is pending, reply with that one instead.
     joins_pending: bool = False
     budget_scope: BudgetScope = BudgetScope.OWNER
+    # Governance that is a program's address: only that program can sign, after a proposal there.
+    proposed_to: Pubkey | None = None
+
+    @property
+    def mode(self) -> Literal["submitted", "cosign", "proposal"]:
+        """What the reply says of the transaction."""
+        if self.proposed_to is not None:
+            return "proposal"
+        return "submitted" if self.operator_signs else "cosign"
 
 
 async def initialize(deps: Dependencies, user: Pubkey) -> TransactionPlan:
@@ -126,23 +141,40 @@ async def by_owner_or_delegate(
 
 async def by_governance(
     deps: Dependencies,
+    governance: Pubkey,
     instruction: Instruction,
     *,
     details: Mapping[str, Any],
     amount: int | None = None,
     setup: Sequence[Instruction] = (),
 ) -> TransactionPlan:
-    """Plan an instruction that the operator signs as governance; the program checks that it is."""
-    operator = deps.operator.address
+    """Plan an instruction that `governance` signs; the program checks that it is.
+
+    The operator signs where it is governance. Another key signs as a wallet does and pays the fee.
+    """
+    operator, program = deps.operator.address, not governance.is_on_curve()
     blockhash = await deps.rpc.get_latest_blockhash(Commitment.CONFIRMED)
-    built = build_transaction(instruction, fee_payer=operator, blockhash=blockhash, setup=setup)
+    # A simulation needs a payer that has SOL, which a program's address need not have.
+    payer = operator if program else governance
+    built = build_transaction(instruction, fee_payer=payer, blockhash=blockhash, setup=setup)
     return TransactionPlan(
         built,
-        operator_signs=True,
+        operator_signs=governance == operator,
         amount=amount,
         details=details,
         budget_scope=BudgetScope.OPERATOR,
+        proposed_to=governance if program else None,
     )
+
+
+async def vault_authority(deps: Dependencies) -> VaultAuthority:
+    """Return the vault authority. Raises NotFound while there is none."""
+    address = vault_authority_address(deps.programs)
+    found = await deps.rpc.get_accounts([address], commitment=Commitment.CONFIRMED)
+    authority = read_vault_authority(found.accounts[0], deps.programs)
+    if authority is None:
+        raise NotFound("the vault authority is not initialized")
+    return authority
 
 
 async def release_timelocks(deps: Dependencies, owner: Pubkey) -> TransactionPlan:

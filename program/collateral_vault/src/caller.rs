@@ -11,8 +11,8 @@ const CALLED_BY_TOP_LEVEL: u64 = 2;
 
 const SEED: &[u8] = b"caller";
 
-/// Returns the caller: the program of the running top-level instruction, if the stack height shows that
-/// it called this program directly. At any height it may also be `caller_program`, if that program
+/// Returns the caller: the program of the running top-level instruction, if the stack height shows
+/// that it called this program directly. At any height it is also `caller_program`, if that program
 /// signs among the `remaining` accounts.
 #[inline(always)]
 pub fn require_authorized(
@@ -22,16 +22,16 @@ pub fn require_authorized(
     instructions: &Instructions,
     remaining: &[Account],
 ) -> Result<Pubkey> {
-    let (programs, named) = (authority.authorized_programs(), *caller_program.key());
+    let (programs, named) = (authority.authorized_programs(), caller_program.key());
     if sysvar::stack_height() == CALLED_BY_TOP_LEVEL {
         let caller = instructions.running_program()?;
-        let is_named = !authority.cpi_enforced()? || caller == named;
+        let is_named = !authority.cpi_enforced()? || caller == *named;
         if is_named && programs.contains(&caller)? {
             return Ok(caller);
         }
     }
-    if signs(context, &named, remaining)? && programs.contains(&named)? {
-        return Ok(named);
+    if signs(context, named, remaining)? && programs.contains(named)? {
+        return Ok(*named);
     }
     Err(VaultError::UnauthorizedProgram)
 }

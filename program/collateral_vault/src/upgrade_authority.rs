@@ -1,10 +1,9 @@
 //! The key that may replace this program's code, as the upgradeable loader records it.
 
+use sdk::loader::UPGRADEABLE;
 use sdk::{Account, AnchorError, Context, Pubkey, Result, pda};
 
 use crate::errors::VaultError;
-
-const LOADER: Pubkey = Pubkey::from_base58("BPFLoaderUpgradeab1e11111111111111111111111");
 
 /// The program-data account: a tag of four bytes, the slot of the deployment, the authority as an
 /// option of fixed size, and then the code.
@@ -19,7 +18,7 @@ pub fn require(context: &Context, signer: Account, remaining: &[Account]) -> Res
     let program_data = remaining.first().ok_or(AnchorError::AccountNotEnoughKeys)?;
     let data = program_data.data();
     // An authority that was removed leaves its bytes behind: only the option counts.
-    let named = program_data.owned_by(&LOADER)
+    let named = program_data.owned_by(&UPGRADEABLE)
         && data.u32(0)? == PROGRAM_DATA
         && data.u8(HAS_AUTHORITY)? == 1
         && data.key(AUTHORITY)? == *signer.key()
@@ -32,5 +31,5 @@ pub fn require(context: &Context, signer: Account, remaining: &[Account]) -> Res
 #[inline(always)]
 fn is_of_this_program(context: &Context, address: &Pubkey) -> bool {
     let program = context.program_id.as_bytes();
-    (0..=u8::MAX).rev().any(|bump| pda::verify(address, [program, &[bump]], &LOADER).is_ok())
+    (0..=u8::MAX).rev().any(|bump| pda::verify(address, [program, &[bump]], &UPGRADEABLE).is_ok())
 }

@@ -2,8 +2,10 @@
 
 use crate::{Account, Pubkey};
 
+pub const UPGRADEABLE: Pubkey = Pubkey::from_base58("BPFLoaderUpgradeab1e11111111111111111111111");
+
 const LOADERS: [Pubkey; 5] = [
-    Pubkey::from_base58("BPFLoaderUpgradeab1e11111111111111111111111"),
+    UPGRADEABLE,
     Pubkey::from_base58("BPFLoader2111111111111111111111111111111111"),
     Pubkey::from_base58("BPFLoader1111111111111111111111111111111111"),
     Pubkey::from_base58("LoaderV411111111111111111111111111111111111"),

@@ -19,6 +19,7 @@ from tests.http.service_info.browser import browsing
 
 # The verbs that summaries may begin with.
 VERBS = {
+    "Accept",
     "Acknowledge",
     "Add",
     "Approve",
@@ -35,6 +36,7 @@ VERBS = {
     "Issue",
     "List",
     "Open",
+    "Pause",
     "Propose",
     "Refresh",
     "Register",

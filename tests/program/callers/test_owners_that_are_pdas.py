@@ -4,24 +4,26 @@ The puppet is that program: its PDA signs what the puppet calls, whoever signs t
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
-from solders.instruction import Instruction
+from solders.instruction import AccountMeta, Instruction
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
 from tests.program.harness import positions
+from tests.program.harness.governing import LIMITS, accept, limit_transfers, propose
 from tests.program.harness.instructions import build
 from tests.program.harness.ledger import (
     MINT,
     POSITION_MANAGER,
     SOL,
     TOKEN,
+    VAULT_IDL,
     Ledger,
     Outcome,
     add_delegate,
     deposit,
-    govern,
     initialize_vault,
     mint_data,
     readonly,
@@ -32,6 +34,7 @@ from tests.program.harness.ledger import (
 )
 from tests.program.harness.positions import (
     close_position,
+    extended,
     init_position_summary,
     open_position,
     rebalance_collateral,
@@ -43,6 +46,7 @@ from tests.program.harness.refusals import assert_refused
 
 MULTISIG = own_address()
 YIELD = Pubkey.from_string("Yie1d11111111111111111111111111111111111111")
+LENT_TO = Pubkey.from_string("LentTo1111111111111111111111111111111111111")
 NEW_MINT = Pubkey.from_string("NewMint111111111111111111111111111111111111")
 
 
@@ -118,36 +122,53 @@ def test_another_programs_pda_is_not_the_owner(traded: Ledger) -> None:
 # Governance
 
 
-GOVERNING: dict[str, object] = {
-    "add_authorized_program": YIELD,
-    "remove_authorized_program": POSITION_MANAGER,
-    "add_yield_program": YIELD,
-    "set_freeze_flag": True,
-    "set_cpi_enforced": False,
-    "set_risk_level": 7,
+GOVERNING: dict[str, dict[str, Any]] = {
+    "add_authorized_program": {"program": YIELD},
+    "remove_authorized_program": {"program": POSITION_MANAGER},
+    "add_yield_program": {"program": YIELD},
+    "remove_yield_program": {"program": LENT_TO},
+    "set_freeze_flag": {"freeze": True},
+    "set_cpi_enforced": {"cpi_enforced": False},
+    "set_risk_level": {"risk_level": 7},
+    "pause_withdrawals": {"seconds": 60},
+    "set_transfer_limits": {"vault_daily": 10, "total_daily": 20},
 }
+# These have tests of their own.
+NOT_ONLY_GOVERNANCE = {"initialize_vault_authority", "update_usdt_mint"}
+
+
+def test_every_instruction_of_governance_is_tried() -> None:
+    for name, described in VAULT_IDL.instructions.items():
+        if "governance" in {account["name"] for account in described["accounts"]}:
+            assert name in GOVERNING.keys() | NOT_ONLY_GOVERNANCE
 
 
 @pytest.fixture
 def governed_by_multisig(traded: Ledger) -> Ledger:
-    traded.change_authority(governance=MULTISIG)
+    traded.change_authority(governance=MULTISIG, yield_whitelist=[LENT_TO])
     return traded
 
 
 @pytest.mark.parametrize("name", GOVERNING)
 def test_a_multisig_governs(governed_by_multisig: Ledger, governance: Keypair, name: str) -> None:
-    ledger, value = governed_by_multisig, GOVERNING[name]
+    ledger, arguments = governed_by_multisig, GOVERNING[name]
     before = ledger.authority()
-    former = ledger.send(govern(name, governance.pubkey(), value=value), governance)
+    former = ledger.send(build(name, governance.pubkey(), **arguments), governance)
     assert_refused(former, "Unauthorized")
-    must(ledger, govern(name, MULTISIG, value=value))
+    must(ledger, build(name, MULTISIG, **arguments))
     assert ledger.authority() != before
 
 
-def test_a_multisig_takes_a_yield_program_off_the_list(governed_by_multisig: Ledger) -> None:
-    must(governed_by_multisig, govern("add_yield_program", MULTISIG, value=YIELD))
-    must(governed_by_multisig, govern("remove_yield_program", MULTISIG, value=YIELD))
-    assert governed_by_multisig.authority()["yield_whitelist"] == []
+def test_governance_goes_to_a_multisig_and_from_there_to_another_key(
+    traded: Ledger, governance: Keypair
+) -> None:
+    traded.must(propose(governance.pubkey(), MULTISIG), governance)
+    must(traded, accept(MULTISIG))
+    assert traded.authority()["governance"] == MULTISIG
+    successor = traded.wallet()
+    must(traded, propose(MULTISIG, successor.pubkey()))
+    traded.must(accept(successor.pubkey()), successor)
+    assert traded.authority()["governance"] == successor.pubkey()
 
 
 def test_a_multisig_rebalances(governed_by_multisig: Ledger) -> None:
@@ -157,7 +178,13 @@ def test_a_multisig_rebalances(governed_by_multisig: Ledger) -> None:
     given = rebalance_collateral(MULTISIG, giver.pubkey(), taker.pubkey(), 10)
     assert_refused(execute(ledger, given), "UnauthorizedProgram")
     must(ledger, wrapped(given))
-    assert [ledger.tokens(vault_address(each.pubkey())) for each in (giver, taker)] == [40, 60]
+    must(ledger, limit_transfers(MULTISIG, 15, 15))
+    summary = AccountMeta(summary_address(vault_address(giver.pubkey())), False, True)
+    must(ledger, wrapped(extended(given, LIMITS, summary)))
+    assert held(ledger, giver.pubkey()) == (20, 10, 10)
+    over = execute(ledger, wrapped(extended(given, LIMITS, summary)))
+    assert_refused(over, "TransferLimitExceeded")
+    assert [ledger.tokens(vault_address(each.pubkey())) for each in (giver, taker)] == [30, 70]
 
 
 def test_a_multisig_pays_owners_out_of_what_is_locked(governed_by_multisig: Ledger) -> None:

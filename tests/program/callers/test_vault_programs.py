@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from solders.account import Account
-from solders.instruction import Instruction
+from solders.instruction import AccountMeta, Instruction
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
@@ -125,11 +125,12 @@ def test_positions_live_on_a_vault_program_at_any_id(
     assert vault_at(traded, OTHER, keys[0]) == (50, 30, 30)
     must(close_position(keys[0], 10), owner)
     assert vault_at(traded, OTHER, keys[0]) == (60, 20, 20)
-    must(rebalance_collateral(governance.pubkey(), *keys, 5), governance)
+    summary = AccountMeta(summary_address(vault_address(keys[0])), False, True)
+    must(extended(rebalance_collateral(governance.pubkey(), *keys, 5), summary), governance)
+    assert vault_at(traded, OTHER, keys[0]) == (60, 15, 15)
     assert [traded.tokens(vault_address(key, OTHER)) for key in keys] == [75, 85]
-    must(close_position(keys[0], vault_at(traded, OTHER, keys[0])[2]), owner)
-    summary = readonly(summary_address(vault_address(keys[0])))
-    must(withdraw(keys[0], 75, remaining=[summary]), owner)
+    must(close_position(keys[0], 15), owner)
+    must(withdraw(keys[0], 75, remaining=[readonly(summary.pubkey)]), owner)
 
     assert vault_at(traded, PROGRAM, keys[0]) == (40, 60, 60)
     assert traded.tokens(vault_address(keys[0])) == 100

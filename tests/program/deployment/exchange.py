@@ -22,12 +22,13 @@ from tests.program.harness.ledger import (
     authority_address,
     govern,
     instruction,
+    program_data_address,
     readonly,
     signer,
     summary_address,
     vault_address,
 )
-from tests.program.harness.loader import Loader, open_loader, program_data_address
+from tests.program.harness.loader import Loader, open_loader
 from tests.program.harness.pools import YIELD_POOL
 from tests.program.harness.positions import init_position_summary, open_position
 from tests.program.harness.venues import Venue, assert_balances_match_tokens, move, open_pool
@@ -38,6 +39,7 @@ IDS = {
     "position_manager": POSITION_MANAGER,
     "yield_pool": YIELD_POOL,
 }
+FRIEND = Pubkey([5] * 32)
 LOGGED = "Program log: Instruction: "
 DELAY, DAY = 60, 24 * 60 * 60
 

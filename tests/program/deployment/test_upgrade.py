@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
@@ -13,10 +12,9 @@ from tests.program.deployment.exchange import (
     DAY,
     DELAY,
     FIRST,
+    FRIEND,
     IDS,
     Exchange,
-    fill_vault,
-    open_exchange,
     open_vault,
 )
 from tests.program.harness import pools
@@ -31,13 +29,14 @@ from tests.program.harness.ledger import (
     initialize_vault,
     instruction,
     mint_data,
+    program_data_address,
     readonly,
     signer,
     summary_address,
     token_address,
     vault_address,
 )
-from tests.program.harness.loader import PROGRAM_DATA_HEADER, program_data_address
+from tests.program.harness.loader import PROGRAM_DATA_HEADER
 from tests.program.harness.positions import (
     close_position,
     init_position_summary,
@@ -48,34 +47,9 @@ from tests.program.harness.positions import (
 from tests.program.harness.refusals import assert_refused
 from tests.program.harness.venues import YEAR
 
-FRIEND, OTHER_MINT = Pubkey([5] * 32), Pubkey([6] * 32)
+OTHER_MINT = Pubkey([6] * 32)
 INSTRUCTIONS = (FIRST / "instructions.txt").read_text().split()
 """All of the first release, but the one that initializes the authority and succeeds only once."""
-
-
-@pytest.fixture
-def exchange() -> Exchange:
-    """The first release, on which governance has used all that it may set."""
-    exchange = open_exchange()
-    exchange.govern("set_cpi_enforced", True)
-    exchange.govern("set_risk_level", 3)
-    return exchange
-
-
-@pytest.fixture
-def full(exchange: Exchange) -> Keypair:
-    """The owner of a vault with something in every list and field."""
-    owner = open_vault(exchange, 10_000, wallet=500)
-    fill_vault(exchange, owner, [FRIEND])
-    return owner
-
-
-@pytest.fixture
-def trader(exchange: Exchange) -> Keypair:
-    """The owner of a vault with an open position and no guards."""
-    owner = open_vault(exchange, 1_000)
-    exchange.run(open_position(owner.pubkey(), 600), owner)
-    return owner
 
 
 def test_the_loader_runs_the_programs_of_today(exchange: Exchange) -> None:

@@ -26,6 +26,8 @@ from tests.program.harness.ledger import (
     Ledger,
     Outcome,
     authority_address,
+    change_lock,
+    govern,
     readonly,
     transfer_collateral,
     transfer_limits_address,
@@ -107,6 +109,24 @@ def test_all_vaults_together_lose_no_more_in_a_day_than_the_limit_in_all(market:
     market.refuses(market.other, 1)
     market.refuses(market.one, 1)
     assert market.ledger.vault(market.taker)["total_balance"] == 150
+
+
+def test_a_program_that_a_thief_lists_moves_no_more_than_the_limits(market: Market) -> None:
+    """With the governance key he lists his own, which locks what is free and transfers it."""
+    market.limit(100, 150)
+    market.ledger.change_authority(authorized_programs=[])
+    free = {"locked_balance": 0, "available_balance": 1_000}
+    for owner in (market.one, market.other):
+        market.ledger.change_vault(owner, **free)
+    listed = govern("add_authorized_program", market.governance.pubkey(), value=PUPPET)
+    market.ledger.must(listed, market.governance)
+    for owner in (market.one, market.other):
+        lock = change_lock("lock_collateral", owner, 1_000, caller_program=PUPPET)
+        market.ledger.must(puppet_call(market.ledger, lock), market.governance)
+    market.moves(market.one, 100)
+    market.refuses(market.one, 1)
+    market.moves(market.other, 50)
+    market.refuses(market.other, 1)
 
 
 def test_limits_of_zero_stop_every_transfer(market: Market) -> None:

@@ -8,12 +8,14 @@ from typing import Any, Self
 
 from solders.instruction import Instruction
 from solders.keypair import Keypair
+from solders.pubkey import Pubkey
 
 from tests.program.harness import positions
 from tests.program.harness.full_vault import DELAY, KEYS, fill_vault, list_programs, made_up
 from tests.program.harness.governing import recover
 from tests.program.harness.instructions import build
 from tests.program.harness.ledger import (
+    MINT,
     POSITION_MANAGER,
     SOL,
     START,
@@ -161,6 +163,14 @@ class MeasuredChain:
         given = rebalance_collateral(self.governance.pubkey(), giver, taker, 10)
         return given, self.governance
 
+    def sweep(self, held: int, mint: Pubkey = MINT) -> Step:
+        key = self.owner.pubkey()
+        accounts = {
+            "token_account": self.ledger.put_tokens(vault_address(key), held, mint=mint),
+            "recipient_token_account": self.ledger.put_tokens(key, 0, mint=mint),
+        }
+        return self.by_owner("sweep", accounts=accounts)
+
     def seize(self) -> Step:
         """Return an emergency withdrawal of more than is available."""
         self.after(self.open_position())
@@ -300,6 +310,8 @@ ONCE: dict[str, Order] = {
     "settle_position_summary": settle,
     "update_usdt_mint": update_mint,
     "close_vault": close_vault,
+    "sweep": lambda on: on.sweep(HELD + 5),
+    "sweep of another mint": lambda on: on.sweep(5, NEW_MINT),
     "emergency_withdraw by governance": lambda on: on.seize(),
     "propose_governance by the upgrade authority": lambda on: on.recover(),
     "set_transfer_limits for the first time": lambda on: on.limit_transfers(),

@@ -1,6 +1,5 @@
-"""Deployments and upgrades through the upgradeable loader's own instructions."""
+"""The upgradeable loader: its instructions, and deployments and upgrades with them."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from struct import pack
 
@@ -13,60 +12,93 @@ from solders.system_program import CreateAccountParams, create_account
 from solders.transaction import VersionedTransaction
 from solders.transaction_metadata import TransactionMetadata
 
-from tests.program.harness.ledger import RENT, SOL, SYSTEM, Ledger, readonly, signer
+from tests.program.harness.ledger import (
+    RENT,
+    SOL,
+    SYSTEM,
+    UPGRADEABLE_LOADER,
+    Ledger,
+    program_data_address,
+    readonly,
+    signer,
+)
 from tests.program.harness.venues import writable
 
-LOADER = Pubkey.from_string("BPFLoaderUpgradeab1e11111111111111111111111")
 CLOCK = Pubkey.from_string("SysvarC1ock11111111111111111111111111111111")
 BUFFER_HEADER, PROGRAM_LENGTH, PROGRAM_DATA_HEADER = 37, 36, 45
-INITIALIZE_BUFFER, WRITE, DEPLOY, UPGRADE, EXTEND = 0, 1, 2, 3, 6
 LEAST_EXTENSION = 10_240
 CHUNK = 900
 """Bytes of a program that one transaction can write."""
 
 
-def program_data_address(program: Pubkey) -> Pubkey:
-    return Pubkey.find_program_address([bytes(program)], LOADER)[0]
+def initialize_buffer(buffer: Pubkey, authority: Pubkey) -> Instruction:
+    return Instruction(UPGRADEABLE_LOADER, pack("<I", 0), [writable(buffer), readonly(authority)])
+
+
+def write_buffer(buffer: Pubkey, authority: Pubkey, elf: bytes) -> list[Instruction]:
+    """Return the writes of a program into its buffer, each for a transaction of its own."""
+    parts = [(at, elf[at : at + CHUNK]) for at in range(0, len(elf), CHUNK)]
+    accounts = [writable(buffer), signer(authority)]
+    return [
+        Instruction(UPGRADEABLE_LOADER, pack("<IIQ", 1, at, len(part)) + part, accounts)
+        for at, part in parts
+    ]
+
+
+def deploy(program: Pubkey, buffer: Pubkey, authority: Pubkey, length: int) -> Instruction:
+    """Return the deployment of a program with room for `length` bytes, which `authority` pays."""
+    accounts = [
+        *(_payer(authority), writable(program_data_address(program))),
+        *(writable(program), writable(buffer)),
+        *map(readonly, (RENT, CLOCK, SYSTEM)),
+        signer(authority),
+    ]
+    return Instruction(UPGRADEABLE_LOADER, pack("<IQ", 2, length), accounts)
+
+
+def upgrade(program: Pubkey, buffer: Pubkey, authority: Pubkey) -> Instruction:
+    """Return an upgrade to the program in the buffer, whose lamports go to the authority."""
+    accounts = [
+        *(writable(program_data_address(program)), writable(program), writable(buffer)),
+        *(writable(authority), readonly(RENT), readonly(CLOCK), signer(authority)),
+    ]
+    return Instruction(UPGRADEABLE_LOADER, pack("<I", 3), accounts)
+
+
+def extend(program: Pubkey, growth: int, payer: Pubkey) -> Instruction:
+    """Return an extension of a program's account by `growth` bytes or the least that is allowed."""
+    accounts = [writable(program_data_address(program)), writable(program)]
+    accounts += [readonly(SYSTEM), _payer(payer)]
+    return Instruction(UPGRADEABLE_LOADER, pack("<II", 6, max(growth, LEAST_EXTENSION)), accounts)
+
+
+def _payer(key: Pubkey) -> AccountMeta:
+    return AccountMeta(key, is_signer=True, is_writable=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Loader:
-    """The upgradeable loader of a chain, and the key that may upgrade what it deploys."""
+    """The loader on a ledger, and the key that may upgrade what it deploys."""
 
     ledger: Ledger
     authority: Keypair
 
     def deploy(self, program: Pubkey, elf: bytes) -> None:
         """Deploy a program that does not exist, with room for its bytes alone."""
-        buffer, data = self._fill_buffer(elf), program_data_address(program)
-        accounts = [
-            *(self._payer(), writable(data), writable(program), writable(buffer)),
-            *map(readonly, (RENT, CLOCK, SYSTEM)),
-            signer(self.authority.pubkey()),
-        ]
-        deployment = Instruction(LOADER, pack("<IQ", DEPLOY, len(elf)), accounts)
-        self._send([self._create(program, PROGRAM_LENGTH), deployment])
+        buffer, key = self._fill_buffer(elf), self.authority.pubkey()
+        create = self._create(program, PROGRAM_LENGTH)
+        self._send(create, deploy(program, buffer, key, len(elf)))
         self._next_slot()
 
     def upgrade(self, program: Pubkey, elf: bytes) -> None:
         """Replace a program, after making room for it where it has grown."""
-        buffer, data = self._fill_buffer(elf), program_data_address(program)
-        growth = PROGRAM_DATA_HEADER + len(elf) - len(self.ledger.data(data))
-        if growth > 0:
-            accounts = [writable(data), writable(program), readonly(SYSTEM), self._payer()]
-            extension = pack("<II", EXTEND, max(growth, LEAST_EXTENSION))
-            self._send([Instruction(LOADER, extension, accounts)])
+        buffer, key = self._fill_buffer(elf), self.authority.pubkey()
+        room = len(self.ledger.data(program_data_address(program))) - PROGRAM_DATA_HEADER
+        if len(elf) > room:
+            self._send(extend(program, len(elf) - room, key))
             self._next_slot()
-        spill = writable(self.authority.pubkey())
-        accounts = [
-            *(writable(data), writable(program), writable(buffer), spill),
-            *(readonly(RENT), readonly(CLOCK), signer(self.authority.pubkey())),
-        ]
-        self._send([Instruction(LOADER, pack("<I", UPGRADE), accounts)])
+        self._send(upgrade(program, buffer, key))
         self._next_slot()
-
-    def _payer(self) -> AccountMeta:
-        return AccountMeta(self.authority.pubkey(), is_signer=True, is_writable=True)
 
     def _create(self, address: Pubkey, length: int) -> Instruction:
         return create_account(
@@ -75,26 +107,23 @@ class Loader:
                 to_pubkey=address,
                 lamports=self.ledger.svm.minimum_balance_for_rent_exemption(length),
                 space=length,
-                owner=LOADER,
+                owner=UPGRADEABLE_LOADER,
             )
         )
 
     def _fill_buffer(self, elf: bytes) -> Pubkey:
-        buffer, authority = Keypair().pubkey(), self.authority.pubkey()
-        accounts = [writable(buffer), readonly(authority)]
-        initialize = Instruction(LOADER, pack("<I", INITIALIZE_BUFFER), accounts)
-        self._send([self._create(buffer, BUFFER_HEADER + len(elf)), initialize])
-        for at in range(0, len(elf), CHUNK):
-            part = elf[at : at + CHUNK]
-            accounts = [writable(buffer), signer(authority)]
-            self._send([Instruction(LOADER, pack("<IIQ", WRITE, at, len(part)) + part, accounts)])
+        buffer, key = Keypair().pubkey(), self.authority.pubkey()
+        create = self._create(buffer, BUFFER_HEADER + len(elf))
+        self._send(create, initialize_buffer(buffer, key))
+        for write in write_buffer(buffer, key, elf):
+            self._send(write)
         return buffer
 
     def _next_slot(self) -> None:
         """Start the next slot, in which a program can be called that was deployed in this one."""
         self.ledger.svm.warp_to_slot(self.ledger.svm.get_clock().slot + 1)
 
-    def _send(self, instructions: Sequence[Instruction]) -> None:
+    def _send(self, *instructions: Instruction) -> None:
         """Run a transaction that need not be signed: nobody has the keys of the programs' ids."""
         svm = self.ledger.svm
         svm.with_sigverify(False)

@@ -1,11 +1,12 @@
 """`make mutants`: every mutant of the programs must fail a test.
 
-    python -m tests.program.mutants [--jobs 2] [--list] [PART ...]
+    python -m tests.program.mutants [--jobs 2] [--tests TEXT] [--list] [PART ...]
 
 A PART is text of a mutant's file, function or change, such as `transfer_collateral`.
 """
 
 import argparse
+import signal
 import sys
 import time
 from collections import Counter
@@ -23,6 +24,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("parts", nargs="*", help="text of the mutants' keys; all if none is given")
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--tests", default="", help="run only the tests whose id has this text")
     parser.add_argument("--list", action="store_true", help="show the mutants and end")
     given = parser.parse_args(arguments)
     every = derive(ROOT / "program")
@@ -30,7 +32,7 @@ def main(arguments: Sequence[str]) -> int:
     if given.list:
         show(*map(str, chosen))
         return 0
-    return report(run(chosen, given.jobs), every=every)
+    return report(run(chosen, given.jobs, given.tests), every=every)
 
 
 def report(results: Sequence[Result], *, every: Sequence[Mutant]) -> int:
@@ -44,10 +46,10 @@ def report(results: Sequence[Result], *, every: Sequence[Mutant]) -> int:
     return 1 if stale or survivors else 0
 
 
-def run(chosen: Sequence[Mutant], jobs: int) -> list[Result]:
+def run(chosen: Sequence[Mutant], jobs: int, tests: str) -> list[Result]:
     results = []
     started = time.monotonic()
-    for examined in examine(chosen, jobs=jobs):
+    for examined in examine(chosen, jobs=jobs, tests=tests):
         reason = EQUIVALENT.get(examined.mutant.key) if examined.survived else None
         result = Result(examined.mutant, "equivalent", reason) if reason else examined
         results.append(result)
@@ -78,4 +80,5 @@ def show(*lines: str) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that workers end, too
     sys.exit(main(sys.argv[1:]))

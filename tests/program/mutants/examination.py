@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -63,7 +64,7 @@ def workers(folders: Sequence[Path]) -> Iterator[list[subprocess.Popen[str]]]:
         yield processes
     finally:
         for process in processes:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)  # with the fork that runs tests
             process.communicate()
 
 
@@ -77,6 +78,7 @@ def start(folder: Path) -> subprocess.Popen[str]:
             stderr=log,
             text=True,
             cwd=ROOT,
+            process_group=0,
             env=os.environ | {"CVMS_TEST_PROGRAMS": str(Workshop(folder).elfs)},
         )
 

@@ -90,6 +90,19 @@ def test_an_owner_whose_collateral_was_seized_trades_and_withdraws_again(
     traded.must(build("close_vault", key), owner)
 
 
+def test_an_owner_whose_collateral_was_moved_withdraws_the_rest(
+    traded: Ledger, owner: Keypair, governance: Keypair
+) -> None:
+    keys = owner.pubkey(), positions.trader(traded).pubkey()
+    traded.must(rebalance_collateral(governance.pubkey(), *keys, 60), governance)
+    leave = withdraw(keys[0], 40, remaining=[readonly(own_summary(owner))])
+    assert_refused(traded.send(leave, owner), "OpenPositionsExist")
+    assert_refused(traded.send(close_position(keys[0], 60), owner), "InsufficientFunds")
+    traded.must(settle_position_summary(keys[0]), traded.wallet())
+    assert claims(traded, owner) == (0, 0)
+    traded.must(leave, owner)
+
+
 def test_what_is_still_locked_stays_claimed(
     traded: Ledger, owner: Keypair, governance: Keypair
 ) -> None:
@@ -201,9 +214,12 @@ def test_a_rebalance_settles_the_summary_of_the_vault_that_gave(
 ) -> None:
     taker = positions.trader(traded)
     given = rebalance(owner, taker, governance, writable(own_summary(owner)))
-    traded.change_vault(owner.pubkey(), locked_balance=55, available_balance=45)  # 5 were seized
     traded.must(given, governance)
-    assert claims(traded, owner) == (2, traded.vault(owner.pubkey())["locked_balance"])
+    assert claims(traded, owner) == (2, 30)
+    traded.must(given, governance)
+    assert claims(traded, owner) == (0, 0)
+    leave = withdraw(owner.pubkey(), 40, remaining=[readonly(own_summary(owner))])
+    traded.must(leave, owner)
 
 
 def test_a_rebalance_that_leaves_all_locked_changes_no_summary(

@@ -6,12 +6,12 @@ from typing import Any
 from solders.instruction import AccountMeta, Instruction
 from solders.pubkey import Pubkey
 
-from tests.program.harness import instructions, ledger, pools, positions
+from tests.program.harness import governing, instructions, ledger, pools, positions
 from tests.program.harness.ledger import readonly, signer
 
 from . import names
 from .earning import reserve_of
-from .model import World, vault_of
+from .model import GuardChange, World, vault_of
 from .money import Remaining
 from .names import key
 
@@ -121,6 +121,11 @@ def init_position_summary(world: World, *, program: str, owner: str) -> Instruct
     return at(program, given)
 
 
+def settle_position_summary(world: World, *, program: str, owner: str) -> Instruction:
+    summary = ledger.summary_address(names.vault(owner), key(program))
+    return at(program, positions.settle_position_summary(key(owner), position_summary=summary))
+
+
 def rebalance_collateral(
     world: World, *, program: str, authority: str, giver: str, taker: str, amount: int
 ) -> Instruction:
@@ -203,6 +208,17 @@ def initialize_vault_authority(
     return ledger.initialize_vault_authority(key(signer), listed, freeze=freeze)
 
 
+def propose_governance(
+    world: World, *, signer: str, proposed: str, as_upgrade_authority: bool
+) -> Instruction:
+    proposal = governing.recover if as_upgrade_authority else governing.propose
+    return proposal(key(signer), key(proposed))
+
+
+def accept_governance(world: World, *, signer: str) -> Instruction:
+    return governing.accept(key(signer))
+
+
 def update_usdt_mint(world: World, *, signer: str, owner: str, mint: str) -> Instruction:
     account = names.tokens(vault_of(owner), mint)
     return instructions.build(
@@ -262,6 +278,30 @@ def vault_tokens(world: World, owner: str) -> Pubkey:
     return names.tokens(vault_of(owner), mint)
 
 
+def guarded(
+    world: World,
+    name: str,
+    *,
+    owner: str,
+    change: GuardChange,
+    signer: str | None = None,
+    authority: str | None = None,
+) -> Instruction:
+    """Return an instruction on a requested change of the owner's guards."""
+    given = names.guard_change(change)
+    accounts = {"owner": key(signer)} if signer else {}
+    arguments: dict[str, Any] = {}
+    if name == "request_guard_change":
+        arguments["change"] = (given.variant, given.fields)
+    return instructions.build(
+        name,
+        key(owner),
+        authority=key(authority) if authority else None,
+        accounts=accounts | {"guard_change": given.address(key(owner))},
+        **arguments,
+    )
+
+
 def locked(world: World, name: str, *, owner: str, amount: int) -> Instruction:
     return ledger.change_lock(name, key(owner), amount)
 
@@ -271,6 +311,7 @@ PARTICULAR: dict[str, Callable[..., Instruction]] = {
     for each in (
         init_position_summary,
         rebalance_collateral,
+        settle_position_summary,
         transfer_collateral,
         release_unclaimed,
         enter_pool,
@@ -280,6 +321,8 @@ PARTICULAR: dict[str, Callable[..., Instruction]] = {
         initialize_vault,
         close_vault,
         initialize_vault_authority,
+        propose_governance,
+        accept_governance,
         update_usdt_mint,
         give,
     )
@@ -293,6 +336,9 @@ FAMILIES: dict[str, Callable[..., Instruction]] = {
     "compound_yield": earned,
     "open_position": positioned,
     "close_position": positioned,
+    "request_guard_change": guarded,
+    "apply_guard_change": guarded,
+    "cancel_guard_change": guarded,
     "lock_collateral": locked,
     "unlock_collateral": locked,
 }

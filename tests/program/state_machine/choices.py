@@ -51,7 +51,8 @@ class Choices:
         return self.of(names.PEOPLE) if self.once_in(24) else owner
 
     def governance(self) -> str:
-        return self.of(names.PEOPLE) if self.once_in(16) else names.GOVERNANCE
+        governance = self.world.authority.governance
+        return self.of(names.PEOPLE) if self.once_in(16) else governance
 
     def authorized(self, owner: str) -> tuple[str, list[str]]:
         """Draw an authority and cosigners that may act on the vault; rarely some that may not."""

@@ -75,13 +75,43 @@ def rebalance_collateral(
     require(giver != taker, "ConstraintDuplicateMutableAccount")
     require(source.mint == target.mint, "ConstraintTokenMint")
     require_caller(world, program)
-    source.take(amount)
+    require(not world.authority.freeze, "Frozen")
+    from_locked = min(amount, source.locked)
+    source.locked -= from_locked
+    source.take(amount - from_locked)
+    agreed(source, amount - from_locked)
     require(target.total + amount <= U64, "Overflow")
     target.available += amount
     world.move(vault_of(giver), vault_of(taker), amount, source.mint)
     fields: dict[str, object] = {"from_vault": giver, "to_vault": taker, "amount": amount}
     fields |= {"from_new_total_balance": source.total, "to_new_total_balance": target.total}
-    return [("TransferEvent", fields), source.record("Transfer", amount, world.now)]
+    moved: dict[str, object] = {"from_vault": giver, "to_vault": taker, "caller": program}
+    moved |= {"amount": amount, "from_locked": from_locked}
+    moved |= {"from_new_locked_balance": source.locked}
+    moved |= {"from_new_available_balance": source.available}
+    return [
+        ("TransferEvent", fields),
+        source.record("Transfer", amount, world.now),
+        ("CollateralTransferredEvent", moved | {"to_new_available_balance": target.available}),
+    ]
+
+
+def agreed(vault: Vault, unlocked: int) -> None:
+    """Use up what the owner agreed to; the largest allowance lasts for ever."""
+    require(unlocked <= vault.allowance, "TransferNotAgreed")
+    if vault.allowance < U64:
+        vault.allowance -= unlocked
+
+
+def settle_position_summary(world: World, *, program: str, owner: str) -> Events:
+    """Lower what the summary claims to what is locked in the vault, whoever asks for it."""
+    vault = world.vault(owner)
+    require((program, owner) in world.summaries, "AccountNotInitialized")
+    summary = world.summaries[program, owner]
+    require(summary.locked > vault.locked, "NotFound")
+    summary.locked = vault.locked
+    summary.open_positions = summary.open_positions if vault.locked else 0
+    return []
 
 
 def request_exit(world: World, *, owner: str, signer: str, cosigners: Sequence[str]) -> Events:

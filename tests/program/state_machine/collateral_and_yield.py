@@ -6,6 +6,7 @@ from hypothesis.stateful import rule
 from . import names
 from .choices import Choices
 from .earning import claimable, reserve_of
+from .model import U64
 from .movements import DAY, DRAWN, Movements
 
 
@@ -48,7 +49,17 @@ class CollateralAndYield(Movements):
     def rebalance(self, data: st.DataObject) -> None:
         choose = Choices(data, self.world)
         giver = self.funded(choose)
-        mint = choose.vault(giver).mint
+        vault = choose.vault(giver)
+        agreed = vault.allowance > 0 or vault.locked > 0
+        if giver in self.world.vaults and not (agreed and choose.once_in(2)):
+            amount = choose.of([U64, choose.amount(vault.available)])
+            arguments = {"owner": giver, "signer": giver, "amount": amount}
+            self.step("set_transfer_allowance", **arguments, cosigners=choose.cosigners(giver))
+            vault = choose.vault(giver)
+        ceiling = vault.locked + min(vault.available, vault.allowance)
+        if choose.once_in(4):
+            ceiling = vault.locked + vault.available
+        mint = vault.mint
         taker = choose.owner(lambda vault: vault.mint == mint and vault.owner != giver)
         self.step(
             "rebalance_collateral",
@@ -56,8 +67,32 @@ class CollateralAndYield(Movements):
             authority=choose.governance(),
             giver=giver,
             taker=taker,
-            amount=choose.amount(choose.vault(giver).available),
+            amount=choose.amount(ceiling),
         )
+
+    @rule(data=DRAWN)
+    def settle(self, data: st.DataObject) -> None:
+        """Settle a summary; mostly one whose collateral governance has just taken."""
+        choose = Choices(data, self.world)
+        if not choose.once_in(8):
+            self.open_position(data)
+            owner = choose.owner(lambda vault: vault.locked > 0)
+            vault = choose.vault(owner)
+            self.step(
+                "emergency_withdraw",
+                owner=owner,
+                authority=choose.governance(),
+                recipient=owner,
+                mint=vault.mint,
+                amount=min(vault.available + choose.amount(vault.locked), U64),
+            )
+        claimed = [
+            (desk, owner)
+            for (desk, owner), summary in self.world.summaries.items()
+            if owner in self.world.vaults and summary.locked > self.world.vaults[owner].locked
+        ]
+        desk, owner = choose.of(claimed or list(self.world.summaries) or [("desk", "ada")])
+        self.step("settle_position_summary", program=desk, owner=owner)
 
     @rule(data=DRAWN)
     def yield_deposit(self, data: st.DataObject) -> None:

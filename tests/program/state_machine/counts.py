@@ -4,7 +4,9 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 
-from tests.program.harness.ledger import Outcome
+from tests.program.harness.ledger import POSITION_IDL, VAULT_IDL, YIELD_IDL, Outcome
+
+from .names import PROGRAMS, key
 
 INVOKED = re.compile(r"Program (\w+) invoke \[\d+\]")
 NAMED = re.compile(r"Program log: Instruction: (\w+)")
@@ -61,3 +63,13 @@ class Counts:
 
 def snake_case(name: str) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+
+
+def every_instruction() -> Counts:
+    idls = {
+        "collateral_vault": VAULT_IDL,
+        "position_manager": POSITION_IDL,
+        "yield_pool": YIELD_IDL,
+    }
+    addresses = {str(key(name)): program for program, names in PROGRAMS.items() for name in names}
+    return Counts({program: sorted(idl.instructions) for program, idl in idls.items()}, addresses)

@@ -7,11 +7,11 @@ from hypothesis.stateful import initialize, rule
 
 from . import names
 from .choices import Choices
-from .model import CAPACITY, I64, U64, vault_of
+from .model import CAPACITY, I64, NOBODY, vault_of
+from .policy import DAY, UPGRADE_AUTHORITY
 from .steps import Steps
 
 DRAWN = st.data()
-U32 = 2**32 - 1
 
 
 class Decisions(Steps):
@@ -54,7 +54,9 @@ class Decisions(Steps):
         owner = choose.owner(lambda vault: vault.total == vault.available)
         vault = choose.vault(owner)
         if vault.available and not choose.once_in(4):
-            arguments = {"owner": owner, "authority": owner, "recipient": owner}
+            guarded = vault.delay or vault.threshold
+            authority = self.world.authority.governance if guarded else owner
+            arguments = {"owner": owner, "authority": authority, "recipient": owner}
             amount = vault.available
             self.step("emergency_withdraw", **arguments, mint=vault.mint, amount=amount)
         self.step("close_vault", owner=owner, signer=choose.signer(owner))
@@ -104,47 +106,10 @@ class Decisions(Steps):
         if choose.once_in(8):
             candidates = names.PEOPLE
         signer, who = choose.signer(owner), choose.of(candidates)
-        self.step(f"{name}_{what}", owner=owner, signer=signer, who=who)
-
-    @rule(data=DRAWN)
-    def set_multisig(self, data: st.DataObject) -> None:
-        choose = Choices(data, self.world)
-        owner = choose.owner(lambda vault: vault.threshold == 0)
-        count = choose.of([1, 2, 3, 10])
-        signers = data.draw(st.permutations(names.PEOPLE))[:count]
-        threshold = choose.of([min(2, count), count, 1, 0])
-        if choose.once_in(8):
-            threshold = choose.of([count + 1, 255])
-        if choose.once_in(8):
-            signers = choose.of([[*signers, signers[0]], names.PEOPLE[:11], []])
-        arguments = {"owner": owner, "signer": choose.signer(owner), "signers": signers}
-        self.step("set_vault_multisig", **arguments, threshold=threshold)
-
-    @rule(data=DRAWN)
-    def disable_multisig(self, data: st.DataObject) -> None:
-        choose = Choices(data, self.world)
-        owner = choose.owner(lambda vault: vault.threshold > 0)
-        self.step("disable_vault_multisig", owner=owner, signer=choose.signer(owner))
-
-    @rule(data=DRAWN)
-    def set_delay(self, data: st.DataObject) -> None:
-        choose = Choices(data, self.world)
-        owner = choose.owner()
-        seconds = choose.of([60, 1, 3600, 0, 0])
-        if choose.once_in(8):
-            seconds = choose.of([-1, -I64 - 1, I64])
-        signer = choose.signer(owner)
-        self.step("set_withdraw_min_delay", owner=owner, signer=signer, seconds=seconds)
-
-    @rule(data=DRAWN)
-    def set_rate_limit(self, data: st.DataObject) -> None:
-        choose = Choices(data, self.world)
-        owner = choose.owner(lambda vault: vault.available > 0)
-        available = choose.vault(owner).available
-        window = choose.of([60, 3600, 1, U32, 0])
-        limit = choose.of([max(1, available // 2), max(1, available // 4), available, 0, U64])
-        arguments = {"owner": owner, "signer": choose.signer(owner), "window_seconds": window}
-        self.step("set_withdraw_rate_limit", **arguments, max_amount=limit)
+        arguments: dict[str, Any] = {"owner": owner, "signer": signer, "who": who}
+        if (name, what) == ("add", "withdraw_whitelist"):
+            arguments["cosigners"] = choose.cosigners(owner)
+        self.step(f"{name}_{what}", **arguments)
 
     @rule(data=DRAWN)
     def govern(self, data: st.DataObject) -> None:
@@ -174,6 +139,38 @@ class Decisions(Steps):
             case "initialize again":
                 arguments = {"signer": choose.of(names.PEOPLE), "programs": ["desk"]}
                 self.step("initialize_vault_authority", **arguments, freeze=True)
+
+    @rule(data=DRAWN)
+    def hand_over(self, data: st.DataObject) -> None:
+        """Propose somebody, by governance or by the upgrade authority, who mostly accepts."""
+        choose = Choices(data, self.world)
+        signer, recovering = choose.governance(), choose.once_in(3)
+        if recovering:
+            signer = choose.of([UPGRADE_AUTHORITY, choose.of(names.PEOPLE)])
+        proposed = choose.of([*names.PEOPLE, NOBODY])
+        arguments = {"signer": signer, "as_upgrade_authority": recovering}
+        self.step("propose_governance", **arguments, proposed=proposed)
+        if choose.once_in(6) or proposed == NOBODY:
+            proposed = choose.of(names.PEOPLE)
+        self.step("accept_governance", signer=proposed)
+
+    @rule(data=DRAWN)
+    def pause(self, data: st.DataObject) -> None:
+        """Pause; wait until after it, or until the next one is allowed, more or less; try again."""
+        choose = Choices(data, self.world)
+        seconds = choose.of([60, 1, 3 * DAY, 0, 0])
+        if choose.once_in(8):
+            seconds = choose.of([-1, -I64 - 1, 3 * DAY + 1, I64])
+        self.step("pause_withdrawals", signer=choose.governance(), seconds=seconds)
+        if choose.once_in(2):
+            self.wait(
+                max(0, self.world.authority.paused_until - self.world.now - choose.of([0, 1]))
+            )
+        elif choose.once_in(8):
+            allowed_in = self.world.authority.pause_allowed_at - self.world.now
+            self.wait(max(0, allowed_in - choose.of([0, 1])))
+        if choose.once_in(3):
+            self.step("pause_withdrawals", signer=choose.governance(), seconds=choose.of([1, 0]))
 
     @rule(data=DRAWN)
     def fill(self, data: st.DataObject) -> None:
@@ -206,7 +203,7 @@ class Decisions(Steps):
 
     def repeat_and_undo(self, what: str) -> None:
         """Undo it, since no withdrawal can pass so many summaries."""
-        governance = {"signer": names.GOVERNANCE}
+        governance = {"signer": self.world.authority.governance}
         self.repeat(f"add_{what}", "program", fillers(65), **governance)
         self.repeat(f"remove_{what}", "program", fillers(65), **governance)
 

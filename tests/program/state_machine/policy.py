@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from . import names
 from .model import (
+    NOBODY,
     Authority,
     Event,
     Events,
-    Rate,
     Vault,
     World,
     insert,
@@ -17,12 +17,17 @@ from .model import (
 )
 from .money import named
 
+DAY = 24 * 60 * 60
+UPGRADE_AUTHORITY = "governance"
+"""Who deployed the program, whoever governs it now."""
+
 
 def initialize_vault(world: World, *, owner: str, mint: str) -> Events:
     require(owner not in world.vaults, "AlreadyInitialized")
     world.tokens.setdefault((vault_of(owner), mint), 0)
-    world.vaults[owner] = Vault(owner, mint, world.now)
-    return []
+    world.vaults[owner] = vault = Vault(owner, mint, world.now)
+    fields = {"token_account": (vault_of(owner), mint), "usdt_mint": mint}
+    return [("VaultInitializedEvent", {**named(vault), **fields})]
 
 
 def close_vault(world: World, *, owner: str, signer: str) -> Events:
@@ -42,52 +47,13 @@ def add_delegate(world: World, *, owner: str, signer: str, who: str) -> Events:
     vault = world.vault(owner, given=signer)
     require(who != owner, "AlreadyExists")
     insert(vault.delegates, who, "delegates")
-    return []
+    return [("DelegateAddedEvent", {**named(vault), "delegate": who})]
 
 
 def remove_delegate(world: World, *, owner: str, signer: str, who: str) -> Events:
-    remove(world.vault(owner, given=signer).delegates, who)
-    return []
-
-
-def set_vault_multisig(
-    world: World, *, owner: str, signer: str, signers: Sequence[str], threshold: int
-) -> Events:
     vault = world.vault(owner, given=signer)
-    require(threshold <= len(signers), "InvalidAmount")
-    vault.signers = []
-    for each in signers:
-        insert(vault.signers, each, "signers")
-    vault.threshold = threshold
-    return []
-
-
-def disable_vault_multisig(world: World, *, owner: str, signer: str) -> Events:
-    vault = world.vault(owner, given=signer)
-    vault.signers, vault.threshold = [], 0
-    return []
-
-
-def set_withdraw_min_delay(world: World, *, owner: str, signer: str, seconds: int) -> Events:
-    vault = world.vault(owner, given=signer)
-    require(seconds >= 0, "InvalidAmount")
-    vault.delay = seconds
-    return [("WithdrawMinDelaySetEvent", {**named(vault), "seconds": seconds})]
-
-
-def set_withdraw_rate_limit(
-    world: World, *, owner: str, signer: str, window_seconds: int, max_amount: int
-) -> Events:
-    vault = world.vault(owner, given=signer)
-    vault.rate = Rate(window_seconds, max_amount, world.now)
-    fields = {**named(vault), "window_seconds": window_seconds, "max_amount": max_amount}
-    return [("WithdrawRateLimitSetEvent", fields)]
-
-
-def add_withdraw_whitelist(world: World, *, owner: str, signer: str, who: str) -> Events:
-    vault = world.vault(owner, given=signer)
-    insert(vault.whitelist, who, "whitelist")
-    return [whitelist_event(vault, who, added=True)]
+    remove(vault.delegates, who)
+    return [("DelegateRemovedEvent", {**named(vault), "delegate": who})]
 
 
 def remove_withdraw_whitelist(world: World, *, owner: str, signer: str, who: str) -> Events:
@@ -113,6 +79,7 @@ def initialize_vault_authority(
     world: World, *, signer: str, programs: Sequence[str], freeze: bool | None
 ) -> Events:
     require(world.authority.governance == "", "AlreadyInitialized")
+    require(signer == UPGRADE_AUTHORITY, "NotUpgradeAuthority")
     world.authority = Authority(signer, freeze=bool(freeze))
     for program in programs:
         require(program not in names.IMPOSSIBLE, "InvalidProgramId")
@@ -135,12 +102,12 @@ def remove_authorized_program(world: World, *, signer: str, program: str) -> Eve
 
 def add_yield_program(world: World, *, signer: str, program: str) -> Events:
     insert(governed(world, signer).yield_programs, program, "yield_programs")
-    return []
+    return [("YieldProgramAddedEvent", {"program": program})]
 
 
 def remove_yield_program(world: World, *, signer: str, program: str) -> Events:
     remove(governed(world, signer).yield_programs, program)
-    return []
+    return [("YieldProgramRemovedEvent", {"program": program})]
 
 
 def set_freeze_flag(world: World, *, signer: str, freeze: bool) -> Events:
@@ -155,7 +122,39 @@ def set_cpi_enforced(world: World, *, signer: str, cpi_enforced: bool) -> Events
 
 def set_risk_level(world: World, *, signer: str, risk_level: int) -> Events:
     governed(world, signer).risk_level = risk_level
-    return []
+    return [("RiskLevelSetEvent", {"risk_level": risk_level})]
+
+
+def propose_governance(
+    world: World, *, signer: str, proposed: str, as_upgrade_authority: bool
+) -> Events:
+    if signer != world.authority.governance:
+        require(as_upgrade_authority, "Unauthorized")
+        require(signer == UPGRADE_AUTHORITY, "NotUpgradeAuthority")
+    world.authority.proposed = proposed
+    return [("GovernanceProposedEvent", {"authority": signer, "proposed": proposed})]
+
+
+def accept_governance(world: World, *, signer: str) -> Events:
+    authority = world.authority
+    require(signer == authority.proposed, "Unauthorized")
+    fields: dict[str, object] = {"old_governance": authority.governance, "new_governance": signer}
+    authority.governance, authority.proposed = signer, NOBODY
+    return [("GovernanceAcceptedEvent", fields)]
+
+
+def pause_withdrawals(world: World, *, signer: str, seconds: int) -> Events:
+    """For three days at most; the next pause comes a week after its planned end at the earliest."""
+    authority = governed(world, signer)
+    require(seconds >= 0, "InvalidAmount")
+    require(seconds <= 3 * DAY, "DurationTooLong")
+    authority.paused_until = 0
+    if seconds:
+        require(world.now >= authority.pause_allowed_at, "NotExecutableNow")
+        authority.paused_until = world.now + seconds
+        authority.pause_allowed_at = authority.paused_until + 7 * DAY
+    fields: dict[str, object] = {"paused_until": authority.paused_until}
+    return [("WithdrawalsPausedEvent", fields | {"pause_allowed_at": authority.pause_allowed_at})]
 
 
 def update_usdt_mint(world: World, *, signer: str, owner: str, mint: str) -> Events:

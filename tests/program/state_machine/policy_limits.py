@@ -10,12 +10,13 @@ from .choices import Choices
 from .collateral_and_yield import CollateralAndYield
 from .decisions import Decisions
 from .earning import claimable, reserve_of
+from .guarding import Guarding
 from .model import WEEK
 from .money import YEAR
 from .movements import DAY, DRAWN, remaining, withdrawable
 
 
-class PolicyLimits(CollateralAndYield, Decisions):
+class PolicyLimits(CollateralAndYield, Decisions, Guarding):
     @rule(data=DRAWN)
     def use_up_a_rate(self, data: st.DataObject) -> None:
         """Withdraw up to the rate limit, within the window and as it ends."""
@@ -89,15 +90,17 @@ class PolicyLimits(CollateralAndYield, Decisions):
         if choose.vault(owner).threshold:
             self.cancel_timelock(data)
             return
-        mine, delay = {"owner": owner, "signer": owner}, choose.of([60, 0])
+        mine, delay = {"owner": owner, "signer": owner}, choose.of([60, 60, 0])
         if "fay" not in choose.vault(owner).delegates:
             self.step("add_delegate", **mine, who="fay")
         self.step("set_withdraw_min_delay", **mine, seconds=delay)
-        seconds = choose.of([60, 61, 3600, YEAR, YEAR + 1])
+        seconds = choose.of([60, 61, 60, YEAR])
         amount = choose.amount(choose.vault(owner).available // 2)
         arguments = {"owner": owner, "cosigners": [], "amount": amount, "duration": seconds}
         for authority in data.draw(st.permutations([owner, "fay"])):
             self.step("schedule_timelock", **arguments, authority=authority)
+        too_long = {"cosigners": [], "authority": "fay", "duration": YEAR + 1}
+        self.step("schedule_timelock", owner=owner, **too_long, amount=1)
         time = self.world.now + seconds
         for _ in range(3):
             self.step("cancel_timelock", **mine, cosigners=[], amount=amount, unlock_time=time)
@@ -106,9 +109,11 @@ class PolicyLimits(CollateralAndYield, Decisions):
     def leave(self, data: st.DataObject) -> None:
         """Exit while something is locked, often by a program that is not listed any more."""
         choose = Choices(data, self.world)
-        if not choose.once_in(2):
+        if choose.once_in(4):
             self.emergency_withdraw(data)
             return
+        if self.world.authority.freeze:
+            self.step("set_freeze_flag", signer=names.GOVERNANCE, freeze=False)
         self.open_position(data)
         owner = choose.owner(lambda vault: vault.locked > 0)
         summaries = self.world.summaries.items()
@@ -121,7 +126,7 @@ class PolicyLimits(CollateralAndYield, Decisions):
             self.step("remove_authorized_program", **governed)
         signer, cosigners = choose.signer(owner), choose.cosigners(owner)
         self.step("request_exit", owner=owner, signer=signer, cosigners=cosigners)
-        self.wait(choose.of([WEEK, WEEK - 1, 2 * WEEK, 2 * WEEK + 1]))
+        self.wait(choose.of([WEEK, 2 * WEEK, WEEK, WEEK - 1, 2 * WEEK + 1]))
         for _ in range(2):
             arguments = {"owner": owner, "signer": choose.signer(owner)}
             shown = remaining(choose, owner, [])
@@ -171,7 +176,9 @@ class PolicyLimits(CollateralAndYield, Decisions):
         for _ in range(2):
             choose.of([self.open_position, self.close_position, self.rebalance])(data)
         self.step(
-            "set_freeze_flag", signer=names.GOVERNANCE, freeze=choose.of([False, False, True])
+            "set_freeze_flag",
+            signer=self.world.authority.governance,
+            freeze=choose.of([False, False, True]),
         )
 
     @rule(data=DRAWN)
@@ -201,7 +208,7 @@ class PolicyLimits(CollateralAndYield, Decisions):
         choose = Choices(data, self.world)
         owner, program = self.free(choose), choose.of(["pool", "pool", "other pool"])
         if program not in self.world.authority.yield_programs:
-            self.step("add_yield_program", signer=names.GOVERNANCE, program=program)
+            self.step("add_yield_program", signer=self.world.authority.governance, program=program)
         for called in (True, False):
             amount = max(1, choose.vault(owner).available // 4)
             self.earn(choose, "yield_deposit", owner, amount, program=program, called=called)
@@ -219,7 +226,7 @@ class PolicyLimits(CollateralAndYield, Decisions):
         owner, program = self.free(choose), choose.of(["other pool", "pool"])
         for each in names.YIELD_PROGRAMS:
             if each not in self.world.authority.yield_programs:
-                self.step("add_yield_program", signer=names.GOVERNANCE, program=each)
+                self.step("add_yield_program", signer=self.world.authority.governance, program=each)
             if (each, owner) not in self.world.stakes:
                 self.step("enter_pool", program=each, owner=owner)
         there: dict[str, Any] = {"program": program, "called": True}

@@ -101,13 +101,46 @@ VAULTS_TOKENS: Role = (
     | refused_with("AccountFrozen", itself_frozen=in_place(frozen))
 )
 
-# Among the accounts of a yield program, the vault's is found by its address.
+# Among the accounts of a yield program, the vault's is found by its address, after those of
+# programs that must not be there are refused.
 TOKENS_PASSED_ON: Role = {
     name: given._replace(refusal="AccountNotEnoughKeys")
     if given.refusal == "ConstraintAssociated"
     else given
     for name, given in VAULTS_TOKENS.items()
-}
+} | refused_with(
+    "AccountOwnedByWrongProgram",
+    its_bytes_with_another_program=elsewhere(owner=PROGRAM),
+    itself_in_the_hands_of_another_program=in_place(owner=PROGRAM),
+    itself_of_the_newer_token_program=in_place(owner=TOKEN_2022),
+)
+
+# Any token account of the vault may be swept, to one of its mint.
+SWEPT_TOKENS: Role = (
+    VAULTS_TOKENS
+    | as_good(a_second_account_of_the_vault=elsewhere())
+    | refused_with(
+        "ConstraintTokenOwner",
+        the_owners_own=tokens_of_the_wallet,
+        another_vaults=tokens_of_another_vault,
+    )
+    | refused_with(
+        "ConstraintTokenMint",
+        the_vaults_account_of_another_mint=tokens_of_another_mint,
+    )
+    | refused_with(
+        "InvalidTokenProgramOwner",
+        its_bytes_with_another_program=elsewhere(owner=PROGRAM),
+        the_vault=owners_vault,
+        a_wallet=stranger,
+        nothing=nothing,
+    )
+    | refused_with(
+        "AccountNotInitialized",
+        an_account_not_initialised=elsewhere(zeros),
+        the_mint=the_mint,
+    )
+)
 
 
 def tokens_of(wallet: str) -> Make:

@@ -157,6 +157,25 @@ def test_a_withdrawal_passes_over_expired_requests(governed: Ledger, owner: Keyp
     )
 
 
+def test_requests_that_are_passed_over_keep_their_order(governed: Ledger, owner: Keypair) -> None:
+    key, old = owner.pubkey(), START - DELAY
+    valid, expired, early = old, old - WEEK - 1, old + 1
+    amounts = {100: valid, 200: expired, 210: valid, 300: early, 50: valid, 60: valid, 40: early}
+    requests = [request(amount, at) for amount, at in amounts.items()]
+    governed.change_vault(key, pending_withdrawals=requests, requested_total=960)
+    changes(
+        governed,
+        key,
+        withdraw(key, 380),
+        owner,
+        total_balance=620,
+        available_balance=620,
+        total_withdrawn=380,
+        requested_total=580,
+        pending_withdrawals=[requests[1], requests[3], request(40, valid), requests[6]],
+    )
+
+
 def test_expired_requests_make_room_only_when_room_is_needed(
     governed: Ledger, owner: Keypair
 ) -> None:
@@ -272,7 +291,7 @@ def test_a_purge_counts_old_requests_whose_sum_does_not_fit(
     governed: Ledger, owner: Keypair
 ) -> None:
     key = owner.pubkey()
-    requests = [request(U64, START), request(U64, START), request(5, START - WEEK - DELAY - 1)]
+    requests = [request(U64, START), request(U64, START), request(5, -(2**63))]
     governed.change_vault(key, pending_withdrawals=requests, requested_total=1_000)
     refused(governed, key, ask(owner, 1), owner, error="InsufficientFunds")
     governed.must(cancel(owner, U64, START + DELAY), owner)

@@ -44,13 +44,8 @@ pub fn process(context: &Context, arguments: &mut Reader) -> Result {
     if amount == 0 {
         return Err(VaultError::InvalidAmount);
     }
-    let caller = caller::require_authorized(
-        context,
-        &authority,
-        caller_program,
-        &instructions,
-        remaining,
-    )?;
+    let caller =
+        caller::require_authorized(context, &authority, caller_program, &instructions, remaining)?;
     if authority.freeze()? {
         return Err(VaultError::Frozen);
     }
