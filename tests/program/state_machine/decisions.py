@@ -7,7 +7,7 @@ from hypothesis.stateful import initialize, rule
 
 from . import names
 from .choices import Choices
-from .model import CAPACITY, I64, NOBODY, vault_of
+from .model import CAPACITY, I64, NOBODY, U64, vault_of
 from .policy import DAY, UPGRADE_AUTHORITY
 from .steps import Steps
 
