@@ -166,34 +166,12 @@ class Movements(Steps):
 
     @rule(data=DRAWN)
     def give(self, data: st.DataObject) -> None:
-        """Send tokens without a deposit, which keep the vault from being closed."""
+        """Send tokens without a deposit, which the owner may sweep."""
         choose = Choices(data, self.world)
         if choose.once_in(6):
             owner = choose.owner()
             amount, mint = choose.of([1, 0, 1000]), choose.mint(owner)
             self.step("give", source="eve", owner=owner, mint=mint, amount=amount)
-
-    @rule(data=DRAWN)
-    def sweep(self, data: st.DataObject) -> None:
-        """Take what was given, also of a mint that the vault does not have, or no longer."""
-        choose = Choices(data, self.world)
-        if not choose.once_in(2):
-            self.give(data)
-            return
-        owner = choose.owner()
-        surplus = choose.of([7, 1, 0])
-        mint = choose.vault(owner).mint
-        if choose.once_in(3):
-            mint = choose.of(names.MINTS)
-        self.step("give", source="eve", owner=owner, mint=mint, amount=surplus)
-        self.step(
-            "sweep",
-            owner=owner,
-            signer=choose.signer(owner),
-            cosigners=choose.cosigners(owner),
-            mint=mint,
-            recipient=choose.of([owner, owner, owner, vault_of(owner), "eve"]),
-        )
 
     @rule(data=DRAWN)
     def let_time_pass(self, data: st.DataObject) -> None:
