@@ -156,7 +156,7 @@ class Decisions(Steps):
             case "programs":
                 candidates = [*names.POSITION_MANAGERS, "never deployed"]
                 name, program = entry(choose, authority.programs, candidates)
-                if choose.once_in(12):
+                if choose.once_in(4):
                     program = choose.of([*names.IMPOSSIBLE])
                 self.step(f"{name}_authorized_program", signer=signer, program=program)
             case "yield programs":
