@@ -10,12 +10,13 @@ from .choices import Choices
 from .collateral_and_yield import CollateralAndYield
 from .decisions import Decisions
 from .earning import claimable, reserve_of
-from .model import WEEK
+from .guarding import Guarding
+from .model import U64, WEEK
 from .money import YEAR
 from .movements import DAY, DRAWN, remaining, withdrawable
 
 
-class PolicyLimits(CollateralAndYield, Decisions):
+class PolicyLimits(CollateralAndYield, Decisions, Guarding):
     @rule(data=DRAWN)
     def use_up_a_rate(self, data: st.DataObject) -> None:
         """Withdraw up to the rate limit, within the window and as it ends."""
@@ -179,6 +180,21 @@ class PolicyLimits(CollateralAndYield, Decisions):
             signer=self.world.authority.governance,
             freeze=choose.of([False, False, True]),
         )
+
+    @rule(data=DRAWN)
+    def limit_transfers(self, data: st.DataObject) -> None:
+        """Limit transfers, mostly far above what vaults hold, and sometimes wait for a raise."""
+        choose = Choices(data, self.world)
+        if not choose.once_in(2):
+            self.rebalance(data)
+            return
+        limits = [choose.of([U64, 10**10]) for _ in range(2)]
+        if choose.once_in(6):
+            limits = [choose.of([10**8, 1000, 0, U64]) for _ in range(2)]
+        arguments = {"vault_daily": limits[0], "total_daily": limits[1]}
+        self.step("set_transfer_limits", signer=choose.governance(), **arguments)
+        if self.world.limits and self.world.limits.pending_at and choose.once_in(2):
+            self.wait(max(0, self.world.limits.pending_at - self.world.now - choose.of([0, 1])))
 
     @rule(data=DRAWN)
     def add_twice_and_remove_twice(self, data: st.DataObject) -> None:
