@@ -138,7 +138,7 @@ impl<'a> YieldCall<'a> {
 #[inline(always)]
 fn require_harmless(account: Account, program: &Pubkey, vault: &Pubkey) -> Result {
     let key = account.key();
-    if account.is_writable() && !account.is_executable() {
+    if account.is_writable() {
         let harmless = account.owned_by(program)
             || account.owned_by(&token::ID)
             || account.owned_by(&system::ID)

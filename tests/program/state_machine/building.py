@@ -197,9 +197,37 @@ def initialize_vault(world: World, *, owner: str, mint: str) -> Instruction:
     return instructions.build("initialize_vault", key(owner), accounts=accounts)
 
 
-def close_vault(world: World, *, owner: str, signer: str) -> Instruction:
+def close_vault(
+    world: World,
+    *,
+    owner: str,
+    signer: str,
+    recipient: str | None,
+    cosigners: Sequence[str],
+) -> Instruction:
     accounts = {"user": key(signer), "vault_token_account": vault_tokens(world, owner)}
-    return instructions.build("close_vault", key(owner), accounts=accounts)
+    remaining = []
+    if recipient is not None:
+        mint = world.vaults[owner].mint if owner in world.vaults else "usdt"
+        target = names.tokens(recipient, mint)
+        remaining = [AccountMeta(target, False, True), *(cosigned(each) for each in cosigners)]
+    return instructions.build("close_vault", key(owner), remaining=remaining, accounts=accounts)
+
+
+def sweep(
+    world: World, *, owner: str, signer: str, cosigners: Sequence[str], recipient: str, mint: str
+) -> Instruction:
+    accounts = {
+        "owner": key(signer),
+        "token_account": names.tokens(vault_of(owner), mint),
+        "recipient_token_account": names.tokens(recipient, mint),
+    }
+    remaining = [cosigned(each) for each in cosigners]
+    return instructions.build("sweep", key(owner), remaining=remaining, accounts=accounts)
+
+
+def cosigned(name: str) -> AccountMeta:
+    return signer(key(name))
 
 
 def initialize_vault_authority(
@@ -327,6 +355,7 @@ PARTICULAR: dict[str, Callable[..., Instruction]] = {
         initialize,
         initialize_vault,
         close_vault,
+        sweep,
         initialize_vault_authority,
         propose_governance,
         accept_governance,

@@ -200,7 +200,7 @@ def event_field(name: str, value: Any) -> Any:
             return names.pool(value)
         case "position":
             return names.position(*value)
-        case "token_account":
+        case "token_account" | "recipient":
             return names.tokens(*value)
         case "change":
             change = names.guard_change(value)

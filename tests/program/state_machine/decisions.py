@@ -7,7 +7,7 @@ from hypothesis.stateful import initialize, rule
 
 from . import names
 from .choices import Choices
-from .model import CAPACITY, I64, NOBODY, vault_of
+from .model import CAPACITY, I64, NOBODY, U64, vault_of
 from .policy import DAY, UPGRADE_AUTHORITY
 from .steps import Steps
 
@@ -59,7 +59,42 @@ class Decisions(Steps):
             arguments = {"owner": owner, "authority": authority, "recipient": owner}
             amount = vault.available
             self.step("emergency_withdraw", **arguments, mint=vault.mint, amount=amount)
-        self.step("close_vault", owner=owner, signer=choose.signer(owner))
+        recipient = choose.of([owner, owner, None])
+        if choose.once_in(16):
+            recipient = choose.of(names.PEOPLE)
+        self.step(
+            "close_vault",
+            owner=owner,
+            signer=choose.signer(owner),
+            recipient=recipient,
+            cosigners=self.cosigners(choose, owner) if recipient else [],
+        )
+
+    def cosigners(self, choose: Choices, owner: str) -> list[str]:
+        """Draw those who sign beside the owner; rarely too few."""
+        vault = choose.vault(owner)
+        if vault.threshold == 0:
+            return []
+        return vault.signers[: vault.threshold - (1 if choose.once_in(8) else 0)]
+
+    @rule(data=DRAWN)
+    def sweep(self, data: st.DataObject) -> None:
+        """Sweep a vault's own token account or another one, which may be that of a former mint."""
+        choose = Choices(data, self.world)
+        owner = choose.owner()
+        vault = choose.vault(owner)
+        mints = [mint for mint in names.MINTS if (vault_of(owner), mint) in self.world.tokens]
+        mint = choose.of(names.MINTS if choose.once_in(12) else mints or names.MINTS)
+        if mint == vault.mint and owner in self.world.vaults and not choose.once_in(4):
+            self.step("give", source="eve", owner=owner, mint=mint, amount=choose.of([1, 1000]))
+        self.step(
+            "sweep",
+            owner=owner,
+            signer=choose.signer(owner),
+            cosigners=self.cosigners(choose, owner),
+            recipient=choose.of(names.PEOPLE) if choose.once_in(16) else owner,
+            mint=mint,
+        )
 
     @rule(data=DRAWN)
     def update_usdt_mint(self, data: st.DataObject) -> None:
@@ -121,7 +156,7 @@ class Decisions(Steps):
             case "programs":
                 candidates = [*names.POSITION_MANAGERS, "never deployed"]
                 name, program = entry(choose, authority.programs, candidates)
-                if choose.once_in(12):
+                if choose.once_in(4):
                     program = choose.of([*names.IMPOSSIBLE])
                 self.step(f"{name}_authorized_program", signer=signer, program=program)
             case "yield programs":
@@ -155,10 +190,20 @@ class Decisions(Steps):
         self.step("accept_governance", signer=proposed)
 
     @rule(data=DRAWN)
+    def limit_transfers(self, data: st.DataObject) -> None:
+        """Limit transfers, mostly far above what vaults hold, and mostly wait for a raise."""
+        choose = Choices(data, self.world)
+        limits = [choose.of([U64, 10**9, 10**8, U64, 1000, 0]) for _ in range(2)]
+        arguments = {"vault_daily": limits[0], "total_daily": limits[1]}
+        self.step("set_transfer_limits", signer=choose.governance(), **arguments)
+        if self.world.limits and self.world.limits.pending_at and not choose.once_in(3):
+            self.wait(max(0, self.world.limits.pending_at - self.world.now - choose.of([0, 1])))
+
+    @rule(data=DRAWN)
     def pause(self, data: st.DataObject) -> None:
         """Pause; wait until after it, or until the next one is allowed, more or less; try again."""
         choose = Choices(data, self.world)
-        seconds = choose.of([3 * DAY, 60, 3 * DAY, 1, 0])
+        seconds = choose.of([60, 1, 3 * DAY, 0, 0])
         if choose.once_in(8):
             seconds = choose.of([-1, -I64 - 1, 3 * DAY + 1, I64])
         self.step("pause_withdrawals", signer=choose.governance(), seconds=seconds)
@@ -169,6 +214,8 @@ class Decisions(Steps):
         elif choose.once_in(8):
             allowed_in = self.world.authority.pause_allowed_at - self.world.now
             self.wait(max(0, allowed_in - choose.of([0, 1])))
+        if choose.once_in(2):
+            self.sweep(data)
         if choose.once_in(3):
             self.step("pause_withdrawals", signer=choose.governance(), seconds=choose.of([1, 0]))
 

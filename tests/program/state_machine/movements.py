@@ -166,7 +166,7 @@ class Movements(Steps):
 
     @rule(data=DRAWN)
     def give(self, data: st.DataObject) -> None:
-        """Send tokens without a deposit, after which the vault can never be closed."""
+        """Send tokens without a deposit, which the owner may sweep."""
         choose = Choices(data, self.world)
         if choose.once_in(6):
             owner = choose.owner()

@@ -9,8 +9,10 @@ from .model import (
     Event,
     Events,
     Limits,
+    Refused,
     Vault,
     World,
+    authorize,
     insert,
     remove,
     require,
@@ -31,12 +33,47 @@ def initialize_vault(world: World, *, owner: str, mint: str) -> Events:
     return [("VaultInitializedEvent", {**named(vault), **fields})]
 
 
-def close_vault(world: World, *, owner: str, signer: str) -> Events:
+def close_vault(
+    world: World, *, owner: str, signer: str, recipient: str | None, cosigners: Sequence[str]
+) -> Events:
+    """Without a `recipient`, tokens that no balance counts keep the vault open."""
     vault = world.vault(owner, given=signer)
     holding = (vault_of(owner), vault.mint)
-    require(vault.total == 0 and world.tokens[holding] == 0, "NonZeroBalance")
+    require(vault.total == 0, "NonZeroBalance")
+    swept: Events = []
+    if surplus := world.tokens[holding]:
+        if recipient is None:
+            raise Refused("NonZeroBalance")
+        authorize(vault, signer, cosigners)
+        swept = send_surplus(world, vault, recipient, vault.mint, surplus)
     del world.tokens[holding], world.vaults[owner]
-    return [("VaultClosedEvent", named(vault))]
+    return [*swept, ("VaultClosedEvent", named(vault))]
+
+
+def sweep(
+    world: World, *, owner: str, signer: str, cosigners: Sequence[str], recipient: str, mint: str
+) -> Events:
+    """From the account of another mint than the vault's, everything, while nothing is lent."""
+    vault = world.vault(owner, given=signer)
+    authorize(vault, signer, cosigners)
+    require(world.now >= world.authority.paused_until, "WithdrawalsPaused")
+    holding = (vault_of(owner), mint)
+    require(holding in world.tokens, "InvalidTokenProgramOwner")
+    if mint == vault.mint:
+        surplus = world.tokens[holding] - (vault.total - vault.in_yield + vault.kept)
+        require(surplus > 0, "InvalidAmount")
+        return send_surplus(world, vault, recipient, mint, surplus)
+    require(vault.in_yield == vault.kept, "NonZeroBalance")
+    events = send_surplus(world, vault, recipient, mint, world.tokens[holding])
+    del world.tokens[holding]
+    return events
+
+
+def send_surplus(world: World, vault: Vault, recipient: str, mint: str, amount: int) -> Events:
+    require(recipient == vault.owner, "ConstraintTokenOwner")
+    world.move(vault_of(vault.owner), recipient, amount, mint)
+    fields = {"mint": mint, "amount": amount, "recipient": (recipient, mint)}
+    return [("SweptEvent", named(vault) | fields)]
 
 
 def get_vault_info(world: World, *, owner: str) -> Events:

@@ -11,7 +11,7 @@ from .collateral_and_yield import CollateralAndYield
 from .decisions import Decisions
 from .earning import claimable, reserve_of
 from .guarding import Guarding
-from .model import U64, WEEK
+from .model import WEEK
 from .money import YEAR
 from .movements import DAY, DRAWN, remaining, withdrawable
 
@@ -113,14 +113,17 @@ class PolicyLimits(CollateralAndYield, Decisions, Guarding):
             self.emergency_withdraw(data)
             return
         if self.world.authority.freeze:
-            self.step("set_freeze_flag", signer=names.GOVERNANCE, freeze=False)
+            self.step("set_freeze_flag", signer=self.world.authority.governance, freeze=False)
         self.open_position(data)
         owner = choose.owner(lambda vault: vault.locked > 0)
         summaries = self.world.summaries.items()
         holders = [
             program for (program, whose), each in summaries if each.locked and whose == owner
         ]
-        governed = {"signer": names.GOVERNANCE, "program": choose.of(holders or ["desk"])}
+        governed = {
+            "signer": self.world.authority.governance,
+            "program": choose.of(holders or ["desk"]),
+        }
         removed = not choose.once_in(3)
         if removed:
             self.step("remove_authorized_program", **governed)
@@ -170,6 +173,16 @@ class PolicyLimits(CollateralAndYield, Decisions, Guarding):
         self.withdraw_some(choose, owner, 1)
 
     @rule(data=DRAWN)
+    def take_during_a_pause(self, data: st.DataObject) -> None:
+        choose = Choices(data, self.world)
+        owner = self.free(choose)
+        amount = choose.amount(self.max_withdrawable(owner))
+        seconds = choose.of([60, 60, 0])
+        self.step("pause_withdrawals", signer=self.world.authority.governance, seconds=seconds)
+        self.withdraw_some(choose, owner, amount)
+        self.emergency_withdraw(data)
+
+    @rule(data=DRAWN)
     def freeze_and_thaw(self, data: st.DataObject) -> None:
         choose = Choices(data, self.world)
         self.step("set_freeze_flag", signer=choose.governance(), freeze=True)
@@ -180,21 +193,6 @@ class PolicyLimits(CollateralAndYield, Decisions, Guarding):
             signer=self.world.authority.governance,
             freeze=choose.of([False, False, True]),
         )
-
-    @rule(data=DRAWN)
-    def limit_transfers(self, data: st.DataObject) -> None:
-        """Limit transfers, mostly far above what vaults hold, and sometimes wait for a raise."""
-        choose = Choices(data, self.world)
-        if not choose.once_in(2):
-            self.rebalance(data)
-            return
-        limits = [choose.of([U64, 10**10]) for _ in range(2)]
-        if choose.once_in(6):
-            limits = [choose.of([10**8, 1000, 0, U64]) for _ in range(2)]
-        arguments = {"vault_daily": limits[0], "total_daily": limits[1]}
-        self.step("set_transfer_limits", signer=choose.governance(), **arguments)
-        if self.world.limits and self.world.limits.pending_at and choose.once_in(2):
-            self.wait(max(0, self.world.limits.pending_at - self.world.now - choose.of([0, 1])))
 
     @rule(data=DRAWN)
     def add_twice_and_remove_twice(self, data: st.DataObject) -> None:

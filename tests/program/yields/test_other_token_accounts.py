@@ -16,10 +16,11 @@ from tests.program.harness.ledger import (
     readonly,
     signer,
     token_address,
+    token_data,
     vault_address,
     withdraw,
 )
-from tests.program.harness.puppet import puppet_call
+from tests.program.harness.puppet import PUPPET, puppet_call
 from tests.program.harness.venues import assert_balances_match_tokens, refused, writable
 from tests.program.yields.hostile import (
     AMOUNT,
@@ -310,6 +311,24 @@ def test_the_eighth_account_is_checked_too(governed: Ledger, owner: Keypair) -> 
         commands = (take(owner, AMOUNT), spend(owner, each, 1))
         given = order(governed, "yield_deposit", owner, *commands, also=also)
         refused(governed, given, owner, error="InvariantViolation")
+
+
+def test_readonly_accounts_cannot_change_and_do_not_count(governed: Ledger, owner: Keypair) -> None:
+    vault = vault_address(owner.pubkey())
+    accounts = [
+        governed.put_tokens(vault, 1, mint=OTHER_MINT, address=Keypair().pubkey()) for _ in range(9)
+    ]
+    also = tuple(map(readonly, accounts))
+    governed.must(order(governed, "yield_deposit", owner, take(owner, AMOUNT), also=also), owner)
+
+
+def test_the_programs_own_account_is_none_of_the_vaults_whatever_it_holds(
+    governed: Ledger, owner: Keypair
+) -> None:
+    own, data = Keypair().pubkey(), token_data(vault_address(owner.pubkey()), 5, OTHER_MINT)
+    governed.put(own, PUPPET, data)
+    also = (writable(own),)
+    governed.must(order(governed, "yield_deposit", owner, take(owner, AMOUNT), also=also), owner)
 
 
 def test_accounts_of_others_do_not_matter(governed: Ledger, owner: Keypair) -> None:
