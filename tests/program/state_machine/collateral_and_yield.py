@@ -7,7 +7,6 @@ from . import names
 from .choices import Choices
 from .earning import claimable, reserve_of
 from .model import U64
-from .model import U64
 from .movements import DAY, DRAWN, Movements
 from .names import key
 
