@@ -16,6 +16,7 @@ from spl.token.constants import TOKEN_PROGRAM_ID
 from cvms.chain import borsh
 from cvms.chain.program.accounts import (
     GUARD_CHANGE_DISCRIMINATOR,
+    POSITION_SUMMARY_DISCRIMINATOR,
     TRANSFER_LIMITS_DISCRIMINATOR,
     VAULT_AUTHORITY_DISCRIMINATOR,
     VAULT_DISCRIMINATOR,
@@ -80,6 +81,13 @@ ACCOUNTS = [
         VAULT_IDL,
         GUARD_CHANGE_DISCRIMINATOR,
         decode_guard_change,
+    ),
+    Layout(
+        PositionSummary,
+        "PositionSummaryAccount",
+        idl("position_manager"),
+        POSITION_SUMMARY_DISCRIMINATOR,
+        decode_position_summary,
     ),
 ]
 DECODERS = [decode_event, decode_token_account, *(layout.decode for layout in ACCOUNTS)]
