@@ -49,25 +49,30 @@ class Model:
         return True
 
     def withdraw(self, amount: int) -> bool:
-        asked = [each for each in self.pending if each["executable_at"] <= self.now]
-        allowed = sum(each["amount"] for each in asked) if self.seconds else amount
-        if not 0 < amount <= min(self.available + self.due(), allowed):
+        if not 0 < amount <= min(self.available + self.due(), self.allowed(amount)):
             return False
         self.release()
-        if self.seconds:
-            self.use(asked, amount)
         return self.rescue(amount)
 
-    def use(self, asked: list[dict[str, int]], amount: int) -> None:
-        for each in asked:
+    def asked(self) -> list[dict[str, int]]:
+        return [each for each in self.pending if each["executable_at"] <= self.now]
+
+    def allowed(self, amount: int) -> int:
+        """Return what may leave, or `amount` if there is no delay."""
+        return sum(each["amount"] for each in self.asked()) if self.seconds else amount
+
+    def use(self, amount: int) -> None:
+        for each in self.asked():
             used = min(amount, each["amount"])
             each["amount"] -= used
             amount -= used
         self.pending = [each for each in self.pending if each["amount"]]
 
     def rescue(self, amount: int) -> bool:
-        if not 0 < amount <= self.available:
+        if not 0 < amount <= min(self.available, self.allowed(amount)):
             return False
+        if self.seconds:
+            self.use(amount)
         self.available -= amount
         self.wallet += amount
         self.withdrawn += amount
@@ -118,8 +123,9 @@ def take_step(model: Model, owner: Pubkey, step: str, number: int) -> tuple[bool
             lock = build("schedule_timelock", owner, amount=half, duration_seconds=number)
             return model.lock(half, number), lock
         case "delay":
-            model.seconds = number
-            return True, build("set_withdraw_min_delay", owner, seconds=number)
+            longer = number >= model.seconds
+            model.seconds = max(model.seconds, number)
+            return longer, build("set_withdraw_min_delay", owner, seconds=number)
         case "release":
             return model.release(), build("release_timelocks", owner)
     return getattr(model, step)(number), build(MOVEMENTS[step], owner, amount=number)

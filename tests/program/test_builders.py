@@ -91,10 +91,10 @@ def test_the_programs_accept_every_built_instruction(backend: Backend) -> None:
     available = ledger.vault(key)["available_balance"]
 
     cosign(backend, owner, friend, other)
-    do("set_withdraw_min_delay", owner, owner=key, seconds=60)
-    do("request_withdraw", owner, owner=key, amount=1_000)
-    do("set_withdraw_rate_limit", owner, owner=key, window_seconds=60, max_amount=2_000)
     do("add_withdraw_whitelist", owner, owner=key, address=friend.pubkey())
+    do("set_withdraw_min_delay", owner, owner=key, seconds=60)
+    do("request_withdraw", owner, owner=key, amount=2_000)
+    do("set_withdraw_rate_limit", owner, owner=key, window_seconds=60, max_amount=2_000)
     ledger.set_time(ledger.svm.get_clock().unix_timestamp + 60)
     withdrawal = {"owner": key, "authority": key, "position_summaries": summaries}
     to_friend = token_address(friend.pubkey())
@@ -183,4 +183,4 @@ def cosign(backend: Backend, owner: Keypair, one: Keypair, two: Keypair) -> None
     backend.ledger.set_time(now + 5)
     do("release_timelocks", two, authority=two.pubkey(), owner=key)
     assert backend.ledger.vault(key)["timelocks"] == []
-    do("disable_vault_multisig", owner, owner=key)
+    do("disable_vault_multisig", owner, one, two, owner=key, extra_signers=signers)

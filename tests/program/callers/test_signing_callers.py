@@ -117,8 +117,10 @@ def test_a_pda_that_does_not_sign_proves_nothing(
     market: Market, name: str, enforced: bool, depth: int
 ) -> None:
     market.ledger.change_authority(cpi_enforced=enforced)
-    call = extended(market.call(name), readonly(caller_address(PUPPET)))
-    market.refuses(wrap(market, puppet_call(market.ledger, call), depth=depth))
+    unsigned = readonly(caller_address(PUPPET))
+    for others in ([], [signer(own_address())]):  # another signature beside it does not help
+        call = extended(market.call(name), unsigned, *others)
+        market.refuses(wrap(market, puppet_call(market.ledger, call), depth=depth))
 
 
 @each_call

@@ -95,12 +95,12 @@ def fill(ledger: Ledger, governance: Keypair, owner: Keypair) -> None:
     ledger.put_tokens(key, 7)
     for instruction in (
         add_delegate(key, other),
+        build("add_withdraw_whitelist", key, address=other),
         build("request_exit", key),
         build("deposit", key, amount=7),
         build("set_vault_multisig", key, signers=[other], threshold=1),
         build("set_withdraw_min_delay", key, seconds=9),
         build("request_withdraw", key, amount=7),
-        build("add_withdraw_whitelist", key, address=other),
         build("set_withdraw_rate_limit", key, window_seconds=5, max_amount=5),
     ):
         ledger.must(instruction, owner)

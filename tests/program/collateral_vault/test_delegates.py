@@ -3,7 +3,14 @@
 from solders.keypair import Keypair
 
 from tests.program.harness.full_vault import fill_vault
-from tests.program.harness.ledger import Ledger, add_delegate, deposit, remove_delegate, withdraw
+from tests.program.harness.ledger import (
+    Ledger,
+    add_delegate,
+    deposit,
+    remove_delegate,
+    vault_address,
+    withdraw,
+)
 from tests.program.harness.refusals import assert_refused
 
 KEYS = [Keypair().pubkey() for _ in range(17)]
@@ -11,10 +18,13 @@ KEYS = [Keypair().pubkey() for _ in range(17)]
 
 def test_delegates_keep_the_order_of_their_addition(ledger: Ledger) -> None:
     owner = ledger.owner()
+    whose = {"vault": vault_address(owner.pubkey()), "owner": owner.pubkey()}
     for key in KEYS[:3]:
-        ledger.must(add_delegate(owner.pubkey(), key), owner)
+        events = ledger.must(add_delegate(owner.pubkey(), key), owner).events
+        assert events == (("DelegateAddedEvent", whose | {"delegate": key}),)
     assert ledger.vault(owner.pubkey())["delegates"] == KEYS[:3]
-    ledger.must(remove_delegate(owner.pubkey(), KEYS[1]), owner)
+    events = ledger.must(remove_delegate(owner.pubkey(), KEYS[1]), owner).events
+    assert events == (("DelegateRemovedEvent", whose | {"delegate": KEYS[1]}),)
     assert ledger.vault(owner.pubkey())["delegates"] == [KEYS[0], KEYS[2]]
 
 

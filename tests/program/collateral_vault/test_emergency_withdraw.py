@@ -246,31 +246,39 @@ def test_a_rescue_pays_only_the_vaults_token(
 # What blocks a withdrawal but not a rescue
 
 
-def test_freeze_delay_rate_and_multisig_do_not_block_a_rescue(
+def test_delay_rate_and_multisig_block_the_owner_and_not_governance(
     traded: Ledger, governance: Keypair, owner: Keypair
 ) -> None:
     key, cosigner = owner.pubkey(), traded.wallet()
     traded.must(govern("set_freeze_flag", governance.pubkey(), value=True), governance)
+    multisig = build("set_vault_multisig", key, signers=[cosigner.pubkey()], threshold=1)
+    traded.must(multisig, owner)
     traded.must(build("set_withdraw_min_delay", key, seconds=60), owner)
     traded.must(build("request_withdraw", key, amount=7), owner)
     traded.must(build("set_withdraw_rate_limit", key, window_seconds=60, max_amount=5), owner)
-    multisig = build("set_vault_multisig", key, signers=[cosigner.pubkey()], threshold=1)
-    traded.must(multisig, owner)
 
     summary = readonly(summary_address(vault_address(key)))
     remaining = [summary, signer(cosigner.pubkey())]
     ordinary = withdraw(key, 5, remaining=remaining)
     refused(traded, key, ordinary, owner, cosigner, error="Unauthorized")
-    for one, left in ((owner, 600), (governance, 200)):
-        changes(
-            traded,
-            key,
-            rescue(owner, 400, by=one),
-            one,
-            total_balance=left,
-            available_balance=left,
-            total_withdrawn=1_000 - left,
-        )
+    refused(traded, key, rescue(owner, 5, by=owner), owner, error="Unauthorized")
+    changes(
+        traded,
+        key,
+        rescue(owner, 400, by=governance),
+        governance,
+        total_balance=600,
+        available_balance=600,
+        total_withdrawn=400,
+    )
+
+
+def test_the_freeze_flag_blocks_no_rescue(
+    traded: Ledger, governance: Keypair, owner: Keypair
+) -> None:
+    traded.must(govern("set_freeze_flag", governance.pubkey(), value=True), governance)
+    for one in (owner, governance):
+        traded.must(rescue(owner, 400, by=one), one)
 
 
 def test_governance_that_owns_a_vault_reaches_its_own_locked_tokens(

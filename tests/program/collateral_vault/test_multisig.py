@@ -3,13 +3,22 @@
 from typing import Any
 
 import pytest
-from solders.instruction import Instruction
+from solders.instruction import AccountMeta, Instruction
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
 from tests.program.harness.effects import changes, refused
 from tests.program.harness.instructions import build
-from tests.program.harness.ledger import Ledger, add_delegate, deposit, govern, signer, without
+from tests.program.harness.ledger import (
+    Event,
+    Ledger,
+    add_delegate,
+    deposit,
+    govern,
+    signer,
+    vault_address,
+    without,
+)
 
 KEYS = [Keypair().pubkey() for _ in range(11)]
 YIELD = Keypair().pubkey()
@@ -43,20 +52,32 @@ def signers(governed: Ledger, owner: Keypair) -> list[Keypair]:
     return keypairs
 
 
-def set_multisig(owner: Keypair, signers: list[Pubkey], threshold: int) -> Instruction:
-    return build("set_vault_multisig", owner.pubkey(), signers=signers, threshold=threshold)
+def signing(*others: Keypair) -> list[AccountMeta]:
+    return [signer(other.pubkey()) for other in others]
+
+
+def set_multisig(
+    owner: Keypair, signers: list[Pubkey], threshold: int, *others: Keypair
+) -> Instruction:
+    arguments: dict[str, Any] = {"signers": signers, "threshold": threshold}
+    return build("set_vault_multisig", owner.pubkey(), remaining=signing(*others), **arguments)
+
+
+def multisig_set(owner: Keypair, signers: list[Pubkey], threshold: int) -> tuple[Event, ...]:
+    """Return the events of a change of the multisig."""
+    fields: dict[str, Any] = {"vault": vault_address(owner.pubkey()), "owner": owner.pubkey()}
+    return (("MultisigSetEvent", fields | {"signers": signers, "threshold": threshold}),)
 
 
 def order(name: str, owner: Keypair, first: Keypair, *others: Keypair) -> Instruction:
     """Return an authorized instruction by `first`, with `others` as extra signers."""
     accounts = {"yield_program": YIELD} if "yield" in name else {}
-    remaining = [signer(other.pubkey()) for other in others]
     arguments: dict[str, Any] = AUTHORIZED[name]
     return build(
         name,
         owner.pubkey(),
         authority=first.pubkey(),
-        remaining=remaining,
+        remaining=signing(*others),
         accounts=accounts,
         **arguments,
     )
@@ -69,26 +90,27 @@ def test_the_owner_sets_signers_and_threshold_and_nothing_else(
     governed: Ledger, owner: Keypair
 ) -> None:
     governed.must(add_delegate(owner.pubkey(), KEYS[9]), owner)
-    for signers, threshold in ((KEYS[:3], 2), (KEYS[2:7], 1), (KEYS[:1], 0), (KEYS[:10], 10)):
+    for signers, threshold in ((KEYS[2:7], 0), (KEYS[:1], 0), (KEYS[:10], 10)):
         events = changes(
             governed,
             owner.pubkey(),
             set_multisig(owner, signers, threshold),
             owner,
             multisig_signers=signers,
-            multisig_threshold=threshold,
+            **({"multisig_threshold": threshold} if threshold else {}),
         )
-        assert events == ()
+        assert events == multisig_set(owner, signers, threshold)
 
 
-def test_disabling_removes_the_signers(governed: Ledger, owner: Keypair) -> None:
-    governed.must(set_multisig(owner, KEYS[:3], 3), owner)
-    disable = build("disable_vault_multisig", owner.pubkey())
-    events = changes(
-        governed, owner.pubkey(), disable, owner, multisig_signers=[], multisig_threshold=0
-    )
-    assert events == ()
-    governed.must(disable, owner)  # repeating it is no error
+def test_disabling_removes_the_signers(
+    governed: Ledger, owner: Keypair, signers: list[Keypair]
+) -> None:
+    one, two, _ = signers
+    disable = build("disable_vault_multisig", owner.pubkey(), remaining=signing(one, two))
+    fields = {"multisig_signers": [], "multisig_threshold": 0}
+    events = changes(governed, owner.pubkey(), disable, owner, one, two, **fields)
+    assert events == multisig_set(owner, [], 0)
+    governed.must(build("disable_vault_multisig", owner.pubkey()), owner)  # no error
     governed.must(order("withdraw", owner, owner), owner)
 
 
@@ -105,7 +127,7 @@ def test_disabling_removes_the_signers(governed: Ledger, owner: Keypair) -> None
 def test_an_invalid_multisig_is_refused(
     governed: Ledger, owner: Keypair, signers: list[Pubkey], threshold: int, error: str
 ) -> None:
-    governed.must(set_multisig(owner, KEYS[5:8], 2), owner)
+    governed.must(set_multisig(owner, KEYS[5:8], 0), owner)
     refused(governed, owner.pubkey(), set_multisig(owner, signers, threshold), owner, error=error)
 
 
@@ -218,7 +240,8 @@ def test_a_replaced_signer_no_longer_counts(
     governed: Ledger, owner: Keypair, signers: list[Keypair]
 ) -> None:
     one, two, three = signers
-    governed.must(set_multisig(owner, [two.pubkey(), three.pubkey()], 2), owner)
+    change = set_multisig(owner, [two.pubkey(), three.pubkey()], 2, one, two)
+    governed.must(change, owner, one, two)
     old = order("withdraw", owner, one, two)
     refused(governed, owner.pubkey(), old, one, two, error="Unauthorized")
     governed.must(order("withdraw", owner, two, three), two, three)
@@ -252,7 +275,8 @@ def test_once_disabled_delegates_act_again_and_signers_do_not(
 ) -> None:
     delegate = governed.wallet()
     governed.must(add_delegate(owner.pubkey(), delegate.pubkey()), owner)
-    governed.must(build("disable_vault_multisig", owner.pubkey()), owner)
+    disable = build("disable_vault_multisig", owner.pubkey(), remaining=signing(*signers))
+    governed.must(disable, owner, *signers)
     governed.must(order("withdraw", owner, delegate), delegate)
     theirs = order("withdraw", owner, *signers)
     refused(governed, owner.pubkey(), theirs, *signers, error="Unauthorized")

@@ -1,5 +1,7 @@
 """Requests to change the guards: what is refused in their accounts and arguments."""
 
+from typing import Any
+
 import pytest
 from solders.instruction import Instruction
 from solders.keypair import Keypair
@@ -38,7 +40,9 @@ def test_each_account_is_checked(governed: Ledger, guarded: Keypair) -> None:
 
     def fails(name: str, error: str, signer: Keypair = guarded, **accounts: Pubkey) -> None:
         known = {"guard_change": change.address(key)} | accounts
-        extra = {"change": (change.variant, change.fields)} if name.startswith("request") else {}
+        extra: dict[str, Any] = (
+            {"change": (change.variant, change.fields)} if name.startswith("request") else {}
+        )
         by = signer.pubkey()
         given = build(name, key, authority=by, accounts=known, **extra)
         refused(governed, key, given, payer, signer, error=error)

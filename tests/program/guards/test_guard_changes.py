@@ -307,8 +307,8 @@ def test_the_owner_or_any_one_signer_cancels(
     for one in (guarded, *cosigners):
         governed.must(change.request(guarded), guarded)
         events = governed.must(change.cancel(key, by=one), one).events
-        fields = {"vault": vault_address(key), "owner": key, "authority": one.pubkey()}
-        fields |= {"change": (change.variant, change.fields)}
+        fields: dict[str, Any] = {"vault": vault_address(key), "owner": key}
+        fields |= {"authority": one.pubkey(), "change": (change.variant, change.fields)}
         assert events == (("GuardChangeCancelledEvent", fields),)
         refused(governed, key, change.cancel(key, by=one), one, error="AccountNotInitialized")
         governed.later(WEEK + DAY)

@@ -11,7 +11,7 @@ from tests.program.harness.ledger import readonly, signer
 
 from . import names
 from .earning import reserve_of
-from .model import World, vault_of
+from .model import GuardChange, World, vault_of
 from .money import Remaining
 from .names import key
 
@@ -278,6 +278,30 @@ def vault_tokens(world: World, owner: str) -> Pubkey:
     return names.tokens(vault_of(owner), mint)
 
 
+def guarded(
+    world: World,
+    name: str,
+    *,
+    owner: str,
+    change: GuardChange,
+    signer: str | None = None,
+    authority: str | None = None,
+) -> Instruction:
+    """Return an instruction on a requested change of the owner's guards."""
+    given = names.guard_change(change)
+    accounts = {"owner": key(signer)} if signer else {}
+    arguments: dict[str, Any] = {}
+    if name == "request_guard_change":
+        arguments["change"] = (given.variant, given.fields)
+    return instructions.build(
+        name,
+        key(owner),
+        authority=key(authority) if authority else None,
+        accounts=accounts | {"guard_change": given.address(key(owner))},
+        **arguments,
+    )
+
+
 def locked(world: World, name: str, *, owner: str, amount: int) -> Instruction:
     return ledger.change_lock(name, key(owner), amount)
 
@@ -312,6 +336,9 @@ FAMILIES: dict[str, Callable[..., Instruction]] = {
     "compound_yield": earned,
     "open_position": positioned,
     "close_position": positioned,
+    "request_guard_change": guarded,
+    "apply_guard_change": guarded,
+    "cancel_guard_change": guarded,
     "lock_collateral": locked,
     "unlock_collateral": locked,
 }

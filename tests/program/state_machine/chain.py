@@ -31,7 +31,7 @@ from . import names
 from .building import at
 from .counts import Counts
 from .earning import RATE_BPS, reserve_of
-from .model import Authority, Events, Vault, World, vault_of
+from .model import Authority, Events, GuardChange, GuardRequest, Vault, World, vault_of
 from .names import key
 from .policy import UPGRADE_AUTHORITY
 
@@ -105,6 +105,8 @@ class Chain:
         for (program, owner), stake in world.stakes.items():
             data = self.ledger.data(names.position(program, owner))
             assert struct.unpack_from("<Q", data, 72) == (stake.principal,)
+        for (owner, change), request in world.changes.items():
+            self.assert_holds_request(owner, change, request)
         for program, rate_bps in world.rates.items():
             data = self.ledger.data(names.pool(program))
             assert YIELD_IDL.decode_account("Pool", data)["rate_bps"] == rate_bps
@@ -122,6 +124,20 @@ class Chain:
         state = VAULT_IDL.decode_account("CollateralVault", data)
         assert state == vault_fields(world.vaults[owner])
         self.assert_invariant(data)
+
+    def assert_holds_request(
+        self, owner: str, change: GuardChange, request: GuardRequest | None
+    ) -> None:
+        wanted = names.guard_change(change)
+        state = wanted.state(self.ledger, key(owner))
+        if request is None:
+            assert state is None
+            return
+        assert state is not None
+        assert (state["vault"], state["owner"]) == (names.vault(owner), key(owner))
+        assert state["change"] == (wanted.variant, wanted.fields)
+        times = (state["requested_at"], state["executable_at"])
+        assert times == (request.requested_at, request.executable_at)
 
     def assert_invariant(self, data: bytes) -> None:
         """Assert the invariant on the account's raw bytes, without a codec."""
@@ -163,9 +179,12 @@ def event_field(name: str, value: Any) -> Any:
             return names.pool(value)
         case "position":
             return names.position(*value)
-        case "transaction_type":
-            return value
-    return key(value) if isinstance(value, str) else value
+        case "token_account":
+            return names.tokens(*value)
+        case "change":
+            change = names.guard_change(value)
+            return change.variant, change.fields
+    return value if name == "transaction_type" else names.program_value(value)
 
 
 @cache

@@ -8,7 +8,6 @@ from .choices import Choices
 from .earning import claimable, reserve_of
 from .model import U64
 from .movements import DAY, DRAWN, Movements
-from .names import key
 
 
 class CollateralAndYield(Movements):
@@ -53,7 +52,10 @@ class CollateralAndYield(Movements):
         vault = choose.vault(giver)
         agreed = vault.allowance > 0 or vault.locked > 0
         if giver in self.world.vaults and not (agreed and choose.once_in(2)):
-            self.agree(giver, choose.of([U64, choose.amount(vault.available)]))
+            amount = choose.of([U64, choose.amount(vault.available)])
+            arguments = {"owner": giver, "signer": giver, "amount": amount}
+            self.step("set_transfer_allowance", **arguments, cosigners=choose.cosigners(giver))
+            vault = choose.vault(giver)
         ceiling = vault.locked + min(vault.available, vault.allowance)
         if choose.once_in(4):
             ceiling = vault.locked + vault.available
@@ -67,11 +69,6 @@ class CollateralAndYield(Movements):
             taker=taker,
             amount=choose.amount(ceiling),
         )
-
-    def agree(self, owner: str, amount: int) -> None:
-        """Write the owner's allowance into both."""
-        self.world.vaults[owner].allowance = amount
-        self.chain.ledger.change_vault(key(owner), transfer_allowance=amount)
 
     @rule(data=DRAWN)
     def settle(self, data: st.DataObject) -> None:

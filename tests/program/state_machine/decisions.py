@@ -7,12 +7,11 @@ from hypothesis.stateful import initialize, rule
 
 from . import names
 from .choices import Choices
-from .model import CAPACITY, I64, NOBODY, U64, vault_of
+from .model import CAPACITY, I64, NOBODY, vault_of
 from .policy import DAY, UPGRADE_AUTHORITY
 from .steps import Steps
 
 DRAWN = st.data()
-U32 = 2**32 - 1
 
 
 class Decisions(Steps):
@@ -55,7 +54,9 @@ class Decisions(Steps):
         owner = choose.owner(lambda vault: vault.total == vault.available)
         vault = choose.vault(owner)
         if vault.available and not choose.once_in(4):
-            arguments = {"owner": owner, "authority": owner, "recipient": owner}
+            guarded = vault.delay or vault.threshold
+            authority = self.world.authority.governance if guarded else owner
+            arguments = {"owner": owner, "authority": authority, "recipient": owner}
             amount = vault.available
             self.step("emergency_withdraw", **arguments, mint=vault.mint, amount=amount)
         self.step("close_vault", owner=owner, signer=choose.signer(owner))
@@ -105,47 +106,10 @@ class Decisions(Steps):
         if choose.once_in(8):
             candidates = names.PEOPLE
         signer, who = choose.signer(owner), choose.of(candidates)
-        self.step(f"{name}_{what}", owner=owner, signer=signer, who=who)
-
-    @rule(data=DRAWN)
-    def set_multisig(self, data: st.DataObject) -> None:
-        choose = Choices(data, self.world)
-        owner = choose.owner(lambda vault: vault.threshold == 0)
-        count = choose.of([1, 2, 3, 10])
-        signers = data.draw(st.permutations(names.PEOPLE))[:count]
-        threshold = choose.of([min(2, count), count, 1, 0])
-        if choose.once_in(8):
-            threshold = choose.of([count + 1, 255])
-        if choose.once_in(8):
-            signers = choose.of([[*signers, signers[0]], names.PEOPLE[:11], []])
-        arguments = {"owner": owner, "signer": choose.signer(owner), "signers": signers}
-        self.step("set_vault_multisig", **arguments, threshold=threshold)
-
-    @rule(data=DRAWN)
-    def disable_multisig(self, data: st.DataObject) -> None:
-        choose = Choices(data, self.world)
-        owner = choose.owner(lambda vault: vault.threshold > 0)
-        self.step("disable_vault_multisig", owner=owner, signer=choose.signer(owner))
-
-    @rule(data=DRAWN)
-    def set_delay(self, data: st.DataObject) -> None:
-        choose = Choices(data, self.world)
-        owner = choose.owner()
-        seconds = choose.of([60, 1, 3600, 0, 0])
-        if choose.once_in(8):
-            seconds = choose.of([-1, -I64 - 1, I64])
-        signer = choose.signer(owner)
-        self.step("set_withdraw_min_delay", owner=owner, signer=signer, seconds=seconds)
-
-    @rule(data=DRAWN)
-    def set_rate_limit(self, data: st.DataObject) -> None:
-        choose = Choices(data, self.world)
-        owner = choose.owner(lambda vault: vault.available > 0)
-        available = choose.vault(owner).available
-        window = choose.of([60, 3600, 1, U32, 0])
-        limit = choose.of([max(1, available // 2), max(1, available // 4), available, 0, U64])
-        arguments = {"owner": owner, "signer": choose.signer(owner), "window_seconds": window}
-        self.step("set_withdraw_rate_limit", **arguments, max_amount=limit)
+        arguments: dict[str, Any] = {"owner": owner, "signer": signer, "who": who}
+        if (name, what) == ("add", "withdraw_whitelist"):
+            arguments["cosigners"] = choose.cosigners(owner)
+        self.step(f"{name}_{what}", **arguments)
 
     @rule(data=DRAWN)
     def govern(self, data: st.DataObject) -> None:

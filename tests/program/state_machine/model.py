@@ -1,14 +1,15 @@
 """The state of the specification: what the vault program keeps, in plain Python.
 
 People, programs and mints are names; times are seconds. The specification is in `money`,
-`collateral`, `earning`, `policy` and `pool_admin`, with one function for each instruction, under
-its name. A function changes the world and returns the events. If it raises `Refused`, the caller
-discards the world. Checks run in the program's order, since the first failing check determines the
-error.
+`collateral`, `earning`, `policy`, `guards` and `pool_admin`, with one function for each
+instruction, under its name. A function changes the world and returns the events. If it raises
+`Refused`, the caller discards the world. Checks run in the program's order, since the first failing
+check determines the error.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 U64 = 2**64 - 1
 I64 = 2**63 - 1
@@ -91,11 +92,11 @@ class Vault:
     delegates: list[str] = field(default_factory=list)
     timelocks: list[Timelock] = field(default_factory=list)
     delay: int = 0
+    allowance: int = 0
     requests: list[Request] = field(default_factory=list)
     exit_at: int = 0
     whitelist: list[str] = field(default_factory=list)
     rate: Rate = field(default_factory=Rate)
-    allowance: int = 0
 
     @property
     def total(self) -> int:
@@ -119,6 +120,16 @@ class Vault:
         fields: dict[str, object] = {"vault": self.owner, "owner": self.owner}
         fields |= {"transaction_type": kind, "amount": amount, "timestamp": now}
         return "TransactionEvent", fields
+
+
+# The variant of a change of an owner's guards, and the values of its fields in order.
+GuardChange = tuple[str, tuple[Any, ...]]
+
+
+@dataclass(slots=True)
+class GuardRequest:
+    requested_at: int
+    executable_at: int
 
 
 @dataclass(slots=True)
@@ -155,7 +166,8 @@ class World:
     """The whole state. `tokens` are the amounts of token accounts by holder and mint.
 
     Summaries are by position manager and owner, stakes by yield program and owner, rates in basis
-    points by yield program.
+    points by yield program, requested guard changes by owner and change; None is one that was
+    requested and is there no longer.
     """
 
     now: int
@@ -165,6 +177,7 @@ class World:
     stakes: dict[tuple[str, str], Stake] = field(default_factory=dict)
     rates: dict[str, int] = field(default_factory=dict)
     tokens: dict[tuple[str, str], int] = field(default_factory=dict)
+    changes: dict[tuple[str, GuardChange], GuardRequest | None] = field(default_factory=dict)
 
     def vault(self, owner: str, /, *, given: str | None = None) -> Vault:
         """Return the vault of `owner`, whom the instruction must also give as the owner."""
@@ -200,8 +213,11 @@ def authorize(vault: Vault, authority: str, cosigners: Sequence[str]) -> None:
     if vault.threshold == 0:
         require(authority in {vault.owner, *vault.delegates}, "Unauthorized")
     else:
-        signed = {authority, *cosigners} & set(vault.signers)
-        require(len(signed) >= vault.threshold, "Unauthorized")
+        require(enough_sign(vault, [authority, *cosigners]), "Unauthorized")
+
+
+def enough_sign(vault: Vault, signers: Sequence[str]) -> bool:
+    return len({*signers} & {*vault.signers}) >= vault.threshold
 
 
 def insert(entries: list[str], entry: str, capacity: str) -> None:

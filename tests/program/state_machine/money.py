@@ -74,16 +74,21 @@ def withdraw(
         require(kept is None or kept.open_positions == 0, "OpenPositionsExist")
     require(vault.locked == 0, "OpenPositionsExist")
     pay_out(vault, amount)
-    if vault.delay > 0:
-        consume_requests(vault, amount, world.now)
-    if vault.rate.limits:
-        consume_rate(vault, amount, world.now)
+    consume(vault, amount, world.now)
     world.move(vault_of(owner), recipient, amount, mint)
     return [
         *released,
         ("WithdrawEvent", {**named(vault), "amount": amount, **new_balances(vault)}),
         vault.record("Withdrawal", amount, world.now),
     ]
+
+
+def consume(vault: Vault, amount: int, now: int) -> None:
+    """Count a withdrawal against the owner's delay and rate limit."""
+    if vault.delay > 0:
+        consume_requests(vault, amount, now)
+    if vault.rate.limits:
+        consume_rate(vault, amount, now)
 
 
 def consume_requests(vault: Vault, amount: int, now: int) -> None:
@@ -106,11 +111,18 @@ def consume_rate(vault: Vault, amount: int, now: int) -> None:
 
 
 def emergency_withdraw(
-    world: World, *, owner: str, authority: str, recipient: str, mint: str, amount: int
+    world: World,
+    *,
+    owner: str,
+    authority: str,
+    recipient: str,
+    mint: str,
+    amount: int,
+    remaining: Sequence[str] = (),
 ) -> Events:
     """By governance, all but timelocks and yield.
 
-    By the owner, what is available, while nothing is locked or during an exit.
+    By the owner, what is available, under his guards, while nothing is locked or during an exit.
     """
     vault = world.vault(owner)
     require_outside(world, vault, recipient, mint)
@@ -121,11 +133,14 @@ def emergency_withdraw(
         require(seized <= vault.locked, "InsufficientFunds")
         vault.locked -= seized
         vault.available += seized
+        pay_out(vault, amount)
     else:
         require(authority == owner, "Unauthorized")
         require(vault.locked == 0 or vault.can_exit(world.now), "OpenPositionsExist")
         require(world.now >= world.authority.paused_until, "WithdrawalsPaused")
-    pay_out(vault, amount)
+        authorize(vault, authority, remaining)
+        pay_out(vault, amount)
+        consume(vault, amount, world.now)
     world.move(vault_of(owner), recipient, amount, mint)
     fields = {**named(vault), "authority": authority, "amount": amount, **new_balances(vault)}
     return [

@@ -79,8 +79,8 @@ class Movements(Steps):
         choose = Choices(data, self.world)
         owner = self.funded(choose)
         vault = choose.vault(owner)
-        ceiling, authority = vault.available, owner
-        if vault.locked or choose.once_in(4):
+        ceiling, authority = within_guards(self.world, vault, vault.available), owner
+        if vault.locked or ceiling <= 0 or choose.once_in(4):
             ceiling, authority = vault.available + vault.locked, self.world.authority.governance
         if choose.once_in(16):
             authority = choose.of(names.PEOPLE)
@@ -94,6 +94,7 @@ class Movements(Steps):
             recipient=target,
             mint=mint,
             amount=amount,
+            remaining=choose.cosigners(owner),
         )
 
     @rule(data=DRAWN)
@@ -195,6 +196,7 @@ def deadlines(world: World) -> list[int]:
         times += [vault.exit_at, vault.exit_at + WEEK + 1]
         if vault.rate.limits:
             times.append(vault.rate.window_start + vault.rate.window_seconds)
+    times += [request.executable_at for request in world.changes.values() if request]
     return times
 
 
@@ -205,7 +207,12 @@ def withdrawable(world: World, vault: Vault) -> int:
         return 0
     matured = [timelock for timelock in vault.timelocks if timelock.unlock_time <= now]
     limit = vault.available + sum(timelock.amount for timelock in matured)
-    limit = min(limit, U64 - vault.withdrawn)
+    return within_guards(world, vault, min(limit, U64 - vault.withdrawn))
+
+
+def within_guards(world: World, vault: Vault, limit: int) -> int:
+    """Return how much of `limit` the owner's delay and rate limit let out now."""
+    now = world.now
     if vault.delay > 0:
         ripe = [each.amount for each in vault.requests if is_valid(each.executable_at, now)]
         limit = min(limit, sum(ripe))

@@ -2,22 +2,26 @@
 
 from functools import cache
 from hashlib import sha256
+from typing import Any
 
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
 from tests.program.harness import pools
+from tests.program.harness.guard_changes import GuardChange
 from tests.program.harness.ledger import (
     MINT,
     POSITION_MANAGER,
     PROGRAM,
     SYSTEM,
     TOKEN,
+    VAULT_IDL,
     token_address,
     vault_address,
 )
 from tests.program.harness.pools import YIELD_POOL
 
+from . import model
 from .model import NOBODY
 
 OWNERS = ["ada", "bob", "cyd", "dan"]
@@ -61,6 +65,24 @@ def person(address: Pubkey) -> str:
 @cache
 def vault(owner: str) -> Pubkey:
     return vault_address(key(owner))
+
+
+def guard_change(change: model.GuardChange) -> GuardChange:
+    """Return the change of the specification as the programs know it."""
+    variant, values = change
+    kinds = next(
+        each["fields"]
+        for each in VAULT_IDL.types["GuardChange"]["variants"]
+        if each["name"] == variant
+    )
+    fields = {kind["name"]: program_value(value) for kind, value in zip(kinds, values, strict=True)}
+    return GuardChange(variant, fields)
+
+
+def program_value(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [program_value(each) for each in value]
+    return key(value) if isinstance(value, str) else value
 
 
 @cache

@@ -8,7 +8,6 @@ from .model import (
     Authority,
     Event,
     Events,
-    Rate,
     Vault,
     World,
     insert,
@@ -26,8 +25,9 @@ UPGRADE_AUTHORITY = "governance"
 def initialize_vault(world: World, *, owner: str, mint: str) -> Events:
     require(owner not in world.vaults, "AlreadyInitialized")
     world.tokens.setdefault((vault_of(owner), mint), 0)
-    world.vaults[owner] = Vault(owner, mint, world.now)
-    return []
+    world.vaults[owner] = vault = Vault(owner, mint, world.now)
+    fields = {"token_account": (vault_of(owner), mint), "usdt_mint": mint}
+    return [("VaultInitializedEvent", {**named(vault), **fields})]
 
 
 def close_vault(world: World, *, owner: str, signer: str) -> Events:
@@ -47,52 +47,13 @@ def add_delegate(world: World, *, owner: str, signer: str, who: str) -> Events:
     vault = world.vault(owner, given=signer)
     require(who != owner, "AlreadyExists")
     insert(vault.delegates, who, "delegates")
-    return []
+    return [("DelegateAddedEvent", {**named(vault), "delegate": who})]
 
 
 def remove_delegate(world: World, *, owner: str, signer: str, who: str) -> Events:
-    remove(world.vault(owner, given=signer).delegates, who)
-    return []
-
-
-def set_vault_multisig(
-    world: World, *, owner: str, signer: str, signers: Sequence[str], threshold: int
-) -> Events:
     vault = world.vault(owner, given=signer)
-    require(threshold <= len(signers), "InvalidAmount")
-    vault.signers = []
-    for each in signers:
-        insert(vault.signers, each, "signers")
-    vault.threshold = threshold
-    return []
-
-
-def disable_vault_multisig(world: World, *, owner: str, signer: str) -> Events:
-    vault = world.vault(owner, given=signer)
-    vault.signers, vault.threshold = [], 0
-    return []
-
-
-def set_withdraw_min_delay(world: World, *, owner: str, signer: str, seconds: int) -> Events:
-    vault = world.vault(owner, given=signer)
-    require(seconds >= 0, "InvalidAmount")
-    vault.delay = seconds
-    return [("WithdrawMinDelaySetEvent", {**named(vault), "seconds": seconds})]
-
-
-def set_withdraw_rate_limit(
-    world: World, *, owner: str, signer: str, window_seconds: int, max_amount: int
-) -> Events:
-    vault = world.vault(owner, given=signer)
-    vault.rate = Rate(window_seconds, max_amount, world.now)
-    fields = {**named(vault), "window_seconds": window_seconds, "max_amount": max_amount}
-    return [("WithdrawRateLimitSetEvent", fields)]
-
-
-def add_withdraw_whitelist(world: World, *, owner: str, signer: str, who: str) -> Events:
-    vault = world.vault(owner, given=signer)
-    insert(vault.whitelist, who, "whitelist")
-    return [whitelist_event(vault, who, added=True)]
+    remove(vault.delegates, who)
+    return [("DelegateRemovedEvent", {**named(vault), "delegate": who})]
 
 
 def remove_withdraw_whitelist(world: World, *, owner: str, signer: str, who: str) -> Events:

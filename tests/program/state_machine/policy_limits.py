@@ -10,12 +10,13 @@ from .choices import Choices
 from .collateral_and_yield import CollateralAndYield
 from .decisions import Decisions
 from .earning import claimable, reserve_of
+from .guarding import Guarding
 from .model import WEEK
 from .money import YEAR
 from .movements import DAY, DRAWN, remaining, withdrawable
 
 
-class PolicyLimits(CollateralAndYield, Decisions):
+class PolicyLimits(CollateralAndYield, Decisions, Guarding):
     @rule(data=DRAWN)
     def use_up_a_rate(self, data: st.DataObject) -> None:
         """Withdraw up to the rate limit, within the window and as it ends."""

@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine
 
 from tests.program.harness.ledger import START
 
-from . import collateral, earning, money, names, policy, pool_admin
+from . import collateral, earning, guards, money, names, policy, pool_admin
 from .building import build
 from .chain import Chain, assert_events, assert_refused
 from .counts import Counts
@@ -20,7 +20,7 @@ from .model import U64, Authority, Refused, World
 SUCCESS = "success"
 WEALTH = {"eve": 10**9, "dan": U64 - 10**11}
 RESERVES = {"pool": 10**6, "other pool": 500}
-SPECIFICATION: list[ModuleType] = [money, collateral, earning, policy, pool_admin]
+SPECIFICATION: list[ModuleType] = [money, collateral, earning, guards, policy, pool_admin]
 
 
 def initial_world() -> World:

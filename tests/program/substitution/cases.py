@@ -11,6 +11,7 @@ from solders.pubkey import Pubkey
 
 from tests.program.harness import governing, positions
 from tests.program.harness import pools as yield_pool
+from tests.program.harness.guard_changes import GuardChange, min_delay
 from tests.program.harness.instructions import build
 from tests.program.harness.ledger import (
     POSITION_IDL,
@@ -183,8 +184,30 @@ def set_multisig(world: World) -> Instruction:
 
 
 def disable_multisig(world: World) -> Instruction:
-    world.change(multisig_signers=[world.friend], multisig_threshold=1)
+    world.change(multisig_signers=[world.owner], multisig_threshold=1)
     return build("disable_vault_multisig", world.owner)
+
+
+GUARD = {"min_withdraw_delay_seconds": 60}
+LIFTED = min_delay(0)
+
+
+def request_guard_change(world: World) -> Instruction:
+    world.change(**GUARD)
+    return LIFTED.request(world.keys[world.owner])
+
+
+def requested(instruction: Callable[[GuardChange, World], Instruction]) -> Prepare:
+    """Return a case on a requested change whose time has come."""
+
+    def prepare(world: World) -> Instruction:
+        owner = world.keys[world.owner]
+        world.change(**GUARD)
+        world.ledger.must(LIFTED.request(owner), owner)
+        world.ledger.later(60)
+        return instruction(LIFTED, world)
+
+    return prepare
 
 
 def remove_delegate(world: World) -> Instruction:
@@ -338,6 +361,12 @@ CASES: dict[str, Prepare] = {
     "set_transfer_limits": limit_transfers,
     "add_delegate": owners("add_delegate", delegate=ADDRESS),
     "remove_delegate": remove_delegate,
+    "set_transfer_allowance": owners("set_transfer_allowance", amount=5),
+    "request_guard_change": request_guard_change,
+    "apply_guard_change": requested(lambda change, world: change.apply(world.keys[world.owner])),
+    "cancel_guard_change": requested(
+        lambda change, world: change.cancel(world.owner, by=world.keys[world.owner])
+    ),
     "update_usdt_mint": update_usdt_mint,
     "close_vault": close_vault,
     "sweep": sweep,

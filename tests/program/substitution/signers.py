@@ -53,6 +53,15 @@ VAULTS_SIGNER: Role = refused_with(
     a_former_delegate=former_delegate,
     a_signer_without_a_multisig=multisig_signer,
 )
+CANCELLING_SIGNER: Role = refused_with(
+    "Unauthorized",
+    a_stranger=stranger,
+    another_owner=other,
+    governance=governance,
+    the_delegate=delegate,
+    a_wallet_that_may_be_paid=friend,
+    a_signer_without_a_multisig=multisig_signer,
+)
 SIGNING_OWNER: Role = refused_with(
     "ConstraintSeeds",
     a_stranger=stranger,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from tests.program.harness.ledger import ASSOCIATED, MINT, PROGRAM, SYSTEM, TOKEN
 
-from . import governing, signers, summaries, tokens, vaults
+from . import governing, guard_changes, signers, summaries, tokens, vaults
 from .cases import NEW_MINT
 from .signers import RENT_SYSVAR, the_program
 from .standins import (
@@ -125,6 +125,19 @@ TABLE: dict[str, Mapping[str, Role]] = {
     "set_withdraw_rate_limit": BY_THE_OWNER,
     "add_withdraw_whitelist": BY_THE_OWNER,
     "remove_withdraw_whitelist": BY_THE_OWNER,
+    "set_transfer_allowance": BY_THE_OWNER,
+    "request_guard_change": {
+        **BY_THE_OWNER,
+        "guard_change": guard_changes.NEW_GUARD_REQUEST,
+        "system_program": SYSTEM_PROGRAM,
+    },
+    "apply_guard_change": {**BY_THE_OWNER, "guard_change": guard_changes.GUARD_REQUEST},
+    "cancel_guard_change": {
+        "authority": signers.CANCELLING_SIGNER,
+        "owner": signers.NAMED_OWNER,
+        "vault": guard_changes.NAMED_VAULT,
+        "guard_change": guard_changes.GUARD_REQUEST,
+    },
     "initialize_vault_authority": {
         "governance": governing.UPGRADE_AUTHORITY,
         "vault_authority": vaults.NEW_AUTHORITY,
