@@ -33,7 +33,7 @@ from cvms.http.operations.execute import (
     execute_operation,
 )
 from cvms.http.vaults.guards import surplus_plans
-from cvms.http.vaults.guards.cosigned import CoSigned
+from cvms.http.vaults.guards.cosigned import CoSignedRequest
 
 ROUTES = RouteGroup(
     "vaults", replies=COSIGN, refusals=SIGNED_REFUSALS, auth=Auth.WALLET, idempotent=True
@@ -238,7 +238,7 @@ async def release_timelocks(deps: Dependencies, body: Release) -> Reply | Respon
     refusals=(*SIGNED_REFUSALS, VaultNotFound, Conflict, NoMultisig),
     name="close_vault",
 )
-async def close(deps: Dependencies, body: CoSigned) -> Reply | Response:
+async def close(deps: Dependencies, body: CoSignedRequest) -> Reply | Response:
     """Close an empty vault.
 
     The rent goes to the owner. Tokens that were sent to the vault without a deposit go to the

@@ -258,7 +258,6 @@ async def test_without_a_setup_there_is_nothing_to_verify_or_disable(
 async def test_every_route_that_declares_a_second_factor_demands_it(
     offchain: Service, clock: DatabaseClock
 ) -> None:
-    device = await enabled(offchain, Keypair(), clock)
     requests: dict[str, tuple[Any, ...]] = {
         "/api/vault/withdraw": ("withdraw", AMOUNT),
         "/api/vault/request-withdraw": ("request_withdraw", AMOUNT),
@@ -272,7 +271,7 @@ async def test_every_route_that_declares_a_second_factor_demands_it(
     declared = {route.rule for route in routes_of(offchain.app) if route.second_factor}
     assert declared == requests.keys()
     for rule, text in requests.items():
-        clock.now += 30
+        device = await enabled(offchain, Keypair(), clock)
         body = await signed(offchain, device.wallet, *text)
         assert outcome(await send(offchain, body, route=rule)) == (401, "second_factor_required")
         reply = await send(offchain, body, device.wrong(), rule)

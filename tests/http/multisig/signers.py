@@ -65,6 +65,13 @@ async def set_multisig(
     await on_chain(service, owner, instruction, *co_signers)
 
 
+async def change_multisig(
+    service: Served, shared: Shared, signers: Sequence[Keypair], threshold: int
+) -> None:
+    """Set another multisig on chain, which two signers of the present one sign at once."""
+    await set_multisig(service, shared.owner, signers, threshold, co_signers=shared.signers[:2])
+
+
 async def on_chain(
     service: Served, owner: Keypair, instruction: Instruction, *co_signers: Keypair
 ) -> None:

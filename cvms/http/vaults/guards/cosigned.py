@@ -10,7 +10,7 @@ from cvms.http.auth.signed_body import Signed
 from cvms.http.framework.request import Signers
 
 
-class CoSigned(Signed, frozen=True, kw_only=True):
+class CoSignedRequest(Signed, frozen=True, kw_only=True):
     """`signers` of the vault's multisig will sign the transaction, too. No text names them."""
 
     signers: Signers | None = None

@@ -21,7 +21,7 @@ from cvms.http.operations.execute import (
 )
 from cvms.http.operations.plans import TransactionPlan
 from cvms.http.vaults.guards import surplus_plans
-from cvms.http.vaults.guards.cosigned import CoSigned
+from cvms.http.vaults.guards.cosigned import CoSignedRequest
 
 ROUTES = RouteGroup(
     "guards",
@@ -34,16 +34,16 @@ ROUTES = RouteGroup(
 )
 
 
-class ExitWithdraw(CoSigned, frozen=True, kw_only=True):
+class ExitWithdraw(CoSignedRequest, frozen=True, kw_only=True):
     amount: TokenAmount
 
 
-class Sweep(CoSigned, frozen=True, kw_only=True):
+class Sweep(CoSignedRequest, frozen=True, kw_only=True):
     token_account: Pubkey
 
 
 @ROUTES.post("/api/vault/exit/request", name="request_exit")
-async def request(deps: Dependencies, body: CoSigned) -> Reply | Response:
+async def request(deps: Dependencies, body: CoSignedRequest) -> Reply | Response:
     """Request an exit.
 
     After seven days, and for seven days, the owner may release locked tokens that no position
@@ -115,9 +115,13 @@ async def withdraw(deps: Dependencies, body: ExitWithdraw) -> Reply | Response:
     )
 
 
-@ROUTES.post("/api/vault/sweep", name="sweep")
+@ROUTES.post(
+    "/api/vault/sweep",
+    refusals=(*SIGNED_REFUSALS, VaultNotFound, Conflict, NoMultisig, NotFound),
+    name="sweep_tokens",
+)
 async def sweep(deps: Dependencies, body: Sweep) -> Reply | Response:
-    """Take back stray tokens.
+    """Sweep stray tokens.
 
     Pays to the owner what the vault's balances do not count: of the vault's own token account the
     surplus; of any other `token_account` that belongs to the vault everything, and then closes it.

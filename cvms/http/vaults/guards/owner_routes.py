@@ -12,7 +12,7 @@ from cvms.http.framework.response import Reply, Response
 from cvms.http.framework.routing import Auth, RouteGroup
 from cvms.http.operations.execute import COSIGN, SIGNED_REFUSALS, execute_by_owner
 from cvms.http.vaults.guards.change_text import read_allowance
-from cvms.http.vaults.guards.cosigned import CoSigned
+from cvms.http.vaults.guards.cosigned import CoSignedRequest
 
 ROUTES = RouteGroup(
     "guards",
@@ -23,7 +23,7 @@ ROUTES = RouteGroup(
 )
 
 
-class TransferAllowance(CoSigned, frozen=True, kw_only=True):
+class TransferAllowance(CoSignedRequest, frozen=True, kw_only=True):
     allowance: AllowanceText
 
 
@@ -32,17 +32,18 @@ class CancelledRequest(Signed, frozen=True, kw_only=True):
     executable_at: WholeNumber
 
 
-class CancelledTimelock(CoSigned, frozen=True, kw_only=True):
+class CancelledTimelock(CoSignedRequest, frozen=True, kw_only=True):
     amount: TokenAmount
     unlock_time: WholeNumber
 
 
 @ROUTES.post("/api/vault/transfer-allowance/set", name="set_transfer_allowance")
 async def set_transfer_allowance(deps: Dependencies, body: TransferAllowance) -> Reply | Response:
-    """Set how much may be transferred to other vaults beyond what is locked.
+    """Set the allowance for transfers to other vaults.
 
-    Transfers use the `allowance` up, unless it is `unlimited`. Under guards, a higher one needs the
-    multisig's `signers`, or a requested change.
+    It is how much may be transferred beyond what is locked. Transfers use the `allowance` up,
+    unless it is `unlimited`. Under guards, a higher one needs the multisig's `signers`, or a
+    requested change.
     """
     signed = body.request("transfer_allowance_set")
     instruction = instructions.set_transfer_allowance(

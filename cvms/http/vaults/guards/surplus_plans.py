@@ -12,7 +12,7 @@ from cvms.chain.program.accounts import SplTokenAccount, read_token_account
 from cvms.chain.program.addresses import token_account, vault_address
 from cvms.chain.transactions.vault_builders import fetch_vault, prepare_on_vault, prepare_payout
 from cvms.chain.types import Commitment
-from cvms.errors import DecodeError, FieldProblem, InvalidRequest
+from cvms.errors import DecodeError, NotFound
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.operations import plans
 from cvms.http.operations.plans import TransactionPlan
@@ -23,13 +23,12 @@ async def sweep(
 ) -> TransactionPlan:
     """Plan a payment of all stray tokens of an account to the owner's associated token account.
 
-    Raises InvalidRequest unless it is a token account of the vault, and what `check_signers` does.
+    Raises NotFound unless it is an SPL token account of the vault, and what `check_signers` does.
     """
     await plans.check_signers(deps, owner, signers)
     tokens = await _tokens(deps, swept)
     if tokens is None or tokens.owner != vault_address(deps.programs, owner):
-        problem = FieldProblem("token_account", "not an SPL token account of the vault")
-        raise InvalidRequest(f"The vault of {owner} has no token account {swept}.", [problem])
+        raise NotFound(f"The vault of {owner} has no SPL token account {swept}.")
     instruction = instructions.sweep(
         deps.programs,
         owner=owner,
