@@ -40,7 +40,7 @@ ROUTES = RouteGroup("authentication")
 class SignedFields(Body, frozen=True, kw_only=True):
     """The fields of requests that texts contain, beside the one that names the wallet.
 
-    `owner` is the vault's of a subscription, if another wallet signs it.
+    `owner` is the vault's of a subscription or of a cancelled change, if another wallet signs it.
     """
 
     amount: TokenAmount | None = None

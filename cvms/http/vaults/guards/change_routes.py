@@ -40,6 +40,7 @@ from cvms.http.operations.execute import (
 )
 from cvms.http.operations.plans import TransactionPlan
 from cvms.http.vaults.guards.change_text import read_change, write_change
+from cvms.http.vaults.query_routes import OWNER
 
 ROUTES = RouteGroup(
     "guards",
@@ -151,7 +152,7 @@ async def cancel(deps: Dependencies, body: CancelledChange) -> Reply | Response:
 
 
 @ROUTES.get(
-    "/api/vault/guard-changes/<owner>",
+    f"/api/vault/guard-changes/{OWNER}",
     replies={200: RequestedChanges},
     refusals=(),
     auth=Auth.NONE,
