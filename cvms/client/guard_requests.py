@@ -27,8 +27,7 @@ class GuardClient(SigningClient):
 
     async def cancel_guard_change(self, change: str, *, owner: str | None = None) -> CoSign:
         """Cancel a requested change, as the owner or as a signer of the owner's multisig."""
-        fields = {"owner": owner or self.address, "change": change}
-        body = await self.signed("guard_cancel", **fields)
+        body = await self.signed("guard_cancel", owner=owner or self.address, change=change)
         body["signer"] = self.address
         return await self._send(f"{CHANGES}/cancel", body, CoSign)
 
