@@ -49,6 +49,7 @@ CREATE INDEX vaults_by_balance ON vaults (total, owner)
 CREATE INDEX vaults_by_slot ON vaults (slot, owner) WHERE NOT closed;
 CREATE INDEX vaults_by_any_slot ON vaults (slot);
 CREATE INDEX vaults_closed_by_slot ON vaults (slot) WHERE closed;
+CREATE INDEX vaults_exits ON vaults (owner) WHERE NOT closed AND state ->> 'exit_at' <> '0';
 CREATE INDEX vaults_unsettled ON vaults (slot) WHERE slot > settled_slot;
 CREATE INDEX vaults_compoundable ON vaults (owner)
     WHERE NOT closed AND yield_deposited > 0 AND multisig_threshold = 0 AND cardinality(delegates) > 0;
@@ -378,7 +379,7 @@ CREATE INDEX chain_events_by_vault ON chain_events (vault);
 CREATE INDEX chain_events_of_alerts ON chain_events (name, slot)
     WHERE name IN (
         'GovernanceProposedEvent', 'GovernanceAcceptedEvent', 'WithdrawalsPausedEvent',
-        'TransferLimitsSetEvent', 'GuardChangeRequestedEvent', 'ExitRequestedEvent'
+        'TransferLimitsSetEvent', 'GuardChangeRequestedEvent'
     );
 ALTER TABLE chain_events SET (
     autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.02,

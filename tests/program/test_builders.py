@@ -8,6 +8,7 @@ from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
 from cvms.chain.program import instructions
+from cvms.chain.program.guard_changes import TransferAllowance, WithdrawMinDelay
 from cvms.chain.types import Programs
 from tests.program.harness import positions
 from tests.program.harness.full_vault import made_up
@@ -88,9 +89,11 @@ def test_the_programs_accept_every_built_instruction(backend: Backend) -> None:
     move_collateral(backend, owner, other, governance)
     do("remove_delegate", owner, owner=key, delegate=friend.pubkey())
     earn(backend, owner, governance)
+    leave(backend, owner, governance)
     available = ledger.vault(key)["available_balance"]
 
     cosign(backend, owner, friend, other)
+    guard(backend, owner)
     do("add_withdraw_whitelist", owner, owner=key, address=friend.pubkey())
     do("set_withdraw_min_delay", owner, owner=key, seconds=60)
     do("request_withdraw", owner, owner=key, amount=2_000)
@@ -113,7 +116,7 @@ def test_the_programs_accept_every_built_instruction(backend: Backend) -> None:
     assert ledger.data(vault) == b""
 
     assert backend.run == VAULT_IDL.instructions.keys() | POSITION_IDL.instructions.keys()
-    assert len(backend.run) == 37
+    assert len(backend.run) == 51
 
 
 def govern(backend: Backend, governance: Keypair) -> None:
@@ -184,3 +187,53 @@ def cosign(backend: Backend, owner: Keypair, one: Keypair, two: Keypair) -> None
     do("release_timelocks", two, authority=two.pubkey(), owner=key)
     assert backend.ledger.vault(key)["timelocks"] == []
     do("disable_vault_multisig", owner, one, two, owner=key, extra_signers=signers)
+
+
+def leave(backend: Backend, owner: Keypair, governance: Keypair) -> None:
+    """Take back what is claimed by nobody: locked, timelocked, or sent to the vault by mistake."""
+    ledger, do, key = backend.ledger, backend.do, owner.pubkey()
+    available, by = ledger.vault(key)["available_balance"], {"governance": governance.pubkey()}
+    do("add_authorized_program", governance, **by, program=PUPPET)
+    backend.let_puppet("lock_collateral", owner, owner=key, amount=70)
+    do("remove_authorized_program", governance, **by, program=PUPPET)
+    do("request_exit", owner, owner=key)
+    ledger.set_time(ledger.vault(key)["exit_at"])
+    summaries = [summary_address(vault_address(key))]
+    do("release_unclaimed", owner, owner=key, position_summaries=summaries)
+
+    lock = {"authority": key, "owner": key, "amount": 30, "duration_seconds": YEAR}
+    do("schedule_timelock", owner, **lock)
+    [entry] = ledger.vault(key)["timelocks"]
+    do("cancel_timelock", owner, owner=key, **entry)
+    assert ledger.vault(key)["available_balance"] == available
+
+    ledger.put_tokens(vault_address(key), available + 5)
+    at = {"token_account": token_address(vault_address(key))}
+    before = ledger.tokens(key)
+    do("sweep", owner, owner=key, **at, recipient_token_account=token_address(key))
+    assert ledger.tokens(key) == before + 5
+
+    do("open_position", owner, authority=key, owner=key, amount=available)
+    do("emergency_withdraw", governance, authority=governance.pubkey(), owner=key, amount=10)
+    do("settle_position_summary", owner, owner=key)
+    do("close_position", owner, authority=key, owner=key, amount=available - 10)
+    do("deposit", owner, authority=key, owner=key, amount=10)
+
+
+def guard(backend: Backend, owner: Keypair) -> None:
+    """Change the guards and drop them again."""
+    ledger, do, key = backend.ledger, backend.do, owner.pubkey()
+    do("set_transfer_allowance", owner, owner=key, amount=5)
+    do("set_withdraw_min_delay", owner, owner=key, seconds=60)
+    do("request_withdraw", owner, owner=key, amount=3)
+    [request] = ledger.vault(key)["pending_withdrawals"]
+    due = {"amount": 3, "executable_at": request["executable_at"]}
+    do("cancel_withdraw_request", owner, owner=key, **due)
+    more, none = TransferAllowance(amount=9), WithdrawMinDelay(seconds=0)
+    do("request_guard_change", owner, owner=key, change=more)
+    do("cancel_guard_change", owner, authority=key, owner=key, change=more)
+    do("request_guard_change", owner, owner=key, change=none)
+    ledger.set_time(ledger.svm.get_clock().unix_timestamp + 60)
+    do("apply_guard_change", owner, owner=key, change=none)
+    vault = ledger.vault(key)
+    assert (vault["min_withdraw_delay_seconds"], vault["transfer_allowance"]) == (0, 5)

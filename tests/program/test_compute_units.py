@@ -6,9 +6,11 @@ After a change of the programs, rewrite the document and review the differences:
 """
 
 import os
+import re
 from collections.abc import Sequence
 
 from tests.paths import DOCS
+from tests.program.deployment.exchange import FIRST
 from tests.program.harness.compute_costs import (
     ON_PROGRAMS,
     ON_VAULTS,
@@ -130,3 +132,38 @@ def test_deposits_and_withdrawals_are_cheap() -> None:
     """Measured on a vault with one entry in each list and one position summary."""
     assert units(ON_VAULTS["deposit"], entries=1) <= 8_000
     assert units(ON_VAULTS["withdraw"], entries=1) <= 15_000
+
+
+# The price of an event, which these did not emit in the first release: 100 units for the call,
+# 100 for its field, one for each byte, and the writing of those bytes.
+NEW_EVENTS = {
+    "add_delegate": 400,
+    "remove_delegate": 400,
+    "set_vault_multisig": 550,
+    "disable_vault_multisig": 450,
+    "add_yield_program": 300,
+    "remove_yield_program": 300,
+    "set_risk_level": 240,
+}
+
+
+def test_no_instruction_costs_a_tenth_more_than_in_the_first_release() -> None:
+    first, now = table((FIRST / "compute_units.md").read_text()), table(DOCUMENT.read_text())
+    assert first.keys() <= now.keys()
+    dearer = {
+        name: (before, after)
+        for name, costs in first.items()
+        for before, after in zip(costs, now[name], strict=True)
+        if after > before * 1.1 + NEW_EVENTS.get(name, 0)
+    }
+    assert dearer == {}
+
+
+def table(document: str) -> dict[str, list[int]]:
+    """Return the figures of each row."""
+    rows = [line.strip("| ").split(" | ") for line in document.splitlines()]
+    return {
+        name: [int(cell.replace(",", "")) for cell in cells]
+        for name, *cells in rows
+        if cells and all(re.fullmatch(r"[\d,]+", cell) for cell in cells)
+    }

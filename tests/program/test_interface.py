@@ -52,6 +52,11 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "cancel_timelock": {"amount": 1, "unlock_time": 1},
     "request_exit": {},
     "release_unclaimed": {},
+    "sweep": {},
+    "propose_governance": {"proposed": PROGRAM},
+    "accept_governance": {},
+    "pause_withdrawals": {"seconds": 1},
+    "set_transfer_limits": {"vault_daily": 1, "total_daily": 1},
 }
 
 
@@ -63,7 +68,7 @@ def bare(ledger: Ledger, data: bytes) -> chain.Outcome:
 
 def test_the_program_has_every_instruction_of_the_interface() -> None:
     assert ARGUMENTS.keys() == VAULT_IDL.instructions.keys()
-    assert len(ARGUMENTS) == 33
+    assert len(ARGUMENTS) == 46
 
 
 @pytest.mark.parametrize("name", ARGUMENTS)

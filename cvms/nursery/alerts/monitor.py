@@ -25,6 +25,11 @@ from cvms.nursery.alerts.ledger_conditions import (
     quarantine_observation,
     withdrawal_observations,
 )
+from cvms.nursery.alerts.program_conditions import (
+    event_observation,
+    exit_observation,
+    pause_observation,
+)
 from cvms.nursery.alerts.rules import RESOLVE_AFTER, Bounds, is_low, recovery_bound
 from cvms.nursery.alerts.service_conditions import (
     check_observations,
@@ -38,7 +43,7 @@ from cvms.nursery.channels.hub import Hub
 from cvms.nursery.channels.indexer_progress import IndexerProgress
 from cvms.nursery.channels.status_board import OperatorFunds, StatusBoard
 from cvms.nursery.channels.wakeups import OutboxWakeup
-from cvms.store.alerts import alerts, lifecycle, queries
+from cvms.store.alerts import alerts, lifecycle, program_events, queries
 from cvms.store.alerts.alerts import Observation
 from cvms.store.alerts.lifecycle import AlertWebhook
 from cvms.store.analytics import aggregates
@@ -118,6 +123,8 @@ class AlertMonitor:
         for rule in (
             self._quarantined,
             self._paused_webhooks,
+            self._program_events,
+            self._exits_and_pauses,
             self._conditions,
             self._resolve_stale,
         ):
@@ -204,6 +211,24 @@ class AlertMonitor:
     async def _paused_webhooks(self, conn: Connection) -> int:
         rows = await endpoints.paused(conn, PAGE_SIZE)
         return await self._observe(conn, [paused_webhook_observation(row) for row in rows])
+
+    async def _program_events(self, conn: Connection) -> int:
+        """Report what governance and owners have announced; what has ended needs no attention."""
+        ended = await program_events.ended_guard_changes(conn)
+        rows = await program_events.new_events(conn, PAGE_SIZE)
+        rows += await program_events.new_guard_changes(conn, PAGE_SIZE)
+        await self._observe(conn, [event_observation(row) for row in rows])
+        await lifecycle.resolve(conn, ended, hook=self.hook)
+        return len(rows) + len(ended)
+
+    async def _exits_and_pauses(self, conn: Connection) -> int:
+        ended = await program_events.ended_exits(conn)
+        exits = await program_events.new_exits(conn, PAGE_SIZE)
+        seen = [exit_observation(row) for row in exits]
+        if pause := await program_events.running_pause(conn):
+            seen.append(pause_observation(pause))
+        told = await self._observe(conn, seen)
+        return told + await lifecycle.resolve(conn, ended, hook=self.hook)
 
     async def _conditions(self, conn: Connection) -> int:
         """Report the conditions of this process. Each replica reports its own."""

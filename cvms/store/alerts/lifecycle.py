@@ -17,7 +17,12 @@ from cvms.store.messaging.topics import Topic
 from cvms.store.postgres.driver.connection import Connection
 
 # Only a person can resolve these, by acknowledging them.
-ENDED_BY_A_PERSON = ("books_differ", "submission_quarantined")
+ENDED_BY_A_PERSON = (
+    "books_differ",
+    "submission_quarantined",
+    "governance_proposed",
+    "governance_accepted",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,14 @@ WITHDRAWALS = """
 SELECT line.id, line.owner, line.vault, line.kind, line.amount, line.slot, line.block_time,
        line.signature, line.instruction_index, line.ordinal,
        coalesce(line.block_time < now() - INTERVAL '7 days', FALSE) AS old,
+       line.kind = %(emergency)s AND NOT EXISTS (
+           SELECT
+           FROM chain_events AS event
+           WHERE event.signature = line.signature
+             AND event.instruction_index = line.instruction_index
+             AND event.ordinal = line.ordinal
+             AND event.data ->> 'authority' = line.owner
+       ) AS emergency,
        ARRAY(
            SELECT earlier.amount
            FROM transactions AS earlier
@@ -179,7 +187,7 @@ WHERE alerts.kind = 'submission_quarantined'
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WithdrawalRow:
-    """A withdrawal and what is usual for its owner.
+    """A withdrawal and what is usual for its owner. An `emergency` was not made by the owner.
 
     `earlier` holds the amounts of earlier withdrawals, newest first. `within_hour` counts those of
     the hour before it, itself included. `old` means more than a week ago.
@@ -196,12 +204,9 @@ class WithdrawalRow:
     instruction_index: int
     ordinal: int
     old: bool
+    emergency: bool
     earlier: list[int]
     within_hour: int
-
-    @property
-    def emergency(self) -> bool:
-        return self.kind == Kind.EMERGENCY_WITHDRAW
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -64,8 +64,8 @@ async def test_only_deposits_withdrawals_and_compounding_change_the_total(
     assert overview["users"] == 2
     use = overview["utilization"]
     assert use == await read(front, "/api/analytics/utilization")
-    assert (use["available"], use["locked"], use["yield_deposited"]) == (5_010, 59_000, 31_000)
-    assert (use["locked_bps"], use["yield_bps"]) == (6209, 3262)
+    assert (use["available"], use["locked"], use["yield_deposited"]) == (9_010, 55_000, 31_000)
+    assert (use["locked_bps"], use["yield_bps"]) == (5788, 3262)
     # A year has passed before the compounding.
     assert overview["last_day"] == {
         "inflow": 0,

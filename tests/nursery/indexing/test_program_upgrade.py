@@ -7,7 +7,7 @@ from solders.pubkey import Pubkey
 from solders.system_program import CreateAccountWithSeedParams, create_account_with_seed
 
 from cvms.localnet.ledger.program_deployment import deploy, deployed_code
-from tests.nursery.indexing.test_every_instruction import lock, unlock
+from tests.nursery.program_steps import lock, rebalance, unlock
 from tests.nursery.world import World, assert_books_match
 from tests.paths import PROGRAMS
 from tests.program.deployment.exchange import FIRST
@@ -75,4 +75,25 @@ async def test_the_books_match_before_and_after_an_upgrade(
         ("deposit", 300),
         ("unlock", 200),
         ("withdraw", 900),
+    ]
+
+
+async def test_a_transfer_takes_from_where_the_program_of_its_time_took_it(
+    world: World, ids: dict[str, Pubkey]
+) -> None:
+    alice, bob = await world.owner(tokens=1_000), await world.owner(tokens=1_000)
+    await world.act(alice, world.deposit(alice, 700))
+    await lock(world, alice, 200)
+    await rebalance(world, alice, bob, 100)
+    await assert_books_match(world)
+    for name, program in ids.items():
+        await upgrade(world, program, (PROGRAMS / f"{name}.so").read_bytes())
+    await rebalance(world, alice, bob, 50)
+    await assert_books_match(world)
+    assert await world.history(alice) == [
+        ("deposit", 700, 700),
+        ("lock", 200, None),
+        ("transfer_out", 100, 600),
+        ("unlock", 50, None),
+        ("transfer_out", 50, 550),
     ]

@@ -13,6 +13,7 @@ from solders.pubkey import Pubkey
 from tests.program.harness import positions
 from tests.program.harness.full_vault import DELAY, KEYS, fill_vault, list_programs, made_up
 from tests.program.harness.governing import recover
+from tests.program.harness.guard_changes import min_delay
 from tests.program.harness.instructions import build
 from tests.program.harness.ledger import (
     MINT,
@@ -103,6 +104,9 @@ class MeasuredChain:
 
     def by_owner(self, name: str, /, **arguments: Any) -> Step:
         return build(name, self.owner.pubkey(), **arguments), self.owner
+
+    def by(self, given: Instruction) -> Step:
+        return given, self.owner
 
     def by_governance(self, name: str, value: Any) -> Step:
         return govern(name, self.governance.pubkey(), value=value), self.governance
@@ -303,6 +307,7 @@ def through_the_pool(name: str) -> Order:
     return order
 
 
+LIFTED = min_delay(0)
 ONCE: dict[str, Order] = {
     "initialize": lambda on: on.by_owner("initialize"),
     "initialize_vault": open_vault,
@@ -313,6 +318,13 @@ ONCE: dict[str, Order] = {
     "sweep": lambda on: on.sweep(HELD + 5),
     "sweep of another mint": lambda on: on.sweep(5, NEW_MINT),
     "emergency_withdraw by governance": lambda on: on.seize(),
+    "request_guard_change": lambda on: on.by(LIFTED.request(on.owner)),
+    "apply_guard_change": lambda on: (
+        on.after(on.by(LIFTED.request(on.owner))).later(DELAY).by(LIFTED.apply(on.owner))
+    ),
+    "cancel_guard_change": lambda on: on.after(on.by(LIFTED.request(on.owner))).by(
+        LIFTED.cancel(on.owner.pubkey(), by=on.owner)
+    ),
     "propose_governance by the upgrade authority": lambda on: on.recover(),
     "set_transfer_limits for the first time": lambda on: on.limit_transfers(),
     "yield_deposit through the yield pool": through_the_pool("yield_deposit"),

@@ -137,7 +137,8 @@ def rebalance_collateral(
         caller_program=key(program),
         **between(world, giver, taker),
     )
-    return at(program, given)
+    limits = [governing.LIMITS] if world.limits else []
+    return at(program, Instruction(given.program_id, given.data, [*given.accounts, *limits]))
 
 
 def transfer_collateral(world: World, *, giver: str, taker: str, amount: int) -> Instruction:
@@ -247,6 +248,12 @@ def accept_governance(world: World, *, signer: str) -> Instruction:
     return governing.accept(key(signer))
 
 
+def set_transfer_limits(
+    world: World, *, signer: str, vault_daily: int, total_daily: int
+) -> Instruction:
+    return governing.limit_transfers(key(signer), vault_daily, total_daily)
+
+
 def update_usdt_mint(world: World, *, signer: str, owner: str, mint: str) -> Instruction:
     account = names.tokens(vault_of(owner), mint)
     return instructions.build(
@@ -352,6 +359,7 @@ PARTICULAR: dict[str, Callable[..., Instruction]] = {
         initialize_vault_authority,
         propose_governance,
         accept_governance,
+        set_transfer_limits,
         update_usdt_mint,
         give,
     )

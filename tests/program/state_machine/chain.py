@@ -24,6 +24,7 @@ from tests.program.harness.ledger import (
     authority_address,
     mint_data,
     summary_address,
+    transfer_limits_address,
 )
 from tests.program.harness.refusals import FRAMEWORK
 
@@ -94,9 +95,11 @@ class Chain:
         authority = self.ledger.data(authority_address())
         if world.authority.governance:
             state = VAULT_IDL.decode_account("VaultAuthority", authority)
-            assert state == authority_fields(world.authority)
+            limited = {"transfers_limited": world.limits is not None}
+            assert state == authority_fields(world.authority) | limited
         else:
             assert authority == b""
+        self.assert_holds_limits(world)
         for owner in names.OWNERS:
             self.assert_holds_vault(world, owner)
         for (program, owner), summary in world.summaries.items():
@@ -112,6 +115,24 @@ class Chain:
             assert YIELD_IDL.decode_account("Pool", data)["rate_bps"] == rate_bps
         for (holder, mint), amount in world.tokens.items():
             assert self.ledger.tokens_at(names.tokens(holder, mint)) == amount, (holder, mint)
+
+    def assert_holds_limits(self, world: World) -> None:
+        data, limits = self.ledger.data(transfer_limits_address()), world.limits
+        if limits is None:
+            assert data == b""
+            return
+        state = VAULT_IDL.decode_account("TransferLimits", data)
+        assert state == {
+            "vault_daily": limits.vault_daily,
+            "total_daily": limits.total_daily,
+            "window_start": limits.transfers_since,
+            "transferred": limits.transferred,
+            "pending_vault_daily": limits.pending_vault_daily,
+            "pending_total_daily": limits.pending_total_daily,
+            "pending_at": limits.pending_at,
+            "bump": bump(b"transfer_limits"),
+            "_reserved": bytes(31),
+        }
 
     def assert_holds_vault(self, world: World, owner: str) -> None:
         data = self.ledger.data(names.vault(owner))
@@ -250,6 +271,8 @@ def vault_fields(vault: Vault) -> dict[str, Any]:
         **VAULT_RESERVE,
         "yield_kept": vault.kept,
         "transfer_allowance": vault.allowance,
+        "transferred_in_window": vault.transferred,
+        "transfer_window_start": vault.transfers_since,
         "requested_total": vault.requested,
         "exit_at": vault.exit_at,
         "delegate_timelocks": sum(

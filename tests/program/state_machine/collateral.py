@@ -11,6 +11,7 @@ from .model import (
     WEEK,
     Event,
     Events,
+    Limits,
     Summary,
     Vault,
     World,
@@ -19,6 +20,8 @@ from .model import (
     vault_of,
 )
 from .money import Remaining, named
+
+DAY = 24 * 60 * 60
 
 
 def init_position_summary(world: World, *, program: str, owner: str) -> Events:
@@ -80,6 +83,10 @@ def rebalance_collateral(
     source.locked -= from_locked
     source.take(amount - from_locked)
     agreed(source, amount - from_locked)
+    if world.limits:
+        world.limits.apply_pending(world.now)
+        count(source, amount, world.limits.vault_daily, world.now)
+        count(world.limits, amount, world.limits.total_daily, world.now)
     require(target.total + amount <= U64, "Overflow")
     target.available += amount
     world.move(vault_of(giver), vault_of(taker), amount, source.mint)
@@ -94,6 +101,14 @@ def rebalance_collateral(
         source.record("Transfer", amount, world.now),
         ("CollateralTransferredEvent", moved | {"to_new_available_balance": target.available}),
     ]
+
+
+def count(window: Vault | Limits, amount: int, limit: int, now: int) -> None:
+    """Count it in a window of a day, which starts with its first transfer."""
+    if now >= window.transfers_since + DAY:
+        window.transfers_since, window.transferred = now, 0
+    window.transferred += amount
+    require(window.transferred <= limit, "TransferLimitExceeded")
 
 
 def agreed(vault: Vault, unlocked: int) -> None:

@@ -7,7 +7,7 @@ from hypothesis.stateful import initialize, rule
 
 from . import names
 from .choices import Choices
-from .model import CAPACITY, I64, NOBODY, vault_of
+from .model import CAPACITY, I64, NOBODY, U64, vault_of
 from .policy import DAY, UPGRADE_AUTHORITY
 from .steps import Steps
 
@@ -156,7 +156,7 @@ class Decisions(Steps):
             case "programs":
                 candidates = [*names.POSITION_MANAGERS, "never deployed"]
                 name, program = entry(choose, authority.programs, candidates)
-                if choose.once_in(12):
+                if choose.once_in(4):
                     program = choose.of([*names.IMPOSSIBLE])
                 self.step(f"{name}_authorized_program", signer=signer, program=program)
             case "yield programs":
@@ -188,6 +188,16 @@ class Decisions(Steps):
         if choose.once_in(6) or proposed == NOBODY:
             proposed = choose.of(names.PEOPLE)
         self.step("accept_governance", signer=proposed)
+
+    @rule(data=DRAWN)
+    def limit_transfers(self, data: st.DataObject) -> None:
+        """Limit transfers, mostly far above what vaults hold, and mostly wait for a raise."""
+        choose = Choices(data, self.world)
+        limits = [choose.of([U64, 10**9, 10**8, U64, 1000, 0]) for _ in range(2)]
+        arguments = {"vault_daily": limits[0], "total_daily": limits[1]}
+        self.step("set_transfer_limits", signer=choose.governance(), **arguments)
+        if self.world.limits and self.world.limits.pending_at and not choose.once_in(3):
+            self.wait(max(0, self.world.limits.pending_at - self.world.now - choose.of([0, 1])))
 
     @rule(data=DRAWN)
     def pause(self, data: st.DataObject) -> None:

@@ -42,7 +42,7 @@ def yield_withdraw(
     called: bool,
     amount: int,
 ) -> Events:
-    vault = earner(world, owner, [authority, *cosigners], program, amount)
+    vault = earner(world, owner, [authority, *cosigners], program, amount, comes_back=True)
     require(amount <= vault.in_yield, "InsufficientYieldBalance")
     vault.in_yield -= amount
     if called:
@@ -80,11 +80,20 @@ def compound_yield(
     return events
 
 
-def earner(world: World, owner: str, signers: Sequence[str], program: str, amount: int) -> Vault:
+def earner(
+    world: World,
+    owner: str,
+    signers: Sequence[str],
+    program: str,
+    amount: int,
+    *,
+    comes_back: bool = False,
+) -> Vault:
     vault = world.vault(owner)
     require(amount > 0, "InvalidAmount")
     authorize(vault, signers[0], signers[1:])
-    require(program in world.authority.yield_programs, "YieldProgramNotWhitelisted")
+    listed = program in world.authority.yield_programs
+    require(listed or (comes_back and program == vault.yield_program), "YieldProgramNotWhitelisted")
     return vault
 
 

@@ -97,6 +97,8 @@ class Vault:
     exit_at: int = 0
     whitelist: list[str] = field(default_factory=list)
     rate: Rate = field(default_factory=Rate)
+    transferred: int = 0
+    transfers_since: int = 0
 
     @property
     def total(self) -> int:
@@ -146,6 +148,24 @@ class Authority:
 
 
 @dataclass(slots=True)
+class Limits:
+    """What may be transferred within a day; what waits to replace it from `pending_at` on."""
+
+    vault_daily: int
+    total_daily: int
+    transferred: int = 0
+    transfers_since: int = 0
+    pending_vault_daily: int = 0
+    pending_total_daily: int = 0
+    pending_at: int = 0
+
+    def apply_pending(self, now: int) -> None:
+        if 0 < self.pending_at <= now:
+            self.vault_daily, self.total_daily = self.pending_vault_daily, self.pending_total_daily
+            self.pending_vault_daily = self.pending_total_daily = self.pending_at = 0
+
+
+@dataclass(slots=True)
 class Summary:
     """A position manager's summary of one vault."""
 
@@ -172,6 +192,7 @@ class World:
 
     now: int
     authority: Authority
+    limits: Limits | None = None
     vaults: dict[str, Vault] = field(default_factory=dict)
     summaries: dict[tuple[str, str], Summary] = field(default_factory=dict)
     stakes: dict[tuple[str, str], Stake] = field(default_factory=dict)

@@ -8,6 +8,7 @@ from .model import (
     Authority,
     Event,
     Events,
+    Limits,
     Refused,
     Vault,
     World,
@@ -192,6 +193,24 @@ def pause_withdrawals(world: World, *, signer: str, seconds: int) -> Events:
         authority.pause_allowed_at = authority.paused_until + 7 * DAY
     fields: dict[str, object] = {"paused_until": authority.paused_until}
     return [("WithdrawalsPausedEvent", fields | {"pause_allowed_at": authority.pause_allowed_at})]
+
+
+def set_transfer_limits(world: World, *, signer: str, vault_daily: int, total_daily: int) -> Events:
+    """At once if they are the first ones or lower; a higher one waits for three days."""
+    governed(world, signer)
+    limits = world.limits = world.limits or Limits(vault_daily, total_daily)
+    limits.apply_pending(world.now)
+    limits.vault_daily = min(limits.vault_daily, vault_daily)
+    limits.total_daily = min(limits.total_daily, total_daily)
+    lowered = (limits.vault_daily, limits.total_daily) == (vault_daily, total_daily)
+    limits.pending_vault_daily = 0 if lowered else vault_daily
+    limits.pending_total_daily = 0 if lowered else total_daily
+    limits.pending_at = 0 if lowered else world.now + 3 * DAY
+    fields: dict[str, object] = {
+        name: getattr(limits, name)
+        for name in ("vault_daily", "total_daily", "pending_vault_daily", "pending_total_daily")
+    }
+    return [("TransferLimitsSetEvent", fields | {"pending_at": limits.pending_at})]
 
 
 def update_usdt_mint(world: World, *, signer: str, owner: str, mint: str) -> Events:

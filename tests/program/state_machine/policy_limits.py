@@ -113,14 +113,17 @@ class PolicyLimits(CollateralAndYield, Decisions, Guarding):
             self.emergency_withdraw(data)
             return
         if self.world.authority.freeze:
-            self.step("set_freeze_flag", signer=names.GOVERNANCE, freeze=False)
+            self.step("set_freeze_flag", signer=self.world.authority.governance, freeze=False)
         self.open_position(data)
         owner = choose.owner(lambda vault: vault.locked > 0)
         summaries = self.world.summaries.items()
         holders = [
             program for (program, whose), each in summaries if each.locked and whose == owner
         ]
-        governed = {"signer": names.GOVERNANCE, "program": choose.of(holders or ["desk"])}
+        governed = {
+            "signer": self.world.authority.governance,
+            "program": choose.of(holders or ["desk"]),
+        }
         removed = not choose.once_in(3)
         if removed:
             self.step("remove_authorized_program", **governed)
@@ -168,6 +171,16 @@ class PolicyLimits(CollateralAndYield, Decisions, Guarding):
         authority = choose.governance()
         self.step("emergency_withdraw", **arguments, authority=authority, amount=amount)
         self.withdraw_some(choose, owner, 1)
+
+    @rule(data=DRAWN)
+    def take_during_a_pause(self, data: st.DataObject) -> None:
+        choose = Choices(data, self.world)
+        owner = self.free(choose)
+        amount = choose.amount(self.max_withdrawable(owner))
+        seconds = choose.of([60, 60, 0])
+        self.step("pause_withdrawals", signer=self.world.authority.governance, seconds=seconds)
+        self.withdraw_some(choose, owner, amount)
+        self.emergency_withdraw(data)
 
     @rule(data=DRAWN)
     def freeze_and_thaw(self, data: st.DataObject) -> None:

@@ -25,6 +25,7 @@ from .standins import (
     program,
     refused_with,
     stranger,
+    the_discriminator,
     zeros,
 )
 from .world import World
@@ -86,7 +87,11 @@ LIMITS_THERE: Role = (
         the_authority_account=authority_account,
         a_vault=owners_vault,
     )
-    | refused_with("AccountDidNotDeserialize", cut_short_in_its_place=in_place(cut_short))
+    | refused_with(
+        "AccountDidNotDeserialize",
+        cut_short_in_its_place=in_place(cut_short),
+        its_discriminator_in_its_place=in_place(the_discriminator),
+    )
 )
 LIMITS: Role = (
     LIMITS_THERE

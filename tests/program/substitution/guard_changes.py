@@ -20,6 +20,7 @@ from .standins import (
     owners_vault,
     refused_with,
     stranger,
+    the_discriminator,
     zeros,
 )
 from .vaults import taken
@@ -88,6 +89,7 @@ GUARD_REQUEST: Role = (
         "AccountDidNotDeserialize",
         one_that_ends_before_its_change=in_place(cut_into_its_times),
         one_longer_than_any=in_place(with_more_than_any_change),
+        its_discriminator_in_its_place=in_place(the_discriminator),
     )
 )
 NEW_GUARD_REQUEST: Role = (

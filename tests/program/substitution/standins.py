@@ -39,6 +39,10 @@ def cut_short(data: bytes) -> bytes:
     return data[:-1]
 
 
+def the_discriminator(data: bytes) -> bytes:
+    return data[:8]
+
+
 def of_another_kind(data: bytes) -> bytes:
     return bytes(8) + data[8:]
 

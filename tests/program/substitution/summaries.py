@@ -22,9 +22,11 @@ from .standins import (
     never_created,
     nothing,
     of_another_kind,
+    one_byte,
     owners_vault,
     refused_with,
     stranger,
+    the_discriminator,
     zeros,
 )
 from .vaults import COPY, taken
@@ -78,9 +80,14 @@ SUMMARY: Role = (
     | refused_with(
         "AccountDiscriminatorMismatch",
         zeros_in_its_place=in_place(zeros),
+        one_byte_in_its_place=in_place(one_byte),
         an_account_of_another_kind=in_place(of_another_kind),
     )
-    | refused_with("AccountDidNotDeserialize", itself_cut_short=in_place(cut_short))
+    | refused_with(
+        "AccountDidNotDeserialize",
+        itself_cut_short=in_place(cut_short),
+        its_discriminator=in_place(the_discriminator),
+    )
 )
 
 NEW_SUMMARY: Role = (

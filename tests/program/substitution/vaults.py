@@ -22,6 +22,7 @@ from .standins import (
     owners_vault,
     refused_with,
     stranger,
+    the_discriminator,
     zeros,
 )
 from .world import World
@@ -96,7 +97,7 @@ NO_VAULT: Role = (
     )
     | refused_with(
         "AccountDidNotDeserialize",
-        cut_short_elsewhere=elsewhere(cut_short),
+        its_discriminator_elsewhere=elsewhere(the_discriminator),
         cut_short_in_its_place=in_place(cut_short),
     )
 )
@@ -201,7 +202,7 @@ AUTHORITY: Role = (
     )
     | refused_with(
         "AccountDidNotDeserialize",
-        cut_short_elsewhere=elsewhere(cut_short),
+        its_discriminator_elsewhere=elsewhere(the_discriminator),
         cut_short_in_its_place=in_place(cut_short),
         a_list_longer_than_it_may_be=listing(65),
         a_list_longer_than_memory=listing(2**32 - 1),

@@ -39,7 +39,8 @@ from tests.program.harness.positions import (
 )
 from tests.program.harness.refusals import assert_refused
 
-WEEK = 7 * 24 * 60 * 60
+DAY = 24 * 60 * 60
+WEEK, PAUSE = 7 * DAY, 3 * DAY
 IMPOSSIBLE = [SYSTEM, PROGRAM, TOKEN]
 
 
@@ -139,6 +140,35 @@ def test_a_position_manager_that_comes_back_cannot_undo_a_release(
     assert traded.tokens(owner.pubkey()) == 1_000
 
 
+def test_a_pause_ends_before_the_exit_does(
+    traded: Ledger, governance: Keypair, owner: Keypair
+) -> None:
+    """No pause follows another within a week: four days of each exit are free."""
+    leave(traded, owner)
+    pause = govern("pause_withdrawals", governance.pubkey(), value=PAUSE)
+    traded.must(pause, governance)
+    refused(traded, owner.pubkey(), rescue(owner, 1), owner, error="WithdrawalsPaused")
+    traded.set_time(START + WEEK + PAUSE)
+    assert_refused(traded.send(pause, governance), "NotExecutableNow")
+    traded.must(rescue(owner, 400), owner)
+    assert traded.tokens(owner.pubkey()) == 400
+
+
+def test_a_minimum_delay_that_is_longer_than_an_exit_does_not_outlast_it(
+    traded: Ledger, governance: Keypair, owner: Keypair
+) -> None:
+    """The owner requests the withdrawal first, and the exit a week before it matures."""
+    key = owner.pubkey()
+    traded.must(govern("set_freeze_flag", governance.pubkey(), value=True), governance)
+    traded.must(build("set_withdraw_min_delay", key, seconds=30 * DAY), owner)
+    traded.must(build("request_withdraw", key, amount=400), owner)
+    traded.set_time(START + 23 * DAY)
+    traded.must(build("request_exit", key), owner)
+    traded.set_time(START + 30 * DAY)
+    traded.must(rescue(owner, 400), owner)
+    assert traded.tokens(key) == 400
+
+
 @pytest.mark.parametrize("entry", IMPOSSIBLE)
 def test_an_impossible_entry_of_an_old_list_does_not_block_a_withdrawal(
     governed: Ledger, entry: Pubkey
@@ -235,6 +265,7 @@ def test_an_impossible_entry_is_refused(
 @pytest.mark.parametrize("entry", IMPOSSIBLE)
 def test_an_impossible_entry_of_the_first_list_is_refused(ledger: Ledger, entry: Pubkey) -> None:
     governance = ledger.wallet()
+    ledger.set_upgrade_authority(governance.pubkey())
     programs = [POSITION_MANAGER, entry]
     given = initialize_vault_authority(governance.pubkey(), programs)
     assert_refused(ledger.send(given, governance), "InvalidProgramId")

@@ -230,6 +230,10 @@ def pool_of_one_byte(pools: Pools, _: Keypair) -> Pubkey:
     return rewritten(pools, pools.pool, pools.ledger.data(pools.pool)[:1])
 
 
+def pools_discriminator(pools: Pools, _: Keypair) -> Pubkey:
+    return rewritten(pools, pools.pool, pools.ledger.data(pools.pool)[:8])
+
+
 def pool_with_another_admin_written_in(pools: Pools, wallet: Keypair) -> Pubkey:
     pools.change_pool(admin=Keypair().pubkey())
     return pools.pool
@@ -261,6 +265,7 @@ def the_mint(_: Pools, __: Keypair) -> Pubkey:
         (pool_of_another_kind, "AccountDiscriminatorMismatch"),
         (pool_cut_short, "AccountDidNotDeserialize"),
         (pool_of_one_byte, "AccountDiscriminatorMismatch"),
+        (pools_discriminator, "AccountDidNotDeserialize"),
         (pool_with_another_admin_written_in, "ConstraintSeeds"),
         (pool_with_another_mint_written_in, "ConstraintSeeds"),
         (pool_never_created, "AccountNotInitialized"),
@@ -330,6 +335,16 @@ def position_cut_short(pools: Pools, owner: Keypair) -> Pubkey:
     return rewritten(pools, address, pools.ledger.data(address)[:-1])
 
 
+def position_of_one_byte(pools: Pools, owner: Keypair) -> Pubkey:
+    address = position_of(pools, owner)
+    return rewritten(pools, address, pools.ledger.data(address)[:1])
+
+
+def positions_discriminator(pools: Pools, owner: Keypair) -> Pubkey:
+    address = position_of(pools, owner)
+    return rewritten(pools, address, pools.ledger.data(address)[:8])
+
+
 def position_with_our_names_written_in(pools: Pools, owner: Keypair) -> Pubkey:
     data = pools.ledger.data(others := others_position(pools, owner))
     return rewritten(pools, others, data[:40] + bytes(owner.pubkey()) + data[72:])
@@ -353,6 +368,8 @@ def the_pool(pools: Pools, _: Keypair) -> Pubkey:
         (position_of_another_program, "AccountOwnedByWrongProgram"),
         (position_of_another_kind, "AccountDiscriminatorMismatch"),
         (position_cut_short, "AccountDidNotDeserialize"),
+        (position_of_one_byte, "AccountDiscriminatorMismatch"),
+        (positions_discriminator, "AccountDidNotDeserialize"),
         (position_with_our_names_written_in, "ConstraintSeeds"),
         (position_never_created, "AccountNotInitialized"),
         (the_pool, "AccountDiscriminatorMismatch"),

@@ -86,9 +86,23 @@ def test_a_removed_yield_program_is_called_only_once_it_is_listed_again(
     )
     governed.must(remove, governance)
     given = venue.move(name, owner.pubkey(), 20)
-    refused(governed, given, owner, error="YieldProgramNotWhitelisted")
+    if name != "yield_withdraw":
+        refused(governed, given, owner, error="YieldProgramNotWhitelisted")
     governed.must(add, governance)
     governed.must(given, owner)
+
+
+def test_a_removed_yield_program_gives_back_all_that_was_lent(
+    governed: Ledger, governance: Keypair, venue: Venue, owner: Keypair
+) -> None:
+    governed.must(
+        govern("remove_yield_program", governance.pubkey(), value=venue.program), governance
+    )
+    governed.must(venue.move("yield_withdraw", owner.pubkey(), 400), owner)
+    vault = governed.vault(owner.pubkey())
+    assert (vault["available_balance"], vault["yield_deposited_balance"]) == (1_000, 0)
+    given = venue.move("yield_withdraw", owner.pubkey(), 1)
+    refused(governed, given, owner, error="YieldProgramNotWhitelisted")
 
 
 @pytest.mark.parametrize("amount", [601, 2**64 - 1])

@@ -12,5 +12,6 @@ WHERE NOT closed
 CREATE INDEX IF NOT EXISTS chain_events_of_alerts ON chain_events (name, slot)
     WHERE name IN (
         'GovernanceProposedEvent', 'GovernanceAcceptedEvent', 'WithdrawalsPausedEvent',
-        'TransferLimitsSetEvent', 'GuardChangeRequestedEvent', 'ExitRequestedEvent'
+        'TransferLimitsSetEvent', 'GuardChangeRequestedEvent'
     );
+CREATE INDEX IF NOT EXISTS vaults_exits ON vaults (owner) WHERE NOT closed AND state ->> 'exit_at' <> '0';

@@ -24,7 +24,7 @@ struct Movement<'a> {
 /// Remaining accounts of all three instructions: the yield program's, then extra signers.
 #[inline(never)]
 pub fn deposit(context: &Context, arguments: &mut Reader) -> Result {
-    let movement = read(context, arguments)?;
+    let movement = read(context, arguments, false)?;
     let Movement { vault, program, amount, .. } = movement;
     let mut balances = vault.balances()?;
     balances.yield_deposit(amount)?;
@@ -46,10 +46,11 @@ pub fn deposit(context: &Context, arguments: &mut Reader) -> Result {
     record(&vault, transaction_type::YIELD_DEPOSIT, amount)
 }
 
-/// Moves tokens back from a yield program.
+/// Moves tokens back from a yield program, also from one that is no longer listed, if it received
+/// the vault's last deposit: its removal must not keep what was lent.
 #[inline(never)]
 pub fn withdraw(context: &Context, arguments: &mut Reader) -> Result {
-    let movement = read(context, arguments)?;
+    let movement = read(context, arguments, true)?;
     let Movement { vault, program, amount, .. } = movement;
     let mut balances = vault.balances()?;
     balances.yield_withdraw(amount)?;
@@ -84,7 +85,7 @@ pub fn withdraw(context: &Context, arguments: &mut Reader) -> Result {
 #[inline(never)]
 #[expect(clippy::single_match_else, reason = "`if let` would change the shipped bytes")]
 pub fn compound(context: &Context, arguments: &mut Reader) -> Result {
-    let movement = read(context, arguments)?;
+    let movement = read(context, arguments, false)?;
     let Movement { vault, program, amount, .. } = movement;
     match &movement.call {
         Some(call) => {
@@ -114,7 +115,11 @@ pub fn compound(context: &Context, arguments: &mut Reader) -> Result {
 }
 
 #[inline(always)]
-fn read<'a>(context: &Context<'a>, arguments: &mut Reader) -> Result<Movement<'a>> {
+fn read<'a>(
+    context: &Context<'a>,
+    arguments: &mut Reader,
+    comes_back: bool,
+) -> Result<Movement<'a>> {
     let amount = arguments.u64()?;
     arguments.end()?;
     let (&[authority, owner, vault_account, vault_authority, yield_program], remaining) =
@@ -130,7 +135,9 @@ fn read<'a>(context: &Context<'a>, arguments: &mut Reader) -> Result<Movement<'a
     authorize(&vault, authority, signers)?;
     let program = *yield_program.key();
     let whitelist = vault_authority.yield_whitelist()?;
-    if !whitelist.contains(&program)? {
+    let allowed = whitelist.contains(&program)?
+        || (comes_back && vault.active_yield_program()? == program);
+    if !allowed {
         return Err(VaultError::YieldProgramNotWhitelisted);
     }
     let call = match given {

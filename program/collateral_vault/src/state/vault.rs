@@ -192,6 +192,11 @@ impl<'a> Vault<'a> {
         self.data.put(LAST_COMPOUNDED_AT, now.to_le_bytes())
     }
 
+    #[inline(always)]
+    pub fn active_yield_program(self) -> Result<Pubkey> {
+        self.data.key(ACTIVE_YIELD_PROGRAM)
+    }
+
     /// The program that last received tokens, or zeros when no program holds any.
     #[inline(always)]
     pub fn set_active_yield_program(self, program: Pubkey) -> Result {

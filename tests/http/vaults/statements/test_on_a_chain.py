@@ -59,7 +59,7 @@ async def test_any_period_adds_up_and_closes_as_the_chain_did(front: Service, wo
     available = next(reversed(seen[address(alice)].values()))["available"]
     await seize(world, alice, available + 3_000)
     await note()
-    assert next(reversed(seen[address(alice)].values()))["locked"] == 37_000
+    assert next(reversed(seen[address(alice)].values()))["locked"] == 32_000
     held = next(reversed(seen[address(bob)].values()))["available"]
     close = instructions.close_vault(world.programs, bob.pubkey())
     await world.act(bob, world.withdraw(bob, held), close)

@@ -236,17 +236,24 @@ async def test_with_a_multisig_no_single_signature_moves_yield(
     front: Service, localnet: Localnet
 ) -> None:
     wallet = await lending(front, 40 * USDT, delegate=True)
-    other, programs = Keypair(), front.config.programs
+    programs, key = front.config.programs, wallet.pubkey()
     two = instructions.set_vault_multisig(
-        programs, owner=wallet.pubkey(), signers=[wallet.pubkey(), other.pubkey()], threshold=2
+        programs, owner=key, signers=[key, Keypair().pubkey()], threshold=2
     )
     await land_on_chain(front.rpc, wallet, [two])
     for route in ACTIONS:
         reply = await move(front, wallet, route, 1 * USDT)
         assert reply.status_code == 422
         assert reply.json()["program_error"]["name"] == "Unauthorized"
+
+
+async def test_with_a_multisig_of_its_own_the_owners_signature_is_enough(
+    front: Service, localnet: Localnet
+) -> None:
+    wallet = await lending(front, 40 * USDT, delegate=True)
+    key = wallet.pubkey()
     one = instructions.set_vault_multisig(
-        programs, owner=wallet.pubkey(), signers=[wallet.pubkey()], threshold=1
+        front.config.programs, owner=key, signers=[key], threshold=1
     )
     await land_on_chain(front.rpc, wallet, [one])
     reply = await move(front, wallet, WITHDRAW, 40 * USDT)
