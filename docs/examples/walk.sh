@@ -299,6 +299,13 @@ done
 decide /api/admin/risk-level/set '{"risk_level": 3}'
 decide /api/admin/freeze/set '{"freeze": false}'
 decide /api/admin/cpi-enforced/set '{"cpi_enforced": false}'
+decide /api/admin/transfer-limits/set '{"vault_daily": 5000000000, "total_daily": 9000000000}'
+decide /api/admin/withdrawals/pause '{"seconds": 60}'
+decide /api/admin/withdrawals/pause '{"seconds": 0}'
+decide /api/admin/governance/propose "{\"proposed\": \"$carol\"}"
+call 200 GET /api/admin/governance "" "$token"
+decide /api/admin/governance/propose '{"proposed": "11111111111111111111111111111111"}'
+call 409 POST /api/admin/governance/accept '{}' "$token" # the proposal is withdrawn
 decide /api/vault/emergency-withdraw "{\"owner\": \"$bob\", \"amount\": 1000000, \"reason\": \"a walk\"}"
 decide /api/internal/transfer-collateral "{\"from_owner\": \"$alice\", \"to_owner\": \"$bob\", \"amount\": 1000000}"
 call 200 GET "/api/vault/$alice"

@@ -178,11 +178,12 @@ Signers = Annotated[tuple[Pubkey, ...], msgspec.Meta(min_length=1, max_length=MA
 ChangeText = Annotated[
     str,
     msgspec.Meta(
-        max_length=512,
-        pattern=r"^(min_delay|rate_limit|whitelist|transfer_allowance|multisig)=[0-9A-Za-z/,]+\Z",
+        pattern=r"^(min_delay|rate_limit|whitelist|transfer_allowance|multisig)="
+        r"[0-9A-Za-z/,]{1,480}\Z",
         description="`min_delay=SECONDS`, `rate_limit=WINDOW_SECONDS/MAX_AMOUNT`, "
         "`whitelist=ADDRESS`, `transfer_allowance=AMOUNT` or `transfer_allowance=unlimited`, "
         "`multisig=THRESHOLD/SIGNER,SIGNER` or `multisig=0`",
+        extra_json_schema={"format": "guard-change"},
     ),
 ]
 AllowanceText = Annotated[
