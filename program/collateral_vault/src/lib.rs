@@ -8,7 +8,6 @@
 //! `yield_call` and `holdings` (how they move), `state` (the accounts' bytes).
 #![no_std]
 #![deny(unsafe_code)]
-#![allow(dead_code)]
 
 mod accounts;
 mod authorization;

@@ -97,6 +97,14 @@ def test_a_change_that_makes_no_sense_cannot_be_requested(
     refused(governed, guarded.pubkey(), change.request(guarded), guarded, error=error)
 
 
+def test_a_wait_beyond_the_highest_timestamp_is_refused(governed: Ledger, guarded: Keypair) -> None:
+    change, key = min_delay(0), guarded.pubkey()
+    governed.set_time(2**63 - WEEK - DAY)
+    refused(governed, key, change.request(guarded), guarded, error="Overflow")
+    governed.later(-1)
+    governed.must(change.request(guarded), guarded)
+
+
 def test_the_longest_change_is_requested_and_made(governed: Ledger, guarded: Keypair) -> None:
     signers = [Keypair() for _ in range(10)]
     change = multisig(signers, 10)
