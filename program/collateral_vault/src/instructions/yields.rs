@@ -49,8 +49,8 @@ pub fn deposit(context: &Context, arguments: &mut Reader) -> Result {
     record(&vault, transaction_type::YIELD_DEPOSIT, amount)
 }
 
-/// Moves tokens back from a yield program, also from one that is no longer listed, if it received
-/// the vault's last deposit: its removal must not keep what was lent.
+/// Moves tokens back from a yield program, also from one that is no longer listed, if it is the
+/// vault's active one: its removal must not keep what was lent.
 #[inline(never)]
 pub fn withdraw(context: &Context, arguments: &mut Reader) -> Result {
     let movement = read(context, arguments, true)?;
@@ -156,11 +156,10 @@ impl Movement<'_> {
     /// replaces one that has left the list: otherwise a deposit of one unit would keep the rest there.
     #[inline(always)]
     fn becomes_active(&self, yield_deposited: u64) -> Result<bool> {
-        let active = self.vault.active_yield_program()?;
-        if active == self.program || yield_deposited == self.vault.yield_kept()? {
+        if yield_deposited == self.vault.yield_kept()? {
             return Ok(true);
         }
-        Ok(self.call.is_some() && self.whitelist.contains(&active)?)
+        Ok(self.call.is_some() && self.whitelist.contains(&self.vault.active_yield_program()?)?)
     }
 
     #[inline(always)]
