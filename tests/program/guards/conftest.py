@@ -2,13 +2,16 @@ import pytest
 from solders.keypair import Keypair
 
 from tests.program.harness.guard_changes import DAY, WEEK, min_delay, multisig, rate_limit
-from tests.program.harness.ledger import Ledger, signer, withdraw
+from tests.program.harness.ledger import START, Ledger, signer, withdraw
 
 
 @pytest.fixture
 def owner(governed: Ledger) -> Keypair:
-    """The owner of 1,000 in a vault without guards."""
-    return governed.owner(deposited=1_000)
+    """The owner of 1,000 in a vault without guards, opened a second ago."""
+    governed.set_time(START - 1)
+    owner = governed.owner(deposited=1_000)
+    governed.set_time(START)
+    return owner
 
 
 @pytest.fixture

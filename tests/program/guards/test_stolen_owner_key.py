@@ -261,6 +261,27 @@ def test_a_request_does_not_outlive_its_vault(governed: Ledger, owner: Keypair) 
     governed.must(off.cancel(key, by=owner), owner)
 
 
+def test_a_request_of_the_second_in_which_the_vault_is_opened_again_counts_for_nothing(
+    governed: Ledger,
+) -> None:
+    """A delay, a request and a new vault in one transaction leave no trace in the vault."""
+    owner = governed.owner()
+    key, off = owner.pubkey(), multisig([], 0)
+    steps = [
+        min_delay(30 * DAY).at_once(owner),
+        off.request(owner),
+        build("close_vault", key),
+        build("initialize_vault", key),
+    ]
+    assert governed.send(steps, owner).error is None
+    governed.later(29 * DAY)
+    signers = [governed.wallet(), governed.wallet()]
+    governed.must(multisig(signers, 2).at_once(owner), owner)
+    governed.later(DAY)
+    refused(governed, key, off.apply(owner), owner, error="NotExecutableNow")
+    governed.must(off.cancel(key, by=signers[0]), signers[0])
+
+
 def test_a_delegate_of_the_thief_loosens_nothing(governed: Ledger, owner: Keypair) -> None:
     governed.must(min_delay(DAY).at_once(owner), owner)
     governed.svm.airdrop(THIEF.pubkey(), 10**9)

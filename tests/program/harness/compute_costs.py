@@ -320,7 +320,10 @@ ONCE: dict[str, Order] = {
     "emergency_withdraw by governance": lambda on: on.seize(),
     "request_guard_change": lambda on: on.by(LIFTED.request(on.owner)),
     "apply_guard_change": lambda on: (
-        on.after(on.by(LIFTED.request(on.owner))).later(DELAY).by(LIFTED.apply(on.owner))
+        on.later(1)
+        .after(on.by(LIFTED.request(on.owner)))
+        .later(1 + DELAY)
+        .by(LIFTED.apply(on.owner))
     ),
     "cancel_guard_change": lambda on: on.after(on.by(LIFTED.request(on.owner))).by(
         LIFTED.cancel(on.owner.pubkey(), by=on.owner)

@@ -51,7 +51,8 @@ pub fn request(context: &Context, arguments: &mut Reader) -> Result {
 
 /// Makes a change that was requested long enough ago, by the delay of then and by that of now.
 ///
-/// A request from before the vault was opened again counts for nothing.
+/// A request from before the vault was opened again counts for nothing. So does one of the same
+/// second, since one transaction may request a change, and close and open the vault.
 #[inline(never)]
 pub fn apply(context: &Context, arguments: &mut Reader) -> Result {
     arguments.end()?;
@@ -68,7 +69,7 @@ pub fn apply(context: &Context, arguments: &mut Reader) -> Result {
     if now < request.executable_at
         || now > last
         || waited < guard::wait(&vault)?
-        || request.requested_at < vault.created_at()?
+        || request.requested_at <= vault.created_at()?
     {
         return Err(VaultError::NotExecutableNow);
     }
