@@ -2,13 +2,15 @@ import pytest
 from solders.keypair import Keypair
 
 from tests.program.harness.guard_changes import DAY, WEEK, min_delay, multisig, rate_limit
-from tests.program.harness.ledger import Ledger, signer, withdraw
+from tests.program.harness.ledger import START, Ledger, signer, withdraw
 
 
 @pytest.fixture
 def owner(governed: Ledger) -> Keypair:
-    """The owner of 1,000 in a vault without guards."""
-    return governed.owner(deposited=1_000)
+    """The owner of 1,000 in a vault without guards, opened a second ago."""
+    keypair = governed.owner(deposited=1_000)
+    governed.change_vault(keypair.pubkey(), created_at=START - 1)
+    return keypair
 
 
 @pytest.fixture

@@ -157,6 +157,7 @@ def request_guard_change(world: World, *, owner: str, signer: str, change: Guard
     seconds = wait(vault)
     require(seconds > 0, "Unauthorized")
     require(world.changes.get((owner, change)) is None, "AlreadyExists")
+    require(world.now > vault.created_at, "NotExecutableNow")
     require(world.now + seconds <= I64, "Overflow")
     request = GuardRequest(world.now, world.now + seconds)
     world.changes[owner, change] = request
@@ -171,7 +172,7 @@ def apply_guard_change(world: World, *, owner: str, signer: str, change: GuardCh
         return require_found()
     first = max(request.executable_at, request.requested_at + wait(vault))
     in_time = first <= world.now <= request.executable_at + WEEK
-    require(in_time and request.requested_at >= vault.created_at, "NotExecutableNow")
+    require(in_time and request.requested_at > vault.created_at, "NotExecutableNow")
     events = make(world, vault, change)
     world.changes[owner, change] = None
     return [*events, ("GuardChangeAppliedEvent", {**named(vault), "change": change})]

@@ -13,6 +13,9 @@ use crate::state::{GUARD_CHANGE_LENGTH, GuardRequest};
 
 /// Announces a change, which the owner may make after the delay in force, and after seven days if
 /// there is a multisig. Without a guard there is nothing to wait for.
+///
+/// Not in the second in which the vault was opened, since a request of that second may be from a
+/// vault that was closed before.
 #[inline(never)]
 pub fn request(context: &Context, arguments: &mut Reader) -> Result {
     let change = arguments.rest();
@@ -37,6 +40,9 @@ pub fn request(context: &Context, arguments: &mut Reader) -> Result {
     }
 
     let requested_at = Clock::get()?.unix_timestamp;
+    if requested_at <= vault.created_at()? {
+        return Err(VaultError::NotExecutableNow);
+    }
     let executable_at = requested_at.checked_add(wait).ok_or(VaultError::Overflow)?;
     let (vault, owner_key) = (*vault.key(), *owner.key());
     let request =
@@ -68,7 +74,7 @@ pub fn apply(context: &Context, arguments: &mut Reader) -> Result {
     if now < request.executable_at
         || now > last
         || waited < guard::wait(&vault)?
-        || request.requested_at < vault.created_at()?
+        || request.requested_at <= vault.created_at()?
     {
         return Err(VaultError::NotExecutableNow);
     }
