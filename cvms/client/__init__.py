@@ -37,10 +37,13 @@ from cvms.client.schemas import (
     YieldPolicies,
     YieldPolicy,
 )
-from cvms.client.statement_schemas import Statement, StatementLine
 from cvms.client.stream import Stream
 from cvms.client.stream_cursors import Event, Snapshot, StreamMessage, Topic
 from cvms.client.vault_schemas import (
+    GuardChange,
+    GuardChanges,
+    Statement,
+    StatementLine,
     VaultConfig,
     VaultLimits,
     VaultList,
@@ -66,6 +69,8 @@ __all__ = [
     "CoSign",
     "Deployment",
     "Event",
+    "GuardChange",
+    "GuardChanges",
     "History",
     "ListedWebhook",
     "Movement",

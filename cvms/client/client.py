@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 
+from cvms.client.guard_requests import GuardClient
 from cvms.client.retrying_http import PATIENCE_SECONDS
 from cvms.client.schemas import (
     CoSign,
@@ -19,7 +20,7 @@ from cvms.client.schemas import (
     Submitted,
     YieldPolicy,
 )
-from cvms.client.signed_requests import SigningClient, T
+from cvms.client.signed_requests import T
 from cvms.client.wallet import Wallet
 from cvms.client.webhook_schemas import (
     QueuedMessage,
@@ -32,7 +33,7 @@ from cvms.client.webhook_schemas import (
 REQUEST_SECONDS = 20.0
 
 
-class Client(SigningClient):
+class Client(GuardClient):
     """A client of the service for one wallet. Without a wallet it can only read.
 
     Every method raises Problem if the service refuses the request, and ServiceUnavailable if there
@@ -80,9 +81,9 @@ class Client(SigningClient):
         body = {"owner": owner or self.address}
         return await self._send("/api/vault/release-timelocks", body, Submitted)
 
-    async def close_vault(self) -> CoSign:
+    async def close_vault(self, *, signers: Sequence[str] | None = None) -> CoSign:
         """Close the wallet's empty vault. Its rent goes to the owner."""
-        return await self._cosign("/api/vault/close", "close_vault")
+        return await self._cosign("/api/vault/close", "close_vault", signers=signers)
 
     async def add_delegate(self, delegate: str) -> CoSign:
         """Let another key act for the vault. Tokens still go to the owner only."""
@@ -136,26 +137,31 @@ class Client(SigningClient):
 
     # --- protection against a stolen key ---------------------------------------------------------
 
-    async def whitelist_add(self, address: str) -> CoSign:
+    async def whitelist_add(self, address: str, *, signers: Sequence[str] | None = None) -> CoSign:
         """Allow withdrawals to another wallet."""
         path = "/api/admin/withdraw/whitelist/add"
-        return await self._cosign(path, "whitelist_add", address=address)
+        return await self._cosign(path, "whitelist_add", signers=signers, address=address)
 
     async def whitelist_remove(self, address: str) -> CoSign:
         """Disallow withdrawals to another wallet."""
         path = "/api/admin/withdraw/whitelist/remove"
         return await self._cosign(path, "whitelist_remove", address=address)
 
-    async def set_min_delay(self, seconds: int) -> CoSign:
+    async def set_min_delay(self, seconds: int, *, signers: Sequence[str] | None = None) -> CoSign:
         """Set the minimum delay of withdrawals. 0 removes it."""
         path = "/api/admin/withdraw/min-delay/set"
-        return await self._cosign(path, "min_delay_set", seconds=seconds)
+        return await self._cosign(path, "min_delay_set", signers=signers, seconds=seconds)
 
-    async def set_rate_limit(self, window_seconds: int, max_amount: int) -> CoSign:
+    async def set_rate_limit(
+        self, window_seconds: int, max_amount: int, *, signers: Sequence[str] | None = None
+    ) -> CoSign:
         """Limit the amount withdrawn within a time window. Zeros remove the limit."""
-        path = "/api/admin/withdraw/rate-limit/set"
         return await self._cosign(
-            path, "rate_limit_set", window_seconds=window_seconds, max_amount=max_amount
+            "/api/admin/withdraw/rate-limit/set",
+            "rate_limit_set",
+            signers=signers,
+            window_seconds=window_seconds,
+            max_amount=max_amount,
         )
 
     async def set_up_second_factor(self) -> SecondFactor:

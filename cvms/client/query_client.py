@@ -21,10 +21,11 @@ from cvms.client.schemas import (
     Tvl,
     YieldPolicies,
 )
-from cvms.client.statement_schemas import Statement
 from cvms.client.stream import Stream
 from cvms.client.stream_cursors import Topic
 from cvms.client.vault_schemas import (
+    GuardChanges,
+    Statement,
     VaultConfig,
     VaultLimits,
     VaultList,
@@ -106,6 +107,11 @@ class QueryClient:
     async def limits(self, owner: str | None = None) -> VaultLimits:
         """Return the limits of a vault's withdrawals."""
         return await self._transport.get(f"/api/vault/limits/{owner or self.address}", VaultLimits)
+
+    async def guard_changes(self, owner: str | None = None) -> GuardChanges:
+        """Return the requested changes of a vault's guards."""
+        path = f"/api/vault/guard-changes/{owner or self.address}"
+        return await self._transport.get(path, GuardChanges)
 
     async def yield_status(self, owner: str | None = None) -> dict[str, Any]:
         """Return a vault's yield positions and the protocols' rates (fields in docs/http.md)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import anyio
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 FAILED_STATES = frozenset({"failed", "expired", "quarantined"})
 POLL_SECONDS = 0.25
-# Fields that name the wallet, for which the nonce is issued.
+# Fields that may name the wallet, for which the nonce is issued.
 SIGNERS = frozenset({"owner", "signer"})
 
 
@@ -72,7 +72,11 @@ class SigningClient(QueryClient):
             for name, value in fields.items()
         }
         fields = {name: value for name, value in fields.items() if value is not None}
-        shown = {name: value for name, value in fields.items() if name not in SIGNERS}
+        shown = {
+            name: value
+            for name, value in fields.items()
+            if name not in SIGNERS or value != self.address
+        }
         issued = await self.nonce(action, **shown)
         said = [text for text in texts.values() if text is not None]
         expected = ":".join(map(_as_signed, (action, *said, issued.nonce)))
@@ -86,9 +90,12 @@ class SigningClient(QueryClient):
         action: str,
         *,
         code: str | None = None,
+        signers: Sequence[str] | None = None,
         **fields: Any,
     ) -> CoSign:
         body = await self.signed(action, owner=self.address, **fields)
+        if signers is not None:
+            body["signers"] = list(signers)
         return await self._send(path, body, CoSign, code=code)
 
     async def _move(

@@ -40,6 +40,7 @@ from cvms.http.vaults import (
     query_routes,
     withdrawal_policy_routes,
 )
+from cvms.http.vaults.guards import change_routes, exit_routes, owner_routes
 from cvms.http.vaults.statements import exchange_routes
 from cvms.http.vaults.statements import vault_routes as statement_routes
 from cvms.http.vaults.yields import movement_routes, policy_routes, status_routes
@@ -135,6 +136,9 @@ def create_app(
         *governance_routes.ROUTES,
         *governance_view.ROUTES,
         *withdrawal_policy_routes.ROUTES,
+        *change_routes.ROUTES,
+        *owner_routes.ROUTES,
+        *exit_routes.ROUTES,
         *admin_routes.ROUTES,
         *alert_routes.ROUTES,
         *delivery_routes.ROUTES,

@@ -149,6 +149,7 @@ call 200 POST /api/pm/lock "$(signed alice 'pm_lock:{owner}:{amount}:{nonce}' ow
 sent alice
 call 200 POST /api/pm/unlock "$(signed alice 'pm_unlock:{owner}:{amount}:{nonce}' owner="$alice" amount=300000000)"
 sent alice
+call 409 POST /api/pm/settle "{\"owner\": \"$alice\"}" # governance has taken nothing
 
 echo "# Yield"
 lent='{owner}:{amount}:{yield_program}:{nonce}'
@@ -190,6 +191,51 @@ call 200 POST /api/admin/withdraw/min-delay/set "$(signed bob 'min_delay_set:{ow
 sent bob
 call 200 POST /api/vault/request-withdraw "$(signed bob 'request_withdraw:{owner}:{amount}:{nonce}' owner="$bob" amount=1000000)"
 sent bob
+
+echo "# Guards, and what their delays hold up"
+request_of() { # the only requested withdrawal
+  ask GET "/api/vault/limits/$bob"
+  [[ $reply == *'"until_time"'* ]] || status="not indexed yet"
+}
+eventually 200 request_of
+call 200 POST /api/vault/request-withdraw/cancel "$(signed bob 'request_withdraw_cancel:{owner}:{amount}:{executable_at}:{nonce}' \
+  owner="$bob" amount=1000000 executable_at="$(field pending.0.until_time)")"
+sent bob
+call 422 POST /api/admin/withdraw/min-delay/set "$(signed bob 'min_delay_set:{owner}:{seconds}:{nonce}' owner="$bob" seconds=0)"
+changed() { # changed STATUS STEP NAME=VALUE...: a step of Bob's change, which would end the delay
+  call "$1" POST "/api/vault/guard-changes/$2" "$(signed bob "guard_$2:{owner}:{change}:{nonce}" \
+    owner="$bob" change=min_delay=0 "${@:3}")"
+}
+changed 200 request
+sent bob
+call 200 GET "/api/vault/guard-changes/$bob"
+changed 422 apply # an hour too early
+changed 200 cancel signer="$bob"
+sent bob
+call 200 POST /api/vault/transfer-allowance/set "$(signed alice 'transfer_allowance_set:{owner}:{allowance}:{nonce}' \
+  owner="$alice" allowance=unlimited)"
+sent alice
+call 202 POST /api/vault/schedule-withdraw "$(signed alice 'schedule:{owner}:{amount}:{duration_seconds}:{nonce}' \
+  owner="$alice" amount=50000000 duration_seconds=3600)"
+wait_confirmed "$(field signature)"
+timelocked() {
+  ask GET "/api/vault/timelocks/$alice"
+  [ "$(field timelocked)" = 50000000 ] || status="not indexed yet"
+}
+eventually 200 timelocked
+call 200 POST /api/vault/timelock/cancel "$(signed alice 'timelock_cancel:{owner}:{amount}:{unlock_time}:{nonce}' \
+  owner="$alice" amount=50000000 unlock_time="$(field timelocks.0.until_time)")"
+sent alice
+
+echo "# Out without anybody's consent"
+call 200 POST /api/vault/exit/request "$(signed alice 'exit_request:{owner}:{nonce}' owner="$alice")"
+sent alice
+call 422 POST /api/vault/exit/release "$(signed alice 'exit_release:{owner}:{nonce}' owner="$alice")" # a week too early
+call 200 POST /api/vault/exit/withdraw "$(signed alice 'exit_withdraw:{owner}:{amount}:{nonce}' owner="$alice" amount=1000000)"
+sent alice # as nothing is locked
+call 200 GET "/api/vault/$alice"
+stray=$(field token_account)
+call 422 POST /api/vault/sweep "$(signed alice 'sweep:{owner}:{token_account}:{nonce}' owner="$alice" token_account="$stray")" # no surplus
 
 echo "# A multisig of Alice and Bob"
 chain getLatestBlockhash '[{"commitment": "confirmed"}]'
@@ -253,6 +299,13 @@ done
 decide /api/admin/risk-level/set '{"risk_level": 3}'
 decide /api/admin/freeze/set '{"freeze": false}'
 decide /api/admin/cpi-enforced/set '{"cpi_enforced": false}'
+decide /api/admin/transfer-limits/set '{"vault_daily": 5000000000, "total_daily": 9000000000}'
+decide /api/admin/withdrawals/pause '{"seconds": 60}'
+decide /api/admin/withdrawals/pause '{"seconds": 0}'
+decide /api/admin/governance/propose "{\"proposed\": \"$carol\"}"
+call 200 GET /api/admin/governance "" "$token"
+decide /api/admin/governance/propose '{"proposed": "11111111111111111111111111111111"}'
+call 409 POST /api/admin/governance/accept '{}' "$token" # the proposal is withdrawn
 decide /api/vault/emergency-withdraw "{\"owner\": \"$bob\", \"amount\": 1000000, \"reason\": \"a walk\"}"
 decide /api/internal/transfer-collateral "{\"from_owner\": \"$alice\", \"to_owner\": \"$bob\", \"amount\": 1000000}"
 call 200 GET "/api/vault/$alice"

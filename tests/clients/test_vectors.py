@@ -166,6 +166,11 @@ def _argument(name: str) -> Any:
         "until": 9,
         "seconds": 0,
         "window_seconds": 3600,
+        "change": "min_delay=0",
+        "allowance": "unlimited",
+        "signers": [OTHER],
+        "executable_at": 12,
+        "unlock_time": 12,
         "slot": 12,
     }
     if name in {"amount", "min_amount", "max_amount", "min_balance"}:
@@ -178,7 +183,7 @@ def _text(request: Json) -> str | None:
     if "action" not in request["body"]:
         return None
     text = TEXT_OF_ACTION[request["body"]["action"]]
-    return text.write({text.signer: WALLET, **request["body"]["fields"]}, NONCE)
+    return text.write({"owner": WALLET, text.signer: WALLET, **request["body"]["fields"]}, NONCE)
 
 
 async def _requests(name: str, call: Json) -> list[Json]:

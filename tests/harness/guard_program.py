@@ -6,6 +6,8 @@ a guard gets, so a program that returns at once approves like an assertion that 
 
 from __future__ import annotations
 
+import struct
+
 from solders.account import Account
 from solders.pubkey import Pubkey
 
@@ -18,7 +20,6 @@ GUARD = Pubkey.from_string(LIGHTHOUSE)
 HOSTILE = PUPPET
 """A guard program that calls whatever its last account says, with all that it is given."""
 
-_ENTRY = 0x928 + 0x30  # in the puppet's file: its code, and in there its entry point
 _RETURN_ZERO = bytes.fromhex("b700000000000000 9500000000000000")
 
 
@@ -26,9 +27,21 @@ def deploy_guards(localnet: Localnet) -> None:
     """Deploy both."""
     chain = localnet.running.chain
     elf = ELF.read_bytes()
-    approving = elf[:_ENTRY] + _RETURN_ZERO + elf[_ENTRY + len(_RETURN_ZERO) :]
+    entry = _entry_offset(elf)
+    approving = elf[:entry] + _RETURN_ZERO + elf[entry + len(_RETURN_ZERO) :]
     deploy(chain, GUARD, approving)
     deploy(chain, HOSTILE, elf)
+
+
+def _entry_offset(elf: bytes) -> int:
+    """Return where in the file the entry point is, by the segments that the ELF header lists."""
+    entry, table = struct.unpack_from("<QQ", elf, 0x18)
+    (segments,) = struct.unpack_from("<H", elf, 0x38)
+    for index in range(segments):
+        offset, start, _, length = struct.unpack_from("<4Q", elf, table + index * 56 + 8)
+        if start <= entry < start + length:
+            return int(offset + entry - start)
+    raise ValueError("no segment has the entry point")
 
 
 class Scripts:

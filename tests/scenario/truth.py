@@ -7,7 +7,7 @@ compared with the balances that each event states, so that an error of this read
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -31,7 +31,7 @@ class TrueEvent:
     instruction_index: int
     ordinal: int
     name: str
-    data: Mapping[str, Any]
+    data: dict[str, Any]
 
     @property
     def identity(self) -> tuple[str, int, int]:
@@ -221,6 +221,13 @@ _TRANSFER = (
     ("from_vault", "transfer_out", -1, "from_new_total_balance"),
     ("to_vault", "transfer_in", 1, "to_new_total_balance"),
 )
+_TRANSFERRED = {
+    "from_vault": (
+        ("locked", "from_new_locked_balance"),
+        ("available", "from_new_available_balance"),
+    ),
+    "to_vault": (("available", "to_new_available_balance"),),
+}
 
 
 class _Replay:
@@ -229,6 +236,7 @@ class _Replay:
     def __init__(self, truth: Truth) -> None:
         self._truth = truth
         self._decoder = EventDecoder()
+        self._transfer: TrueEvent
         self._now: dict[str, Holding] = {}
         self._sums: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
 
@@ -259,11 +267,38 @@ class _Replay:
         elif event.name == "VaultClosedEvent":
             self._close(data["vault"])
         elif event.name == "TransferEvent":
+            self._transfer = event
+            self._unlock(event)
             for side, kind, sign, total in _TRANSFER:
                 rule = _Rule(kind, total=total, moves=(("available", sign),))
-                self._move(event, data[side], rule)
+                self._move(event, data[side], rule, data["amount"])
+        elif event.name == "CollateralTransferredEvent":
+            # The service records these with the transfer.
+            self._transfer.data.update({name: data[name] for name in ("caller", "from_locked")})
+            self._compare(event)
         elif (rule := _RULES.get(event.name)) is not None:  # type: ignore[assignment]
-            self._move(event, data["vault"], rule)
+            self._move(event, data["vault"], rule, data[rule.amount])
+
+    def _unlock(self, event: TrueEvent) -> None:
+        """A transfer takes what is locked first."""
+        vault, amount = event.data["from_vault"], event.data["amount"]
+        locked = self._now.get(self._truth.opened[vault], Holding()).locked
+        if self._truth.holds_our_mint[vault] and locked:
+            rule = _Rule("unlock", moves=(("available", 1), ("locked", -1)))
+            self._move(event, vault, rule, min(locked, amount))
+
+    def _compare(self, event: TrueEvent) -> None:
+        """Check the balances that a transfer left, if they are of our mint."""
+        for side, states in _TRANSFERRED.items():
+            vault = event.data[side]
+            if self._truth.holds_our_mint[vault]:
+                self._check(event, self._now[self._truth.opened[vault]], states)
+
+    @staticmethod
+    def _check(event: TrueEvent, after: Holding, states: tuple[tuple[str, str], ...]) -> None:
+        for name, states_it in states:
+            if getattr(after, name) != event.data[states_it]:
+                raise CannotRead(f"{event}: {name} should be {event.data[states_it]}: {after}")
 
     def _close(self, vault: str) -> None:
         owner = self._truth.opened[vault]
@@ -272,16 +307,14 @@ class _Replay:
         deposited, withdrawn = self._sums[owner]
         self._truth.offsets[owner] = deposited, withdrawn
 
-    def _move(self, event: TrueEvent, vault: str, rule: _Rule) -> None:
-        owner, amount = self._truth.opened[vault], event.data[rule.amount]
+    def _move(self, event: TrueEvent, vault: str, rule: _Rule, amount: int) -> None:
+        owner = self._truth.opened[vault]
         if not self._truth.holds_our_mint[vault]:
             self._offset(owner, rule.kind, amount)
             return
         before = self._now.get(owner, Holding())
-        after = self._after(before, event, rule)
-        for name, states in rule.states:
-            if getattr(after, name) != event.data[states]:
-                raise CannotRead(f"{event}: {name} should be {event.data[states]}: {after}")
+        after = self._after(before, rule, amount)
+        self._check(event, after, rule.states)
         if rule.total and after.total != event.data[rule.total]:
             raise CannotRead(f"{event}: the total differs from the sum of the history: {after}")
         self._now[owner] = self._truth.holdings[owner][event.slot] = after
@@ -300,17 +333,15 @@ class _Replay:
         )
 
     @staticmethod
-    def _after(before: Holding, event: TrueEvent, rule: _Rule) -> Holding:
+    def _after(before: Holding, rule: _Rule, amount: int) -> Holding:
         if rule.kind == "emergency_withdraw":
             # The available balance is withdrawn first, then the locked one.
-            amount = event.data["amount"]
             from_available = min(before.available, amount)
             return replace(
                 before,
                 available=before.available - from_available,
                 locked=before.locked - (amount - from_available),
             )
-        amount = event.data[rule.amount]
         moved = {name: getattr(before, name) + sign * amount for name, sign in rule.moves}
         return replace(before, **moved)
 

@@ -34,6 +34,7 @@ MAX_AMOUNT = 1_000_000
 """Token units. Requests to the service use larger amounts, which identify them."""
 
 INITIAL_DEPOSIT = 40 * MAX_AMOUNT
+UNLIMITED = 2**64 - 1
 """Into each vault, so that withdrawals through the service can succeed."""
 
 Steps = Sequence[Instruction]
@@ -78,6 +79,9 @@ class Wallets:
                 self.programs, payer=key.pubkey(), owner=vault, pool=self.pool
             ),
             self.deposit_step(key, INITIAL_DEPOSIT),
+            instructions.set_transfer_allowance(
+                self.programs, owner=key.pubkey(), amount=UNLIMITED
+            ),
         )
         self.owners.append(key)
         return key
@@ -187,6 +191,7 @@ class Wallets:
             from_owner=owner.pubkey(),
             to_owner=other.pubkey(),
             amount=self.amount(),
+            settles=True,
         )
         return self.operator, [step]
 

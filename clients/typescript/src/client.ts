@@ -1,25 +1,8 @@
 // The client: a method for every route that a wallet signs for.
 
-import { base64urlnopad } from "@scure/base";
-import { SignaturesMissing, TransactionFailed, UnexpectedText } from "./errors.js";
-import { sleep } from "./http.js";
-import { QueryClient } from "./queries.js";
+import { GuardClient } from "./guards.js";
+import type { Amount, CodeOption, Fields, SignersOption } from "./signing.js";
 import type * as t from "./types.js";
-
-const POLL_SECONDS = 0.25;
-const FAILED_STATES = new Set(["failed", "expired", "quarantined"]);
-// Fields that name the wallet, for which the nonce is issued.
-const SIGNERS = new Set(["owner", "signer"]);
-
-/** In the token's smallest unit. */
-export type Amount = bigint | string;
-type Field = bigint | string | boolean | number | readonly string[];
-type Fields = Readonly<Record<string, Field>>;
-
-export interface CodeOption {
-  /** That of the second factor. */
-  readonly code?: string | undefined;
-}
 
 /**
  * A client of the service for one wallet. Without a wallet it can only read.
@@ -28,17 +11,17 @@ export interface CodeOption {
  * no reply within `patience`. Until then requests are repeated, including those that move tokens:
  * each has an Idempotency-Key, and takes effect once.
  */
-export class Client extends QueryClient {
+export class Client extends GuardClient {
   // --- the vault ---------------------------------------------------------------------------------
 
   /** Open the wallet's vault. */
   async openVault(): Promise<t.CoSign> {
-    return await this.#send("/api/vault/initialize", { owner: this.address });
+    return await this.send("/api/vault/initialize", { owner: this.address });
   }
 
   /** Move tokens from the wallet into its vault. */
   async deposit(amount: Amount): Promise<t.CoSign> {
-    return await this.#act("/api/vault/deposit", "deposit", { amount });
+    return await this.act("/api/vault/deposit", "deposit", { amount });
   }
 
   /** Move tokens out of the vault, to the owner or a whitelisted recipient. */
@@ -47,12 +30,12 @@ export class Client extends QueryClient {
     { recipient, code }: CodeOption & { readonly recipient?: string | undefined } = {},
   ): Promise<t.Outcome> {
     const fields = recipient === undefined ? { amount } : { amount, recipient };
-    return await this.#act("/api/vault/withdraw", "withdraw", fields, { code });
+    return await this.act("/api/vault/withdraw", "withdraw", fields, { code });
   }
 
   /** Request a withdrawal, which is possible after the vault's minimum delay. */
   async requestWithdraw(amount: Amount, options: CodeOption = {}): Promise<t.CoSign> {
-    return await this.#act("/api/vault/request-withdraw", "request_withdraw", { amount }, options);
+    return await this.act("/api/vault/request-withdraw", "request_withdraw", { amount }, options);
   }
 
   /** Timelock tokens, so that nobody can withdraw them before the duration is over. */
@@ -62,37 +45,37 @@ export class Client extends QueryClient {
     options: CodeOption = {},
   ): Promise<t.Outcome> {
     const fields = { amount, duration_seconds: durationSeconds };
-    return await this.#act("/api/vault/schedule-withdraw", "schedule", fields, options);
+    return await this.act("/api/vault/schedule-withdraw", "schedule", fields, options);
   }
 
   /** Release matured timelocks. Anybody may do so for any owner. */
   async releaseTimelocks(owner?: string): Promise<t.Submitted> {
-    return await this.#send("/api/vault/release-timelocks", { owner: owner ?? this.address });
+    return await this.send("/api/vault/release-timelocks", { owner: owner ?? this.address });
   }
 
   /** Close the wallet's empty vault. Its rent goes to the owner. */
-  async closeVault(): Promise<t.CoSign> {
-    return await this.#act("/api/vault/close", "close_vault", {});
+  async closeVault(options: SignersOption = {}): Promise<t.CoSign> {
+    return await this.act("/api/vault/close", "close_vault", {}, options);
   }
 
   /** Let another key act for the vault. Tokens still go to the owner only. */
   async addDelegate(delegate: string): Promise<t.CoSign> {
-    return await this.#act("/api/vault/delegate/add", "delegate_add", { delegate });
+    return await this.act("/api/vault/delegate/add", "delegate_add", { delegate });
   }
 
   /** Remove a delegate. */
   async removeDelegate(delegate: string): Promise<t.CoSign> {
-    return await this.#act("/api/vault/delegate/remove", "delegate_remove", { delegate });
+    return await this.act("/api/vault/delegate/remove", "delegate_remove", { delegate });
   }
 
   /** Open a position and lock its collateral. */
   async lock(amount: Amount): Promise<t.CoSign> {
-    return await this.#act("/api/pm/lock", "pm_lock", { amount });
+    return await this.act("/api/pm/lock", "pm_lock", { amount });
   }
 
   /** Close a position, or a part of one. */
   async unlock(amount: Amount): Promise<t.CoSign> {
-    return await this.#act("/api/pm/unlock", "pm_unlock", { amount });
+    return await this.act("/api/pm/unlock", "pm_unlock", { amount });
   }
 
   // --- yield -------------------------------------------------------------------------------------
@@ -100,19 +83,19 @@ export class Client extends QueryClient {
   /** Deposit tokens of the vault into a yield program. */
   async yieldDeposit(amount: Amount, yieldProgram: string): Promise<t.Outcome> {
     const fields = { amount, yield_program: yieldProgram };
-    return await this.#act("/api/vault/yield-deposit", "yield_deposit", fields);
+    return await this.act("/api/vault/yield-deposit", "yield_deposit", fields);
   }
 
   /** Withdraw tokens from a yield program into the vault. */
   async yieldWithdraw(amount: Amount, yieldProgram: string): Promise<t.Outcome> {
     const fields = { amount, yield_program: yieldProgram };
-    return await this.#act("/api/vault/yield-withdraw", "yield_withdraw", fields);
+    return await this.act("/api/vault/yield-withdraw", "yield_withdraw", fields);
   }
 
   /** Deposit the interest into the yield program, too. */
   async compound(amount: Amount, yieldProgram: string): Promise<t.Outcome> {
     const fields = { compounded_amount: amount, yield_program: yieldProgram };
-    return await this.#act("/api/vault/compound", "compound_yield", fields);
+    return await this.act("/api/vault/compound", "compound_yield", fields);
   }
 
   /** Set whether the service, as a delegate, compounds automatically from `minAmount` on. */
@@ -126,47 +109,52 @@ export class Client extends QueryClient {
       auto_compound: options.autoCompound,
       min_amount: options.minAmount,
     });
-    return await this.#sendOnce("/api/vault/yield-policy", body);
+    return await this.sendOnce("/api/vault/yield-policy", body);
   }
 
   // --- protection against a stolen key -------------------------------------------------------------
 
   /** Allow withdrawals to another wallet. */
-  async whitelistAdd(address: string): Promise<t.CoSign> {
-    return await this.#act("/api/admin/withdraw/whitelist/add", "whitelist_add", { address });
+  async whitelistAdd(address: string, options: SignersOption = {}): Promise<t.CoSign> {
+    const path = "/api/admin/withdraw/whitelist/add";
+    return await this.act(path, "whitelist_add", { address }, options);
   }
 
   /** Disallow withdrawals to another wallet. */
   async whitelistRemove(address: string): Promise<t.CoSign> {
-    return await this.#act("/api/admin/withdraw/whitelist/remove", "whitelist_remove", { address });
+    return await this.act("/api/admin/withdraw/whitelist/remove", "whitelist_remove", { address });
   }
 
   /** Set the minimum delay of withdrawals. 0 removes it. */
-  async setMinDelay(seconds: bigint | number): Promise<t.CoSign> {
-    return await this.#act("/api/admin/withdraw/min-delay/set", "min_delay_set", { seconds });
+  async setMinDelay(seconds: bigint | number, options: SignersOption = {}): Promise<t.CoSign> {
+    return await this.act("/api/admin/withdraw/min-delay/set", "min_delay_set", { seconds }, options);
   }
 
   /** Limit the amount withdrawn within a time window. Zeros remove the limit. */
-  async setRateLimit(windowSeconds: bigint | number, maxAmount: Amount): Promise<t.CoSign> {
+  async setRateLimit(
+    windowSeconds: bigint | number,
+    maxAmount: Amount,
+    options: SignersOption = {},
+  ): Promise<t.CoSign> {
     const fields = { window_seconds: windowSeconds, max_amount: maxAmount };
-    return await this.#act("/api/admin/withdraw/rate-limit/set", "rate_limit_set", fields);
+    return await this.act("/api/admin/withdraw/rate-limit/set", "rate_limit_set", fields, options);
   }
 
   /** Return a new secret for a device. It takes effect with `verifySecondFactor`. */
   async setUpSecondFactor(): Promise<t.SecondFactor> {
     const body = await this.signed("twofa_setup", { owner: this.address });
-    return await this.#sendOnce("/api/2fa/setup", body);
+    return await this.sendOnce("/api/2fa/setup", body);
   }
 
   /** Enable the second factor with a first code. From then on withdrawals need one. */
   async verifySecondFactor(code: string): Promise<t.SecondFactorStatus> {
-    return await this.#sendOnce("/api/2fa/verify", { owner: this.address, code });
+    return await this.sendOnce("/api/2fa/verify", { owner: this.address, code });
   }
 
   /** Disable the second factor. */
   async disableSecondFactor(code: string): Promise<t.SecondFactorStatus> {
     const body = await this.signed("twofa_disable", { owner: this.address });
-    return await this.#sendOnce("/api/2fa/disable", body, { code });
+    return await this.sendOnce("/api/2fa/disable", body, { code });
   }
 
   // --- multisig withdrawals ------------------------------------------------------------------------
@@ -182,7 +170,7 @@ export class Client extends QueryClient {
   ): Promise<t.Proposal> {
     const fields = { owner: this.address, amount, threshold };
     const body = await this.signed("propose_withdraw", fields);
-    return await this.#send("/api/vault/propose-withdraw", body);
+    return await this.send("/api/vault/propose-withdraw", body);
   }
 
   /**
@@ -192,13 +180,13 @@ export class Client extends QueryClient {
    */
   async approveWithdraw(proposalId: string): Promise<t.Proposal> {
     const body = await this.signed("approve_withdraw", { proposal_id: proposalId });
-    return await this.#send("/api/vault/approve-withdraw", { ...body, signer: this.address });
+    return await this.send("/api/vault/approve-withdraw", { ...body, signer: this.address });
   }
 
   /** Set the webhook that receives the proposals for this signer. */
   async setSignerContact(url: string): Promise<t.SignerContact> {
     const body = await this.signed("signer_contact", { signer: this.address, url });
-    return await this.#sendOnce("/api/vault/signer-contact", body);
+    return await this.sendOnce("/api/vault/signer-contact", body);
   }
 
   // --- webhooks for the vault's events -------------------------------------------------------------
@@ -213,13 +201,13 @@ export class Client extends QueryClient {
       topics === undefined
         ? await this.signed("webhook_register", { owner, url }, { owner, topics: "all", url })
         : await this.signed("webhook_register", { owner, topics, url });
-    return await this.#sendOnce("/api/webhooks", body);
+    return await this.sendOnce("/api/webhooks", body);
   }
 
   /** Return the owner's webhooks for events. */
   async webhooks(): Promise<t.WebhookList> {
     const body = await this.signed("webhook_list", { owner: this.address });
-    return await this.#sendOnce("/api/webhooks/list", body);
+    return await this.sendOnce("/api/webhooks/list", body);
   }
 
   /** Return a page of a webhook's messages of the last day, newest first. */
@@ -231,7 +219,7 @@ export class Client extends QueryClient {
     const fields = { owner: this.address, endpoint, ...(cursor === undefined ? {} : { cursor }), limit };
     const shown = { owner: this.address, endpoint, cursor: cursor ?? "", limit };
     const body = await this.signed("webhook_messages", fields, shown);
-    return await this.#sendOnce("/api/webhooks/messages", body);
+    return await this.sendOnce("/api/webhooks/messages", body);
   }
 
   /** Send a message again, without regard to the order of events. */
@@ -267,99 +255,8 @@ export class Client extends QueryClient {
     return await this.#webhook("delete", { endpoint });
   }
 
-  // --- transactions and signed requests ------------------------------------------------------------
-
-  /** Submit a transaction (base64) that the service built and the wallet has signed. */
-  async submit(transaction: string): Promise<t.Accepted> {
-    const body = { transaction };
-    return (await this.http.send("POST", "/api/transactions", { body })) as t.Accepted;
-  }
-
-  /**
-   * Sign the transaction if necessary, submit it, and wait until it is confirmed.
-   *
-   * Throws TransactionFailed if it fails, and SignaturesMissing if others must sign, too.
-   */
-  async finish(outcome: t.Outcome): Promise<t.TransactionState> {
-    if (!("transaction" in outcome)) return await this.settled(outcome.signature);
-    const accepted = await this.submit(await this.wallet.cosign(outcome.transaction));
-    if (accepted.signature == null) throw new SignaturesMissing(accepted.missing ?? []);
-    return await this.settled(accepted.signature);
-  }
-
-  /**
-   * Wait until a transaction is confirmed or finalized. Throws TransactionFailed.
-   *
-   * Every transaction reaches a terminal state, but the wait has no deadline of its own.
-   */
-  async settled(
-    signature: string,
-    { finalized = false }: { readonly finalized?: boolean } = {},
-  ): Promise<t.TransactionState> {
-    const enough = new Set(finalized ? ["finalized"] : ["confirmed", "finalized"]);
-    for (;;) {
-      const state = await this.transaction(signature);
-      if (enough.has(state.status)) return state;
-      if (FAILED_STATES.has(state.status)) {
-        throw new TransactionFailed(signature, state.status, state.error);
-      }
-      await sleep(POLL_SECONDS);
-    }
-  }
-
-  /** Return a new nonce for the wallet, and the text to sign if there is an action. */
-  async nonce(action?: string, fields: Fields = {}): Promise<t.Nonce> {
-    const body = { owner: this.address, ...(action === undefined ? {} : { action, fields }) };
-    return (await this.http.send("POST", "/api/auth/nonce", { body })) as t.Nonce;
-  }
-
-  /**
-   * Return a request's body: the fields, a new nonce, and the signature of both.
-   *
-   * `shown` are the fields as the text has them, if it says something for absent ones. Signs the
-   * service's text, which must say what the fields do. Throws UnexpectedText.
-   */
-  async signed(action: string, fields: Fields, shown = fields): Promise<Record<string, unknown>> {
-    const asked = Object.entries(fields).filter(([name]) => !SIGNERS.has(name));
-    const { nonce, message } = await this.nonce(action, Object.fromEntries(asked));
-    const expected = [action, ...Object.values(shown), nonce].map(asSigned).join(":");
-    if (message !== expected) throw new UnexpectedText(message ?? null, expected);
-    return { ...fields, nonce, ...(await this.wallet.signText(expected)) };
-  }
-
-  async #act<T extends t.Outcome>(
-    path: string,
-    action: string,
-    fields: Fields,
-    options: CodeOption = {},
-  ): Promise<T> {
-    const body = await this.signed(action, { owner: this.address, ...fields });
-    return await this.#send(path, body, options);
-  }
-
   async #webhook<T>(action: string, fields: Fields): Promise<T> {
     const body = await this.signed(`webhook_${action}`, { owner: this.address, ...fields });
-    return await this.#sendOnce(`/api/webhooks/${action}`, body);
+    return await this.sendOnce(`/api/webhooks/${action}`, body);
   }
-
-  async #send<T>(path: string, body: unknown, { code }: CodeOption = {}): Promise<T> {
-    const key = base64urlnopad.encode(crypto.getRandomValues(new Uint8Array(18)));
-    const headers = { "Idempotency-Key": key, ...codeHeader(code) };
-    return (await this.http.send("POST", path, { body, headers })) as T;
-  }
-
-  /** Send a request that must not be repeated, since it has no Idempotency-Key. */
-  async #sendOnce<T>(path: string, body: unknown, { code }: CodeOption = {}): Promise<T> {
-    const options = { body, headers: codeHeader(code), repeatable: false };
-    return (await this.http.send("POST", path, options)) as T;
-  }
-}
-
-function codeHeader(code: string | undefined): Record<string, string> {
-  return code === undefined ? {} : { "X-2FA-CODE": code };
-}
-
-/** Return a field's text in the message that the wallet signs. */
-function asSigned(field: Field): string {
-  return typeof field === "boolean" ? (field ? "on" : "off") : String(field);
 }

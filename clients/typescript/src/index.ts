@@ -1,4 +1,4 @@
-export { Client, type Amount, type CodeOption } from "./client.js";
+export { Client } from "./client.js";
 export {
   StreamCursors,
   StreamDesynchronized,
@@ -11,6 +11,7 @@ export * from "./errors.js";
 export { Stream } from "./stream.js";
 export type * from "./types.js";
 export type { paths } from "./openapi.js";
+export type { Amount, CodeOption, SignersOption } from "./signing.js";
 export type { ClientOptions, HistoryOptions, StatementOptions } from "./queries.js";
 export {
   keypairWallet,

@@ -113,6 +113,11 @@ export class QueryClient {
     return await this.#ofOwner<t.VaultLimits>("/api/vault/limits/", owner);
   }
 
+  /** Return the requested changes of a vault's guards. */
+  async guardChanges(owner?: string): Promise<t.GuardChanges> {
+    return await this.#ofOwner<t.GuardChanges>("/api/vault/guard-changes/", owner);
+  }
+
   /** Return a vault's yield positions and the protocols' rates. */
   async yieldStatus(owner?: string): Promise<t.YieldStatus> {
     return await this.#ofOwner<t.YieldStatus>("/api/vault/yield-status/", owner);

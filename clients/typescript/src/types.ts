@@ -18,6 +18,7 @@ export type VaultState = Reply<"/api/vault/{owner}", "get">;
 export type VaultConfig = Reply<"/api/vault/config/{owner}", "get">;
 export type VaultTimelocks = Reply<"/api/vault/timelocks/{owner}", "get">;
 export type VaultLimits = Reply<"/api/vault/limits/{owner}", "get">;
+export type GuardChanges = Reply<"/api/vault/guard-changes/{owner}", "get">;
 export type VaultList = Reply<"/api/vaults", "get">;
 export type YieldPolicies = Reply<"/api/vault/yield-policy/{owner}", "get">;
 export type YieldPolicy = Reply<"/api/vault/yield-policy", "post">;

@@ -20,6 +20,8 @@ T = TypeVar("T")
 
 VALID_SECONDS = 7 * 24 * 60 * 60
 """How long a request to withdraw, or an exit, may be used once its time has come."""
+_MULTISIG_WAIT = VALID_SECONDS
+_LONGEST_WAIT = 365 * 24 * 60 * 60
 VAULT_LENGTH = 8 + 322 + 10 * 32 + 16 * 32 + 64 * 16 + 64 * 24 + 32 * 32
 """Bytes of a vault's account: the discriminator, the fixed fields, and every list when full."""
 _MINT_DECIMALS, _MINT_INITIALIZED = 44, 45  # offsets
@@ -82,6 +84,12 @@ class Vault:
         """The sum of all timelock entries, matured or not."""
         return sum(entry.amount for entry in self.timelocks)
 
+    @property
+    def guard_wait(self) -> int:
+        """The seconds that a requested change of guards waits; 0 if no guard is in force."""
+        delay = min(max(self.min_withdraw_delay_seconds, 0), _LONGEST_WAIT)
+        return delay if self.multisig_threshold == 0 else max(delay, _MULTISIG_WAIT)
+
 
 @dataclass(frozen=True, slots=True)
 class VaultAuthority:
@@ -132,6 +140,17 @@ class GuardChangeRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class PositionSummary:
+    """What the position manager's open positions claim of a vault, as in its IDL."""
+
+    vault: Pubkey
+    owner: Pubkey
+    open_positions: U64
+    locked_amount: U64
+    last_updated_slot: U64
+
+
+@dataclass(frozen=True, slots=True)
 class SplTokenAccount:
     """The first three fields of an SPL token account."""
 
@@ -144,6 +163,7 @@ VAULT_DISCRIMINATOR = borsh.discriminator("account", "CollateralVault")
 VAULT_AUTHORITY_DISCRIMINATOR = borsh.discriminator("account", "VaultAuthority")
 TRANSFER_LIMITS_DISCRIMINATOR = borsh.discriminator("account", "TransferLimits")
 GUARD_CHANGE_DISCRIMINATOR = borsh.discriminator("account", "GuardChangeRequest")
+POSITION_SUMMARY_DISCRIMINATOR = borsh.discriminator("account", "PositionSummaryAccount")
 
 
 def decode_vault(data: bytes) -> Vault:
@@ -164,6 +184,11 @@ def decode_transfer_limits(data: bytes) -> TransferLimits:
 def decode_guard_change(data: bytes) -> GuardChangeRequest:
     """Decode a requested change of guards. Raises DecodeError when `data` is something else."""
     return decode_account(GuardChangeRequest, GUARD_CHANGE_DISCRIMINATOR, data)
+
+
+def decode_position_summary(data: bytes) -> PositionSummary:
+    """Decode a summary of positions. Raises DecodeError when `data` is something else."""
+    return decode_account(PositionSummary, POSITION_SUMMARY_DISCRIMINATOR, data)
 
 
 def decode_token_account(data: bytes) -> SplTokenAccount:
@@ -201,6 +226,11 @@ def read_transfer_limits(account: Account | None, programs: Programs) -> Transfe
 def read_guard_change(account: Account | None, programs: Programs) -> GuardChangeRequest | None:
     """Return the requested change of guards; as `read_vault`."""
     return read_account(account, programs.vault, decode_guard_change)
+
+
+def read_position_summary(account: Account | None, programs: Programs) -> PositionSummary | None:
+    """Return the position manager's summary of a vault; as `read_vault`."""
+    return read_account(account, programs.position_manager, decode_position_summary)
 
 
 def read_token_account(account: Account | None) -> SplTokenAccount | None:

@@ -17,6 +17,7 @@ from cvms.chain.program import instructions
 from cvms.chain.program.accounts import (
     VAULT_LENGTH,
     Vault,
+    VaultAuthority,
     owned_by,
     read_token_account,
     read_vault,
@@ -127,9 +128,7 @@ async def prepare_withdraw(
     addresses = [vault, vault_authority_address(programs), destination]
     vault_account, authority_account, destination_account = await _fetch(rpc, addresses)
     _vault(vault_account, programs, owner)
-    vault_authority = read_vault_authority(authority_account, programs)
-    if vault_authority is None:
-        raise NotFound("the vault authority is not initialized")
+    vault_authority = _authority(authority_account, programs)
     create = create_idempotent_associated_token_account(
         payer=rent_payer or fee_payer, owner=recipient, mint=programs.mint
     )
@@ -138,15 +137,52 @@ async def prepare_withdraw(
         authority=authority,
         owner=owner,
         recipient_token_account=destination,
-        position_summaries=[
-            position_summary_address(program, vault)
-            for program in vault_authority.authorized_programs
-        ],
+        position_summaries=_position_summaries(vault_authority, vault),
         amount=amount,
         extra_signers=extra_signers,
     )
     setup = [create] if read_token_account(destination_account) is None else []
     return await _build(rpc, instruction, fee_payer, setup)
+
+
+async def prepare_payout(
+    rpc: RpcClient,
+    programs: Programs,
+    *,
+    owner: Pubkey,
+    instruction: Instruction,
+    fee_payer: Pubkey,
+    mint: Pubkey | None = None,
+) -> BuiltTransaction:
+    """Build a transaction of one instruction that pays to the owner's associated token account.
+
+    It creates that account if absent, for which the owner pays. `mint` is that of the vaults unless
+    it is given.
+    """
+    token = mint or programs.mint
+    addresses = [vault_address(programs, owner), token_account(owner, token)]
+    vault, destination = await _fetch(rpc, addresses)
+    _vault(vault, programs, owner)
+    create = create_idempotent_associated_token_account(payer=owner, owner=owner, mint=token)
+    setup = [create] if read_token_account(destination) is None else []
+    return await _build(rpc, instruction, fee_payer, setup)
+
+
+async def prepare_release_unclaimed(
+    rpc: RpcClient, programs: Programs, *, owner: Pubkey, fee_payer: Pubkey
+) -> BuiltTransaction:
+    """Build the release of locked tokens that no authorized program's summary claims.
+
+    Raises NotFound without a vault authority.
+    """
+    vault = vault_address(programs, owner)
+    account, authority = await _fetch(rpc, [vault, vault_authority_address(programs)])
+    _vault(account, programs, owner)
+    summaries = _position_summaries(_authority(authority, programs), vault)
+    instruction = instructions.release_unclaimed(
+        programs, owner=owner, position_summaries=summaries
+    )
+    return await _build(rpc, instruction, fee_payer)
 
 
 async def prepare_on_vault(
@@ -201,6 +237,18 @@ def _vault(account: Account | None, programs: Programs, owner: Pubkey) -> Vault:
     if vault.usdt_mint != programs.mint:
         raise Conflict(f"the vault holds {vault.usdt_mint}, this service {programs.mint}")
     return vault
+
+
+def _authority(account: Account | None, programs: Programs) -> VaultAuthority:
+    authority = read_vault_authority(account, programs)
+    if authority is None:
+        raise NotFound("the vault authority is not initialized")
+    return authority
+
+
+def _position_summaries(authority: VaultAuthority, vault: Pubkey) -> list[Pubkey]:
+    """Return a vault's summary of each authorized program, in the order of the account."""
+    return [position_summary_address(each, vault) for each in authority.authorized_programs]
 
 
 async def _build(

@@ -13,7 +13,9 @@ from cvms.http.auth.signed_texts import SIGNED_TEXTS, TEXT_OF_ACTION
 from cvms.http.auth.totp import OwnSecret
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.request import (
+    AllowanceText,
     Body,
+    ChangeText,
     EventTopics,
     Limit,
     OverlapSeconds,
@@ -38,7 +40,7 @@ ROUTES = RouteGroup("authentication")
 class SignedFields(Body, frozen=True, kw_only=True):
     """The fields of requests that texts contain, beside the one that names the wallet.
 
-    `owner` is the vault's of a subscription, if another wallet signs it.
+    `owner` is the vault's of a subscription or of a cancelled change, if another wallet signs it.
     """
 
     amount: TokenAmount | None = None
@@ -63,6 +65,11 @@ class SignedFields(Body, frozen=True, kw_only=True):
     limit: Limit | None = None
     webhook_id: Uuid | None = None
     secret: OwnSecret | None = None
+    executable_at: WholeNumber | None = None
+    unlock_time: WholeNumber | None = None
+    change: ChangeText | None = None
+    allowance: AllowanceText | None = None
+    token_account: Pubkey | None = None
     topic: Topic | None = None
     owner: Pubkey | None = None
 

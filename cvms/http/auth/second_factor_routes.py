@@ -121,8 +121,9 @@ async def verify(deps: Dependencies, body: Verify) -> Reply:
     """Enable the second factor that was set up.
 
     `code` is a current code of the new secret, and is used up. From now on `withdraw`,
-    `request-withdraw`, `schedule-withdraw` and `2fa/disable` require a code in `X-2FA-CODE`. The
-    request is not signed, since only the holder of the secret knows a code.
+    `request-withdraw`, `schedule-withdraw`, `timelock/cancel`, `exit/request`, `exit/withdraw`,
+    `sweep` and `2fa/disable` require a code in `X-2FA-CODE`. The request is not signed, since only
+    the holder of the secret knows a code.
     """
     with counted(deps, "twofa_verify"):
         _require_keys(deps)

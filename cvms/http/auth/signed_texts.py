@@ -76,6 +76,26 @@ SIGNED_TEXTS = (
     _vault("delegate_add", "POST /api/vault/delegate/add", "delegate"),
     _vault("delegate_remove", "DELETE /api/vault/delegate/remove", "delegate"),
     _vault("close_vault", "POST /api/vault/close"),
+    _vault(
+        "request_withdraw_cancel",
+        "POST /api/vault/request-withdraw/cancel",
+        "amount",
+        "executable_at",
+    ),
+    _vault("timelock_cancel", "POST /api/vault/timelock/cancel", "amount", "unlock_time"),
+    _vault("guard_request", "POST /api/vault/guard-changes/request", "change"),
+    _vault("guard_apply", "POST /api/vault/guard-changes/apply", "change"),
+    SignedText(
+        "guard_cancel",
+        "POST /api/vault/guard-changes/cancel",
+        ("owner", "change"),
+        signer="signer",
+    ),
+    _vault("transfer_allowance_set", "POST /api/vault/transfer-allowance/set", "allowance"),
+    _vault("exit_request", "POST /api/vault/exit/request"),
+    _vault("exit_release", "POST /api/vault/exit/release"),
+    _vault("exit_withdraw", "POST /api/vault/exit/withdraw", "amount"),
+    _vault("sweep", "POST /api/vault/sweep", "token_account"),
     _vault("propose_withdraw", "POST /api/vault/propose-withdraw", "amount", "threshold"),
     SignedText(
         "approve_withdraw", "POST /api/vault/approve-withdraw", ("proposal_id",), signer="signer"

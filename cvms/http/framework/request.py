@@ -174,6 +174,26 @@ SignInMessage = Annotated[
     ),
 ]
 Threshold = Annotated[int, msgspec.Meta(ge=1, le=MAX_SIGNERS)]
+Signers = Annotated[tuple[Pubkey, ...], msgspec.Meta(min_length=1, max_length=MAX_SIGNERS)]
+ChangeText = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^(min_delay|rate_limit|whitelist|transfer_allowance|multisig)="
+        r"[0-9A-Za-z/,]{1,480}\Z",
+        description="`min_delay=SECONDS`, `rate_limit=WINDOW_SECONDS/MAX_AMOUNT`, "
+        "`whitelist=ADDRESS`, `transfer_allowance=AMOUNT` or `transfer_allowance=unlimited`, "
+        "`multisig=THRESHOLD/SIGNER,SIGNER` or `multisig=0`",
+        extra_json_schema={"format": "guard-change"},
+    ),
+]
+AllowanceText = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^(unlimited|0|[1-9][0-9]{0,18})\Z",
+        description="An amount in the token's smallest unit as a string of its digits, or "
+        "`unlimited`",
+    ),
+]
 WebhookUrl = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_URL)]
 EventTopic = Literal[
     "deposit_event",

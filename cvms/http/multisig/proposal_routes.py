@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated
 from uuid import UUID, uuid4
 
 import msgspec
@@ -30,7 +29,7 @@ from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.operation_metrics import counted
 from cvms.http.framework.problems import response_of, unknown_vault
 from cvms.http.framework.request import (
-    MAX_SIGNERS,
+    Signers,
     Threshold,
     TokenAmount,
     Uuid,
@@ -46,8 +45,6 @@ from cvms.store.submissions import multisig_proposals
 
 MAX_UNFINISHED = 64
 """Unfinished proposals of one vault: each sends messages to signers, who did not ask for them."""
-
-Signers = Annotated[tuple[Pubkey, ...], msgspec.Meta(min_length=1, max_length=MAX_SIGNERS)]
 
 ROUTES = RouteGroup("multisig", replies={200: ProposalView})
 

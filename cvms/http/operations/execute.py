@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import base64
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -136,15 +136,18 @@ async def execute_by_owner(
     owner: Pubkey,
     amount: int | None = None,
     prepare: plans.Prepare = prepare_on_vault,
+    signers: Sequence[Pubkey] = (),
 ) -> Reply | Response:
-    """Execute an instruction on the vault that only its owner may give."""
-    return await execute_operation(
-        deps,
-        action,
-        owner=owner,
-        credential=credential,
-        plan=lambda: plans.by_owner(deps, owner, instruction, amount=amount, prepare=prepare),
-    )
+    """Execute an instruction on the vault that only its owner may give.
+
+    `signers` of the vault's multisig sign it too.
+    """
+
+    async def plan() -> TransactionPlan:
+        await plans.check_signers(deps, owner, signers)
+        return await plans.by_owner(deps, owner, instruction, amount=amount, prepare=prepare)
+
+    return await execute_operation(deps, action, owner=owner, credential=credential, plan=plan)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +189,7 @@ def _key_holder(credential: Credential | None, owner: str) -> str | None:
         case AdministratorRequest():
             return f"admin:{owner}"
         case _:
-            return owner
+            return credential.actor
 
 
 async def _record_transaction(

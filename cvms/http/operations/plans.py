@@ -17,11 +17,17 @@ from cvms.chain.program import instructions
 from cvms.chain.program.accounts import (
     Vault,
     VaultAuthority,
+    read_position_summary,
     read_token_account,
     read_vault,
     read_vault_authority,
 )
-from cvms.chain.program.addresses import token_account, vault_address, vault_authority_address
+from cvms.chain.program.addresses import (
+    position_summary_address,
+    token_account,
+    vault_address,
+    vault_authority_address,
+)
 from cvms.chain.transactions.chain_clock import chain_time
 from cvms.chain.transactions.vault_builders import (
     fetch_vault,
@@ -32,7 +38,7 @@ from cvms.chain.transactions.vault_builders import (
 )
 from cvms.chain.transactions.versioned import BuiltTransaction, build_transaction
 from cvms.chain.types import Commitment
-from cvms.errors import Conflict, FieldProblem, InvalidRequest, NotFound
+from cvms.errors import Conflict, FieldProblem, InvalidRequest, NoMultisig, NotFound
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.problems import unknown_vault
 from cvms.operator_key import BudgetScope
@@ -125,6 +131,25 @@ async def by_owner(
     return TransactionPlan(built, amount=amount)
 
 
+async def check_signers(deps: Dependencies, owner: Pubkey, signers: Sequence[Pubkey]) -> None:
+    """Raise unless all of these are signers of the vault's multisig.
+
+    No text that a wallet signs names them, so whoever altered the request on its way could choose
+    them: only those whom the owner has put on chain are accepted.
+    """
+    if not signers:
+        return
+    vault = await fetch_vault(deps.rpc, deps.programs, owner)
+    if vault.multisig_threshold == 0:
+        raise NoMultisig(f"The vault of {owner} has no multisig: leave out `signers`.")
+    strangers = [str(each) for each in signers if each not in vault.multisig_signers]
+    if strangers:
+        problem = FieldProblem("signers", "not signers of the vault's multisig")
+        raise InvalidRequest(
+            f"The multisig of {owner}'s vault has no signer {', '.join(strangers)}.", [problem]
+        )
+
+
 async def by_owner_or_delegate(
     deps: Dependencies, owner: Pubkey, instruction: Callable[[Pubkey], Instruction], *, amount: int
 ) -> TransactionPlan:
@@ -193,6 +218,36 @@ async def release_timelocks(deps: Dependencies, owner: Pubkey) -> TransactionPla
     instruction = instructions.release_timelocks(deps.programs, authority=operator, owner=owner)
     built = await prepare_on_vault(
         deps.rpc, deps.programs, owner=owner, instruction=instruction, fee_payer=operator
+    )
+    return TransactionPlan(
+        built,
+        operator_signs=True,
+        joins_pending=True,
+        budget_scope=BudgetScope.ALL_OWNERS,
+    )
+
+
+async def settle_positions(deps: Dependencies, owner: Pubkey) -> TransactionPlan:
+    """Plan that the position summary claims no more than the vault has locked; anybody may ask.
+
+    Raises Conflict if it does not, SponsorshipPaused while the operator does not pay.
+    """
+    deps.operator.require_pays()
+    programs, address = deps.programs, vault_address(deps.programs, owner)
+    addresses = [address, position_summary_address(programs.position_manager, address)]
+    found = await deps.rpc.get_accounts(addresses, commitment=Commitment.CONFIRMED)
+    vault = read_vault(found.accounts[0], programs)
+    if vault is None:
+        raise unknown_vault(str(owner))
+    summary = read_position_summary(found.accounts[1], programs)
+    if summary is None or summary.locked_amount <= vault.locked_balance:
+        raise Conflict("The positions of this vault claim no more than is locked.")
+    built = await prepare_on_vault(
+        deps.rpc,
+        programs,
+        owner=owner,
+        instruction=instructions.settle_position_summary(programs, owner=owner),
+        fee_payer=deps.operator.address,
     )
     return TransactionPlan(
         built,

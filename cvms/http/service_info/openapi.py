@@ -34,6 +34,7 @@ TAGS = {
     "authentication": "Nonces for signed requests",
     "second factor": "One-time codes in addition to the wallet's signature",
     "vaults": "Vaults, their balances and their history",
+    "guards": "An owner's guards against a stolen key, the exit, and stray tokens",
     "multisig": "Withdrawals that need several signers",
     "analytics": "Statistics of all vaults over time",
     "positions": "Collateral locked for positions",

@@ -9,7 +9,13 @@ from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 
 from cvms.chain.program import instructions
-from cvms.errors import Conflict, InsufficientLamports, ProgramRefused, VaultNotFound
+from cvms.errors import (
+    Conflict,
+    InsufficientLamports,
+    NoMultisig,
+    ProgramRefused,
+    VaultNotFound,
+)
 from cvms.http.auth.second_factor import second_factor
 from cvms.http.auth.signed_body import Signed
 from cvms.http.framework import schemas
@@ -26,6 +32,8 @@ from cvms.http.operations.execute import (
     execute_by_owner,
     execute_operation,
 )
+from cvms.http.vaults.guards import surplus_plans
+from cvms.http.vaults.guards.cosigned import CoSignedRequest
 
 ROUTES = RouteGroup(
     "vaults", replies=COSIGN, refusals=SIGNED_REFUSALS, auth=Auth.WALLET, idempotent=True
@@ -226,13 +234,20 @@ async def release_timelocks(deps: Dependencies, body: Release) -> Reply | Respon
 
 
 @ROUTES.post(
-    "/api/vault/close", refusals=(*SIGNED_REFUSALS, VaultNotFound, Conflict), name="close_vault"
+    "/api/vault/close",
+    refusals=(*SIGNED_REFUSALS, VaultNotFound, Conflict, NoMultisig),
+    name="close_vault",
 )
-async def close(deps: Dependencies, body: Signed) -> Reply | Response:
+async def close(deps: Dependencies, body: CoSignedRequest) -> Reply | Response:
     """Close an empty vault.
 
-    The rent goes to the owner.
+    The rent goes to the owner. Tokens that were sent to the vault without a deposit go to the
+    owner's associated token account; only for these a multisig needs its `signers`.
     """
-    signed = body.request("close_vault")
-    instruction = instructions.close_vault(deps.programs, body.owner)
-    return await execute_by_owner(deps, "close_vault", signed, instruction, owner=body.owner)
+    return await execute_operation(
+        deps,
+        "close_vault",
+        owner=body.owner,
+        credential=body.request("close_vault"),
+        plan=lambda: surplus_plans.close(deps, body.owner, body.co_signers),
+    )

@@ -12,7 +12,7 @@ from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 
 from cvms.chain.program import instructions
-from cvms.errors import Conflict, FieldProblem, InvalidRequest, VaultNotFound
+from cvms.errors import Conflict, FieldProblem, InvalidRequest, NoMultisig, VaultNotFound
 from cvms.http.auth.credential import AdministratorRequest, Credential
 from cvms.http.auth.signed_body import signed_request
 from cvms.http.framework.admin_tokens import Administrator, Role
@@ -20,6 +20,7 @@ from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.request import (
     Body,
     Nonce,
+    Signers,
     SignInMessage,
     Uint32,
     WalletSignature,
@@ -32,7 +33,7 @@ from cvms.http.operations.execute import COSIGN, SIGNED_REFUSALS, execute_by_own
 ROUTES = RouteGroup(
     "administration",
     replies=COSIGN,
-    refusals=(*SIGNED_REFUSALS, VaultNotFound, Conflict),
+    refusals=(*SIGNED_REFUSALS, VaultNotFound, Conflict, NoMultisig),
     auth=Auth.WALLET_OR_ADMIN,
     role=Role.OPERATOR,
     idempotent=True,
@@ -64,22 +65,36 @@ class PolicyRequest(Body, frozen=True, kw_only=True):
         return signed_request(self, action, self.nonce, self.signature, self.message)
 
 
+class Loosening(PolicyRequest, frozen=True, kw_only=True):
+    """A change that may loosen a guard.
+
+    If one is in force, `signers` of the vault's multisig sign the transaction too, or the change
+    has to be requested. No text names them.
+    """
+
+    signers: Signers | None = None
+
+
+class AddedToWhitelist(Loosening, frozen=True, kw_only=True):
+    address: Pubkey
+
+
 class Whitelisted(PolicyRequest, frozen=True, kw_only=True):
     address: Pubkey
 
 
-class MinDelay(PolicyRequest, frozen=True, kw_only=True):
+class MinDelay(Loosening, frozen=True, kw_only=True):
     seconds: WholeNumber
 
 
-class SetRateLimit(PolicyRequest, frozen=True, kw_only=True):
+class SetRateLimit(Loosening, frozen=True, kw_only=True):
     window_seconds: Uint32
     max_amount: WholeNumber
 
 
 @ROUTES.post("/api/admin/withdraw/whitelist/add")
 async def add_to_whitelist(
-    deps: Dependencies, body: Whitelisted, administrator: Administrator | None
+    deps: Dependencies, body: AddedToWhitelist, administrator: Administrator | None
 ) -> Reply | Response:
     """Add a recipient to a vault's whitelist.
 
@@ -130,7 +145,7 @@ async def set_rate_limit(
     """Set a vault's withdrawal rate limit.
 
     At most `max_amount` may then be withdrawn within `window_seconds`; 0 for either means no
-    limit. A new window starts.
+    limit. A new window starts, except if a guard is in force that this does not loosen.
     """
     build = instructions.set_withdraw_rate_limit
     fields = {"window_seconds": body.window_seconds, "max_amount": body.max_amount}
@@ -147,5 +162,10 @@ async def _execute(
 ) -> Reply | Response:
     """Execute an instruction with these arguments."""
     requester = body.requester(administrator, action)
+    signers = (body.signers or ()) if isinstance(body, Loosening) else ()
+    if signers:
+        fields["extra_signers"] = signers
     instruction = build(deps.programs, owner=body.owner, **fields)
-    return await execute_by_owner(deps, action, requester, instruction, owner=body.owner)
+    return await execute_by_owner(
+        deps, action, requester, instruction, owner=body.owner, signers=signers
+    )

@@ -16,14 +16,17 @@ from spl.token.constants import TOKEN_PROGRAM_ID
 from cvms.chain import borsh
 from cvms.chain.program.accounts import (
     GUARD_CHANGE_DISCRIMINATOR,
+    POSITION_SUMMARY_DISCRIMINATOR,
     TRANSFER_LIMITS_DISCRIMINATOR,
     VAULT_AUTHORITY_DISCRIMINATOR,
     VAULT_DISCRIMINATOR,
     GuardChangeRequest,
+    PositionSummary,
     TransferLimits,
     Vault,
     VaultAuthority,
     decode_guard_change,
+    decode_position_summary,
     decode_token_account,
     decode_transfer_limits,
     decode_vault,
@@ -80,6 +83,13 @@ ACCOUNTS = [
         VAULT_IDL,
         GUARD_CHANGE_DISCRIMINATOR,
         decode_guard_change,
+    ),
+    Layout(
+        PositionSummary,
+        "PositionSummaryAccount",
+        idl("position_manager"),
+        POSITION_SUMMARY_DISCRIMINATOR,
+        decode_position_summary,
     ),
 ]
 DECODERS = [decode_event, decode_token_account, *(layout.decode for layout in ACCOUNTS)]

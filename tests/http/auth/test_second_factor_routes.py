@@ -17,18 +17,18 @@ import pytest
 import trio
 from cryptography.fernet import Fernet
 from solders.keypair import Keypair
+from solders.pubkey import Pubkey
 from structlog.testing import capture_logs
 
 from cvms.cli import main
-from cvms.http.auth import second_factor_routes
 from cvms.http.auth.credential import SignedRequest
 from cvms.http.auth.second_factor import SecondFactor
-from cvms.http.vaults import command_routes
 from cvms.nursery.run import serve
 from cvms.store.security.encryption import SecretBox
 from tests.harness.localnet import Localnet
 from tests.harness.resources import config_for_tests
 from tests.harness.service import Json, Service, running
+from tests.http.auth.test_wallet_security import routes_of
 from tests.http.wallets import USDT, rows, signed, with_vault
 from tests.postgres_server import DatabaseClock
 
@@ -258,21 +258,20 @@ async def test_without_a_setup_there_is_nothing_to_verify_or_disable(
 async def test_every_route_that_declares_a_second_factor_demands_it(
     offchain: Service, clock: DatabaseClock
 ) -> None:
-    device = await enabled(offchain, Keypair(), clock)
     requests: dict[str, tuple[Any, ...]] = {
         "/api/vault/withdraw": ("withdraw", AMOUNT),
         "/api/vault/request-withdraw": ("request_withdraw", AMOUNT),
         "/api/vault/schedule-withdraw": ("schedule", AMOUNT, ("duration_seconds", 60)),
+        "/api/vault/timelock/cancel": ("timelock_cancel", AMOUNT, ("unlock_time", 60)),
+        "/api/vault/exit/request": ("exit_request",),
+        "/api/vault/exit/withdraw": ("exit_withdraw", AMOUNT),
+        "/api/vault/sweep": ("sweep", ("token_account", str(Pubkey([7] * 32)))),
         "/api/2fa/disable": ("twofa_disable",),
     }
-    declared = {
-        route.rule
-        for route in (*command_routes.ROUTES, *second_factor_routes.ROUTES)
-        if route.second_factor
-    }
+    declared = {route.rule for route in routes_of(offchain.app) if route.second_factor}
     assert declared == requests.keys()
     for rule, text in requests.items():
-        clock.now += 30
+        device = await enabled(offchain, Keypair(), clock)
         body = await signed(offchain, device.wallet, *text)
         assert outcome(await send(offchain, body, route=rule)) == (401, "second_factor_required")
         reply = await send(offchain, body, device.wrong(), rule)

@@ -54,7 +54,7 @@ class Row:
     @property
     def signer(self) -> str:
         """The field that names the signer."""
-        return "owner" if "{owner}" in self.text else "signer"
+        return "owner" if "{owner}" in self.text and "owner" not in self.fields else "signer"
 
     def good(self, signer: Keypair, nonce: str) -> Json:
         """Return the body's fields, with a nonce and without a signature."""
@@ -84,6 +84,10 @@ def _in_text(value: Any) -> Any:
 AMOUNT = {"amount": (1 * USDT, 2 * USDT)}
 LENT = {**AMOUNT, "yield_program": (KEY, OTHER_KEY)}
 ADDRESS = {"address": (KEY, OTHER_KEY)}
+CHANGE = {"change": ("min_delay=60", "rate_limit=60/5")}
+# Signers of the vault's multisig, who sign the transaction.
+COSIGNERS = {"signers": (None, [KEY])}
+COSIGNED = frozenset(COSIGNERS)
 ENDPOINT = {"endpoint": (PROPOSAL, OTHER_PROPOSAL)}
 TABLE: dict[str, Row] = {
     "POST /api/vault/deposit": Row("deposit:{owner}:{amount}:{nonce}", AMOUNT),
@@ -103,7 +107,36 @@ TABLE: dict[str, Row] = {
     "DELETE /api/vault/delegate/remove": Row(
         "delegate_remove:{owner}:{delegate}:{nonce}", {"delegate": (KEY, OTHER_KEY)}
     ),
-    "POST /api/vault/close": Row("close_vault:{owner}:{nonce}"),
+    "POST /api/vault/close": Row("close_vault:{owner}:{nonce}", COSIGNERS, COSIGNED),
+    "POST /api/vault/request-withdraw/cancel": Row(
+        "request_withdraw_cancel:{owner}:{amount}:{executable_at}:{nonce}",
+        {**AMOUNT, "executable_at": (60, 61)},
+    ),
+    "POST /api/vault/timelock/cancel": Row(
+        "timelock_cancel:{owner}:{amount}:{unlock_time}:{nonce}",
+        {**AMOUNT, "unlock_time": (60, 61), **COSIGNERS},
+        COSIGNED,
+    ),
+    "POST /api/vault/guard-changes/request": Row("guard_request:{owner}:{change}:{nonce}", CHANGE),
+    "POST /api/vault/guard-changes/apply": Row("guard_apply:{owner}:{change}:{nonce}", CHANGE),
+    "POST /api/vault/guard-changes/cancel": Row(
+        "guard_cancel:{owner}:{change}:{nonce}", {"owner": (KEY, OTHER_KEY), **CHANGE}
+    ),
+    "POST /api/vault/transfer-allowance/set": Row(
+        "transfer_allowance_set:{owner}:{allowance}:{nonce}",
+        {"allowance": ("5", "unlimited"), **COSIGNERS},
+        COSIGNED,
+    ),
+    "POST /api/vault/exit/request": Row("exit_request:{owner}:{nonce}", COSIGNERS, COSIGNED),
+    "POST /api/vault/exit/release": Row("exit_release:{owner}:{nonce}"),
+    "POST /api/vault/exit/withdraw": Row(
+        "exit_withdraw:{owner}:{amount}:{nonce}", {**AMOUNT, **COSIGNERS}, COSIGNED
+    ),
+    "POST /api/vault/sweep": Row(
+        "sweep:{owner}:{token_account}:{nonce}",
+        {"token_account": (KEY, OTHER_KEY), **COSIGNERS},
+        COSIGNED,
+    ),
     "POST /api/vault/propose-withdraw": Row(
         "propose_withdraw:{owner}:{amount}:{threshold}:{nonce}",
         {**AMOUNT, "threshold": (2, 1), "signers": (None, [KEY])},
@@ -161,17 +194,18 @@ TABLE: dict[str, Row] = {
     ),
     "POST /api/2fa/disable": Row("twofa_disable:{owner}:{nonce}"),
     "POST /api/admin/withdraw/whitelist/add": Row(
-        "whitelist_add:{owner}:{address}:{nonce}", ADDRESS
+        "whitelist_add:{owner}:{address}:{nonce}", {**ADDRESS, **COSIGNERS}, COSIGNED
     ),
     "DELETE /api/admin/withdraw/whitelist/remove": Row(
         "whitelist_remove:{owner}:{address}:{nonce}", ADDRESS
     ),
     "POST /api/admin/withdraw/min-delay/set": Row(
-        "min_delay_set:{owner}:{seconds}:{nonce}", {"seconds": (60, 0)}
+        "min_delay_set:{owner}:{seconds}:{nonce}", {"seconds": (60, 0), **COSIGNERS}, COSIGNED
     ),
     "POST /api/admin/withdraw/rate-limit/set": Row(
         "rate_limit_set:{owner}:{window_seconds}:{max_amount}:{nonce}",
-        {"window_seconds": (60, 61), "max_amount": (5, 6)},
+        {"window_seconds": (60, 61), "max_amount": (5, 6), **COSIGNERS},
+        COSIGNED,
     ),
 }
 

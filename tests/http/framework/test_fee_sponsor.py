@@ -181,8 +181,9 @@ async def test_with_too_little_sol_what_only_the_operator_can_pay_is_paused(
         assert first.status_code == 200, first.text
         assert (last.status_code, last.json()["code"]) == (503, "sponsorship_paused")
         release = {"owner": str(shared.owner.pubkey())}
-        waiting = await front.post("/api/vault/release-timelocks", release)
-        assert (waiting.status_code, waiting.json()["code"]) == (503, "sponsorship_paused")
+        for route in ("/api/vault/release-timelocks", "/api/pm/settle"):
+            waiting = await front.post(route, release)
+            assert (waiting.status_code, waiting.json()["code"]) == (503, "sponsorship_paused")
 
 
 async def test_the_operator_signs_only_what_it_sponsors_whatever_the_database_contains(

@@ -47,22 +47,41 @@ async def shared_vault(
 
 
 async def set_multisig(
-    service: Served, owner: Keypair, signers: Sequence[Keypair], threshold: int
+    service: Served,
+    owner: Keypair,
+    signers: Sequence[Keypair],
+    threshold: int,
+    *,
+    co_signers: Sequence[Keypair] = (),
 ) -> None:
-    """Set the multisig on chain."""
-    keys = [each.pubkey() for each in signers]
+    """Set the multisig on chain. Signers of the one before have to sign."""
     instruction = set_vault_multisig(
-        service.config.programs, owner=owner.pubkey(), signers=keys, threshold=threshold
+        service.config.programs,
+        owner=owner.pubkey(),
+        signers=[each.pubkey() for each in signers],
+        threshold=threshold,
+        extra_signers=[each.pubkey() for each in co_signers],
     )
-    await on_chain(service, owner, instruction)
+    await on_chain(service, owner, instruction, *co_signers)
 
 
-async def on_chain(service: Served, owner: Keypair, instruction: Instruction) -> None:
-    """Send an instruction signed by the owner, without the service."""
+async def change_multisig(
+    service: Served, shared: Shared, signers: Sequence[Keypair], threshold: int
+) -> None:
+    """Set another multisig on chain, which two signers of the present one sign at once."""
+    await set_multisig(service, shared.owner, signers, threshold, co_signers=shared.signers[:2])
+
+
+async def on_chain(
+    service: Served, owner: Keypair, instruction: Instruction, *co_signers: Keypair
+) -> None:
+    """Send an instruction signed by the owner and co-signers, without the service."""
     blockhash = await service.rpc.get_latest_blockhash()
     built = build_transaction(instruction, fee_payer=owner.pubkey(), blockhash=blockhash)
-    wire = bytes(sign_as(built.message, owner))
-    await landed(service.rpc, await service.rpc.send_transaction(wire))
+    transaction = sign_as(built.message, owner)
+    for signer in co_signers:
+        transaction = attach_signature(transaction, signer)
+    await landed(service.rpc, await service.rpc.send_transaction(bytes(transaction)))
 
 
 async def proposal_body(

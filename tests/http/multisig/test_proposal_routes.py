@@ -9,7 +9,6 @@ import trio
 from solders.keypair import Keypair
 
 from cvms.chain.program.addresses import token_account
-from cvms.chain.program.instructions import disable_vault_multisig
 from cvms.chain.transactions.vault_builders import fetch_vault
 from cvms.chain.transactions.versioned import parse_base64
 from tests.harness.service import Json, Served, Service, running
@@ -20,11 +19,10 @@ from tests.http.multisig.signers import (
     approval_body,
     approve,
     approved,
-    on_chain,
+    change_multisig,
     proposal_body,
     propose,
     send_pending,
-    set_multisig,
     shared_vault,
     standing,
     with_signatures,
@@ -165,8 +163,7 @@ async def test_a_proposal_follows_the_multisig_on_chain(front: Service) -> None:
 
 async def test_a_proposal_for_a_vault_without_multisig_is_refused(front: Service) -> None:
     shared = await shared_vault(front)
-    instruction = disable_vault_multisig(front.config.programs, owner=shared.owner.pubkey())
-    await on_chain(front, shared.owner, instruction)
+    await change_multisig(front, shared, (), 0)
     body = await proposal_body(front, shared)
     for each in (body, {key: body[key] for key in body if key != "threshold"}):
         reply = await front.post(PROPOSE, each)
@@ -231,7 +228,7 @@ async def test_a_proposal_that_a_change_of_the_multisig_cancelled_is_not_unfinis
     shared = await shared_vault(front)
     proposal = await propose(system, shared)
     await copy_proposal(front, 63)
-    await set_multisig(system, shared.owner, shared.signers, 1)
+    await change_multisig(system, shared, shared.signers, 1)
     with trio.fail_after(20):
         while (await standing(system, proposal))["state"] != "cancelled":
             await trio.lowlevel.checkpoint()
@@ -321,14 +318,14 @@ async def test_a_signer_who_was_removed_on_chain_cannot_approve(front: Service) 
     shared = await shared_vault(front)
     proposal = await propose(front, shared)
     await approve(front, proposal, shared.signers[0])
-    await set_multisig(front, shared.owner, shared.signers[:2], 2)
+    await change_multisig(front, shared, shared.signers[:2], 2)
     bodies = [await approval_body(front, proposal, each) for each in shared.signers[1:]]
     for body in bodies:
         reply = await front.post(APPROVE, body)
         assert (reply.status_code, reply.json()["code"]) == (409, "proposal_cancelled")
     assert (await standing(front, proposal))["state"] == "cancelled"
     assert len(await rows(front, "SELECT 1 FROM multisig_approvals")) == 1
-    await set_multisig(front, shared.owner, shared.signers, 2)
+    await change_multisig(front, shared, shared.signers, 2)
     reply = await approve(front, proposal, shared.signers[1])
     assert reply.json()["code"] == "proposal_cancelled"  # it stays so
 
@@ -336,7 +333,7 @@ async def test_a_signer_who_was_removed_on_chain_cannot_approve(front: Service) 
 async def test_signatures_are_void_once_the_multisig_changes(front: Service) -> None:
     shared = await shared_vault(front)
     ready = await approved(front, shared, 0, 1)
-    await set_multisig(front, shared.owner, shared.signers, 1)
+    await change_multisig(front, shared, shared.signers, 1)
     reply = await front.post(SUBMIT, with_signatures(ready["transaction"], *shared.signers[:2]))
     assert (reply.status_code, reply.json()["code"]) == (409, "proposal_cancelled")
     assert not await rows(front, "SELECT 1 FROM submissions")
@@ -347,7 +344,7 @@ async def test_a_change_of_the_multisig_cancels_the_proposal_without_a_request(
 ) -> None:
     shared = await shared_vault(front)
     proposal = await propose(system, shared)
-    await set_multisig(system, shared.owner, shared.signers, 3)
+    await change_multisig(system, shared, shared.signers, 3)
     while (found := await standing(system, proposal))["state"] == "open":
         assert found["threshold"] == 2
     assert found["state"] == "cancelled"

@@ -22,8 +22,10 @@ from solders.pubkey import Pubkey
 from solders.signature import Signature
 
 from cvms.http.framework.admin_tokens import Role, mint
+from cvms.http.vaults.guards.change_text import write_change
 from tests.harness.localnet import Localnet
 from tests.harness.service import running
+from tests.http.vaults.guards.test_change_text import CHANGES
 from tests.http.wallets import USDT, with_vault
 
 pytestmark = pytest.mark.slow(seconds=30)
@@ -66,6 +68,7 @@ def run(url: str, bearer: str, owners: list[str]) -> Seen:
     """Run all phases of schemathesis against `url`, reproducibly. Blocks until the end."""
     openapi.format("solana-pubkey", st.sampled_from(owners) | _bytes(32).map(_key))
     openapi.format("solana-signature", _bytes(64).map(_signature))
+    openapi.format("guard-change", CHANGES.map(write_change))
     generation = {"max-examples": EXAMPLES, "deterministic": True, "database": "none"}
     config = SchemathesisConfig.from_dict(
         {

@@ -132,6 +132,11 @@ def test_missing_tokens_are_detected(governed: Ledger, owner: Keypair) -> None:
     refused(governed, owner.pubkey(), sweep(owner), owner, error="InvariantViolation")
 
 
+def test_balances_that_do_not_add_up_are_refused(governed: Ledger, owner: Keypair) -> None:
+    governed.change_vault(owner.pubkey(), total_balance=999)
+    refused(governed, owner.pubkey(), sweep(owner), owner, error="InvariantViolation")
+
+
 # Other token accounts
 
 

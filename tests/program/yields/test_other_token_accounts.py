@@ -178,6 +178,18 @@ def test_an_empty_account_is_not_closed(governed: Ledger, owner: Keypair, name: 
     refused(governed, given, owner, error="InvariantViolation")
 
 
+def test_a_recreated_account_keeps_its_lamports(governed: Ledger, owner: Keypair) -> None:
+    tokens = governed.put_tokens(vault_address(owner.pubkey()), 0, mint=OTHER_MINT)
+    rent, data = governed.svm.get_balance(tokens), governed.data(tokens)
+    assert rent is not None
+    commands = (take(owner, AMOUNT), close(owner, tokens), recreate(owner, OTHER_MINT))
+    governed.put(tokens, TOKEN, data, rent + 1)
+    given = order(governed, "yield_deposit", owner, *commands)
+    refused(governed, given, owner, error="InvariantViolation")
+    governed.put(tokens, TOKEN, data, rent)
+    governed.must(given, owner)
+
+
 @both
 @pytest.mark.parametrize("held", [True, False], ids=["held before", "created"])
 def test_a_frozen_account_is_a_changed_one(

@@ -56,7 +56,11 @@ def _account(truth: Truth, vault: str) -> dict[str, Any]:
         "yield_deposited": account["yield_deposited_balance"],
         "multisig_threshold": account["multisig_threshold"],
         "delegates": account["delegates"],
-        "state": {name: value for name, value in account.items() if name != "_reserved"},
+        "state": {
+            name: value
+            for name, value in account.items()
+            if name not in {"_reserved", "yield_kept"}
+        },
         "token_account": account["token_account"],
         "mint": account["usdt_mint"],
         "total_deposited": min(account["total_deposited"], BIGINT_MAX),

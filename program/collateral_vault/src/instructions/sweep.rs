@@ -29,12 +29,12 @@ pub fn process(context: &Context, arguments: &mut Reader) -> Result {
 
     if *token_account.key() == vault.token_account()? {
         let tokens = accounts::vault_token_account(&vault, token_account)?;
+        vault.check(tokens)?;
         let amount = surplus::of_own_account(&vault, tokens)?;
         if amount == 0 {
             return Err(VaultError::InvalidAmount);
         }
-        surplus::send(&vault, vault_account, token_account, recipient, amount)?;
-        return vault.check(tokens);
+        return surplus::send(&vault, vault_account, token_account, recipient, amount);
     }
 
     let tokens = accounts::any_token_account(token_account)?;
