@@ -193,7 +193,14 @@ def plain_vault(**fields: Any) -> Vault:
         "rate_limit_amount": 0,
         "last_withdrawal_window_start": 0,
         "withdrawn_in_window": 0,
-        "_reserved": bytes(64),
+        "yield_kept": 0,
+        "transfer_allowance": 0,
+        "transferred_in_window": 0,
+        "transfer_window_start": 0,
+        "requested_total": 0,
+        "exit_at": 0,
+        "delegate_timelocks": 0,
+        "_reserved": bytes(8),
     }
     return Vault(**(nothing | fields))
 

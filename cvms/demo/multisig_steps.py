@@ -23,12 +23,15 @@ async def require_two(demo: DemoContext) -> None:
 
 
 async def withdraw_with_two(demo: DemoContext) -> None:
-    """A transaction signed by Alice and Bob withdraws 50 USDT. Then Alice disables the multisig."""
+    """A transaction signed by Alice and Bob withdraws 50 USDT. Both disable the multisig."""
     await demo.send_as_alice(_withdrawal(demo, 50 * USDT), signers=(demo.bob,))
     await demo.see_event("withdraw_event", "amount", 50 * USDT)
     await demo.expect_balances(available=350 * USDT)
     await demo.send_as_alice(
-        instructions.disable_vault_multisig(demo.programs, owner=demo.alice.pubkey())
+        instructions.disable_vault_multisig(
+            demo.programs, owner=demo.alice.pubkey(), extra_signers=[demo.bob.pubkey()]
+        ),
+        signers=(demo.bob,),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cvms.chain.program import instructions
+from cvms.chain.program.guard_changes import WithdrawMinDelay
 from cvms.demo.context import USDT, DemoContext, DemoStep
 
 HOUR = 60 * 60
@@ -52,13 +53,21 @@ async def request_withdrawal(demo: DemoContext) -> None:
 
 
 async def withdraw_after_delay(demo: DemoContext) -> None:
-    """An hour later the same withdrawal succeeds. Then Alice removes the delay."""
+    """An hour later the same withdrawal succeeds."""
     await demo.chain.travel(HOUR)
     await demo.withdraw(100 * USDT)
     await demo.expect_balances(available=400 * USDT)
-    alice = demo.alice.pubkey()
+
+
+async def remove_delay(demo: DemoContext) -> None:
+    """Alice's key alone cannot remove the delay at once. She announces it, and waits an hour."""
+    owner, change = demo.alice.pubkey(), WithdrawMinDelay(seconds=0)
     await demo.send_as_alice(
-        instructions.set_withdraw_min_delay(demo.programs, owner=alice, seconds=0)
+        instructions.request_guard_change(demo.programs, owner=owner, change=change)
+    )
+    await demo.chain.travel(HOUR)
+    await demo.send_as_alice(
+        instructions.apply_guard_change(demo.programs, owner=owner, change=change)
     )
 
 
@@ -67,4 +76,5 @@ STEPS: tuple[DemoStep, ...] = (
     release_timelock,
     request_withdrawal,
     withdraw_after_delay,
+    remove_delay,
 )

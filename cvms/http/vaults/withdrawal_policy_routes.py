@@ -30,10 +30,12 @@ from cvms.http.framework.response import Reply, Response
 from cvms.http.framework.routing import Auth, RouteGroup
 from cvms.http.operations.execute import COSIGN, SIGNED_REFUSALS, execute_by_owner
 
+REFUSALS = (*SIGNED_REFUSALS, VaultNotFound, Conflict)
+
 ROUTES = RouteGroup(
     "administration",
     replies=COSIGN,
-    refusals=(*SIGNED_REFUSALS, VaultNotFound, Conflict, NoMultisig),
+    refusals=REFUSALS,
     auth=Auth.WALLET_OR_ADMIN,
     role=Role.OPERATOR,
     idempotent=True,
@@ -92,7 +94,7 @@ class SetRateLimit(Loosening, frozen=True, kw_only=True):
     max_amount: WholeNumber
 
 
-@ROUTES.post("/api/admin/withdraw/whitelist/add")
+@ROUTES.post("/api/admin/withdraw/whitelist/add", refusals=(*REFUSALS, NoMultisig))
 async def add_to_whitelist(
     deps: Dependencies, body: AddedToWhitelist, administrator: Administrator | None
 ) -> Reply | Response:
@@ -126,7 +128,7 @@ async def remove_from_whitelist_by_post(
     return await remove_from_whitelist(deps, body, administrator)
 
 
-@ROUTES.post("/api/admin/withdraw/min-delay/set")
+@ROUTES.post("/api/admin/withdraw/min-delay/set", refusals=(*REFUSALS, NoMultisig))
 async def set_min_delay(
     deps: Dependencies, body: MinDelay, administrator: Administrator | None
 ) -> Reply | Response:
@@ -138,7 +140,7 @@ async def set_min_delay(
     return await _execute(deps, "min_delay_set", body, administrator, build, seconds=body.seconds)
 
 
-@ROUTES.post("/api/admin/withdraw/rate-limit/set")
+@ROUTES.post("/api/admin/withdraw/rate-limit/set", refusals=(*REFUSALS, NoMultisig))
 async def set_rate_limit(
     deps: Dependencies, body: SetRateLimit, administrator: Administrator | None
 ) -> Reply | Response:

@@ -128,9 +128,9 @@ pub fn vault_token_account<'a>(vault: &Vault, account: Account<'a>) -> Result<To
     Ok(tokens)
 }
 
-/// The token account that becomes the vault's: nobody else may spend from it or close it.
+/// The account that holds the vault's tokens, if nobody else may spend from it or close it.
 #[inline(always)]
-pub fn adopted_token_account<'a>(vault: &Vault, account: Account<'a>) -> Result<TokenAccount<'a>> {
+pub fn unshared_token_account<'a>(vault: &Vault, account: Account<'a>) -> Result<TokenAccount<'a>> {
     let tokens = vault_token_account(vault, account)?;
     if tokens.is_shared()? {
         return Err(VaultError::ForeignTokenAuthority);

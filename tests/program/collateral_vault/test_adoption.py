@@ -10,6 +10,7 @@ from tests.program.harness.ledger import (
     MINT,
     TOKEN,
     Ledger,
+    deposit,
     initialize_vault,
     mint_data,
     token_address,
@@ -55,6 +56,20 @@ def test_a_vault_does_not_open_with_a_shared_account(governed: Ledger, shared: s
     assert governed.data(vault) == b""
     governed.put(tokens, TOKEN, token_data(vault, 0))
     governed.must(initialize_vault(wallet.pubkey()), wallet)
+
+
+@pytest.mark.parametrize("shared", SHARED)
+def test_a_vault_that_was_opened_with_a_shared_account_takes_no_deposit(
+    governed: Ledger, shared: str
+) -> None:
+    """The first release opened such vaults."""
+    owner = governed.owner(usdt=5)
+    vault = vault_address(owner.pubkey())
+    put_shared(governed, vault, MINT, SHARED[shared])
+    outcome = governed.send(deposit(owner.pubkey(), 5), owner)
+    assert_refused(outcome, "ForeignTokenAuthority")
+    governed.put_tokens(vault, 0)
+    governed.must(deposit(owner.pubkey(), 5), owner)
 
 
 @pytest.mark.parametrize("shared", SHARED)

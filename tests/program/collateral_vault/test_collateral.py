@@ -245,7 +245,9 @@ def test_a_vault_does_not_transfer_to_itself(traded: Ledger, owner: Keypair) -> 
 
 
 def test_vaults_of_two_mints_do_not_mix(traded: Ledger, owner: Keypair, taker: Keypair) -> None:
-    traded.change_vault(taker.pubkey(), usdt_mint=Keypair().pubkey())
+    mint, vault = Keypair().pubkey(), vault_address(taker.pubkey())
+    tokens = traded.put_tokens(vault, 5, mint=mint, address=token_address(vault))
+    traded.change_vault(taker.pubkey(), usdt_mint=mint, token_account=tokens)
     for pair in ((owner, taker), (taker, owner)):
         called = transfer_collateral(pair[0].pubkey(), pair[1].pubkey(), 1)
         assert_refused(traded.send(called, owner), "ConstraintTokenMint")

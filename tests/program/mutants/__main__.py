@@ -49,7 +49,7 @@ def report(results: Sequence[Result], *, every: Sequence[Mutant]) -> int:
 def run(chosen: Sequence[Mutant], jobs: int, tests: str) -> list[Result]:
     results = []
     started = time.monotonic()
-    for examined in examine(chosen, jobs=jobs, tests=tests):
+    for examined in examine(chosen, jobs=jobs, tests=lambda _: tests):
         reason = EQUIVALENT.get(examined.mutant.key) if examined.survived else None
         result = Result(examined.mutant, "equivalent", reason) if reason else examined
         results.append(result)

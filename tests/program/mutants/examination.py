@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -32,8 +32,10 @@ class Result:
         return self.outcome == "survived"
 
 
-def examine(mutants: Sequence[Mutant], *, jobs: int, tests: str = "") -> Iterator[Result]:
-    """Yield the result of each mutant as it comes. `tests` is a part of the ids of tests to run."""
+def examine(
+    mutants: Sequence[Mutant], *, jobs: int, tests: Callable[[Mutant], str]
+) -> Iterator[Result]:
+    """Yield the result of each mutant as it comes. `tests` gives a part of the ids of its tests."""
     with tempfile.TemporaryDirectory(prefix="cvms-mutants-") as folder:
         jobs = min(jobs, len(mutants))
         with ThreadPoolExecutor(max(jobs, 1)) as pool:
@@ -45,7 +47,7 @@ def examine(mutants: Sequence[Mutant], *, jobs: int, tests: str = "") -> Iterato
                 def one(mutant: Mutant) -> Result:
                     process = idle.get()
                     try:
-                        return ask(process, mutant, tests)
+                        return ask(process, mutant, tests(mutant))
                     finally:
                         idle.put(process)
 

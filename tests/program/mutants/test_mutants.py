@@ -15,16 +15,29 @@ from tests.program.mutants.equivalent import EQUIVALENT
 from tests.program.mutants.examination import Result, examine
 from tests.program.mutants.mutations import Mutant, derive, derive_from, flat
 
-SAMPLE = 12
+SAMPLE = 6
+HARMLESS, HARMFUL = 'sdk::log::log("nothing");', "pool.set_rate_bps(0)?;"
 COMPILERS = ("llvm-link-22", "opt-22", "llc-22", "llvm-ar-22", "bpf-ld")
 
 
-@pytest.fixture
-def compilers() -> None:
-    """Skip the test without the compilers of the programs."""
+@pytest.fixture(scope="module")
+def results() -> dict[Mutant, Result]:
+    """What becomes of a sample, and of two mutants made here; skip without the compilers.
+
+    The sample changes only where the sources change.
+    """
     found = [shutil.which(name) for name in COMPILERS] + [Path("/usr/bin/rustc").exists()]
     if not all(found):
         missing("the compilers that `program/build.sh --install` installs")
+    mutants = [each for each in derive(ROOT / "program") if each.key not in EQUIVALENT]
+    sample = sorted(mutants, key=lambda mutant: mutant.order)[:SAMPLE]
+    made = {after_the_rate_is_set(statement) for statement in (HARMLESS, HARMFUL)}
+    found_out = examine(
+        [*sample, *made],
+        jobs=2,
+        tests=lambda mutant: "yield_pool" if mutant in made else "",
+    )
+    return {result.mutant: result for result in found_out}
 
 
 def changed(source: str) -> set[tuple[str, str]]:
@@ -66,33 +79,32 @@ def test_every_reviewed_mutant_exists() -> None:
 
 
 @pytest.mark.slow(seconds=60)
-@pytest.mark.usefixtures("compilers")
-def test_a_sample_of_the_mutants_fails_tests() -> None:
-    """The sample changes only where the sources change."""
-    mutants = [each for each in derive(ROOT / "program") if each.key not in EQUIVALENT]
-    sample = sorted(mutants, key=lambda mutant: mutant.order)[:SAMPLE]
-    results = list(examine(sample, jobs=2))
-    assert [str(each.mutant) for each in results if each.survived] == []
-    assert sum(each.outcome == "killed" for each in results) > SAMPLE / 2
+def test_a_sample_of_the_mutants_fails_tests(results: dict[Mutant, Result]) -> None:
+    made = {after_the_rate_is_set(statement) for statement in (HARMLESS, HARMFUL)}
+    sample = [result for mutant, result in results.items() if mutant not in made]
+    assert [str(each.mutant) for each in sample if each.survived] == []
+    assert sum(each.outcome == "killed" for each in sample) >= SAMPLE / 2
 
 
-@pytest.mark.slow(seconds=20)
-@pytest.mark.usefixtures("compilers")
-def test_a_mutant_that_no_test_notices_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
-    mutant = after_the_rate_is_set('sdk::log::log("nothing");')
-    (result,) = examine([mutant], jobs=1, tests="test_yield_pool.py")
-    assert result.survived
-    assert report([result], every=[mutant]) == 1
+@pytest.mark.slow(seconds=60)
+def test_a_mutant_that_no_test_notices_is_reported(
+    results: dict[Mutant, Result], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It also shows that no test fails because any byte or cost of a program changed."""
+    mutant = after_the_rate_is_set(HARMLESS)
+    assert results[mutant].survived
+    every = [*derive(ROOT / "program"), mutant]
+    assert report([results[mutant]], every=every) == 1
     assert f"SURVIVED {mutant}" in capsys.readouterr().out
 
 
-@pytest.mark.slow(seconds=20)
-@pytest.mark.usefixtures("compilers")
-def test_a_mutant_that_tests_notice_is_killed_by_one_of_them() -> None:
-    mutant = after_the_rate_is_set("pool.set_rate_bps(0)?;")
-    (result,) = examine([mutant], jobs=1, tests="test_yield_pool.py")
+@pytest.mark.slow(seconds=60)
+def test_a_mutant_that_tests_notice_is_killed_by_one_of_them(
+    results: dict[Mutant, Result],
+) -> None:
+    result = results[after_the_rate_is_set(HARMFUL)]
     assert result.outcome == "killed"
-    assert "test_yield_pool.py::" in result.by
+    assert "yield_pool" in result.by
 
 
 def test_a_reviewed_mutant_that_is_killed_is_reported(

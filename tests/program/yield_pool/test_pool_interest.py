@@ -195,3 +195,14 @@ def test_products_are_exact_whatever_the_numbers(principal: int, growth: int, am
     else:
         assert outcome.error is None
         assert pools.position(owner.pubkey())["accrued"] == left
+
+
+@pytest.mark.parametrize("fields", [{"index": MOST}, {"accrued": 2**128 - 1}])
+def test_interest_that_no_position_can_have_is_not_paid(
+    pools: Pools, fields: dict[str, int]
+) -> None:
+    """An index ahead of the pool's, and interest that the next accrual would wrap."""
+    owner = pools.saver(deposited=1_000)
+    later(pools, YEAR)
+    pools.change_position(owner.pubkey(), **fields)
+    refused(pools.ledger.send(claim(owner.pubkey(), pools.pool, 1), owner), "Overflow")

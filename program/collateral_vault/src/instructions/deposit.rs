@@ -16,7 +16,8 @@ pub fn process(context: &Context, arguments: &mut Reader) -> Result {
     accounts::writable([authority, vault_account, source, vault_tokens])?;
     accounts::program(token_program, &token::ID)?;
     let vault = accounts::vault(context, vault_account, owner)?;
-    let tokens = accounts::vault_token_account(&vault, vault_tokens)?;
+    // A vault of before may have one that another key can spend from.
+    let tokens = accounts::unshared_token_account(&vault, vault_tokens)?;
     accounts::outside_token_account(&vault, source)?;
 
     if amount == 0 {

@@ -61,7 +61,7 @@ pub fn process(context: &Context, arguments: &mut Reader) -> Result {
             created_at: Clock::get()?.unix_timestamp,
         },
     )?;
-    new.check(accounts::adopted_token_account(&new, token_account)?)?;
+    new.check(accounts::unshared_token_account(&new, token_account)?)?;
     VaultInitializedEvent {
         vault: *vault.key(),
         owner: *user.key(),

@@ -43,7 +43,7 @@ pub fn process(context: &Context, arguments: &mut Reader) -> Result {
     });
     let old_mint = vault.usdt_mint()?;
     vault.set_mint(new_mint.key(), token_account.key())?;
-    vault.check(accounts::adopted_token_account(&vault, token_account)?)?;
+    vault.check(accounts::unshared_token_account(&vault, token_account)?)?;
     UpdateUsdtMintEvent { vault: *vault.key(), old_mint, new_mint: *new_mint.key() }.emit();
     Ok(())
 }
