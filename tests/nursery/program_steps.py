@@ -122,6 +122,7 @@ async def guard(world: World, owner: Keypair) -> None:
     [request] = (await account_of(world, owner)).pending_withdrawals
     change = WithdrawMinDelay(0)
     ask = instructions.request_guard_change(programs, owner=key, change=change)
+    travel(world, 1)
     await world.act(
         owner,
         instructions.cancel_withdraw_request(

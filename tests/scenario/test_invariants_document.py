@@ -10,8 +10,8 @@ from tests.paths import ROOT
 from tests.scenario.damage import DAMAGE
 
 TEXT = (ROOT / "docs" / "invariants.md").read_text()
-SECTIONS = dict(re.findall(r"^## (V\d)\n(.*?)(?=^## )", TEXT, re.MULTILINE | re.DOTALL))
-INVARIANTS = [f"V{number}" for number in range(1, 10)]
+SECTIONS = dict(re.findall(r"^## (V\d+)\n(.*?)(?=^## )", TEXT, re.MULTILINE | re.DOTALL))
+INVARIANTS = [f"V{number}" for number in range(1, 14)]
 
 
 def named_tests(text: str) -> list[tuple[str, str]]:

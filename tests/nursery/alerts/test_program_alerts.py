@@ -62,6 +62,7 @@ async def request(world: World, *changes: GuardChange) -> Any:
     """Return an owner with a delay who has requested these changes."""
     owner = await world.owner()
     key = owner.pubkey()
+    world.chain.chain.move_time(world.chain.chain.time.now() + 1)
     await world.act(
         owner,
         instructions.set_withdraw_min_delay(world.programs, owner=key, seconds=60),

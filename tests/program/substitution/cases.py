@@ -92,10 +92,10 @@ class Case:
 
     def send(self) -> Outcome:
         sent = self.wrap(self.instruction)
-        signers = {
+        signers = {self.world.payer.pubkey(): self.world.payer} | {
             meta.pubkey: self.world.keys[meta.pubkey] for meta in sent.accounts if meta.is_signer
         }
-        return self.world.ledger.send(sent, self.world.payer, *signers.values())
+        return self.world.ledger.send(sent, *signers.values())
 
     def accounts(self) -> dict[Pubkey, Account | None]:
         """Return the current state of every account that the instruction names."""

@@ -38,7 +38,9 @@ async def guarded(front: Service, *, seconds: int = DELAY) -> Keypair:
     return wallet
 
 
-async def request(front: Service, wallet: Keypair, change: str) -> None:
+async def request(front: Service, localnet: Localnet, wallet: Keypair, change: str) -> None:
+    """Request the change, not in the second in which the vault was opened."""
+    pass_time(localnet, 1)
     body = await signed(front, wallet, "guard_request", ("change", change))
     await sent_by(front, [wallet], await front.post(REQUEST, body))
 
@@ -71,7 +73,7 @@ async def test_a_loosening_change_is_requested_then_applied_after_the_delay(
     assert refusal(at_once) == "GuardInForce"
     assert "request the change" in at_once.json()["detail"]
 
-    await request(front, wallet, "min_delay=0")
+    await request(front, localnet, wallet, "min_delay=0")
     [change] = await listed(front, wallet)
     assert change["change"] == "min_delay=0"
     assert change["executable_at"] - change["requested_at"] == DELAY
@@ -97,8 +99,8 @@ async def test_what_the_list_calls_executable_is_what_the_program_applies(
     front: Service, localnet: Localnet
 ) -> None:
     wallet = await guarded(front)
-    await request(front, wallet, f"whitelist={Pubkey([7] * 32)}")
-    await request(front, wallet, "transfer_allowance=unlimited")
+    await request(front, localnet, wallet, f"whitelist={Pubkey([7] * 32)}")
+    await request(front, localnet, wallet, "transfer_allowance=unlimited")
     body = await signed(front, wallet, "min_delay_set", ("seconds", 3 * DAY))
     await sent_by(front, [wallet], await front.post(MIN_DELAY, body))
 
@@ -118,12 +120,12 @@ async def test_what_the_list_calls_executable_is_what_the_program_applies(
 
 
 async def test_one_signer_of_the_multisig_cancels_a_change_and_a_stranger_does_not(
-    front: Service,
+    front: Service, localnet: Localnet
 ) -> None:
     shared = await shared_vault(front)
     owner, signer = shared.owner, shared.signers[0]
     before = await front.rpc.get_balance(owner.pubkey(), commitment=Commitment.CONFIRMED)
-    await request(front, owner, "multisig=0")
+    await request(front, localnet, owner, "multisig=0")
     [change] = await listed(front, owner)
     assert change["executable_at"] - change["requested_at"] == WEEK
 
@@ -144,19 +146,21 @@ async def test_one_signer_of_the_multisig_cancels_a_change_and_a_stranger_does_n
     assert (await front.post(CANCEL, body)).status_code == 404
 
 
-async def test_the_owner_cancels_without_naming_a_signer(front: Service) -> None:
+async def test_the_owner_cancels_without_naming_a_signer(
+    front: Service, localnet: Localnet
+) -> None:
     wallet = await guarded(front)
-    await request(front, wallet, "rate_limit=0/0")
+    await request(front, localnet, wallet, "rate_limit=0/0")
     body = await signed(front, wallet, "guard_cancel", ("change", "rate_limit=0/0"))
     await sent_by(front, [wallet], await front.post(CANCEL, body))
     assert await listed(front, wallet) == []
 
 
 async def test_a_stranger_who_cancels_does_not_claim_the_owners_idempotency_key(
-    front: Service,
+    front: Service, localnet: Localnet
 ) -> None:
     wallet = await guarded(front)
-    await request(front, wallet, "min_delay=0")
+    await request(front, localnet, wallet, "min_delay=0")
     url, key = front.url + CANCEL, {"Idempotency-Key": "0123456789abcdef"}
     strangers = await cancellation(front, wallet, "min_delay=0", Keypair())
     reply = await front.http.post(url, json=strangers, headers=key)
@@ -195,7 +199,7 @@ async def test_two_signers_remove_their_multisig_by_a_requested_change(
     front: Service, localnet: Localnet
 ) -> None:
     shared = await shared_vault(front)
-    await request(front, shared.owner, "multisig=0")
+    await request(front, localnet, shared.owner, "multisig=0")
     pass_time(localnet, WEEK)
     apply = await signed(front, shared.owner, "guard_apply", ("change", "multisig=0"))
     await sent_by(front, [shared.owner], await front.post(APPLY, apply))
