@@ -4,6 +4,8 @@
 use crate::syscalls;
 use crate::{Account, AnchorError, ProgramError, Pubkey, Result, accounts};
 
+/// The owner of all sysvars.
+pub const ID: Pubkey = Pubkey::from_base58("Sysvar1111111111111111111111111111111111111");
 pub const RENT_ID: Pubkey = Pubkey::from_base58("SysvarRent111111111111111111111111111111111");
 pub const INSTRUCTIONS_ID: Pubkey =
     Pubkey::from_base58("Sysvar1nstructions1111111111111111111111111");

@@ -51,11 +51,11 @@ def test_guards_of_before_hold_up_what_loosens_them(exchange: Exchange, full: Ke
     alone = exchange.ledger.send(min_delay(0).at_once(full), full)
     assert_refused(alone, "GuardInForce")
     loosened, unwanted = min_delay(1), whitelisted(Keypair().pubkey())
-    exchange.ledger.set_time(START + 1)
+    exchange.ledger.later(1)
     exchange.run(loosened.request(full), full)
     exchange.run(unwanted.request(full), full)
     exchange.run(unwanted.cancel(full.pubkey(), by=exchange.cosigner), full, exchange.cosigner)
-    exchange.ledger.set_time(START + 1 + WEEK)
+    exchange.ledger.later(WEEK)
     exchange.run(loosened.apply(full), full)
     assert exchange.ledger.vault(full.pubkey())["min_withdraw_delay_seconds"] == 1
 

@@ -8,9 +8,10 @@ from tests.program.harness.ledger import START, Ledger, signer, withdraw
 @pytest.fixture
 def owner(governed: Ledger) -> Keypair:
     """The owner of 1,000 in a vault without guards, opened a second ago."""
-    keypair = governed.owner(deposited=1_000)
-    governed.change_vault(keypair.pubkey(), created_at=START - 1)
-    return keypair
+    governed.set_time(START - 1)
+    owner = governed.owner(deposited=1_000)
+    governed.set_time(START)
+    return owner
 
 
 @pytest.fixture

@@ -26,9 +26,11 @@ def yield_deposit(
     vault = earner(world, owner, [authority, *cosigners], program, amount)
     vault.take(amount)
     events = put_in(world, vault, program, amount) if called else []
+    replaces = called and vault.yield_program in world.authority.yield_programs
+    if replaces or vault.in_yield == vault.kept:
+        vault.yield_program = program
     vault.in_yield += amount
     vault.kept += 0 if called else amount
-    vault.yield_program = program
     return [*events, *changed("Deposit", world, vault, program, amount)]
 
 

@@ -203,6 +203,7 @@ def requested(instruction: Callable[[GuardChange, World], Instruction]) -> Prepa
     def prepare(world: World) -> Instruction:
         owner = world.keys[world.owner]
         world.change(**GUARD)
+        world.ledger.later(1)
         world.ledger.must(LIFTED.request(owner), owner)
         world.ledger.later(60)
         return instruction(LIFTED, world)

@@ -152,8 +152,10 @@ NEW_VAULT: Role = (
 
 def authority_of_a_copy(world: World, meant: Pubkey) -> Pubkey:
     """The copy's authority account, which names another governance."""
-    address = Pubkey.find_program_address([b"vault_authority"], COPY)[0]
-    return world.put(COPY, governed_by(world.stranger, world.ledger.data(meant)), address)
+    address, bump = Pubkey.find_program_address([b"vault_authority"], COPY)
+    data = governed_by(world.stranger, world.ledger.data(meant))
+    at = 44 + 32 * int.from_bytes(data[40:44], "little")
+    return world.put(COPY, data[:at] + bytes([bump]) + data[at + 1 :], address)
 
 
 def governed_by(governance: Pubkey, data: bytes) -> bytes:

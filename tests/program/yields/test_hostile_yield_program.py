@@ -12,13 +12,14 @@ from tests.program.harness.ledger import (
     ASSOCIATED,
     POSITION_MANAGER,
     PROGRAM,
+    RENT,
     START,
     SYSTEM,
     TOKEN,
+    UPGRADEABLE_LOADER,
     Ledger,
     add_delegate,
     deposit,
-    govern,
     readonly,
     token_address,
     vault_address,
@@ -37,6 +38,7 @@ from tests.program.harness.venues import (
 
 NAMES = ("yield_deposit", "yield_withdraw", "compound_yield")
 every = pytest.mark.parametrize("name", NAMES)
+SYSVARS = Pubkey.from_string("Sysvar1111111111111111111111111111111111111")
 
 
 @pytest.fixture
@@ -239,18 +241,32 @@ def test_a_yield_program_gets_no_account_of_another_yield_program(
     governed.must(venue.move(name, key, 5), owner)
 
 
-@pytest.mark.parametrize("name", ["yield_deposit", "compound_yield"])
-def test_a_whitelisted_token_program_blocks_what_lends_until_removed(
+@every
+@pytest.mark.parametrize("entry", [TOKEN, SYSTEM, PROGRAM, UPGRADEABLE_LOADER, SYSVARS], ids=str)
+def test_an_entry_that_owns_accounts_of_every_call_keeps_nothing(
+    governed: Ledger, venue: Venue, owner: Keypair, name: str, entry: Pubkey
+) -> None:
+    """Governance lists it by mistake, or to keep what vaults have lent.
+
+    The token program, of which every call has an account, belongs to a loader.
+    """
+    key, nobodys = owner.pubkey(), Keypair().pubkey()
+    governed.set_time(START + YEAR)
+    governed.change_authority(yield_whitelist=[venue.program, entry])
+    through = [*venue.accounts(key), *map(readonly, (RENT, nobodys))]
+    governed.must(move(name, key, 20, program=venue.program, through=through), owner)
+    assert_balances_match_tokens(governed, key)
+
+
+@every
+def test_another_vault_stays_out_of_the_call_if_this_program_is_listed(
     governed: Ledger, governance: Keypair, venue: Venue, owner: Keypair, name: str
 ) -> None:
-    """It owns every token account. Blocking all deposits is better than losing one account."""
-    governed.set_time(START + YEAR)
-    whitelist(governed, governance, TOKEN)
-    given = venue.move(name, owner.pubkey(), 20)
+    whitelist(governed, governance, PROGRAM)
+    other = vault_address(governed.owner().pubkey())
+    through = [*venue.accounts(owner.pubkey()), readonly(other)]
+    given = move(name, owner.pubkey(), 20, program=venue.program, through=through)
     refused(governed, given, owner, error="AccountOwnedByWrongProgram")
-    remove = govern("remove_yield_program", governance.pubkey(), value=TOKEN)
-    governed.must(remove, governance)
-    governed.must(given, owner)
 
 
 @every

@@ -4,8 +4,16 @@ import pytest
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
-from tests.program.harness.ledger import START, Ledger, govern, without
-from tests.program.harness.venues import YEAR, Venue, move, open_venue, pool_refused, refused
+from tests.program.harness.ledger import START, Ledger, add_delegate, govern, without
+from tests.program.harness.venues import (
+    YEAR,
+    Venue,
+    move,
+    open_venue,
+    pool_refused,
+    refused,
+    whitelist,
+)
 
 NAMES = ("yield_deposit", "yield_withdraw", "compound_yield")
 every = pytest.mark.parametrize("name", NAMES)
@@ -103,6 +111,36 @@ def test_a_removed_yield_program_gives_back_all_that_was_lent(
     assert (vault["available_balance"], vault["yield_deposited_balance"]) == (1_000, 0)
     given = venue.move("yield_withdraw", owner.pubkey(), 1)
     refused(governed, given, owner, error="YieldProgramNotWhitelisted")
+
+
+@pytest.mark.parametrize("listed", [True, False], ids=["listed", "removed"])
+def test_a_deposit_that_moves_no_tokens_does_not_keep_what_was_lent(
+    governed: Ledger, governance: Keypair, venue: Venue, owner: Keypair, listed: bool
+) -> None:
+    """A delegate makes it, before or after the program is removed."""
+    second, delegate = Keypair().pubkey(), governed.wallet()
+    whitelist(governed, governance, second)
+    governed.must(add_delegate(owner.pubkey(), delegate.pubkey()), owner)
+    given = move("yield_deposit", owner.pubkey(), 1, program=second, authority=delegate.pubkey())
+    remove = govern("remove_yield_program", governance.pubkey(), value=venue.program)
+    steps = [(given, delegate), (remove, governance)]
+    for step, key in steps if listed else reversed(steps):
+        governed.must(step, key)
+    governed.must(venue.move("yield_withdraw", owner.pubkey(), 400), owner)
+
+
+def test_a_deposit_elsewhere_does_not_keep_what_was_lent_to_a_removed_yield_program(
+    governed: Ledger, governance: Keypair, venue: Venue, owner: Keypair
+) -> None:
+    second, key = open_venue(governed, governance, program=Keypair().pubkey()), owner.pubkey()
+    second.enter(owner)
+    remove = govern("remove_yield_program", governance.pubkey(), value=venue.program)
+    governed.must(remove, governance)
+    governed.must(second.move("yield_deposit", key, 1), owner)
+    governed.must(venue.move("yield_withdraw", key, 400), owner)
+    governed.must(second.move("yield_withdraw", key, 1), owner)
+    governed.must(second.move("yield_deposit", key, 1), owner)
+    assert governed.vault(key)["active_yield_program"] == second.program
 
 
 @pytest.mark.parametrize("amount", [601, 2**64 - 1])

@@ -13,9 +13,6 @@ use crate::state::{GUARD_CHANGE_LENGTH, GuardRequest};
 
 /// Announces a change, which the owner may make after the delay in force, and after seven days if
 /// there is a multisig. Without a guard there is nothing to wait for.
-///
-/// Not in the second in which the vault was opened, since a request of that second may be from a
-/// vault that was closed before.
 #[inline(never)]
 pub fn request(context: &Context, arguments: &mut Reader) -> Result {
     let change = arguments.rest();
@@ -40,9 +37,6 @@ pub fn request(context: &Context, arguments: &mut Reader) -> Result {
     }
 
     let requested_at = Clock::get()?.unix_timestamp;
-    if requested_at <= vault.created_at()? {
-        return Err(VaultError::NotExecutableNow);
-    }
     let executable_at = requested_at.checked_add(wait).ok_or(VaultError::Overflow)?;
     let (vault, owner_key) = (*vault.key(), *owner.key());
     let request =
@@ -57,7 +51,8 @@ pub fn request(context: &Context, arguments: &mut Reader) -> Result {
 
 /// Makes a change that was requested long enough ago, by the delay of then and by that of now.
 ///
-/// A request from before the vault was opened again counts for nothing.
+/// A request from before the vault was opened again counts for nothing. So does one of the same
+/// second, since one transaction may request a change, and close and open the vault.
 #[inline(never)]
 pub fn apply(context: &Context, arguments: &mut Reader) -> Result {
     arguments.end()?;

@@ -7,7 +7,7 @@ use crate::errors::VaultError;
 use crate::events::{
     YieldCompoundEvent, YieldDepositEvent, YieldWithdrawEvent, record, transaction_type,
 };
-use crate::state::{Balances, Vault, add};
+use crate::state::{Balances, List, Vault, add};
 use crate::yield_call::{self, YieldCall};
 
 /// A movement of yield, authorized by its signers, with a whitelisted program.
@@ -15,6 +15,7 @@ struct Movement<'a> {
     vault: Vault<'a>,
     program: Pubkey,
     amount: u64,
+    whitelist: List<'a>,
     /// None without remaining accounts, when only balances change.
     call: Option<YieldCall<'a>>,
 }
@@ -27,12 +28,14 @@ pub fn deposit(context: &Context, arguments: &mut Reader) -> Result {
     let movement = read(context, arguments, false)?;
     let Movement { vault, program, amount, .. } = movement;
     let mut balances = vault.balances()?;
+    if movement.becomes_active(balances.yield_deposited)? {
+        vault.set_active_yield_program(program)?;
+    }
     balances.yield_deposit(amount)?;
     match &movement.call {
         Some(call) => call.deposit(amount)?,
         None => vault.set_yield_kept(add(vault.yield_kept()?, amount)?)?,
     }
-    vault.set_active_yield_program(program)?;
     movement.write(balances)?;
     YieldDepositEvent {
         vault: *vault.key(),
@@ -46,8 +49,8 @@ pub fn deposit(context: &Context, arguments: &mut Reader) -> Result {
     record(&vault, transaction_type::YIELD_DEPOSIT, amount)
 }
 
-/// Moves tokens back from a yield program, also from one that is no longer listed, if it received
-/// the vault's last deposit: its removal must not keep what was lent.
+/// Moves tokens back from a yield program, also from one that is no longer listed, if it is the
+/// vault's active one: its removal must not keep what was lent.
 #[inline(never)]
 pub fn withdraw(context: &Context, arguments: &mut Reader) -> Result {
     let movement = read(context, arguments, true)?;
@@ -140,15 +143,25 @@ fn read<'a>(
     if !allowed {
         return Err(VaultError::YieldProgramNotWhitelisted);
     }
-    let barred = (!comes_back).then_some(whitelist);
     let call = match given {
         [] => None,
-        _ => Some(YieldCall::new(yield_program, barred, given, vault, vault_account)?),
+        _ => Some(YieldCall::new(yield_program, whitelist, given, vault, vault_account)?),
     };
-    Ok(Movement { vault, program, amount, call })
+    Ok(Movement { vault, program, amount, whitelist, call })
 }
 
 impl Movement<'_> {
+    /// Whether the program becomes the one that gives back what was lent even if it is not listed.
+    /// While anything is lent, one that receives no tokens does not replace another one, and nothing
+    /// replaces one that has left the list: otherwise a deposit of one unit would keep the rest there.
+    #[inline(always)]
+    fn becomes_active(&self, yield_deposited: u64) -> Result<bool> {
+        if yield_deposited == self.vault.yield_kept()? {
+            return Ok(true);
+        }
+        Ok(self.call.is_some() && self.whitelist.contains(&self.vault.active_yield_program()?)?)
+    }
+
     #[inline(always)]
     fn write(&self, balances: Balances) -> Result {
         self.vault.set_balances(balances)?;
