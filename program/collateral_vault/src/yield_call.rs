@@ -39,10 +39,13 @@ impl<'a> YieldCall<'a> {
     /// that it could call with that signature, and none that another program owns is writable. Nor
     /// may the yield program be this program: a vault that is a delegate of another vault would
     /// deposit into it.
+    ///
+    /// Beyond that, no account is owned by one of the `barred` programs. None is barred from what gives
+    /// tokens back, or whoever writes their list could keep what is lent.
     #[inline(always)]
     pub fn new(
         program: Account<'a>,
-        whitelist: List,
+        barred: Option<List>,
         accounts: &'a [Account<'a>],
         vault: Vault<'a>,
         vault_account: Account<'a>,
@@ -56,15 +59,8 @@ impl<'a> YieldCall<'a> {
         for account in accounts {
             require_harmless(*account, program.key(), vault_account.key())?;
         }
-        for index in 0..whitelist.len()? {
-            let other = whitelist.key(index)?;
-            if other != *program.key()
-                && accounts.iter().any(|account| {
-                    account.owned_by(&other) && !is_common(*account, vault.key())
-                })
-            {
-                return Err(AnchorError::AccountOwnedByWrongProgram);
-            }
+        if let Some(barred) = barred {
+            require_none_of(barred, program.key(), accounts, vault.key())?;
         }
         let address = vault.token_account()?;
         let tokens = accounts.iter().find(|account| *account.key() == address);
@@ -134,6 +130,24 @@ impl<'a> YieldCall<'a> {
             Err(VaultError::InvariantViolation)
         }
     }
+}
+
+/// Checks that no program of the list but the yield program owns one of the accounts.
+#[inline(always)]
+fn require_none_of(
+    barred: List,
+    program: &Pubkey,
+    accounts: &[Account],
+    vault: &Pubkey,
+) -> Result {
+    for index in 0..barred.len()? {
+        let other = barred.key(index)?;
+        let owns = |account: &Account| account.owned_by(&other) && !is_common(*account, vault);
+        if other != *program && accounts.iter().any(owns) {
+            return Err(AnchorError::AccountOwnedByWrongProgram);
+        }
+    }
+    Ok(())
 }
 
 /// True for an account that any yield program may need, whoever is listed: an entry such as SPL

@@ -258,7 +258,7 @@ def test_an_entry_that_owns_accounts_of_every_call_keeps_nothing(
     assert_balances_match_tokens(governed, key)
 
 
-@every
+@pytest.mark.parametrize("name", ["yield_deposit", "compound_yield"])
 def test_another_vault_stays_out_of_the_call_if_this_program_is_listed(
     governed: Ledger, governance: Keypair, venue: Venue, owner: Keypair, name: str
 ) -> None:

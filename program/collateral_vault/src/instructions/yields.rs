@@ -143,9 +143,10 @@ fn read<'a>(
     if !allowed {
         return Err(VaultError::YieldProgramNotWhitelisted);
     }
+    let barred = (!comes_back).then_some(whitelist);
     let call = match given {
         [] => None,
-        _ => Some(YieldCall::new(yield_program, whitelist, given, vault, vault_account)?),
+        _ => Some(YieldCall::new(yield_program, barred, given, vault, vault_account)?),
     };
     Ok(Movement { vault, program, amount, whitelist, call })
 }
