@@ -33,6 +33,7 @@ def test_each_account_is_checked(governed: Ledger, guarded: Keypair) -> None:
     key, change = guarded.pubkey(), min_delay(0)
     request, apply = change.request(guarded), change.apply(guarded)
     other = governed.owner(deposited=5)
+    governed.later(1)
     governed.must(min_delay(60).at_once(other), other)
     governed.must(change.request(other), other)
     foreign = change.address(other.pubkey())

@@ -339,6 +339,7 @@ def test_the_owner_of_a_closed_vault_cancels_and_nobody_makes_the_change(
 ) -> None:
     empty = governed.owner()
     key, change = empty.pubkey(), allowance(7)
+    governed.later(1)
     governed.must(multisig([owner], 1).at_once(empty), empty)
     governed.must(change.request(empty), empty)
     governed.must(build("close_vault", key), empty)

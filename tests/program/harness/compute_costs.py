@@ -318,15 +318,17 @@ ONCE: dict[str, Order] = {
     "sweep": lambda on: on.sweep(HELD + 5),
     "sweep of another mint": lambda on: on.sweep(5, NEW_MINT),
     "emergency_withdraw by governance": lambda on: on.seize(),
-    "request_guard_change": lambda on: on.by(LIFTED.request(on.owner)),
+    "request_guard_change": lambda on: on.later(1).by(LIFTED.request(on.owner)),
     "apply_guard_change": lambda on: (
         on.later(1)
         .after(on.by(LIFTED.request(on.owner)))
         .later(1 + DELAY)
         .by(LIFTED.apply(on.owner))
     ),
-    "cancel_guard_change": lambda on: on.after(on.by(LIFTED.request(on.owner))).by(
-        LIFTED.cancel(on.owner.pubkey(), by=on.owner)
+    "cancel_guard_change": lambda on: (
+        on.later(1)
+        .after(on.by(LIFTED.request(on.owner)))
+        .by(LIFTED.cancel(on.owner.pubkey(), by=on.owner))
     ),
     "propose_governance by the upgrade authority": lambda on: on.recover(),
     "set_transfer_limits for the first time": lambda on: on.limit_transfers(),

@@ -10,7 +10,7 @@ from solders.pubkey import Pubkey
 
 from tests.program.harness import ledger as chain
 from tests.program.harness import positions
-from tests.program.harness.ledger import POSITION_MANAGER, Ledger, Outcome, vault_address
+from tests.program.harness.ledger import POSITION_MANAGER, START, Ledger, Outcome, vault_address
 from tests.program.harness.pools import YIELD_POOL
 from tests.program.harness.puppet import PUPPET
 
@@ -81,6 +81,7 @@ class World:
 
     def open_vault(self, owner: Pubkey, *, holding: int = 100) -> None:
         self.ledger.must(chain.initialize_vault(owner), self.keys[owner])
+        self.ledger.change_vault(owner, created_at=START - 1)
         if holding:
             self.ledger.put_tokens(vault_address(owner), holding)
             state = {"total_balance": holding, "available_balance": holding}

@@ -1,4 +1,4 @@
-"""What is lent comes back, whichever owner of accounts of every call governance has listed."""
+"""What is lent comes back, whatever else governance has listed."""
 
 import pytest
 from solders.keypair import Keypair
