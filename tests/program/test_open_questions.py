@@ -9,7 +9,6 @@ from tests.program.harness.ledger import (
     POSITION_MANAGER,
     TOKEN,
     Ledger,
-    add_delegate,
     change_lock,
     govern,
     mint_data,
@@ -23,9 +22,8 @@ from tests.program.harness.positions import (
     with_position_manager,
 )
 from tests.program.harness.puppet import PUPPET, puppet_call, with_puppet
-from tests.program.harness.venues import move, open_venue, writable
+from tests.program.harness.venues import open_venue, writable
 from tests.program.yields.hostile import (
-    POCKET,
     burn,
     order,
     take,
@@ -62,39 +60,6 @@ def test_what_two_yield_programs_hold_comes_back_after_the_removal_of_one(
     governed.must(remove, governance)
     back = governed.send(venues[0].move("yield_withdraw", owner.pubkey(), 400), owner)
     assert back.error is None
-
-
-@pytest.mark.xfail(
-    strict=True, reason="a yield program is listed at once, and no limit counts loans"
-)
-def test_governance_and_a_delegate_take_no_more_than_the_transfer_limits(
-    governed: Ledger, governance: Keypair
-) -> None:
-    """An operator who holds both keys loses both; the owner has a delay, too."""
-    owner, delegate = governed.owner(deposited=1_000), governed.wallet()
-    governed.must(add_delegate(owner.pubkey(), delegate.pubkey()), owner)
-    governed.must(min_delay(DAY).at_once(owner), owner)
-    limit = build(
-        "set_transfer_limits",
-        owner.pubkey(),
-        authority=governance.pubkey(),
-        vault_daily=10,
-        total_daily=10,
-    )
-    governed.must(limit, governance)
-    whitelist_hostile_program(governed, governance)
-    given = order(governed, "yield_deposit", owner, take(owner, 1_000), amount=1_000)
-    through = given.accounts[5:]
-    by_delegate = move(
-        "yield_deposit",
-        owner.pubkey(),
-        1_000,
-        program=PUPPET,
-        through=through,
-        authority=delegate.pubkey(),
-    )
-    governed.send(by_delegate, delegate)
-    assert governed.tokens_at(POCKET) <= 10
 
 
 @pytest.mark.xfail(strict=True, reason="a vault has one locked balance for all programs")

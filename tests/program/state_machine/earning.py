@@ -24,6 +24,8 @@ def yield_deposit(
 ) -> Events:
     """Move tokens if the program is `called`; otherwise move only recorded balances."""
     vault = earner(world, owner, [authority, *cosigners], program, amount)
+    chosen = vault.threshold or authority == owner or program == vault.yield_program
+    require(bool(chosen), "Unauthorized")
     vault.take(amount)
     events = put_in(world, vault, program, amount) if called else []
     replaces = called and vault.yield_program in world.authority.yield_programs

@@ -4,7 +4,7 @@ import pytest
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
-from tests.program.harness.ledger import START, Ledger, add_delegate, govern, without
+from tests.program.harness.ledger import START, Ledger, govern, without
 from tests.program.harness.venues import (
     YEAR,
     Venue,
@@ -117,13 +117,12 @@ def test_a_removed_yield_program_gives_back_all_that_was_lent(
 def test_a_deposit_that_moves_no_tokens_does_not_keep_what_was_lent(
     governed: Ledger, governance: Keypair, venue: Venue, owner: Keypair, listed: bool
 ) -> None:
-    """A delegate makes it, before or after the program is removed."""
-    second, delegate = Keypair().pubkey(), governed.wallet()
+    """It is made before or after the program is removed."""
+    second = Keypair().pubkey()
     whitelist(governed, governance, second)
-    governed.must(add_delegate(owner.pubkey(), delegate.pubkey()), owner)
-    given = move("yield_deposit", owner.pubkey(), 1, program=second, authority=delegate.pubkey())
+    given = move("yield_deposit", owner.pubkey(), 1, program=second)
     remove = govern("remove_yield_program", governance.pubkey(), value=venue.program)
-    steps = [(given, delegate), (remove, governance)]
+    steps = [(given, owner), (remove, governance)]
     for step, key in steps if listed else reversed(steps):
         governed.must(step, key)
     governed.must(venue.move("yield_withdraw", owner.pubkey(), 400), owner)

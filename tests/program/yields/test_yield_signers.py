@@ -16,7 +16,14 @@ from tests.program.harness.ledger import (
     remove_delegate,
     vault_address,
 )
-from tests.program.harness.venues import YEAR, Venue, assert_balances_match_tokens, move, refused
+from tests.program.harness.venues import (
+    YEAR,
+    Venue,
+    assert_balances_match_tokens,
+    move,
+    open_venue,
+    refused,
+)
 
 every = pytest.mark.parametrize("name", ["yield_deposit", "yield_withdraw", "compound_yield"])
 
@@ -52,6 +59,28 @@ def test_a_delegate_may_move_yield_like_the_owner(
     governed.must(remove_delegate(owner.pubkey(), delegate.pubkey()), owner)
     refused(governed, given, delegate, error="Unauthorized")
     assert_balances_match_tokens(governed, owner.pubkey())
+
+
+def test_a_delegate_lends_only_where_the_owner_has_lent(
+    governed: Ledger, governance: Keypair, venue: Venue, owner: Keypair
+) -> None:
+    """Else governance could list a thief, to whom a delegate lends."""
+    delegate, key = governed.wallet(), owner.pubkey()
+    governed.must(add_delegate(key, delegate.pubkey()), owner)
+    other = open_venue(governed, governance, program=Keypair().pubkey())
+    other.enter(owner)
+    lend = other.move("yield_deposit", key, 20, authority=delegate.pubkey())
+    refused(governed, lend, delegate, error="Unauthorized")
+    in_the_books = move(
+        "yield_deposit", key, 20, program=other.program, authority=delegate.pubkey()
+    )
+    refused(governed, in_the_books, delegate, error="Unauthorized")
+    governed.must(venue.move("yield_withdraw", key, 400, authority=delegate.pubkey()), delegate)
+    again = venue.move("yield_deposit", key, 20, authority=delegate.pubkey())
+    refused(governed, again, delegate, error="Unauthorized")
+    governed.must(other.move("yield_deposit", key, 20), owner)
+    governed.must(lend, delegate)
+    assert_balances_match_tokens(governed, key)
 
 
 @every

@@ -16,17 +16,22 @@ struct Movement<'a> {
     program: Pubkey,
     amount: u64,
     whitelist: List<'a>,
+    by_delegate: bool,
     /// None without remaining accounts, when only balances change.
     call: Option<YieldCall<'a>>,
 }
 
-/// Moves available tokens into a yield program.
+/// Moves available tokens into a yield program. A delegate adds only to what the vault has lent: the
+/// owner chooses who borrows, or governance could list a thief for a delegate to lend to.
 ///
 /// Remaining accounts of all three instructions: the yield program's, then extra signers.
 #[inline(never)]
 pub fn deposit(context: &Context, arguments: &mut Reader) -> Result {
     let movement = read(context, arguments, false)?;
     let Movement { vault, program, amount, .. } = movement;
+    if movement.by_delegate && vault.active_yield_program()? != program {
+        return Err(VaultError::Unauthorized);
+    }
     let mut balances = vault.balances()?;
     if movement.becomes_active(balances.yield_deposited)? {
         vault.set_active_yield_program(program)?;
@@ -148,7 +153,8 @@ fn read<'a>(
         [] => None,
         _ => Some(YieldCall::new(yield_program, barred, given, vault, vault_account)?),
     };
-    Ok(Movement { vault, program, amount, whitelist, call })
+    let by_delegate = vault.multisig_threshold()? == 0 && authority.key() != owner.key();
+    Ok(Movement { vault, program, amount, whitelist, by_delegate, call })
 }
 
 impl Movement<'_> {
