@@ -157,7 +157,6 @@ def request_guard_change(world: World, *, owner: str, signer: str, change: Guard
     seconds = wait(vault)
     require(seconds > 0, "Unauthorized")
     require(world.changes.get((owner, change)) is None, "AlreadyExists")
-    require(world.now > vault.created_at, "NotExecutableNow")
     require(world.now + seconds <= I64, "Overflow")
     request = GuardRequest(world.now, world.now + seconds)
     world.changes[owner, change] = request
