@@ -271,7 +271,14 @@ class CursorNotListed(GapNotClosed):
 
 
 class StepFailed(CvmsError):
-    """A step of a deployment is refused or not confirmed. What was done before stays done."""
+    """A step of a deployment is refused or not confirmed. What was done before stays done.
+
+    `reason` is the name of a program's error, such as InvalidInstructionData.
+    """
+
+    def __init__(self, detail: str, *, reason: str = "") -> None:
+        super().__init__(detail)
+        self.reason = reason
 
 
 class NotRebuilt(CvmsError):

@@ -14,7 +14,7 @@ from solders.pubkey import Pubkey
 from solders.system_program import TransferParams, transfer
 
 from cvms.bootstrap.cluster import Cluster
-from cvms.bootstrap.programs import deployed_program
+from cvms.bootstrap.programs.program_steps import deployed_program
 from cvms.bootstrap.steps import Cost, Prices, Step
 from cvms.bootstrap.transactions import Draft, TransactionSender
 from cvms.chain.program import instructions

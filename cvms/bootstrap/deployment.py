@@ -10,12 +10,18 @@ from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
 from cvms.bootstrap.authority import AuthoritySetup, Limits, WantedAuthority
-from cvms.bootstrap.buffers import BufferUpload
 from cvms.bootstrap.cluster import Cluster
 from cvms.bootstrap.env_file import Ask, EnvFile
 from cvms.bootstrap.key_files import KeyFile, check_private, key_in
 from cvms.bootstrap.mint import MintSetup
-from cvms.bootstrap.programs import PROGRAM_NAMES, ProgramDeployment, bundled_elf, deployed_program
+from cvms.bootstrap.programs.buffers import BufferUpload
+from cvms.bootstrap.programs.program_steps import (
+    PROGRAM_NAMES,
+    PROGRAM_SETTINGS,
+    ProgramDeployment,
+    bundled_elf,
+    deployed_program,
+)
 from cvms.bootstrap.steps import Report, Step
 from cvms.bootstrap.transactions import TransactionSender
 from cvms.bootstrap.yield_pool import PoolSetup
@@ -25,13 +31,6 @@ from cvms.chain.types import Programs
 from cvms.errors import ConfigurationError
 
 OPERATOR, UPGRADE_AUTHORITY, MINT = "operator", "upgrade_authority", "mint"
-PROGRAM_SETTINGS = dict(
-    zip(
-        PROGRAM_NAMES,
-        ("PROGRAM_ID", "POSITION_MANAGER_PROGRAM_ID", "YIELD_POOL_PROGRAM_ID"),
-        strict=True,
-    )
-)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from cvms.bootstrap.cluster import Cluster, open_cluster
 from cvms.bootstrap.deployment import DeploymentPlan, Keys, Request, read_keys
 from cvms.bootstrap.env_file import Ask
 from cvms.bootstrap.key_files import KeyFile
-from cvms.bootstrap.steps import Report, Step, describe, run_steps, sol, total_cost
+from cvms.bootstrap.steps import Report, Step, describe, describe_cost, run_steps, sol, total_cost
 from cvms.bootstrap.transactions import TransactionSender
 from cvms.chain.rpc.rpc_client import open_rpc
 from cvms.chain.transactions.priority_fees import PriorityFees
@@ -28,11 +28,15 @@ AIRDROP_SPARE = 1_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Terminal:
-    """Where a command prints, and whom it asks: `confirm` before it spends, `ask` in between."""
+    """Where a command prints, and whom it asks: `confirm` before it spends, `ask` in between.
+
+    `read` returns a typed line, empty at the end of the input.
+    """
 
     report: Report
     confirm: Callable[[], bool]
     ask: Ask
+    read: Callable[[str], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +101,28 @@ async def bootstrap(
     balance = await cluster.rpc.get_balance(keys.payer.address)
     funding = Funding(cluster, keys.payer, airdrop=airdrop, pace=pace)
     steps = [keys_step, funding.step(total_cost(others).total - balance, balance), *others]
-    for line in _plan_lines(cluster, keys, steps, balance):
+    shown = _without_new_keys(describe(steps), keys)
+    await carry_out(cluster, steps, shown, balance, terminal, dry_run=dry_run)
+
+
+async def carry_out(
+    cluster: Cluster,
+    steps: Sequence[Step],
+    shown: Sequence[str],
+    balance: int,
+    terminal: Terminal,
+    *,
+    dry_run: bool,
+) -> None:
+    """Show steps and their cost and, unless it is a dry run, ask and do them."""
+    terminal.report(f"Cluster {cluster.name}, genesis {cluster.genesis}\n")
+    for line in shown:
         terminal.report(line)
-    if dry_run or not any(step.actions for step in steps):
+    if not any(step.actions for step in steps):
+        terminal.report("\nNothing to do.")
+        return
+    terminal.report(f"\n{describe_cost(steps)}. The payer has {sol(balance)}.")
+    if dry_run:
         return
     if not terminal.confirm():
         raise StepFailed("nothing was done")
@@ -151,16 +174,6 @@ class Funding:
                     return
                 await trio.sleep(self.pace.poll_seconds)
         raise StepFailed(f"the airdrop to {address} has not arrived; run the command again")
-
-
-def _plan_lines(cluster: Cluster, keys: Keys, steps: Sequence[Step], balance: int) -> list[str]:
-    lines = [f"Cluster {cluster.name}, genesis {cluster.genesis}", ""]
-    lines += [*_without_new_keys(describe(steps), keys), ""]
-    if not any(step.actions for step in steps):
-        return [*lines, "Nothing to do."]
-    cost = total_cost(steps)
-    shown = f"Cost {sol(cost.total)}: rent {sol(cost.rent)}, fees about {sol(cost.fees)}"
-    return [*lines, f"{shown}. The payer has {sol(balance)}."]
 
 
 def _without_new_keys(lines: Sequence[str], keys: Keys) -> list[str]:

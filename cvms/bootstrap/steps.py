@@ -80,6 +80,12 @@ def describe(steps: Sequence[Step]) -> list[str]:
     return lines
 
 
+def describe_cost(steps: Sequence[Step]) -> str:
+    cost = total_cost(steps)
+    shown = f"Cost {sol(cost.total)}: rent {sol(cost.rent)}, fees about {sol(cost.fees)}"
+    return f"{shown}, lent {sol(cost.lent)}, which comes back" if cost.lent else shown
+
+
 async def run_steps(steps: Sequence[Step], report: Report) -> None:
     """Do what is to be done, in order. Raises StepFailed."""
     due = [step for step in steps if step.actions]

@@ -24,7 +24,7 @@ from cvms.chain.transactions.compute_budget import compute_unit_limit
 from cvms.chain.transactions.priority_fees import PriorityFees
 from cvms.chain.transactions.versioned import MAX_COMPUTE_UNITS, signature_of
 from cvms.chain.types import BlockHeight, Commitment, Programs
-from cvms.errors import ChainUnavailable, RpcError, StepFailed
+from cvms.errors import ChainUnavailable, ProgramRefused, RpcError, StepFailed
 
 IN_FLIGHT = 64
 """Transactions that are sent before one of them is confirmed."""
@@ -125,8 +125,9 @@ class TransactionSender:
         """Return the error of a transaction that failed, with what the program logged last."""
         said = [line.removeprefix("Program log: ") for line in logs if "invoke [" not in line]
         said = [line for line in said if not line.startswith("Program ")][-2:]
-        reason = str(to_program_error(err, logs, self.programs))
-        return StepFailed(f"{draft.what}: {'; '.join([reason, *said])}")
+        error = to_program_error(err, logs, self.programs)
+        reason = error.name if isinstance(error, ProgramRefused) else ""
+        return StepFailed(f"{draft.what}: {'; '.join([str(error), *said])}", reason=reason)
 
 
 @dataclass(slots=True, eq=False)

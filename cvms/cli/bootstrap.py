@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -20,6 +20,7 @@ from cvms.config.loader import load_rpc_urls
 from cvms.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from cvms.bootstrap.programs.commands import ProgramContext
     from cvms.bootstrap.run import Terminal
 
 BOOTSTRAP_HELP = """\
@@ -27,6 +28,11 @@ Deploy the programs, create the vault authority with its limits and its governan
 the mint, and write .env. First every step is shown, with what exists already and what it costs.
 A step that is done is not done again: run the command again after a failure, and it goes on.
 docs/operations/programs.md describes each step."""
+
+UPGRADE_HELP = """\
+Write the new code into a buffer, extend the program's account if the code has grown, and upgrade.
+Without --elf it is the code of this version. A run that was broken off is continued."""
+_PROGRAM = "collateral_vault, position_manager, yield_pool or a program's id"
 
 _units = number(int, lambda units: 0 <= units < 2**64, "a whole number of token units")
 
@@ -60,6 +66,8 @@ def add_commands(commands: Commands) -> None:
     _add_mint(bootstrap)
     _add_files(bootstrap)
     bootstrap.set_defaults(run=cmd_bootstrap)
+    program = add_command(commands, "program", "show, upgrade and hand over the programs")
+    _add_program(program.add_subparsers(required=True, metavar="command"))
 
 
 def add_deployer(parser: argparse.ArgumentParser) -> None:
@@ -148,6 +156,51 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ws-url", metavar="URL", help="SOLANA_WS_URL to write into it")
 
 
+def _add_program(commands: Commands) -> None:
+    show = add_command(commands, "show", "print what is deployed, with hashes to compare")
+    show.add_argument("program", nargs="?", metavar="PROGRAM", help=f"{_PROGRAM} (all)")
+    add_deployer(show)
+    show.set_defaults(run=cmd_program_show)
+    upgrade = add_command(commands, "upgrade", "replace a program's code", UPGRADE_HELP)
+    upgrade.add_argument("program", metavar="PROGRAM", help=_PROGRAM)
+    upgrade.add_argument("--elf", type=Path, metavar="FILE", help="code (this version's)")
+    upgrade.add_argument(
+        "--buffer-only",
+        action="store_true",
+        help="fill a buffer, hand it to the upgrade authority and print what that has to sign",
+    )
+    upgrade.set_defaults(run=cmd_program_upgrade)
+    hand = add_command(commands, "set-authority", "hand a program to another upgrade authority")
+    hand.add_argument("program", metavar="PROGRAM", help=_PROGRAM)
+    hand.add_argument(
+        "new",
+        nargs="?",
+        type=parsed(holder, "a public key or a keypair file that only its owner can read"),
+        metavar="NEW",
+        help="keypair file, whose key signs too, or public key",
+    )
+    hand.add_argument(
+        "--skip-new-authority-check",
+        action="store_true",
+        help="let NEW be a public key that does not sign, such as a multisig's",
+    )
+    hand.add_argument(
+        "--final",
+        action="store_true",
+        help="leave the program without an authority: nobody can ever upgrade it",
+    )
+    hand.set_defaults(run=cmd_program_set_authority)
+    for parser in (upgrade, hand):
+        add_deployer(parser)
+        add_spending(parser)
+        parser.add_argument(
+            "--authority",
+            type=Path,
+            metavar="FILE",
+            help="keypair of the upgrade authority (upgrade_authority.json of --keys)",
+        )
+
+
 def rpc_urls(options: argparse.Namespace, environ: Mapping[str, str]) -> tuple[str, ...]:
     """Return the endpoints that --rpc-url or the settings name. Raises ConfigurationError."""
     given = {"SOLANA_RPC_URL": options.rpc_url} if options.rpc_url is not None else environ
@@ -167,13 +220,20 @@ def terminal_of(options: argparse.Namespace) -> Terminal:
 
     from cvms.bootstrap.run import Terminal  # noqa: PLC0415
 
+    def read(prompt: str) -> str:
+        try:
+            return input(prompt)
+        except EOFError:
+            return ""
+
     def ask(question: str) -> bool:
-        return input(f"{question} [y/N] ").strip().lower() in {"y", "yes"}
+        return read(f"{question} [y/N] ").strip().lower() in {"y", "yes"}
 
     return Terminal(
         report=partial(print, flush=True),
         confirm=lambda: options.yes or ask("Go on?"),
         ask=lambda question: not options.yes and ask(question),
+        read=read,
     )
 
 
@@ -220,4 +280,65 @@ def cmd_bootstrap(options: argparse.Namespace) -> int:
             )
 
     trio.run(run)
+    return 0
+
+
+def cmd_program_show(options: argparse.Namespace) -> int:
+    from cvms.bootstrap.programs import commands  # noqa: PLC0415
+
+    options.yes = options.dry_run = True
+    return _on_cluster(options, lambda context: commands.show(context, options.program))
+
+
+def cmd_program_upgrade(options: argparse.Namespace) -> int:
+    from cvms.bootstrap.programs import commands  # noqa: PLC0415
+
+    def upgrade(context: ProgramContext) -> Awaitable[None]:
+        elf, buffer_only = options.elf, options.buffer_only
+        return commands.upgrade(context, options.program, elf=elf, buffer_only=buffer_only)
+
+    return _on_cluster(options, upgrade)
+
+
+def cmd_program_set_authority(options: argparse.Namespace) -> int:
+    from cvms.bootstrap.programs import commands  # noqa: PLC0415
+    from cvms.bootstrap.programs.upgrades import NewAuthority  # noqa: PLC0415
+
+    if options.final == (options.new is not None):
+        raise ConfigurationError("name the new authority, or pass --final for none")
+    new: Holder | None = options.new
+    next_one = NewAuthority(new and new.address, new and new.key)
+
+    def hand_over(context: ProgramContext) -> Awaitable[None]:
+        unchecked = options.skip_new_authority_check
+        return commands.set_authority(context, options.program, next_one, unchecked=unchecked)
+
+    return _on_cluster(options, hand_over)
+
+
+def _on_cluster(
+    options: argparse.Namespace, run: Callable[[ProgramContext], Awaitable[None]]
+) -> int:
+    from cvms.bootstrap.programs.commands import ProgramContext  # noqa: PLC0415
+    from cvms.bootstrap.run import Pace, connected  # noqa: PLC0415
+
+    environ = read_environment()
+    terminal = terminal_of(options)
+
+    async def on_cluster() -> None:
+        async with connected(rpc_urls(options, environ)) as cluster:
+            await run(
+                ProgramContext(
+                    cluster=cluster,
+                    keys=options.keys,
+                    environ=environ,
+                    terminal=terminal,
+                    payer=getattr(options, "payer", None),
+                    authority=getattr(options, "authority", None),
+                    dry_run=options.dry_run,
+                    pace=Pace(getattr(options, "max_unit_price", 0)),
+                )
+            )
+
+    trio.run(on_cluster)
     return 0

@@ -12,8 +12,8 @@ from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 from solders.system_program import CreateAccountParams, create_account
 
-from cvms.bootstrap.buffers import BufferUpload
 from cvms.bootstrap.cluster import Cluster
+from cvms.bootstrap.programs.buffers import BufferUpload
 from cvms.bootstrap.steps import Cost, Prices, Report, Step
 from cvms.bootstrap.transactions import Draft, TransactionSender
 from cvms.chain.program import upgradeable_loader as loader
@@ -29,7 +29,13 @@ from cvms.chain.program.upgradeable_loader import (
 from cvms.chain.types import Commitment, Slot
 from cvms.errors import DecodeError, StepFailed
 
-PROGRAM_NAMES = ("collateral_vault", "position_manager", "yield_pool")
+PROGRAM_SETTINGS = {
+    "collateral_vault": "PROGRAM_ID",
+    "position_manager": "POSITION_MANAGER_PROGRAM_ID",
+    "yield_pool": "YIELD_POOL_PROGRAM_ID",
+}
+"""The setting of each program's id."""
+PROGRAM_NAMES = tuple(PROGRAM_SETTINGS)
 HEADROOM_PERCENT = 10
 """Of a program's length, kept free for longer versions when it is deployed."""
 
