@@ -152,12 +152,20 @@ class _Sending:
                 progressed = await self._poll()
             except (ChainUnavailable, RpcError) as error:
                 progressed, self.error = False, str(error)
-                await trio.sleep(self.sender.poll_seconds)
+                await self._recover()
             now = trio.current_time()
             if progressed:
                 progress_at = now
             elif now - progress_at > self.sender.patience:
                 raise self._given_up()
+
+    async def _recover(self) -> None:
+        """Ask the endpoints whether they work again; only a probe uses one that was marked down."""
+        await trio.sleep(self.sender.poll_seconds)
+        try:
+            await self.sender.rpc.probe()
+        except (ChainUnavailable, RpcError) as error:
+            self.error = str(error)
 
     async def _fill(self) -> None:
         now = trio.current_time()

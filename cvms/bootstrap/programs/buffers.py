@@ -1,6 +1,7 @@
 """Buffers, in which a program is collected before it is deployed. An upload goes on after a break.
 
 The key of a buffer is in a file before the buffer has any lamports, so that a later run finds it.
+It stays there, for the next upload: what a killed run has sent may still arrive.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from solders.pubkey import Pubkey
 from solders.system_program import CreateAccountParams, create_account
 
 from cvms.bootstrap.cluster import Cluster
-from cvms.bootstrap.key_files import KeyFile, key_in, sync_folder
+from cvms.bootstrap.key_files import KeyFile, key_in
 from cvms.bootstrap.steps import Cost, Prices, Report
 from cvms.bootstrap.transactions import Draft, TransactionSender
 from cvms.chain.program import upgradeable_loader as loader
@@ -113,12 +114,6 @@ class BufferUpload:
         self._check_authority(address, plan.found.authority)
         close = loader.close_buffer(address, authority=payer, refund=payer)
         await self.sender.send(Draft(f"close the buffer of {self.name}", (close,)))
-
-    def forget(self) -> None:
-        """Remove the key of a buffer that is gone."""
-        self.path.unlink(missing_ok=True)
-        if self.path.parent.exists():
-            sync_folder(self.path.parent)
 
     def _check_authority(self, address: Pubkey, authority: Pubkey | None) -> None:
         if authority != self.sender.payer.pubkey():

@@ -102,11 +102,6 @@ async def set_authority(
 ) -> None:
     """Hand a program to another authority, or to nobody. Raises StepFailed."""
     program = context.find(text)
-    if new.address is not None and new.key is None and not unchecked:
-        raise ConfigurationError(
-            f"the key of {new.address} is not here, so it cannot sign that it exists; name its "
-            "file, or pass --skip-new-authority-check if you are sure of the address"
-        )
     if new.address is None:
         await _check_final(context, program)
     sender = context.sender()
@@ -116,6 +111,7 @@ async def set_authority(
         program,
         authority=context.authority_key,
         new=new,
+        unchecked=unchecked,
         prices=await sender.prices(program.address),
     )
     if new.address is None and step.actions and not context.dry_run:

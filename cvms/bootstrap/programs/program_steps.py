@@ -88,7 +88,7 @@ class ProgramDeployment:
         if buffer.found is not None and buffer.found.authority == self.sender.payer.pubkey():
             cost = Cost(fees=prices.fees())
             action = f"close the buffer {buffer.file.address}, which is left over"
-            return Step(self.name, state, (action,), cost, self._tidy)
+            return Step(self.name, state, (action,), cost, self.upload.close)
         if executable_hash(found.code) != executable_hash(self.elf):
             note = f"another version than this one; `cvms program upgrade {self.name}` replaces it"
             return Step(self.name, state, waits_for=note)
@@ -120,7 +120,6 @@ class ProgramDeployment:
         if deployed is None or executable_hash(deployed.code) != executable_hash(self.elf):
             raise StepFailed(f"{self.program} does not have the code that was deployed")
         await wait_after(self.cluster, deployed.slot, self.sender.poll_seconds)
-        await self._tidy()
 
     async def _deploy(self) -> None:
         assert self.id_key is not None
@@ -148,10 +147,6 @@ class ProgramDeployment:
             # The transaction of a run that was killed may have been confirmed in between.
             if await deployed_program(self.cluster, self.program) is None:
                 raise
-
-    async def _tidy(self) -> None:
-        await self.upload.close()
-        self.upload.forget()
 
 
 def handed_over(buffer: Pubkey, payer: Pubkey, authority: Pubkey) -> Sequence[Instruction]:

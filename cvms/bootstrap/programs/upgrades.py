@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from solders.instruction import Instruction
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
 from cvms.bootstrap.cluster import Cluster
 from cvms.bootstrap.key_files import existing_key
-from cvms.bootstrap.programs.buffers import BufferUpload
+from cvms.bootstrap.programs.buffers import BufferPlan, BufferUpload
 from cvms.bootstrap.programs.program_steps import (
     PROGRAM_NAMES,
     PROGRAM_SETTINGS,
@@ -148,12 +149,12 @@ class ProgramUpgrade:
             if buffer.found is not None and buffer.found.authority == payer:
                 action = f"close the buffer {buffer.file.address}, which is left over"
                 cost = Cost(fees=prices.fees())
-                return [Step(self.program.title, state, (action,), cost, self._tidy)]
+                return [Step(self.program.title, state, (action,), cost, self.upload.close)]
             return [Step(self.program.title, f"{state}, as wanted")]
         owner = self._checked_authority(found)
         steps = [Step(self.program.title, state), *await self._extension(found, prices)]
-        if buffer.found is not None and buffer.found.authority == owner != payer:
-            return [*steps, self._handed_over(buffer.file.address, buffer.chunks, owner)]
+        if self.authority is None and _belongs_to(buffer, owner) and owner != payer:
+            return [*steps, self._handed_over(buffer, owner)]
         written = f"write {len(buffer.chunks)} of {buffer.chunk_count} chunks"
         cost = await self.upload.cost(buffer, prices) + Cost(fees=prices.fees(signatures=2))
         where = "not there" if buffer.found is None else str(buffer.file.address)
@@ -208,13 +209,18 @@ class ProgramUpgrade:
     async def _upgrade(self) -> None:
         found = await present_program(self.cluster, self.program)
         owner, payer = self._checked_authority(found), self.sender.payer.pubkey()
-        buffer = (await self.upload.run(self.report)).address
-        handing = handed_over(buffer, payer, owner)
+        plan = await self.upload.plan()
+        handing: Sequence[Instruction] = []
+        if owner == payer or not _belongs_to(plan, owner):
+            await self.upload.run(self.report)
+            plan = await self.upload.plan()
+            handing = handed_over(plan.file.address, payer, owner)
         if self.authority is None:
             if handing:
                 await self.sender.send(Draft("hand over the buffer", tuple(handing)))
-            self.report(self._handed_over(buffer, [], owner).waits_for)
+            self.report(self._handed_over(plan, owner).waits_for)
             return
+        buffer = self._complete(plan, owner)
         upgrade = loader.upgrade(self.program.address, buffer=buffer, authority=owner, refund=payer)
         draft = Draft(f"upgrade {self.program.title}", (*handing, upgrade), (self.authority,))
         try:
@@ -228,14 +234,22 @@ class ProgramUpgrade:
         if executable_hash(found.code) != executable_hash(self.elf):
             raise StepFailed(f"{self.program.address} does not have the code of the upgrade")
         await wait_after(self.cluster, found.slot, self.sender.poll_seconds)
-        await self._tidy()
 
-    def _handed_over(self, buffer: Pubkey, differing: list[int], owner: Pubkey) -> Step:
-        if differing:
+    def _complete(self, plan: BufferPlan, owner: Pubkey) -> Pubkey:
+        """Return the address of a buffer of the owner's. Raises StepFailed if it must not be used.
+
+        The payer cannot write into it any more.
+        """
+        buffer = plan.file.address
+        if plan.chunks or not plan.fits:
             raise StepFailed(
                 f"the buffer {buffer} of {owner} holds another file; let {owner} use or close it, "
                 f"then remove {self.upload.path}"
             )
+        return buffer
+
+    def _handed_over(self, plan: BufferPlan, owner: Pubkey) -> Step:
+        buffer = self._complete(plan, owner)
         return Step(
             "buffer",
             f"{buffer}, complete",
@@ -244,9 +258,9 @@ class ProgramUpgrade:
             f"  refund of the buffer's rent: {self.sender.payer.pubkey()}",
         )
 
-    async def _tidy(self) -> None:
-        await self.upload.close()
-        self.upload.forget()
+
+def _belongs_to(plan: BufferPlan, owner: Pubkey) -> bool:
+    return plan.found is not None and plan.found.authority == owner
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,15 +278,24 @@ async def authority_step(
     *,
     authority: Callable[[], Keypair],
     new: NewAuthority,
+    unchecked: bool,
     prices: Prices,
 ) -> Step:
-    """Return the step that hands a program over. The new authority signs too if its key is here."""
+    """Return the step that hands a program over. The new authority signs too if its key is here.
+
+    Raises StepFailed, and ConfigurationError if it does not sign and that was not asked for.
+    """
     found = await present_program(cluster, program)
     state = f"{program.address}, authority {found.authority or 'none'}"
     if found.authority == new.address:
         return Step(program.title, state)
     if found.authority is None:
         raise StepFailed(f"{program.address} has no upgrade authority: it is final")
+    if new.address is not None and new.key is None and not unchecked:
+        raise ConfigurationError(
+            f"the key of {new.address} is not here, so it cannot sign that it exists; name its "
+            "file, or pass --skip-new-authority-check if you are sure of the address"
+        )
     key = authority()
     if key.pubkey() != found.authority:
         raise StepFailed(

@@ -57,7 +57,7 @@ def executable_hash(code: bytes) -> str:
 def read_buffer(account: Account | None) -> Buffer | None:
     """Return the buffer, None for no account. Raises DecodeError if it is something else."""
     data = _data(account, _BUFFER, BUFFER_HEADER, "a buffer")
-    return data and Buffer(_option(data, _MARK), data[BUFFER_HEADER:])
+    return None if data is None else Buffer(_option(data, _MARK), data[BUFFER_HEADER:])
 
 
 def read_program(account: Account | None, data: Account | None) -> DeployedProgram | None:
