@@ -53,6 +53,7 @@ class Pace:
 async def connected(urls: Sequence[str]) -> AsyncIterator[Cluster]:
     """Connect to a cluster. Raises ConfigurationError for URLs that are none."""
     async with open_rpc(urls, timeout=RPC_TIMEOUT) as rpc:
+        await rpc.probe()  # which finds endpoints of another cluster
         yield await open_cluster(rpc)
 
 
@@ -100,7 +101,7 @@ async def bootstrap(
     keys_step, *others = await plan.steps()
     balance = await cluster.rpc.get_balance(keys.payer.address)
     funding = Funding(cluster, keys.payer, airdrop=airdrop, pace=pace)
-    steps = [keys_step, funding.step(total_cost(others).total - balance, balance), *others]
+    steps = [keys_step, await funding.step(total_cost(others).total, balance), *others]
     shown = _without_new_keys(describe(steps), keys)
     await carry_out(cluster, steps, shown, balance, terminal, dry_run=dry_run)
 
@@ -139,8 +140,10 @@ class Funding:
     airdrop: bool
     pace: Pace
 
-    def step(self, missing: int, balance: int) -> Step:
+    async def step(self, cost: int, balance: int) -> Step:
         """Return the step after which the payer has what the others cost, or which fails."""
+        # An account keeps the rent of its own bytes, or nothing.
+        missing = cost + await self.cluster.rent(0) - balance if cost else 0
 
         async def run() -> None:
             if self.airdrop:

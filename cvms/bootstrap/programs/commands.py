@@ -61,7 +61,7 @@ class ProgramContext:
         payer = KeyFile(path, sender.payer, is_new=False)
         balance = await self.cluster.rpc.get_balance(payer.address)
         funding = Funding(self.cluster, payer, airdrop=False, pace=self.pace)
-        steps = [funding.step(total_cost(steps).total - balance, balance), *steps]
+        steps = [await funding.step(total_cost(steps).total, balance), *steps]
         await carry_out(
             self.cluster, steps, describe(steps), balance, self.terminal, dry_run=self.dry_run
         )
