@@ -149,6 +149,17 @@ async def test_a_buffer_is_prepared_for_an_authority_that_signs_elsewhere(
     assert executable_hash((await manager(deployed)).code) == executable_hash(GROWN)
 
 
+async def test_a_buffer_that_was_handed_over_is_not_used_for_another_file(
+    deployed: Deployer, grown: Path
+) -> None:
+    """Its authority may have agreed to what is in it; the payer cannot write into it any more."""
+    await upgrade(deployed.command(), NAME, elf=grown, buffer_only=True)
+    grown.write_bytes(GROWN + b"and more")
+    for buffer_only in (True, False):
+        with pytest.raises(StepFailed, match="holds another file"):
+            await upgrade(deployed.command(), NAME, elf=grown, buffer_only=buffer_only)
+
+
 async def test_another_key_than_the_authoritys_is_refused_before_anything_is_paid(
     deployed: Deployer, grown: Path, tmp_path: Path
 ) -> None:
