@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from importlib import metadata
 from pathlib import Path
 
 from solders.pubkey import Pubkey
@@ -48,6 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
         description="The Collateral Vault Management Service.",
         epilog="Settings come from the environment and from .env; README.md lists them.",
     )
+    parser.add_argument("--version", action="version", version=f"cvms {metadata.version('cvms')}")
     commands = parser.add_subparsers(required=True, metavar="command")
     _add_serve(commands)
     _add_dev(commands)
