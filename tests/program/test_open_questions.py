@@ -7,11 +7,9 @@ from tests.program.harness.guard_changes import DAY, WEEK, min_delay
 from tests.program.harness.instructions import build
 from tests.program.harness.ledger import (
     POSITION_MANAGER,
-    TOKEN,
     Ledger,
     change_lock,
     govern,
-    mint_data,
     token_address,
     vault_address,
 )
@@ -22,44 +20,7 @@ from tests.program.harness.positions import (
     with_position_manager,
 )
 from tests.program.harness.puppet import PUPPET, puppet_call, with_puppet
-from tests.program.harness.venues import open_venue, writable
-from tests.program.yields.hostile import (
-    burn,
-    order,
-    take,
-    whitelist_hostile_program,
-)
-
-
-@pytest.mark.xfail(strict=True, reason="the vault does not know whose receipts a mint's are")
-def test_a_yield_program_cannot_burn_the_receipts_of_another_one(
-    governed: Ledger, governance: Keypair
-) -> None:
-    """The receipts are shares in a pool: what the vault no longer has goes to its other holders."""
-    whitelist_hostile_program(governed, governance)
-    owner, shares, issuer = governed.owner(deposited=1_000), Keypair().pubkey(), Keypair().pubkey()
-    minted_by_another = b"\1\0\0\0" + bytes(issuer) + mint_data(supply=1_000)[36:]
-    governed.put(shares, TOKEN, minted_by_another)
-    vault = vault_address(owner.pubkey())
-    receipts = governed.put_tokens(vault, 500, mint=shares)
-    theft = take(owner, 1), burn(receipts, shares, vault, 500)
-    governed.send(order(governed, "yield_deposit", owner, *theft, amount=1), owner)
-    assert governed.tokens_at(receipts) == 500
-
-
-@pytest.mark.xfail(strict=True, reason="a vault remembers one yield program")
-def test_what_two_yield_programs_hold_comes_back_after_the_removal_of_one(
-    governed: Ledger, governance: Keypair
-) -> None:
-    venues = [open_venue(governed, governance, program=Keypair().pubkey()) for _ in range(2)]
-    owner = governed.owner(deposited=1_000)
-    for venue in venues:
-        venue.enter(owner)
-        governed.must(venue.move("yield_deposit", owner.pubkey(), 400), owner)
-    remove = govern("remove_yield_program", governance.pubkey(), value=venues[0].program)
-    governed.must(remove, governance)
-    back = governed.send(venues[0].move("yield_withdraw", owner.pubkey(), 400), owner)
-    assert back.error is None
+from tests.program.harness.venues import writable
 
 
 @pytest.mark.xfail(strict=True, reason="a vault has one locked balance for all programs")
