@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 BATCH = 5
-"""Sequences that Hypothesis draws at once. It varies its own draws, so small batches differ more."""
+"""Sequences drawn at once. Hypothesis varies its own draws, so small batches differ more."""
 
 
 def is_fuzzing() -> bool:
