@@ -102,7 +102,8 @@ async def request(deps: Dependencies, body: Change) -> Reply | Response:
 
     While a multisig or a minimum delay is set, a change that loosens a guard waits for the delay,
     and for at least seven days if there is a multisig. The wait begins when the transaction lands:
-    the list of requested changes then tells when it may be applied. The owner pays the rent of the request, and gets it back.
+    the list of requested changes then tells when it may be applied. The owner pays the rent of the
+    request, and gets it back.
     """
     signed, change = body.request("guard_request"), body.guard_change
     instruction = instructions.request_guard_change(deps.programs, owner=body.owner, change=change)
