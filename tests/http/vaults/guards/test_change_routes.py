@@ -132,13 +132,14 @@ async def test_a_change_of_the_second_in_which_the_vault_is_opened_again_is_not_
 ) -> None:
     """One transaction may request a change, and close and open the vault."""
     wallet, programs = await with_vault(front), front.config.programs
-    key, delay = wallet.pubkey(), {"owner": wallet.pubkey(), "seconds": DELAY}
-    await land_on_chain(front.rpc, wallet, [set_withdraw_min_delay(programs, **delay)])
+    key = wallet.pubkey()
+    delay = set_withdraw_min_delay(programs, owner=key, seconds=DELAY)
+    await land_on_chain(front.rpc, wallet, [delay])
     steps = [
         request_guard_change(programs, owner=key, change=read_change("min_delay=0")),
         close_vault(programs, key),
         initialize_vault(programs, key),
-        set_withdraw_min_delay(programs, **delay),
+        delay,
     ]
     await land_on_chain(front.rpc, wallet, steps)
     pass_time(localnet, DELAY)
