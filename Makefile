@@ -57,7 +57,7 @@ client: $(INSTALLED) ## build, pack and test the TypeScript client, in Node and 
 	CVMS_REQUIRE_SERVERS=1 $(BIN)/pytest tests/clients tests/http/websocket/test_asyncapi.py
 
 fuzz: MINUTES = 10
-fuzz: $(INSTALLED) ## new steps of the programs against their specification for MINUTES (10); counts them
+fuzz: $(INSTALLED) ## attacks on the programs and new steps against their specification, for MINUTES (10); counts them
 	HYPOTHESIS_PROFILE=long FUZZ_MINUTES=$(MINUTES) $(BIN)/pytest -s tests/program/state_machine
 
 mutants: $(INSTALLED) ## faults in the programs' sources, each of which must fail a test; ONLY=part of a name
