@@ -21,6 +21,7 @@ OTHER_CONNECTIONS = 6
 """Of a process, beside DB_MAX_CONNECTIONS: the lease, notifications, long checks."""
 CLOCK_TOLERANCE = timedelta(seconds=2)
 """Nonces, tokens and second factors are checked by both clocks."""
+MIGRATIONS = "schema_migrations"
 SHOWN = 5
 """Tables that a line names."""
 
@@ -34,13 +35,15 @@ async def database_findings(conn: Connection, *, pool_size: int | None) -> list[
     facts = await read_server_facts(conn)
     middle = before + (datetime.now(UTC) - before) / 2
     found = [*server_findings(facts, local=middle, pool_size=pool_size)]
+    others, closed = await tables_of_others(conn), await tables_not_writable(conn)
+    if MIGRATIONS in closed:
+        return [*found, _closed_finding(facts, closed)]
     try:
         state = await schema_state(conn)
     except ConfigurationError as error:
         advice = "create a database for this service alone, and set DATABASE_URL to it"
         return [*found, failure("database_schema", str(error), advice, kind="another_schema")]
     found.append(schema_finding(state))
-    others, closed = await tables_of_others(conn), await tables_not_writable(conn)
     return [*found, *rights_findings(facts, state, others=others, closed=closed)]
 
 
@@ -99,8 +102,7 @@ def rights_findings(
         seen = f"{role} may not create tables in the schema {facts.schema or '(none)'}"
         yield failure(check, seen, "apply the migrations as another role, or grant CREATE to it")
     elif closed:
-        seen = f"{role} may not read and write {_shown(closed)}"
-        yield failure(check, seen, "grant SELECT, INSERT, UPDATE and DELETE on all tables to it")
+        yield _closed_finding(facts, closed)
     elif facts.may_create and not others:
         yield ok(check, f"{role} may migrate (DDL), read and write")
     elif state.pending:
@@ -108,6 +110,12 @@ def rights_findings(
         yield failure(check, seen, "apply the migrations as the role that owns the tables")
     else:
         yield ok(check, f"{role} may read and write, not migrate (no DDL)")
+
+
+def _closed_finding(facts: ServerFacts, closed: Sequence[str]) -> Finding:
+    seen = f"the role {facts.role} may not read and write {_shown(closed)}"
+    advice = "grant SELECT, INSERT, UPDATE and DELETE on all tables to it"
+    return failure("database_rights", seen, advice)
 
 
 def unreachable(reason: str) -> list[Finding]:

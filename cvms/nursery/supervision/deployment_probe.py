@@ -37,8 +37,6 @@ class DeploymentProbe:
     reader: DeploymentReader
     config: Config
     board: StatusBoard
-    check_seconds: float = CHECK_SECONDS
-    retry_seconds: float = RETRY_SECONDS
     _shipped: dict[str, str] = field(default_factory=shipped_hashes, init=False)
     _of_database: list[Finding] = field(default_factory=list, init=False)
     _other_mint: str | None = field(default=None, init=False)
@@ -48,7 +46,7 @@ class DeploymentProbe:
         while True:
             ready = await self.run_once()
             self.board.task_succeeded(DEPLOYMENT)
-            await trio.sleep(self.check_seconds if ready else self.retry_seconds)
+            await trio.sleep(CHECK_SECONDS if ready else RETRY_SECONDS)
 
     async def run_once(self) -> bool:
         """Check once; return whether the deployment is ready. Raises what the chain raises."""
