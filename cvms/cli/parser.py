@@ -25,6 +25,7 @@ from cvms.cli.audit import (
     parse_head,
     parse_key,
 )
+from cvms.cli.check import add_commands as add_check_commands
 from cvms.cli.commands import (
     cmd_demo,
     cmd_dev,
@@ -52,6 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"cvms {metadata.version('cvms')}")
     commands = parser.add_subparsers(required=True, metavar="command")
     _add_serve(commands)
+    add_check_commands(commands)
     _add_dev(commands)
     _add_localnet(commands)
     _add_demo(commands)
