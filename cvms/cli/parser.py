@@ -8,6 +8,7 @@ from pathlib import Path
 
 from solders.pubkey import Pubkey
 
+from cvms.cli import bootstrap
 from cvms.cli.arguments import (
     Commands,
     add_command,
@@ -57,6 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_dev(commands)
     _add_localnet(commands)
     _add_demo(commands)
+    bootstrap.add_commands(commands)
     _add_token(commands)
     _add_audit(add_command(commands, "audit", "check the audit trail"))
     _add_index(add_command(commands, "index", "inspect and rebuild the index"))

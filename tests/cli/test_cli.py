@@ -29,6 +29,8 @@ COMMANDS = [
     *([word] for word in ("serve", "dev", "localnet", "demo", "token", "reseal")),
     *(["audit", word] for word in ("verify", "key")),
     *(["index", word] for word in ("status", "rebuild")),
+    ["bootstrap"],
+    *(["program", word] for word in ("show", "upgrade", "set-authority")),
 ]
 
 
