@@ -21,6 +21,8 @@ STARTS_TASKS = {
     "cvms/chain/pubsub/log_subscription.py": "the pings of one connection, until it is lost",
     "cvms/chain/rpc/endpoint_probe.py": "the two questions of one probe",
     "cvms/chain/rpc/transport/failover.py": "one request to each endpoint",
+    "cvms/checks/endpoint_check.py": "the questions to each endpoint of one check",
+    "cvms/checks/groups.py": "the groups of one check",
     "cvms/client/stream.py": "runs in a client: the heartbeat of its stream",
     "cvms/dev/localnet.py": "a command of its own: the local chain in its process",
     "cvms/dev/run.py": "a command of its own: everything in one process",
