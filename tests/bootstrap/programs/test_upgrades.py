@@ -24,6 +24,7 @@ NAME = "position_manager"
 ELF = bundled_elf(NAME)
 GROWN = ELF + b"more" * 2_000
 """Longer than the room that the deployment has left."""
+MORE = b"and more"
 
 
 @pytest.fixture
@@ -44,6 +45,13 @@ def deployed(deployer: Deployer) -> Deployer:
 def grown(tmp_path: Path) -> Path:
     path = tmp_path / "grown.so"
     path.write_bytes(GROWN)
+    return path
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Path:
+    path = tmp_path / "other.so"
+    path.write_bytes(GROWN + MORE)
     return path
 
 
@@ -98,13 +106,11 @@ async def test_an_upgrade_writes_only_what_a_broken_run_has_not(
 
 
 async def test_the_buffer_of_another_file_is_closed_and_made_anew(
-    deployed: Deployer, grown: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    deployed: Deployer, grown: Path, other: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await prepared(deployed, grown, monkeypatch)
-    other = tmp_path / "other.so"
-    other.write_bytes(GROWN + b"and more")
     await upgrade(deployed.command(), NAME, elf=other, buffer_only=False)
-    assert executable_hash((await manager(deployed)).code) == executable_hash(other.read_bytes())
+    assert executable_hash((await manager(deployed)).code) == executable_hash(GROWN + MORE)
     assert await deployed.buffers() == []
 
 
@@ -150,14 +156,13 @@ async def test_a_buffer_is_prepared_for_an_authority_that_signs_elsewhere(
 
 
 async def test_a_buffer_that_was_handed_over_is_not_used_for_another_file(
-    deployed: Deployer, grown: Path
+    deployed: Deployer, grown: Path, other: Path
 ) -> None:
     """Its authority may have agreed to what is in it; the payer cannot write into it any more."""
     await upgrade(deployed.command(), NAME, elf=grown, buffer_only=True)
-    grown.write_bytes(GROWN + b"and more")
     for buffer_only in (True, False):
         with pytest.raises(StepFailed, match="holds another file"):
-            await upgrade(deployed.command(), NAME, elf=grown, buffer_only=buffer_only)
+            await upgrade(deployed.command(), NAME, elf=other, buffer_only=buffer_only)
 
 
 async def test_another_key_than_the_authoritys_is_refused_before_anything_is_paid(
