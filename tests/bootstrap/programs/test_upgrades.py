@@ -5,19 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from solana.constants import SYSTEM_PROGRAM_ID
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
-from cvms.bootstrap.key_files import key_in
 from cvms.bootstrap.programs.commands import ProgramContext, set_authority, show, upgrade
-from cvms.bootstrap.programs.program_steps import PROGRAM_SETTINGS, bundled_elf, deployed_program
+from cvms.bootstrap.programs.program_steps import bundled_elf, deployed_program
 from cvms.bootstrap.programs.upgrades import NewAuthority
 from cvms.bootstrap.transactions import Draft, TransactionSender
 from cvms.chain.program import upgradeable_loader as loader
 from cvms.chain.program.upgradeable_loader import DeployedProgram, executable_hash
 from cvms.errors import ConfigurationError, StepFailed
-from cvms.localnet.ledger.program_deployment import deploy
 from tests.bootstrap.deployer import Deployer
 
 NAME = "position_manager"
@@ -25,20 +22,6 @@ ELF = bundled_elf(NAME)
 GROWN = ELF + b"more" * 2_000
 """Longer than the room that the deployment has left."""
 MORE = b"and more"
-
-
-@pytest.fixture
-def deployed(deployer: Deployer) -> Deployer:
-    """The programs of this package, with the keys and the settings of their deployment."""
-    keys = deployer.folder / "keys"
-    owner = key_in(keys / "upgrade_authority.json").saved().address
-    deployer.put(key_in(keys / "operator.json").saved().address, SYSTEM_PROGRAM_ID, b"")
-    for name, setting in PROGRAM_SETTINGS.items():
-        program = Keypair().pubkey()
-        deploy(deployer.running.chain, program, bundled_elf(name), authority=owner)
-        with deployer.env_file.open("a") as settings:
-            settings.write(f"{setting}={program}\n")
-    return deployer
 
 
 @pytest.fixture
