@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import os
-from collections.abc import Callable
-from contextlib import suppress
+from importlib import metadata
 from pathlib import Path
-from typing import TypeAlias, TypeVar
 
 from solders.pubkey import Pubkey
 
+from cvms.cli import bootstrap
+from cvms.cli.arguments import (
+    Commands,
+    add_command,
+    add_data_dir,
+    add_log_format,
+    add_port,
+    number,
+    parsed,
+)
 from cvms.cli.audit import (
     KEY_HELP,
     VERIFY_HELP,
@@ -19,6 +26,7 @@ from cvms.cli.audit import (
     parse_head,
     parse_key,
 )
+from cvms.cli.check import add_commands as add_check_commands
 from cvms.cli.commands import (
     cmd_demo,
     cmd_dev,
@@ -35,9 +43,6 @@ from cvms.cli.index import (
 )
 
 _LOCALNET_PORT = "RPC port of the local chain; PubSub has the next one"
-Number = TypeVar("Number", int, float)
-T = TypeVar("T")
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -46,15 +51,18 @@ def build_parser() -> argparse.ArgumentParser:
         description="The Collateral Vault Management Service.",
         epilog="Settings come from the environment and from .env; README.md lists them.",
     )
+    parser.add_argument("--version", action="version", version=f"cvms {metadata.version('cvms')}")
     commands = parser.add_subparsers(required=True, metavar="command")
     _add_serve(commands)
+    add_check_commands(commands)
     _add_dev(commands)
     _add_localnet(commands)
     _add_demo(commands)
+    bootstrap.add_commands(commands)
     _add_token(commands)
-    _add_audit(_add_command(commands, "audit", "check the audit trail"))
-    _add_index(_add_command(commands, "index", "inspect and rebuild the index"))
-    reseal = _add_command(
+    _add_audit(add_command(commands, "audit", "check the audit trail"))
+    _add_index(add_command(commands, "index", "inspect and rebuild the index"))
+    reseal = add_command(
         commands, "reseal", "encrypt every secret again with the first of DATA_ENCRYPTION_KEYS"
     )
     reseal.set_defaults(run=cmd_reseal)
@@ -62,12 +70,12 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _add_serve(commands: Commands) -> None:
-    serve = _add_command(
+    serve = add_command(
         commands, "serve", "run the service with the configured PostgreSQL, RPC and Redis"
     )
     serve.add_argument(
         "--workers",
-        type=_number(int, lambda count: 1 <= count <= 64, "a number of processes (1 to 64)"),
+        type=number(int, lambda count: 1 <= count <= 64, "a number of processes (1 to 64)"),
         default=1,
         help="processes that share the port; SIGHUP replaces them one by one (%(default)s)",
     )
@@ -76,45 +84,45 @@ def _add_serve(commands: Commands) -> None:
 
 
 def _add_dev(commands: Commands) -> None:
-    dev = _add_command(
+    dev = add_command(
         commands, "dev", "run an embedded PostgreSQL, a local chain and the service together"
     )
-    _add_port(dev, "--port", "PORT", "8080", "port of the service; 0 picks a free one")
-    _add_port(dev, "--localnet-port", "LOCALNET_PORT", "8899", _LOCALNET_PORT)
-    _add_data_dir(dev)
-    _add_log_format(dev)
+    add_port(dev, "--port", "PORT", "8080", "port of the service; 0 picks a free one")
+    add_port(dev, "--localnet-port", "LOCALNET_PORT", "8899", _LOCALNET_PORT)
+    add_data_dir(dev)
+    add_log_format(dev)
     dev.set_defaults(run=cmd_dev)
 
 
 def _add_localnet(commands: Commands) -> None:
-    localnet = _add_command(
+    localnet = add_command(
         commands, "localnet", "run the local chain alone, with the programs and the USDT mint"
     )
     localnet.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
-    _add_port(localnet, "--port", "LOCALNET_PORT", "8899", _LOCALNET_PORT)
-    _add_data_dir(localnet)
+    add_port(localnet, "--port", "LOCALNET_PORT", "8899", _LOCALNET_PORT)
+    add_data_dir(localnet)
     localnet.add_argument("--in-memory", action="store_true", help="keep no ledger on disk")
     localnet.add_argument("--reset", action="store_true", help="delete the ledger in --data-dir")
     localnet.add_argument("--bare", action="store_true", help="no programs, no mint, no operator")
     localnet.add_argument(
         "--slot-seconds",
-        type=_number(float, lambda seconds: 0 < seconds < 1e6, "a number of seconds above 0"),
+        type=number(float, lambda seconds: 0 < seconds < 1e6, "a number of seconds above 0"),
         default=0.4,
         help="length of a slot (%(default)s)",
     )
-    slots = _number(int, lambda count: 0 <= count <= 10_000, "a number of slots (0 to 10000)")
+    slots = number(int, lambda count: 0 <= count <= 10_000, "a number of slots (0 to 10000)")
     localnet.add_argument(
         "--confirmed-lag", type=slots, default=1, help="slots until confirmed (%(default)s)"
     )
     localnet.add_argument(
         "--finalized-lag", type=slots, default=31, help="slots until finalized (%(default)s)"
     )
-    _add_log_format(localnet)
+    add_log_format(localnet)
     localnet.set_defaults(run=cmd_localnet)
 
 
 def _add_demo(commands: Commands) -> None:
-    demo = _add_command(
+    demo = add_command(
         commands, "demo", "show the features of a vault, step by step, on a running `cvms dev`"
     )
     demo.add_argument(
@@ -131,7 +139,7 @@ def _add_demo(commands: Commands) -> None:
 
 
 def _add_token(commands: Commands) -> None:
-    token = _add_command(
+    token = add_command(
         commands,
         "token",
         "print an administrator's token, signed with ADMIN_JWT_SECRET or the data folder's secret",
@@ -142,24 +150,24 @@ def _add_token(commands: Commands) -> None:
     )
     token.add_argument(
         "--hours",
-        type=_number(float, lambda hours: 0 < hours <= 24, "a lifetime of up to 24 hours"),
+        type=number(float, lambda hours: 0 < hours <= 24, "a lifetime of up to 24 hours"),
         default=1.0,
         help="lifetime, at most 24 (%(default)s)",
     )
-    _add_data_dir(token)
+    add_data_dir(token)
     token.set_defaults(run=cmd_token)
 
 
 def _add_audit(audit: argparse.ArgumentParser) -> None:
     commands = audit.add_subparsers(required=True, metavar="command")
-    verify = _add_command(
+    verify = add_command(
         commands, "verify", "check that no entry was changed or removed", VERIFY_HELP
     )
     verify.add_argument(
         "--key",
         action="append",
         default=[],
-        type=_parsed(parse_key, "a public key, 64 hexadecimal digits"),
+        type=parsed(parse_key, "a public key, 64 hexadecimal digits"),
         metavar="HEX",
         help="public key that signs heads; may be repeated: a new operator's key gives another",
     )
@@ -170,22 +178,22 @@ def _add_audit(audit: argparse.ArgumentParser) -> None:
         "--expected",
         action="append",
         default=[],
-        type=_parsed(parse_head, "an entry's id and hash, SEQ:HASH"),
+        type=parsed(parse_head, "an entry's id and hash, SEQ:HASH"),
         metavar="SEQ:HASH",
         help="entry that the trail must contain; may be repeated",
     )
     verify.set_defaults(run=cmd_audit_verify)
-    key = _add_command(commands, "key", "print the public key of signed heads", KEY_HELP)
+    key = add_command(commands, "key", "print the public key of signed heads", KEY_HELP)
     key.set_defaults(run=cmd_audit_key)
 
 
 def _add_index(index: argparse.ArgumentParser) -> None:
     commands = index.add_subparsers(required=True, metavar="command")
-    status = _add_command(commands, "status", "print the indexer's status", STATUS_HELP)
+    status = add_command(commands, "status", "print the indexer's status", STATUS_HELP)
     status.add_argument("--json", action="store_true", help="print one JSON object")
     status.set_defaults(run=cmd_index_status)
 
-    rebuild = _add_command(
+    rebuild = add_command(
         commands, "rebuild", "rebuild the index from the chain, and compare", REBUILD_HELP
     )
     rebuild.add_argument(
@@ -201,68 +209,10 @@ def _add_index(index: argparse.ArgumentParser) -> None:
     )
     rebuild.add_argument(
         "--show",
-        type=_number(int, lambda count: 0 <= count <= 1000, "a number of rows (0 to 1000)"),
+        type=number(int, lambda count: 0 <= count <= 1000, "a number of rows (0 to 1000)"),
         default=10,
         metavar="N",
         help="differing rows of each table, and incomplete vaults, to print (%(default)s)",
     )
     rebuild.add_argument("--json", action="store_true", help="print one JSON object")
     rebuild.set_defaults(run=cmd_index_rebuild)
-
-
-def _add_command(
-    commands: Commands, name: str, text: str, description: str | None = None
-) -> argparse.ArgumentParser:
-    formatter = argparse.RawDescriptionHelpFormatter if description else argparse.HelpFormatter
-    description = description or f"{text[0].upper()}{text[1:]}."
-    return commands.add_parser(name, help=text, description=description, formatter_class=formatter)
-
-
-def _add_port(
-    parser: argparse.ArgumentParser, flag: str, variable: str, default: str, text: str
-) -> None:
-    parser.add_argument(
-        flag,
-        type=_number(int, lambda port: 0 <= port <= 65535, "a TCP port (0 to 65535)"),
-        default=os.environ.get(variable, default),
-        help=f"{text} (%(default)s)",
-    )
-
-
-def _add_data_dir(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--data-dir",
-        type=Path,
-        default=os.environ.get("DATA_DIR", ".cvms"),
-        help="folder of all data (%(default)s)",
-    )
-
-
-def _add_log_format(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--log-format", choices=("console", "json"), default="console", help="(%(default)s)"
-    )
-
-
-def _number(
-    parse: Callable[[str], Number], is_valid: Callable[[Number], bool], what: str
-) -> Callable[[str], Number]:
-    """Return an argument type that accepts valid numbers. `what` ends its error message."""
-
-    def parse_valid(text: str) -> Number:
-        if not is_valid(number := parse(text)):
-            raise ValueError
-        return number
-
-    return _parsed(parse_valid, what)
-
-
-def _parsed(parse: Callable[[str], T], what: str) -> Callable[[str], T]:
-    """Return an argument type of what `parse` accepts, which raises ValueError for the rest."""
-
-    def convert(text: str) -> T:
-        with suppress(ValueError):
-            return parse(text)
-        raise argparse.ArgumentTypeError(f"{text} is not {what}")
-
-    return convert

@@ -1,0 +1,72 @@
+"""Arguments that several commands have, and types of arguments."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TypeAlias, TypeVar
+
+Number = TypeVar("Number", int, float)
+T = TypeVar("T")
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def add_command(
+    commands: Commands, name: str, text: str, description: str | None = None
+) -> argparse.ArgumentParser:
+    formatter = argparse.RawDescriptionHelpFormatter if description else argparse.HelpFormatter
+    description = description or f"{text[0].upper()}{text[1:]}."
+    return commands.add_parser(name, help=text, description=description, formatter_class=formatter)
+
+
+def add_port(
+    parser: argparse.ArgumentParser, flag: str, variable: str, default: str, text: str
+) -> None:
+    parser.add_argument(
+        flag,
+        type=number(int, lambda port: 0 <= port <= 65535, "a TCP port (0 to 65535)"),
+        default=os.environ.get(variable, default),
+        help=f"{text} (%(default)s)",
+    )
+
+
+def add_data_dir(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--data-dir",
+        type=Path,
+        default=os.environ.get("DATA_DIR", ".cvms"),
+        help="folder of all data (%(default)s)",
+    )
+
+
+def add_log_format(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--log-format", choices=("console", "json"), default="console", help="(%(default)s)"
+    )
+
+
+def number(
+    parse: Callable[[str], Number], is_valid: Callable[[Number], bool], what: str
+) -> Callable[[str], Number]:
+    """Return an argument type that accepts valid numbers. `what` ends its error message."""
+
+    def parse_valid(text: str) -> Number:
+        if not is_valid(value := parse(text)):
+            raise ValueError
+        return value
+
+    return parsed(parse_valid, what)
+
+
+def parsed(parse: Callable[[str], T], what: str) -> Callable[[str], T]:
+    """Return an argument type of what `parse` accepts, which raises ValueError for the rest."""
+
+    def convert(text: str) -> T:
+        with suppress(ValueError):
+            return parse(text)
+        raise argparse.ArgumentTypeError(f"{text} is not {what}")
+
+    return convert
