@@ -16,6 +16,7 @@ SQL = re.compile(
 STARTERS = {"open_nursery", "create_task_group", "TaskGroup", "create_task", "spawn_system_task"}
 
 STARTS_TASKS = {
+    "cvms/bootstrap/transactions.py": "a command of its own: one request for each transaction",
     "cvms/chain/pubsub/account_subscription.py": "the requests of one connection, until it is lost",
     "cvms/chain/pubsub/log_subscription.py": "the pings of one connection, until it is lost",
     "cvms/chain/rpc/endpoint_probe.py": "the two questions of one probe",
