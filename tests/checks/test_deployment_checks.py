@@ -9,8 +9,8 @@ from solders.pubkey import Pubkey
 from spl.token.constants import TOKEN_2022_PROGRAM_ID
 
 from cvms.chain.program import instructions
-from cvms.chain.program.deployed_code import shipped_hash
 from cvms.checks.deployment import RUNS_WITH_SAME_HASH, DeploymentReader
+from cvms.checks.program_check import shipped_hashes
 from cvms.dev.chain_setup import bundled_programs
 from cvms.localnet.ledger import program_deployment
 from tests.checks.chains import asking, govern, prepare, set_account, set_mint, start_chain
@@ -52,7 +52,7 @@ async def test_code_is_read_again_once_it_is_deployed_again(localnet: Localnet) 
         async def hash_now() -> str | None:
             return (await reader.read()).own["collateral_vault"].hash
 
-        shipped = shipped_hash("collateral_vault")
+        shipped = shipped_hashes()["collateral_vault"]
         assert await hash_now() == shipped
         deploy_again(localnet, authority=MULTISIG, padding=b"\1")
         changed = await hash_now()
@@ -100,12 +100,12 @@ async def test_other_code_is_a_warning_with_both_hashes(
 ) -> None:
     deploy_again(localnet, authority=MULTISIG, padding=b"\0" * 100)
     hashes = (await deployed.check("--only", "programs")).line("program_hash", "collateral_vault")
-    assert (hashes.level, hashes.seen) == ("ok", shipped_hash("collateral_vault"))
+    assert (hashes.level, hashes.seen) == ("ok", shipped_hashes()["collateral_vault"])
     deploy_again(localnet, authority=MULTISIG, padding=b"\1")
     checked = await deployed.check("--only", "programs")
     hashes = checked.line("program_hash", "collateral_vault")
     assert hashes.level == "warning"
-    assert shipped_hash("collateral_vault") in hashes.seen
+    assert shipped_hashes()["collateral_vault"] in hashes.seen
     assert hashes.seen.count(", this version has ") == 1
     assert checked.status == 0
 
