@@ -15,18 +15,13 @@ from cvms.bootstrap.env_file import Ask, EnvFile
 from cvms.bootstrap.key_files import KeyFile, check_private, key_in
 from cvms.bootstrap.mint import MintSetup
 from cvms.bootstrap.programs.buffers import BufferUpload
-from cvms.bootstrap.programs.program_steps import (
-    PROGRAM_NAMES,
-    PROGRAM_SETTINGS,
-    ProgramDeployment,
-    bundled_elf,
-    deployed_program,
-)
+from cvms.bootstrap.programs.program_steps import ProgramDeployment, deployed_program
 from cvms.bootstrap.steps import Report, Step
 from cvms.bootstrap.transactions import TransactionSender
 from cvms.bootstrap.yield_pool import PoolSetup
 from cvms.chain.program.accounts import read_vault_authority
 from cvms.chain.program.addresses import vault_authority_address
+from cvms.chain.program.bundled_programs import PROGRAM_NAMES, PROGRAM_SETTINGS, bundled_elf
 from cvms.chain.types import Programs
 from cvms.errors import ConfigurationError
 

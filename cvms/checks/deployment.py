@@ -13,18 +13,19 @@ from cvms.chain.program.addresses import (
     transfer_limits_address,
     vault_authority_address,
 )
-from cvms.chain.program.deployed_code import HEADER_LENGTH, code_hash, named_programs
+from cvms.chain.program.bundled_programs import named_programs
+from cvms.chain.program.upgradeable_loader import PROGRAM_DATA_HEADER, executable_hash
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Account, Commitment, Programs
 from cvms.errors import DecodeError
 
-HEADERS_ONLY = (0, HEADER_LENGTH)
+HEADERS_ONLY = (0, PROGRAM_DATA_HEADER)
 RUNS_WITH_SAME_HASH = 20
 """The code of an unchanged header is read again after as many runs: it is half a megabyte."""
 
 
 @dataclass(frozen=True, slots=True)
-class DeployedProgram:
+class ProgramAccounts:
     """A program's account, the first bytes of its data account, and the hash of its code."""
 
     address: Pubkey
@@ -41,8 +42,8 @@ class Deployment:
     authority: Account | None
     limits: Account | None
     mint: Account | None
-    own: Mapping[str, DeployedProgram]
-    listed: Sequence[DeployedProgram]
+    own: Mapping[str, ProgramAccounts]
+    listed: Sequence[ProgramAccounts]
 
 
 @dataclass(slots=True, eq=False)
@@ -81,7 +82,7 @@ class DeploymentReader:
             listed=programs[len(named) :],
         )
 
-    async def _programs(self, addresses: Sequence[Pubkey]) -> list[DeployedProgram]:
+    async def _programs(self, addresses: Sequence[Pubkey]) -> list[ProgramAccounts]:
         """Return the programs without the hashes of their code."""
         data_addresses = [program_data_address(each) for each in addresses]
         found = await self.rpc.get_accounts(
@@ -91,9 +92,9 @@ class DeploymentReader:
         )
         half = len(addresses)
         pairs = zip(addresses, found.accounts[:half], found.accounts[half:], strict=True)
-        return [DeployedProgram(address, account, data) for address, account, data in pairs]
+        return [ProgramAccounts(address, account, data) for address, account, data in pairs]
 
-    async def _with_hash(self, program: DeployedProgram) -> DeployedProgram:
+    async def _with_hash(self, program: ProgramAccounts) -> ProgramAccounts:
         if program.data is None:
             return program
         header, known, read_in = self._hashes.get(program.address, (b"", "", 0))
@@ -103,10 +104,10 @@ class DeploymentReader:
             )
             [account] = found.accounts
             if account is None:  # closed since
-                return DeployedProgram(program.address, program.account, None)
-            known = code_hash(account.data[HEADER_LENGTH:])
-            self._hashes[program.address] = (account.data[:HEADER_LENGTH], known, self._runs)
-        return DeployedProgram(program.address, program.account, program.data, known)
+                return ProgramAccounts(program.address, program.account, None)
+            known = executable_hash(account.data[PROGRAM_DATA_HEADER:])
+            self._hashes[program.address] = (account.data[:PROGRAM_DATA_HEADER], known, self._runs)
+        return ProgramAccounts(program.address, program.account, program.data, known)
 
 
 def _listed(authority: Account | None, programs: Programs) -> list[Pubkey]:

@@ -7,23 +7,19 @@ from collections.abc import Iterator, Mapping
 from solders.pubkey import Pubkey
 
 from cvms.chain.program.accounts import read_vault_authority
-from cvms.chain.program.deployed_code import ProgramData, read_program_data, shipped_hash
-from cvms.checks.deployment import DeployedProgram, Deployment
+from cvms.chain.program.bundled_programs import PROGRAM_NAMES, PROGRAM_SETTINGS, bundled_elf
+from cvms.chain.program.upgradeable_loader import executable_hash, read_program_data
+from cvms.checks.deployment import Deployment, ProgramAccounts
 from cvms.checks.finding import Finding, failure, ok, warning
 from cvms.errors import DecodeError
 
-VAULT = "collateral_vault"
+VAULT = PROGRAM_NAMES[0]
 DEPLOY = "deploy it (`cvms bootstrap`), or set {setting} to where it is"
-SETTINGS = {
-    VAULT: "PROGRAM_ID",
-    "position_manager": "POSITION_MANAGER_PROGRAM_ID",
-    "yield_pool": "YIELD_POOL_PROGRAM_ID",
-}
 
 
 def shipped_hashes() -> dict[str, str]:
     """Return the hashes of the programs of this package by their names."""
-    return {name: shipped_hash(name) for name in SETTINGS}
+    return {name: executable_hash(bundled_elf(name)) for name in PROGRAM_NAMES}
 
 
 def program_findings(
@@ -56,8 +52,8 @@ def program_findings(
         yield from _upgrade_findings(name, program, governance, operator)
 
 
-def _missing(name: str, program: DeployedProgram) -> Finding | None:
-    advice = DEPLOY.format(setting=SETTINGS[name])
+def _missing(name: str, program: ProgramAccounts) -> Finding | None:
+    advice = DEPLOY.format(setting=PROGRAM_SETTINGS[name])
     account = program.account
     if account is None:
         seen = f"no program at {program.address}"
@@ -70,7 +66,7 @@ def _missing(name: str, program: DeployedProgram) -> Finding | None:
     return warning("program_exists", seen, advice, subject=name)
 
 
-def _hash_finding(name: str, program: DeployedProgram, shipped: str) -> Finding:
+def _hash_finding(name: str, program: ProgramAccounts, shipped: str) -> Finding:
     if program.hash == shipped:
         return ok("program_hash", shipped, subject=name)
     return warning(
@@ -83,15 +79,15 @@ def _hash_finding(name: str, program: DeployedProgram, shipped: str) -> Finding:
 
 
 def _upgrade_findings(
-    name: str, program: DeployedProgram, governance: Pubkey | None, operator: Pubkey | None
+    name: str, program: ProgramAccounts, governance: Pubkey | None, operator: Pubkey | None
 ) -> Iterator[Finding]:
     check = "upgrade_authority"
     try:
-        data: ProgramData | None = read_program_data(program.data)
+        data = read_program_data(program.data)
     except DecodeError as error:
         yield warning(check, str(error), "compare the program with an explorer", subject=name)
         return
-    authority = None if data is None else data.upgrade_authority
+    authority = None if data is None else data.authority
     if authority is None:
         yield ok(check, "none: nobody can replace the code", subject=name)
         return

@@ -14,9 +14,9 @@ from solders.transaction import VersionedTransaction
 from spl.token.constants import TOKEN_PROGRAM_ID
 
 from cvms.bootstrap.authority import AuthorityState, WantedAuthority, missing_changes
-from cvms.bootstrap.programs.program_steps import PROGRAM_NAMES, bundled_elf
 from cvms.chain.program.accounts import read_token_account, read_vault_authority
 from cvms.chain.program.addresses import token_account, vault_authority_address
+from cvms.chain.program.bundled_programs import PROGRAM_NAMES, bundled_elf
 from cvms.chain.program.instructions import yield_pool
 from cvms.chain.program.yield_pool_accounts import pool_address, read_pool, reserve_address
 from cvms.chain.rpc.rpc_client import RpcClient

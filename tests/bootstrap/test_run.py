@@ -16,10 +16,11 @@ from solders.token.state import Mint
 from spl.token.constants import TOKEN_2022_PROGRAM_ID, TOKEN_PROGRAM_ID
 
 from cvms.bootstrap.cluster import MAINNET
-from cvms.bootstrap.programs.program_steps import PROGRAM_NAMES, bundled_elf, deployed_program
+from cvms.bootstrap.programs.program_steps import deployed_program
 from cvms.bootstrap.run import AIRDROP_SPARE
 from cvms.chain.program.accounts import read_transfer_limits
 from cvms.chain.program.addresses import transfer_limits_address
+from cvms.chain.program.bundled_programs import PROGRAM_NAMES, bundled_elf
 from cvms.chain.program.cluster_features import FEATURE_PROGRAM, REQUIRED_FEATURES
 from cvms.chain.program.upgradeable_loader import executable_hash
 from cvms.chain.program.yield_pool_accounts import pool_address, read_pool

@@ -63,6 +63,10 @@ async def test_a_role_without_rights_fails_and_one_that_writes_only_is_fine(
     line = checked.line("database_rights")
     assert (line.level, checked.failures) == ("ok", set())
     assert line.seen == f"the role {ROLE} may read and write, not migrate (no DDL)"
+    as_other_role.execute(f"REVOKE INSERT ON vaults FROM {ROLE}".encode())
+    checked = await deployed.check("--only", "database")
+    assert checked.failures == {"database_rights"}
+    assert checked.line("database_rights").seen.endswith("may not read and write vaults")
 
 
 async def test_a_role_that_cannot_migrate_fails_while_the_schema_is_behind(

@@ -9,10 +9,11 @@ from solders.pubkey import Pubkey
 from spl.token.constants import TOKEN_2022_PROGRAM_ID
 
 from cvms.chain.program import instructions
-from cvms.chain.program.deployed_code import shipped_hash
+from cvms.checks.deployment import RUNS_WITH_SAME_HASH, DeploymentReader
+from cvms.checks.program_check import shipped_hashes
 from cvms.dev.chain_setup import bundled_programs
 from cvms.localnet.ledger import program_deployment
-from tests.checks.chains import govern, prepare, set_account, set_mint, start_chain
+from tests.checks.chains import asking, govern, prepare, set_account, set_mint, start_chain
 from tests.checks.conftest import Setup
 from tests.harness.localnet import Localnet
 
@@ -34,6 +35,34 @@ async def test_a_bare_chain_has_no_program(setup: Setup, nursery: trio.Nursery) 
     assert line.level == "failure"
     assert line.advice == "deploy it (`cvms bootstrap`), or set PROGRAM_ID to where it is"
     assert checked.line("program_exists", "yield_pool").level == "warning"
+
+
+async def test_an_account_that_is_no_program_fails(deployed: Setup, localnet: Localnet) -> None:
+    deployed.set(PROGRAM_ID=str(localnet.programs.mint))
+    checked = await deployed.check("--only", "programs")
+    line = checked.line("program_exists", "collateral_vault")
+    assert (line.level, checked.status) == ("failure", 1)
+    assert line.seen.endswith("is not executable")
+
+
+async def test_code_is_read_again_once_it_is_deployed_again(localnet: Localnet) -> None:
+    async with asking(localnet) as rpc:
+        reader = DeploymentReader(rpc, localnet.programs)
+
+        async def hash_now() -> str | None:
+            return (await reader.read()).own["collateral_vault"].hash
+
+        shipped = shipped_hashes()["collateral_vault"]
+        assert await hash_now() == shipped
+        deploy_again(localnet, authority=MULTISIG, padding=b"\1")
+        changed = await hash_now()
+        assert changed != shipped
+        # The same header: the local chain deploys again without a newer slot.
+        deploy_again(localnet, authority=MULTISIG)
+        assert await hash_now() == changed
+        for _ in range(RUNS_WITH_SAME_HASH - 1):
+            await hash_now()
+        assert await hash_now() == shipped
 
 
 async def test_a_program_without_an_authority_and_a_mint(
@@ -71,12 +100,12 @@ async def test_other_code_is_a_warning_with_both_hashes(
 ) -> None:
     deploy_again(localnet, authority=MULTISIG, padding=b"\0" * 100)
     hashes = (await deployed.check("--only", "programs")).line("program_hash", "collateral_vault")
-    assert (hashes.level, hashes.seen) == ("ok", shipped_hash("collateral_vault"))
+    assert (hashes.level, hashes.seen) == ("ok", shipped_hashes()["collateral_vault"])
     deploy_again(localnet, authority=MULTISIG, padding=b"\1")
     checked = await deployed.check("--only", "programs")
     hashes = checked.line("program_hash", "collateral_vault")
     assert hashes.level == "warning"
-    assert shipped_hash("collateral_vault") in hashes.seen
+    assert shipped_hashes()["collateral_vault"] in hashes.seen
     assert hashes.seen.count(", this version has ") == 1
     assert checked.status == 0
 

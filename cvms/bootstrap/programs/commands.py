@@ -12,7 +12,7 @@ from cvms.bootstrap.cluster import Cluster
 from cvms.bootstrap.deployment import OPERATOR, UPGRADE_AUTHORITY, buffer_path
 from cvms.bootstrap.key_files import KeyFile, check_private, existing_key
 from cvms.bootstrap.programs.buffers import BufferUpload
-from cvms.bootstrap.programs.program_steps import PROGRAM_NAMES, bundled_elf, deployed_program
+from cvms.bootstrap.programs.program_steps import deployed_program
 from cvms.bootstrap.programs.upgrades import (
     NewAuthority,
     ProgramRef,
@@ -27,6 +27,7 @@ from cvms.bootstrap.steps import Step, describe, total_cost
 from cvms.bootstrap.transactions import TransactionSender
 from cvms.chain.program.accounts import read_vault_authority
 from cvms.chain.program.addresses import vault_authority_address
+from cvms.chain.program.bundled_programs import PROGRAM_NAMES, bundled_elf
 from cvms.config.loader import load_programs
 from cvms.errors import ConfigurationError, StepFailed
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 
 import trio
 from solders.instruction import Instruction
@@ -29,20 +28,8 @@ from cvms.chain.program.upgradeable_loader import (
 from cvms.chain.types import Commitment, Slot
 from cvms.errors import DecodeError, StepFailed
 
-PROGRAM_SETTINGS = {
-    "collateral_vault": "PROGRAM_ID",
-    "position_manager": "POSITION_MANAGER_PROGRAM_ID",
-    "yield_pool": "YIELD_POOL_PROGRAM_ID",
-}
-"""The setting of each program's id."""
-PROGRAM_NAMES = tuple(PROGRAM_SETTINGS)
 HEADROOM_PERCENT = 10
 """Of a program's length, kept free for longer versions when it is deployed."""
-
-
-def bundled_elf(name: str) -> bytes:
-    """Return the code of one of this package's programs."""
-    return files("cvms").joinpath("programs", f"{name}.so").read_bytes()
 
 
 async def deployed_program(cluster: Cluster, program: Pubkey) -> DeployedProgram | None:

@@ -13,18 +13,12 @@ from solders.pubkey import Pubkey
 from cvms.bootstrap.cluster import Cluster
 from cvms.bootstrap.key_files import existing_key
 from cvms.bootstrap.programs.buffers import BufferPlan, BufferUpload
-from cvms.bootstrap.programs.program_steps import (
-    PROGRAM_NAMES,
-    PROGRAM_SETTINGS,
-    bundled_elf,
-    deployed_program,
-    handed_over,
-    wait_after,
-)
+from cvms.bootstrap.programs.program_steps import deployed_program, handed_over, wait_after
 from cvms.bootstrap.steps import Cost, Prices, Report, Step
 from cvms.bootstrap.transactions import Draft, TransactionSender
 from cvms.chain.program import upgradeable_loader as loader
 from cvms.chain.program.addresses import program_data_address
+from cvms.chain.program.bundled_programs import PROGRAM_NAMES, PROGRAM_SETTINGS, bundled_elf
 from cvms.chain.program.upgradeable_loader import (
     LEAST_EXTENSION,
     PROGRAM_DATA_HEADER,

@@ -67,9 +67,17 @@ def read_program(account: Account | None, data: Account | None) -> DeployedProgr
     """
     if _data(account, _PROGRAM, PROGRAM_LENGTH, "a program of the upgradeable loader") is None:
         return None
+    program = read_program_data(data)
+    if program is None:
+        raise DecodeError("the program was closed, and its id can never be used again")
+    return program
+
+
+def read_program_data(data: Account | None) -> DeployedProgram | None:
+    """Return the program in a program-data account, None for none. Raises DecodeError."""
     code = _data(data, _PROGRAM_DATA, PROGRAM_DATA_HEADER, "a program's data")
     if code is None:
-        raise DecodeError("the program was closed, and its id can never be used again")
+        return None
     (slot,) = unpack_from("<Q", code, _MARK)
     return DeployedProgram(Slot(slot), _option(code, _MARK + 8), code[PROGRAM_DATA_HEADER:])
 

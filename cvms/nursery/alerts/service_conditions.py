@@ -24,17 +24,18 @@ def component_observations(
 ) -> list[Observation]:
     """Return the components that have been down for the grace period.
 
-    `gap`: why the indexer cannot close a gap. While the chain is unavailable, the indexer and the
-    deployment are not reported, unless there is a gap.
+    `gap`: why the indexer cannot close a gap. While the chain is unavailable, the deployment is not
+    reported, nor the indexer, unless it has a gap.
     """
     down = {
         name: component
         for name, component in components.items()
         if not component.ok and now - component.since >= GRACE_PERIOD
     }
-    if "rpc" in down and gap is None:
-        down.pop("indexer", None)
+    if "rpc" in down:
         down.pop("deployment", None)
+        if gap is None:
+            down.pop("indexer", None)
     return [_component_observation(name, component, gap) for name, component in down.items()]
 
 

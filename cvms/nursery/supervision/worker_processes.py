@@ -21,6 +21,7 @@ import trio
 
 from cvms.chain.backoff import Backoff
 from cvms.config.settings import Config
+from cvms.errors import ConfigurationError
 from cvms.http.server.listeners import open_socket
 from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.supervision.supervisor import FIRST_DELAY, LONGEST_DELAY, STABLE_SECONDS
@@ -31,6 +32,8 @@ READY_SECONDS = 60.0
 KILL_SECONDS = 2.0
 """Beyond a worker's own deadline, before it is killed."""
 READY = b"ready"
+BAD_SETTINGS = 2
+"""Exit status of a worker that cannot work with its settings, its database or its chain."""
 
 
 @dataclass(slots=True, eq=False)
@@ -53,10 +56,14 @@ class Workers:
         self._current: dict[int, Worker] = {}
         self._alive: set[Worker] = set()
         self._stopping = trio.Event()
+        self._started = False
         self._replacing = trio.Lock()
 
     async def run(self) -> None:
-        """Return once a signal to stop has arrived and every worker has ended."""
+        """Return once a signal to stop has arrived and every worker has ended.
+
+        Raises ConfigurationError if a worker ends for bad settings before any was ready.
+        """
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
             async with trio.open_nursery() as nursery:
                 replacing = trio.CancelScope()
@@ -81,6 +88,9 @@ class Workers:
                 await worker.ended.wait()  # then its successor, if it was replaced
                 if self._stopping.is_set():
                     return
+                self._started |= any(each.ready.is_set() for each in (worker, *self._alive))
+                if worker.process.returncode == BAD_SETTINGS and not self._started:
+                    raise ConfigurationError("no worker can start; each has said why")
                 if worker is self._current[index]:
                     if trio.current_time() - began >= STABLE_SECONDS:
                         backoff.reset()
@@ -159,7 +169,7 @@ async def _wait_until_ready(worker: Worker) -> None:
 async def run_workers(config: Config, count: int) -> None:
     """Serve with `count` processes until SIGTERM or SIGINT.
 
-    Raises ConfigurationError if a port cannot be opened.
+    Raises ConfigurationError if a port cannot be opened, or no worker can start.
     """
     with ExitStack() as opened:
         listeners = [

@@ -9,10 +9,11 @@ from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
 from cvms.bootstrap.programs.commands import ProgramContext, set_authority, show, upgrade
-from cvms.bootstrap.programs.program_steps import bundled_elf, deployed_program
+from cvms.bootstrap.programs.program_steps import deployed_program
 from cvms.bootstrap.programs.upgrades import NewAuthority
 from cvms.bootstrap.transactions import Draft, TransactionSender
 from cvms.chain.program import upgradeable_loader as loader
+from cvms.chain.program.bundled_programs import bundled_elf
 from cvms.chain.program.upgradeable_loader import DeployedProgram, executable_hash
 from cvms.errors import ConfigurationError, StepFailed
 from tests.bootstrap.deployer import Deployer

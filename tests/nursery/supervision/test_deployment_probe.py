@@ -93,6 +93,13 @@ async def test_it_is_ready_once_program_authority_and_mint_are_there(
         await until_kind(url, "ok")
 
 
+async def test_without_a_chain_nothing_was_checked(
+    database_url: str, settings: dict[str, Any]
+) -> None:
+    async with serving(config_for_tests(database_url, **settings)) as url:
+        assert await until_kind(url, "not_checked") == "not checked yet"
+
+
 async def test_vaults_of_another_mint_in_the_database_are_named(world: World) -> None:
     probe = build_deployment_probe(world.resources)
     assert await probe.run_once()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -11,6 +13,7 @@ import trio
 from solders.hash import Hash
 
 from cvms.chain.rpc.rpc_client import open_rpc
+from cvms.dev.data_folder import write_private
 from cvms.errors import ChainUnavailable, ConfigurationError
 from cvms.nursery.run import serve
 from cvms.nursery.supervision.genesis_check import verify_genesis
@@ -19,6 +22,7 @@ from cvms.store.postgres.database import Database
 from tests.chain.rpc.scripted_node import FakeChain, Reply, error, nodes
 from tests.checks.chains import start_chain
 from tests.harness.localnet import Localnet
+from tests.harness.processes import HANG_SECONDS, cvms
 from tests.harness.resources import config_for_tests
 from tests.nursery.world import until
 
@@ -139,6 +143,31 @@ async def test_a_start_on_what_is_not_ours_ends_with_the_reason(
     config = config_for_tests(database_url, **localnet.settings)
     with trio.fail_after(60), pytest.raises(ConfigurationError, match=message):
         await serve(config)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_the_process_ends_with_the_reason_in_one_line(
+    database_url: str, localnet: Localnet, tmp_path: Path, workers: str
+) -> None:
+    with psycopg.connect(database_url, autocommit=True) as owner:
+        owner.execute("INSERT INTO chain_genesis (hash) VALUES ('somewhere')")
+    write_private(tmp_path / "operator.json", json.dumps(list(bytes(localnet.operator))))
+    environ = {
+        "DATABASE_URL": database_url,
+        "SOLANA_RPC_URL": localnet.rpc_url,
+        "SOLANA_WS_URL": localnet.ws_url,
+        "DEPLOYER_KEYPAIR_PATH": str(tmp_path / "operator.json"),
+        "PORT": "0",
+    }
+    async with cvms("serve", "--workers", workers, folder=tmp_path, environ=environ) as service:
+        with trio.fail_after(HANG_SECONDS):
+            assert await service.process.wait() == 2
+    here = localnet.running.chain.genesis_hash
+    assert (
+        f"cvms: SOLANA_RPC_URL leads to the chain with genesis {here}, and DATABASE_URL to the "
+        "books of the chain with genesis somewhere; set SOLANA_RPC_URL to endpoints of that chain"
+    ) in service.log()
+    assert "Traceback" not in service.log()
 
 
 async def test_a_reset_chain_of_this_process_is_served(
