@@ -35,6 +35,7 @@ from cvms.http import serve_http
 from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.channels.task_liveness import seconds_expected
 from cvms.nursery.supervision.leader_election import LeaderElection
+from cvms.nursery.supervision.service_manager import ServiceManager
 from cvms.nursery.supervision.supervisor import supervise
 from cvms.nursery.wiring.front_end import build_front_end
 from cvms.nursery.wiring.leader_tasks import leader_tasks
@@ -75,18 +76,21 @@ async def serve(
     listener: socket.socket | None = None,
     admin_listener: socket.socket | None = None,
     board: StatusBoard | None = None,
+    service_manager: ServiceManager | None = None,
 ) -> None:
     """Run the service until SIGTERM, SIGINT, `shutdown` or a cancellation.
 
     Listens on `listener` and `admin_listener`, which other processes may share, or else where the
-    settings say. Reports its URL once it accepts connections. The database and the chain may become
-    available later; /ready and `board` show that.
+    settings say. Reports its URL once it accepts connections, and to `service_manager` that it
+    serves, that it lives and that it ends. The database and the chain may become available later;
+    /ready and `board` show that.
 
     Ends in order within `config.shutdown_deadline` seconds, also when cancelled: open requests are
     answered, WebSockets are closed with 1001, then the tasks end. Raises ConfigurationError if it
     cannot listen, or if a task finds a setting that it cannot work with.
     """
     stop = trio.Event() if shutdown is None else shutdown
+    manager = service_manager or ServiceManager()
     async with (
         _open_lifetime(stop) as lifetime,
         open_resources(config, board=board or StatusBoard()) as resources,
@@ -104,7 +108,12 @@ async def serve(
                 front, resources, stop=stop, listener=listener, admin_listener=admin_listener
             )
             task_status.started(url)
+            background.start_soon(
+                manager.keep_informed, partial(_status_line, url, resources.board)
+            )
             await stop.wait()
+            resources.board.stopping = True
+            manager.notify("STOPPING=1")
             lifetime.deadline = trio.current_time() + config.shutdown_deadline
         # Tasks can be cancelled at any point: the next process resumes from the database.
         background.cancel_scope.cancel()
@@ -220,6 +229,12 @@ async def _start_front_end(
     )
     url: str = await nursery.start(server)
     return url
+
+
+def _status_line(url: str, board: StatusBoard) -> str:
+    """Return the state in one line, which names no hosts but the one that it listens on."""
+    trouble = [f"{name}: {each.kind}" for name, each in board.components.items() if not each.ok]
+    return f"Serving on {url}, {'not ready, ' + ', '.join(trouble) if trouble else 'ready'}"
 
 
 # --- shutdown ----------------------------------------------------------------------------------
