@@ -23,6 +23,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -46,7 +47,7 @@ from cvms.store.index import cursor as cursors
 log = structlog.get_logger(__name__)
 
 SCHEMA_SECONDS = 3.0
-"""How long a worker waits for the schema before it listens."""
+"""How long a process waits for the schema before it listens."""
 RESTART = "restart to read the settings again; the parent of --workers does so without a pause"
 
 
@@ -97,12 +98,12 @@ async def serve(
         trio.open_nursery() as background,
     ):
         _log_disabled_features(config)
-        schema_applied = trio.Event()
-        _start_background_tasks(background, resources, schema_applied)
-        if listener is not None:
-            # A worker takes connections from the others: it must not refuse what they would answer.
-            with trio.move_on_after(SCHEMA_SECONDS):
-                await schema_applied.wait()
+        schema = _Schema()
+        _start_background_tasks(background, resources, schema)
+        # Others may answer what this process would refuse: a proxy asks whoever listens, and a
+        # worker takes connections from its siblings.
+        with trio.move_on_after(SCHEMA_SECONDS):
+            await (schema.tried if listener is None else schema.applied).wait()
         async with trio.open_nursery() as front:
             url = await _start_front_end(
                 front, resources, stop=stop, listener=listener, admin_listener=admin_listener
@@ -130,27 +131,38 @@ def _log_disabled_features(config: Config) -> None:
 # --- background tasks --------------------------------------------------------------------------
 
 
-def _start_background_tasks(
-    nursery: trio.Nursery, resources: Resources, schema_applied: trio.Event
-) -> None:
+@dataclass(frozen=True, slots=True)
+class _Schema:
+    """Whether the schema has been applied, and whether that has been tried at least once."""
+
+    applied: trio.Event = field(default_factory=trio.Event)
+    tried: trio.Event = field(default_factory=trio.Event)
+
+
+def _start_background_tasks(nursery: trio.Nursery, resources: Resources, schema: _Schema) -> None:
     """Start every task of this replica. Those that need the schema wait until it is applied."""
     for name, run in schemaless_tasks(resources):
         nursery.start_soon(_supervise, resources, name, run)
     tasks = [*replica_tasks(resources), ("leader", _leader_election(resources).run)]
     for name, _ in tasks:
         resources.board.set_task_state(name, "starting")
-    nursery.start_soon(_start_after_schema, nursery, resources, tasks, schema_applied)
+    nursery.start_soon(_start_after_schema, nursery, resources, tasks, schema)
 
 
 async def _start_after_schema(
     nursery: trio.Nursery,
     resources: Resources,
     tasks: Sequence[tuple[str, TaskFunction]],
-    schema_applied: trio.Event,
+    schema: _Schema,
 ) -> None:
-    prepare = partial(_prepare_database, resources)
+    async def prepare() -> None:
+        try:
+            await _prepare_database(resources)
+        finally:
+            schema.tried.set()
+
     await _supervise(resources, "schema", prepare, finite=True)
-    schema_applied.set()
+    schema.applied.set()
     for name, run in tasks:
         nursery.start_soon(_supervise, resources, name, run)
 
