@@ -19,6 +19,7 @@ SEED ?= 0
 MINUTES ?= 15
 JOBS ?= 2
 CLIENT_TOOLS = .client-tools
+IMAGE_ROOT = build/image
 OPENAPI_GENERATOR = 7.25.0
 # Twice the number of cores or so: half of the time a test waits.
 WORKERS ?= 4
@@ -26,7 +27,7 @@ WORKERS ?= 4
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo test client clients fuzz mutants wallet-fuzz scenario scenario-long chaos soak bench conformance lint types settings check program clippy lock release clean
+.PHONY: help install dev demo test client clients fuzz mutants wallet-fuzz scenario scenario-long chaos soak bench conformance lint types settings check program clippy image lock release clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1	/' | expand -t 23
@@ -113,6 +114,11 @@ clients: $(INSTALLED) ## clients of five generators, made, compiled and run agai
 
 clippy: ## lint the on-chain programs (`program/clippy.sh --install` installs clippy)
 	program/clippy.sh
+
+image: $(INSTALLED) ## the image's files without a container engine, and the service run in them; as root
+	rm -rf $(IMAGE_ROOT)
+	deploy/image/build.sh $(IMAGE_ROOT)
+	IMAGE_ROOT=$(abspath $(IMAGE_ROOT)) $(BIN)/pytest tests/deploy/image.py
 
 lock: $(INSTALLED) ## pin requirements.txt and requirements-dev.txt anew from pyproject.toml
 	$(BIN)/pip install --quiet "uv==0.13.9"

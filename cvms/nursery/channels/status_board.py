@@ -89,11 +89,24 @@ class StatusBoard:
         """What the checks of the deployment and the database have found to be dangerous."""
         self.was_ready = trio.Event()
         """Set once all components have been ok at the same time."""
+        self.stopping = False
+        """Whether this process ends, and answers only the requests in progress."""
+        self.answers_reads = False
+        """Whether the database has answered the last probe's read, if not its write."""
 
     @property
     def ready(self) -> bool:
         """True if every component is ok."""
         return all(component.ok for component in self.components.values())
+
+    @property
+    def traffic_trouble(self) -> str | None:
+        """Why no client should be sent to this process, None if it can at least answer reads."""
+        if self.stopping:
+            return "this process ends"
+        if not self.answers_reads:
+            return f"database: {self._components['database'].without_detail().detail}"
+        return None
 
     @property
     def components(self) -> Mapping[str, ComponentStatus]:
