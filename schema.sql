@@ -6,11 +6,14 @@
 -- TIMESTAMPTZ. Public keys and signatures are base58 TEXT. JSON holds amounts as integers.
 -- Columns stand in the order in which the migrations add them.
 
--- The migrations that this database has.
+-- The migrations that this database has: the checksum of each one's text, and after a contraction
+-- the newest migration that code must know to work with the rest.
 CREATE TABLE schema_migrations (
     version INTEGER PRIMARY KEY,
     name TEXT NOT NULL,
-    applied_at TIMESTAMPTZ NOT NULL DEFAULT now()
+    applied_at TIMESTAMPTZ NOT NULL DEFAULT now(),
+    checksum TEXT,
+    oldest_code INTEGER
 );
 
 -- ---------------------------------------------------------------------------------------------

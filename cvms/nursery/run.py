@@ -148,7 +148,7 @@ async def _start_after_schema(
 
 async def _prepare_database(resources: Resources) -> None:
     """Apply the schema. Raises ConfigurationError if the database is of another program."""
-    await resources.database.prepare()
+    await resources.database.prepare(migrate=resources.config.migrate)
     program = str(resources.programs.vault)
     async with resources.database.connection() as conn:
         indexed = await cursors.programs(conn)

@@ -24,7 +24,7 @@ from cvms.store.security.audit_heads import AuditKey, SignedHead
 
 COMMANDS = [
     [],
-    *([word] for word in ("serve", "dev", "localnet", "demo", "token", "reseal")),
+    *([word] for word in ("serve", "dev", "localnet", "demo", "token", "reseal", "migrate")),
     *(["audit", word] for word in ("verify", "key")),
     *(["index", word] for word in ("status", "rebuild")),
 ]

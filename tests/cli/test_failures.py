@@ -21,7 +21,14 @@ from tests.harness.processes import HANG_SECONDS
 
 NOWHERE = "127.0.0.1:1"
 PASSWORD = "Zq7vXw2kLm9tRb4y"
-WITH_DATABASE = [["audit", "verify"], ["reseal"], ["index", "status"], ["index", "rebuild"]]
+WITH_DATABASE = [
+    ["audit", "verify"],
+    ["reseal"],
+    ["index", "status"],
+    ["index", "rebuild"],
+    ["migrate"],
+    ["migrate", "--dry-run"],
+]
 
 
 @pytest.fixture(autouse=True)
