@@ -885,5 +885,14 @@ CREATE TABLE write_probe (
     id BOOLEAN PRIMARY KEY DEFAULT TRUE CHECK (id),
     written_at TIMESTAMPTZ NOT NULL
 );
+
+-- Which server's database this is, as seen by the first start. One row. Restored from a backup, or on
+-- a server that was promoted, the database has another identity: some of what was told to clients
+-- may not be in it.
+CREATE TABLE database_identity (
+    id BOOLEAN PRIMARY KEY DEFAULT TRUE CHECK (id),
+    identity TEXT NOT NULL,
+    noticed_at TIMESTAMPTZ NOT NULL DEFAULT now()
+);
 INSERT INTO write_probe (written_at)
     VALUES ('epoch');

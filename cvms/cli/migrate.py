@@ -1,4 +1,4 @@
-"""`cvms migrate`: applies the migrations of this release, or shows what it would apply."""
+"""`cvms migrate`, which applies this release's migrations, and `cvms restored`, after a restore."""
 
 from __future__ import annotations
 
@@ -36,6 +36,21 @@ changed, the database needs a newer release, or it is unavailable; 2 for a bad s
 """
 
 
+RESTORED_HELP = """\
+Say that the database of DATABASE_URL was restored from a backup, or replaces one that was lost.
+What was written after the backup is gone, but clients have seen it. So the numbers of messages go
+on far beyond those that were given out, and whoever resumes a subscription is told to start over;
+nonces, and the codes of second factors that are valid now, count as used. The audit trail says so.
+
+`cvms serve` does this by itself when it finds its database on another server, under another number,
+or on a server that was promoted or recovered to a point in time. This command is for what it cannot
+see: a new database in the place of a lost one, or a copy of the server's files.
+
+Exit status: 0 if it was done; 1 if the database is unavailable, or has no schema; 2 for a bad
+setting.
+"""
+
+
 def add_commands(commands: Commands) -> None:
     migrate = add_command(commands, "migrate", "apply the database's migrations", MIGRATE_HELP)
     migrate.add_argument(
@@ -46,6 +61,10 @@ def add_commands(commands: Commands) -> None:
     )
     migrate.add_argument("--json", action="store_true", help="print one JSON object")
     migrate.set_defaults(run=cmd_migrate)
+    restored = add_command(
+        commands, "restored", "say that the database was restored or replaced", RESTORED_HELP
+    )
+    restored.set_defaults(run=cmd_restored)
 
 
 def cmd_migrate(options: argparse.Namespace) -> int:
@@ -74,6 +93,27 @@ def cmd_migrate(options: argparse.Namespace) -> int:
         print(json.dumps(_as_json(before, after), indent=2))
     else:
         print(_as_text(before, after, dry_run=options.dry_run))
+    return 0
+
+
+def cmd_restored(_: argparse.Namespace) -> int:
+    from cvms.cli.database import open_with_schema  # noqa: PLC0415
+    from cvms.store.messaging import restored  # noqa: PLC0415
+
+    url = load_database_url(read_environment())
+
+    async def run() -> None:
+        async with (
+            open_with_schema(url) as database,
+            database.dedicated() as conn,
+            conn.transaction(),
+        ):
+            await restored.continue_after(conn, actor="cvms restored")
+
+    trio.run(run)
+    print(
+        "numbers of messages go on beyond those that were given out; nonces and codes are used up"
+    )
     return 0
 
 

@@ -41,6 +41,7 @@ from cvms.nursery.wiring.leader_tasks import leader_tasks
 from cvms.nursery.wiring.replica_tasks import replica_tasks, schemaless_tasks
 from cvms.nursery.wiring.resources import Resources, TaskFunction, open_resources
 from cvms.store.index import cursor as cursors
+from cvms.store.messaging import restored
 
 log = structlog.get_logger(__name__)
 
@@ -147,8 +148,14 @@ async def _start_after_schema(
 
 
 async def _prepare_database(resources: Resources) -> None:
-    """Apply the schema. Raises ConfigurationError if the database is of another program."""
+    """Apply the schema, and notice that the database was restored from a backup.
+
+    Raises ConfigurationError if the database is of another program.
+    """
     await resources.database.prepare(migrate=resources.config.migrate)
+    async with resources.database.transaction() as conn:
+        if await restored.notice(conn):
+            log.warning("database_restored", clients="start over", nonces="must be asked for again")
     program = str(resources.programs.vault)
     async with resources.database.connection() as conn:
         indexed = await cursors.programs(conn)

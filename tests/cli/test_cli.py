@@ -24,7 +24,10 @@ from cvms.store.security.audit_heads import AuditKey, SignedHead
 
 COMMANDS = [
     [],
-    *([word] for word in ("serve", "dev", "localnet", "demo", "token", "reseal", "migrate")),
+    *(
+        [word]
+        for word in ("serve", "dev", "localnet", "demo", "token", "reseal", "migrate", "restored")
+    ),
     *(["audit", word] for word in ("verify", "key")),
     *(["index", word] for word in ("status", "rebuild")),
 ]

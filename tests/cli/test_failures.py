@@ -26,6 +26,7 @@ WITH_DATABASE = [
     ["reseal"],
     ["index", "status"],
     ["index", "rebuild"],
+    ["restored"],
     ["migrate"],
     ["migrate", "--dry-run"],
 ]
@@ -65,7 +66,7 @@ def test_the_database_is_away(command: list[str], capsys: pytest.CaptureFixture[
     assert "Connection refused" in failure_of(command, capsys)
 
 
-@pytest.mark.parametrize("command", WITH_DATABASE[:3], ids=" ".join)
+@pytest.mark.parametrize("command", [*WITH_DATABASE[:3], ["restored"]], ids=" ".join)
 def test_the_database_has_no_schema(
     command: list[str],
     capsys: pytest.CaptureFixture[str],
