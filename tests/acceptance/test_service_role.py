@@ -20,7 +20,9 @@ from cvms.store.postgres.database import open_database
 from cvms.store.postgres.migrate import apply_schema
 from cvms.store.postgres.migrations import Migration, migrations
 from tests.acceptance.conftest import System
+from tests.acceptance.test_backup import programs_on_path
 from tests.harness.processes import HANG_SECONDS, until_ready
+from tests.operations.pages import shell
 
 SECRET = "s" * 32
 ROLE = "cvms_service"
@@ -29,14 +31,24 @@ Captured: TypeAlias = pytest.CaptureFixture[str]
 
 
 @pytest.fixture
-def service_url(database_url: str) -> Iterator[str]:
+def role_of_test(database_url: str) -> Iterator[sql.Identifier]:
+    """The name of the role, which is dropped afterwards."""
+    yield sql.Identifier(ROLE)
+    with psycopg.connect(database_url, autocommit=True) as owner:
+        owner.execute(sql.SQL("DROP OWNED BY {}").format(sql.Identifier(ROLE)))
+        owner.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(ROLE)))
+
+
+@pytest.fixture
+def service_url(database_url: str, role_of_test: sql.Identifier) -> str:
     """The database as a role without a right sees it."""
     with psycopg.connect(database_url, autocommit=True) as owner:
-        role = sql.Identifier(ROLE)
-        owner.execute(sql.SQL("CREATE ROLE {} LOGIN").format(role))
-        yield database_url.replace("postgres:", f"{ROLE}:", 1)
-        owner.execute(sql.SQL("DROP OWNED BY {}").format(role))
-        owner.execute(sql.SQL("DROP ROLE {}").format(role))
+        owner.execute(sql.SQL("CREATE ROLE {} LOGIN").format(role_of_test))
+    return _as_role(database_url)
+
+
+def _as_role(database_url: str) -> str:
+    return database_url.replace("postgres:", f"{ROLE}:", 1)
 
 
 @pytest.fixture
@@ -138,3 +150,26 @@ def test_a_rebuild_by_the_role_says_who_has_to_run_it(
     monkeypatch.setenv("DATABASE_URL", granted)
     assert main(["index", "rebuild", *command]) == 2
     assert "the schema cvms_rebuild: run this command with the role" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("role_of_test")
+async def test_the_commands_of_the_page_make_a_database_that_the_role_can_serve(
+    database_url: str, tmp_path: Path
+) -> None:
+    settings = {
+        "OWNER_URL": database_url,
+        "SERVICE_PASSWORD": "secret",
+        "DATABASE_URL": database_url,
+    }
+    async with shell(tmp_path, programs_on_path() | settings) as commands:
+        printed = await commands.run_all("upgrade.md", section="Before")
+        assert "these would run:\n  0001_initial_tables.sql" in printed
+        with psycopg.connect(database_url) as conn:
+            assert conn.execute(
+                "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"
+            ).fetchone() == (0,)
+        printed = await commands.run_all("upgrade.md", section="The database")
+        assert "these were applied:\n  0001_initial_tables.sql" in printed
+    async with open_database(_as_role(database_url)) as database:
+        await database.prepare(migrate=False)
+        await database.probe_write()
