@@ -886,6 +886,17 @@ CREATE TABLE write_probe (
     written_at TIMESTAMPTZ NOT NULL
 );
 
+INSERT INTO write_probe (written_at)
+    VALUES ('epoch');
+
+-- The hash of the genesis block of the chain that this database belongs to. One row, written by the
+-- first start: of two services on different chains one fails.
+CREATE TABLE chain_genesis (
+    id BOOLEAN PRIMARY KEY DEFAULT TRUE CHECK (id),
+    hash TEXT NOT NULL,
+    recorded_at TIMESTAMPTZ NOT NULL DEFAULT now()
+);
+
 -- Which server's database this is, as seen by the first start. One row. Restored from a backup, or on
 -- a server that was promoted, the database has another identity: some of what was told to clients
 -- may not be in it.
@@ -894,5 +905,3 @@ CREATE TABLE database_identity (
     identity TEXT NOT NULL,
     noticed_at TIMESTAMPTZ NOT NULL DEFAULT now()
 );
-INSERT INTO write_probe (written_at)
-    VALUES ('epoch');
