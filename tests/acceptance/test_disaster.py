@@ -65,8 +65,7 @@ async def test_without_a_backup_everything_that_the_chain_knows_is_there_again(
                 conn.execute("DELETE FROM transactions WHERE amount = 1000002")
                 conn.execute("UPDATE flows SET amount = 7 WHERE kind = 'deposit'")
             assert "all differences are replaced" in await commands.run(replace)
-            assert deposits_recorded(new_url) == 4
-            assert "the books are what the chain says" in await commands.run(compare)
+            assert query(new_url, HISTORY)[:3] == history
 
 
 async def _pay_in(client: Client, *numbers: int) -> None:
