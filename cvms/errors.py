@@ -35,6 +35,10 @@ class ConfigurationError(CvmsError):
     """A setting is missing or has a bad value, or a resource it names cannot be used."""
 
 
+class SchemaMismatch(ConfigurationError):
+    """The database's schema is not one that this code may work with."""
+
+
 class BadValue(ValueError):
     """A setting's value cannot be used. The message names the part at fault, and quotes nothing."""
 

@@ -14,7 +14,8 @@ from cvms.store.postgres.driver.server_facts import (
     tables_not_writable,
     tables_of_others,
 )
-from cvms.store.postgres.migrate import SchemaState, schema_state
+from cvms.store.postgres.migrate import read_status
+from cvms.store.postgres.migrations import MigrationState, SchemaStatus
 
 MINIMUM_VERSION = 14
 OTHER_CONNECTIONS = 6
@@ -22,6 +23,7 @@ OTHER_CONNECTIONS = 6
 CLOCK_TOLERANCE = timedelta(seconds=2)
 """Nonces, tokens and second factors are checked by both clocks."""
 MIGRATIONS = "schema_migrations"
+APPLY = "`cvms migrate`, or the next start unless MIGRATE=off,"
 SHOWN = 5
 """Tables that a line names."""
 
@@ -39,7 +41,7 @@ async def database_findings(conn: Connection, *, pool_size: int | None) -> list[
     if MIGRATIONS in closed:
         return [*found, _closed_finding(facts, closed)]
     try:
-        state = await schema_state(conn)
+        state = await read_status(conn)
     except ConfigurationError as error:
         advice = "create a database for this service alone, and set DATABASE_URL to it"
         return [*found, failure("database_schema", str(error), advice, kind="another_schema")]
@@ -75,26 +77,33 @@ def server_findings(
         yield warning("database_clock", seen, advice, kind="clock_differs")
 
 
-def schema_finding(state: SchemaState) -> Finding:
+def schema_finding(status: SchemaStatus) -> Finding:
     """Check the migrations that are applied against those of this version."""
     check = "database_migrations"
-    if state.newer:
+    newer, pending = ([each.version for each in them] for them in (status.newer, status.pending))
+    if status.changed:
+        seen = f"changed since they were applied: {_shown([each.file for each in status.changed])}"
+        return failure(check, seen, "install the release again", kind="changed_schema")
+    if status.state is MigrationState.NEWER_INCOMPATIBLE:
         return failure(
             check,
-            f"the database has migrations that this version does not: {_shown(state.newer)}",
+            f"the database has migrations that this version does not, {_shown(newer)}, after which "
+            f"code has to know migration {status.oldest_code}",
             "run the version that applied them, or a later one",
             kind="newer_schema",
         )
-    if not state.applied:
-        return warning(check, "none is applied yet", "the first start applies them")
-    if state.pending:
-        seen = f"behind: {_shown(state.pending)} are not applied yet"
-        return warning(check, seen, "make a backup; the next start applies them")
-    return ok(check, f"equal: up to {max(state.applied)}")
+    if not status.applied:
+        return warning(check, "none is applied yet", f"{APPLY} applies them")
+    if pending:
+        seen = f"behind: {_shown(pending)} are not applied yet"
+        return warning(check, seen, f"make a backup; {APPLY} applies them")
+    if newer:
+        return ok(check, f"of a newer version, {_shown(newer)}, with which this one works")
+    return ok(check, f"equal: up to {status.code}")
 
 
 def rights_findings(
-    facts: ServerFacts, state: SchemaState, *, others: Sequence[str], closed: Sequence[str]
+    facts: ServerFacts, state: SchemaStatus, *, others: Sequence[str], closed: Sequence[str]
 ) -> Iterator[Finding]:
     """Check what the role may do. `others` are tables it does not own, `closed` not writable."""
     check, role = "database_rights", f"the role {facts.role}"
@@ -114,7 +123,7 @@ def rights_findings(
 
 def _closed_finding(facts: ServerFacts, closed: Sequence[str]) -> Finding:
     seen = f"the role {facts.role} may not read and write {_shown(closed)}"
-    advice = "grant SELECT, INSERT, UPDATE and DELETE on all tables to it"
+    advice = "grant SELECT, INSERT, UPDATE and DELETE on all tables: `cvms migrate --grant-to` does"
     return failure("database_rights", seen, advice)
 
 

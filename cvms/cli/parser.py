@@ -8,7 +8,7 @@ from pathlib import Path
 
 from solders.pubkey import Pubkey
 
-from cvms.cli import bootstrap
+from cvms.cli import bootstrap, migrate
 from cvms.cli.arguments import (
     Commands,
     add_command,
@@ -62,6 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_token(commands)
     _add_audit(add_command(commands, "audit", "check the audit trail"))
     _add_index(add_command(commands, "index", "inspect and rebuild the index"))
+    migrate.add_commands(commands)
     reseal = add_command(
         commands, "reseal", "encrypt every secret again with the first of DATA_ENCRYPTION_KEYS"
     )

@@ -114,6 +114,15 @@ class Config:
         about="Connections of a process to `DATABASE_URL` for its queries. Up to six "
         "more are for the lease, notifications and long checks",
     )
+    migrate: bool = setting(
+        "MIGRATE",
+        parse.auto_or_off,
+        default="auto",
+        expected="auto or off",
+        about="`auto`: a start applies the database's migrations. `off`: it ends if some are "
+        "pending, which `cvms migrate` applies: "
+        "[docs/operations/upgrade.md](docs/operations/upgrade.md)",
+    )
     replicas: ReplicaSettings = field(default_factory=ReplicaSettings)
     host: str = setting(
         "HOST",

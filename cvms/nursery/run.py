@@ -30,8 +30,6 @@ from typing import Any
 import structlog
 import trio
 
-from cvms.checks.database_check import schema_finding
-from cvms.checks.finding import Level
 from cvms.config.settings import Config
 from cvms.errors import ConfigurationError, only
 from cvms.http import serve_http
@@ -47,7 +45,7 @@ from cvms.nursery.wiring.leader_tasks import leader_tasks
 from cvms.nursery.wiring.replica_tasks import replica_tasks, schemaless_tasks
 from cvms.nursery.wiring.resources import Resources, TaskFunction, open_resources
 from cvms.store.index import cursor as cursors
-from cvms.store.postgres.migrate import schema_state
+from cvms.store.messaging import restored
 
 log = structlog.get_logger(__name__)
 
@@ -182,15 +180,14 @@ async def _verify_genesis(resources: Resources) -> None:
 
 
 async def _prepare_database(resources: Resources) -> None:
-    """Apply the schema.
+    """Apply the schema, and notice that the database was restored from a backup.
 
-    Raises ConfigurationError if the database is of another program, or of a newer version.
+    Raises ConfigurationError if the database is of another program.
     """
-    async with resources.database.dedicated() as conn:
-        migrations = schema_finding(await schema_state(conn))
-    if migrations.level is Level.FAILURE:
-        raise ConfigurationError(f"{migrations.seen}; {migrations.advice}")
-    await resources.database.prepare()
+    await resources.database.prepare(migrate=resources.config.migrate)
+    async with resources.database.transaction() as conn:
+        if await restored.notice(conn):
+            log.warning("database_restored", clients="start over", nonces="must be asked for again")
     program = str(resources.programs.vault)
     async with resources.database.connection() as conn:
         indexed = await cursors.programs(conn)

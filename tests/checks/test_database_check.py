@@ -72,7 +72,6 @@ async def test_a_role_without_rights_fails_and_one_that_writes_only_is_fine(
 async def test_a_role_that_cannot_migrate_fails_while_the_schema_is_behind(
     deployed: Setup, as_other_role: psycopg.Connection
 ) -> None:
-    as_other_role.execute("DROP TABLE chain_genesis")
     as_other_role.execute("DELETE FROM schema_migrations WHERE version = 28")
     as_other_role.execute(
         f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {ROLE}".encode()
@@ -94,9 +93,30 @@ async def test_the_owner_of_the_tables_may_migrate(deployed: Setup) -> None:
     assert "fsync = off" in checked.line("database_durability").seen
 
 
+NEWER = "INSERT INTO schema_migrations (version, name, oldest_code) VALUES (9999, 'later', %s)"
+
+
+async def test_newer_migrations_that_this_version_works_with_are_named(
+    deployed: Setup, database_url: str
+) -> None:
+    with psycopg.connect(database_url, autocommit=True) as owner:
+        owner.execute(NEWER.encode(), [None])
+    checked = await deployed.check("--only", "database")
+    assert checked.line("database_migrations").level == "ok"
+    assert "9999, with which this one works" in checked.line("database_migrations").seen
+
+
+async def test_a_changed_migration_fails(deployed: Setup, database_url: str) -> None:
+    with psycopg.connect(database_url, autocommit=True) as owner:
+        owner.execute("UPDATE schema_migrations SET checksum = 'other' WHERE version = 12")
+    checked = await deployed.check("--only", "database")
+    assert checked.failures == {"database_migrations"}
+    assert "0012_maturities.sql" in checked.line("database_migrations").seen
+
+
 async def test_newer_migrations_fail(deployed: Setup, database_url: str) -> None:
     with psycopg.connect(database_url, autocommit=True) as owner:
-        owner.execute("INSERT INTO schema_migrations (version, name) VALUES (9999, 'later')")
+        owner.execute(NEWER.encode(), [9999])
     checked = await deployed.check("--only", "database")
     assert checked.status == 1
     assert "9999" in checked.line("database_migrations").seen

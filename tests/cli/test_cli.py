@@ -26,7 +26,10 @@ from tests.paths import ROOT
 
 COMMANDS = [
     [],
-    *([word] for word in ("serve", "dev", "localnet", "demo", "token", "reseal")),
+    *(
+        [word]
+        for word in ("serve", "dev", "localnet", "demo", "token", "reseal", "migrate", "restored")
+    ),
     *(["audit", word] for word in ("verify", "key")),
     *(["index", word] for word in ("status", "rebuild")),
     ["bootstrap"],

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from tests.paths import ROOT
 
+MIGRATIONS = "cvms/store/postgres/migrations/"
+
 
 def last_wheel() -> Path:
     """Return the newest wheel that is kept."""
@@ -23,3 +25,13 @@ def unpack(wheel: Path, folder: Path) -> dict[str, str]:
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(folder)
     return {"PYTHONPATH": str(folder)}
+
+
+def released_migrations() -> dict[str, str]:
+    """Return the text of each migration of the last release, by the name of its file."""
+    with zipfile.ZipFile(last_wheel()) as wheel:
+        return {
+            name.removeprefix(MIGRATIONS): wheel.read(name).decode()
+            for name in wheel.namelist()
+            if name.startswith(MIGRATIONS) and name.endswith(".sql")
+        }

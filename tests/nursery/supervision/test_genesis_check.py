@@ -130,8 +130,8 @@ async def test_a_start_on_what_is_not_ours_ends_with_the_reason(
 ) -> None:
     change, message = {
         "newer": (
-            "INSERT INTO schema_migrations (version, name) VALUES (9999, 'later')",
-            "has migrations that this version does not: 9999; run the version that applied them",
+            "INSERT INTO schema_migrations (version, name, oldest_code) VALUES (9999, 'x', 9999)",
+            "has migration 9999, after which only code that knows migration 9999 may run",
         ),
         "other chain": (
             "INSERT INTO chain_genesis (hash) VALUES ('somewhere')",

@@ -36,15 +36,22 @@ WHERE schemaname = current_schema()
 ORDER BY tablename
 """
 
+# Only migrations write the list of them, and nothing changes an entry of the audit trail.
 NOT_WRITABLE = """
 SELECT tablename::TEXT
 FROM pg_tables
 WHERE schemaname = current_schema()
   AND NOT (
       has_table_privilege(format('%I.%I', schemaname, tablename), 'SELECT')
-      AND has_table_privilege(format('%I.%I', schemaname, tablename), 'INSERT')
-      AND has_table_privilege(format('%I.%I', schemaname, tablename), 'UPDATE')
-      AND has_table_privilege(format('%I.%I', schemaname, tablename), 'DELETE')
+      AND (
+          tablename = 'schema_migrations'
+          OR has_table_privilege(format('%I.%I', schemaname, tablename), 'INSERT')
+      )
+      AND (
+          tablename IN ('schema_migrations', 'audit_logs')
+          OR has_table_privilege(format('%I.%I', schemaname, tablename), 'UPDATE')
+          AND has_table_privilege(format('%I.%I', schemaname, tablename), 'DELETE')
+      )
   )
 ORDER BY tablename
 """

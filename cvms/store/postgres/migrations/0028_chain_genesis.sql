@@ -1,4 +1,5 @@
 -- the chain that a database belongs to
+-- expansion
 
 -- Written by the first start. Of one row, so that of two services on different chains one fails.
 CREATE TABLE IF NOT EXISTS chain_genesis (
