@@ -12,8 +12,9 @@ import math
 from cvms.errors import CvmsError, FieldProblem, InvalidRequest, InvalidToken, NotAllowed
 from cvms.http.auth.credential import SignedRequest
 from cvms.http.auth.signed_texts import SUBSCRIPTION
-from cvms.http.framework.admin_tokens import Role, authenticate, require
+from cvms.http.framework.admin_tokens import Role, require
 from cvms.http.framework.dependencies import Dependencies
+from cvms.http.framework.routing import administrator_of
 from cvms.http.websocket.client_frames import Frame
 from cvms.nursery.channels.hub import Filter, OutboxFrame
 from cvms.store.messaging.topics import Topic
@@ -57,7 +58,7 @@ class TopicAccess:
 
     async def _admit_administrator(self, frame: Frame) -> float:
         authorization = self._authorization if frame.token is None else f"Bearer {frame.token}"
-        administrator = authenticate(self._deps.config.admin_jwt_secret, authorization)
+        administrator = await administrator_of(self._deps, authorization)
         allowed = administrator.role >= MIN_ROLE
         async with self._deps.database.transaction() as conn:
             await _record(conn, frame, administrator.actor, allowed, role=administrator.role.label)
