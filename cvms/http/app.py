@@ -162,7 +162,7 @@ def create_app(
     register_docs(app, routes)
     endpoint = WebSocketEndpoint(deps, websocket_limits)
     app.add_websocket("/ws", "ws", endpoint.serve)
-    app.background.append(endpoint.heartbeat.run)
+    app.background += (endpoint.heartbeat.run, deps.revocations.keep_current)
     app.shutdown_hooks.append(endpoint.drain)
     return app
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import trio
 
+from cvms.errors import DatabaseUnavailable
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import delete_in_batches, fetch_all, query_for
 
 REFRESH_SECONDS = 1.0
-"""For how long a process believes what it has read: a revocation takes effect within this time."""
+"""Between two readings of a process, by which it learns of revocations."""
+MAX_AGE_SECONDS = 2.0
+"""After which a request reads them itself, since a reading has not come through."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +80,7 @@ class RevokedTokens:
 
 
 class RevocationList:
-    """The revoked tokens as one process knows them: read at most once in `REFRESH_SECONDS`."""
+    """The revoked tokens as one process knows them, so that no request needs a query."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -84,13 +88,21 @@ class RevocationList:
         self._read_at = float("-inf")
         self._reading = trio.Lock()
 
+    async def keep_current(self) -> None:
+        """Read them every `REFRESH_SECONDS`, while the database answers, until cancelled."""
+        while True:
+            with suppress(DatabaseUnavailable):
+                async with self._reading:
+                    await self._read()
+            await trio.sleep(REFRESH_SECONDS)
+
     @property
     def last_read(self) -> RevokedTokens:
         """What was read last, however long ago."""
         return self._tokens
 
     async def current(self) -> RevokedTokens:
-        """Return the revoked tokens as of `REFRESH_SECONDS` ago or later.
+        """Return the revoked tokens as of `MAX_AGE_SECONDS` ago or later.
 
         Raises DatabaseUnavailable: without the database nobody can tell which tokens are revoked.
         """
@@ -98,14 +110,17 @@ class RevocationList:
             return self._tokens
         async with self._reading:
             if not self._is_fresh():
-                began = trio.current_time()
-                async with self._database.connection() as conn:
-                    self._tokens = await read(conn)
-                self._read_at = began
+                await self._read()
         return self._tokens
 
+    async def _read(self) -> None:
+        began = trio.current_time()
+        async with self._database.connection() as conn:
+            self._tokens = await read(conn)
+        self._read_at = began
+
     def _is_fresh(self) -> bool:
-        return trio.current_time() < self._read_at + REFRESH_SECONDS
+        return trio.current_time() < self._read_at + MAX_AGE_SECONDS
 
 
 async def add(conn: Connection, revocation: Revocation, *, by: str) -> None:
