@@ -112,8 +112,11 @@ async def test_a_revocation_reaches_every_replica_within_two_seconds(
             assert (await ask(service, "GET", TASKS, bearer=token)).status_code == 200
         assert await trio.to_thread.run_sync(main, ["token", "revoke", token_id]) == 0
         assert said(capsys) == [f"token {token_id} is revoked"]
+        one.board.set_component("rpc", ok=False, detail="rpc.internal", trouble="refused")
+        assert "rpc.internal" in (await ask(one, "GET", "/ready", bearer=kept)).text
         for service in (one, other):
             await refused_within_seconds(service, token)
+            assert "rpc.internal" not in (await ask(one, "GET", "/ready", bearer=token)).text
             assert (await ask(service, "GET", TASKS, bearer=kept)).status_code == 200
 
         revoke = ["token", "revoke", "--name", "CAROL"]

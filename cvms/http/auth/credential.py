@@ -106,8 +106,7 @@ class AdministratorRequest:
 
     async def consume(self, conn: Connection) -> None:
         """Check what others had to approve. The token itself may be used until it expires."""
-        if self.administrator.act is not None:
-            await self.administrator.act.consume(conn)
+        await self.administrator.act.consume(conn)
 
 
 async def record_use(
@@ -121,11 +120,11 @@ async def record_use(
 ) -> None:
     """Append to the audit trail what the credential was used for, and tell whom it concerns.
 
-    `outcome` is what is answered, None if that has no effect. Call it last in the transaction.
+    `outcome` is what is answered, which must be given where a route needs approval. Call it last in
+    the transaction.
     """
     refused = isinstance(outcome, CvmsError)
-    if isinstance(credential, AdministratorRequest) and credential.administrator.act is not None:
-        assert outcome is not None, "an act has a reply"
+    if isinstance(credential, AdministratorRequest) and outcome is not None:
         told = await credential.administrator.act.finish(conn, response_of(outcome))
         details = {**details, **told}
     await audit_log.record(

@@ -50,20 +50,31 @@ class Role(IntEnum):
 
 
 class AdminAct(Protocol):
-    """An act of an administrator that others are told of, and may have had to approve."""
+    """An act of an administrator, of which others may be told, or which they may have approved."""
 
     async def consume(self, conn: Connection) -> None:
-        """Check in the transaction of the effect that the act may have it, and only this one."""
+        """Check, first in the transaction of the effect, that the act may have one."""
 
     async def finish(self, conn: Connection, response: Response) -> Mapping[str, Any]:
-        """Store the response in that transaction, and return details for the audit trail."""
+        """Store the response, last in that transaction; return details for the audit trail."""
+
+
+class OrdinaryAct:
+    """An act that concerns nobody else."""
+
+    async def consume(self, conn: Connection) -> None:
+        """Do nothing: the token is enough, and may be used until it expires."""
+
+    async def finish(self, conn: Connection, response: Response) -> Mapping[str, Any]:
+        """Return nothing: the audit trail names the administrator."""
+        return {}
 
 
 @dataclass(frozen=True, slots=True)
 class Administrator:
     """The holder of a valid token: its subject and role, its times in Unix seconds, and its id.
 
-    `act` is what is done with the token, where that concerns others too.
+    `act` is what is done with the token; see `Route.needs_approval`.
     """
 
     subject: str
@@ -71,7 +82,7 @@ class Administrator:
     expires_at: int
     issued_at: int = 0
     token_id: str | None = None
-    act: AdminAct | None = field(default=None, compare=False)
+    act: AdminAct = field(default_factory=OrdinaryAct, compare=False, repr=False)
 
     @property
     def actor(self) -> str:

@@ -87,7 +87,9 @@ class Route:
     # Has a rate limit of its own, since it grants access or moves money.
     sensitive: bool = False
     # The action's name, if another administrator has to approve it where ADMIN_APPROVALS is 2: the
-    # request is stored, and answered with 202 `ApprovalRequested` or 202 `Governed`.
+    # request is stored, and answered with 202 `ApprovalRequested` or 202 `Governed`. The handler
+    # calls `administrator.act` in the transaction of its effect, as `execute_operation` does, and
+    # whatever uses an `AdministratorRequest` with `record_use`.
     needs_approval: str = ""
     # Returns whether a request needs that; all do without. Raises what would be refused anyway.
     exposes: Callable[[Dependencies, Any], Awaitable[bool]] | None = None

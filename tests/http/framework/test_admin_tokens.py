@@ -28,7 +28,13 @@ def test_a_token_is_verified_with_the_secret_that_it_names() -> None:
     assert holder(OLD, minted(OLD)).subject == "carol"
     assert holder(OLD, minted(NEW, "new")).subject == "carol"
     assert holder(None, minted(OTHER, "other")).subject == "carol", "without the one secret"
-    for secret, name in ((NEW, None), (OLD, "new"), (OTHER, "new"), (NEW, "unknown"), (NEW, "")):
+    for secret, name in (
+        (NEW, None),
+        (OLD, "new"),
+        (OTHER, "new"),
+        (OLD, "unknown"),
+        (OLD, ""),
+    ):
         with pytest.raises(InvalidToken):
             holder(OLD, minted(secret, name))
     with pytest.raises(InvalidToken):
