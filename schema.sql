@@ -935,3 +935,11 @@ CREATE TABLE write_probe (
 );
 INSERT INTO write_probe (written_at)
     VALUES ('epoch');
+
+-- The hash of the genesis block of the chain that this database belongs to. One row, written by the
+-- first start: of two services on different chains one fails.
+CREATE TABLE chain_genesis (
+    id BOOLEAN PRIMARY KEY DEFAULT TRUE CHECK (id),
+    hash TEXT NOT NULL,
+    recorded_at TIMESTAMPTZ NOT NULL DEFAULT now()
+);

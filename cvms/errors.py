@@ -294,6 +294,17 @@ class CursorNotListed(GapNotClosed):
     """A node does not list the last applied transaction where it was: a fork, or pruned history."""
 
 
+class StepFailed(CvmsError):
+    """A step of a deployment is refused or not confirmed. What was done before stays done.
+
+    `reason` is the name of a program's error, such as InvalidInstructionData.
+    """
+
+    def __init__(self, detail: str, *, reason: str = "") -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
 class NotRebuilt(CvmsError):
     """Neither a transaction's logs nor its instructions give all of its events."""
 

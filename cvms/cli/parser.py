@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from importlib import metadata
 from pathlib import Path
 from typing import cast
 
 from solders.pubkey import Pubkey
 
-from cvms.cli import tokens
+from cvms.cli import bootstrap, tokens
 from cvms.cli.arguments import (
     CommandParser,
     Commands,
@@ -27,6 +28,7 @@ from cvms.cli.audit import (
     parse_head,
     parse_key,
 )
+from cvms.cli.check import add_commands as add_check_commands
 from cvms.cli.commands import (
     cmd_demo,
     cmd_dev,
@@ -50,12 +52,15 @@ def build_parser() -> argparse.ArgumentParser:
         description="The Collateral Vault Management Service.",
         epilog="Settings come from the environment and from .env; README.md lists them.",
     )
+    parser.add_argument("--version", action="version", version=f"cvms {metadata.version('cvms')}")
     subparsers = parser.add_subparsers(required=True, metavar="command", parser_class=CommandParser)
     commands = cast(Commands, subparsers)
     _add_serve(commands)
+    add_check_commands(commands)
     _add_dev(commands)
     _add_localnet(commands)
     _add_demo(commands)
+    bootstrap.add_commands(commands)
     tokens.add_commands(commands)
     _add_audit(add_command(commands, "audit", "check the audit trail"))
     _add_index(add_command(commands, "index", "inspect and rebuild the index"))

@@ -364,3 +364,6 @@ class Config:
         about="Lowest level that is logged: `debug`, `info`, `warning` or `error`",
     )
     shutdown_deadline: float = 4.0
+    own_chain: bool = False
+    """The chain was made for this process, as `cvms dev` does: it may have been reset, and one key
+    has every role."""

@@ -29,11 +29,15 @@ from typing import Any
 import structlog
 import trio
 
+from cvms.checks.database_check import schema_finding
+from cvms.checks.finding import Level
 from cvms.config.settings import Config
 from cvms.errors import ConfigurationError, only
 from cvms.http import serve_http
 from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.channels.task_liveness import seconds_expected
+from cvms.nursery.supervision.deployment_probe import DEPLOYMENT
+from cvms.nursery.supervision.genesis_check import verify_genesis
 from cvms.nursery.supervision.leader_election import LeaderElection
 from cvms.nursery.supervision.supervisor import supervise
 from cvms.nursery.wiring.front_end import build_front_end
@@ -41,6 +45,7 @@ from cvms.nursery.wiring.leader_tasks import leader_tasks
 from cvms.nursery.wiring.replica_tasks import replica_tasks, schemaless_tasks
 from cvms.nursery.wiring.resources import Resources, TaskFunction, open_resources
 from cvms.store.index import cursor as cursors
+from cvms.store.postgres.migrate import schema_state
 
 log = structlog.get_logger(__name__)
 
@@ -125,10 +130,11 @@ def _start_background_tasks(
     nursery: trio.Nursery, resources: Resources, schema_applied: trio.Event
 ) -> None:
     """Start every task of this replica. Those that need the schema wait until it is applied."""
+    resources.board.expect_component(DEPLOYMENT)
     for name, run in schemaless_tasks(resources):
         nursery.start_soon(_supervise, resources, name, run)
-    tasks = [*replica_tasks(resources), ("leader", _leader_election(resources).run)]
-    for name, _ in tasks:
+    tasks = replica_tasks(resources)
+    for name in [*(name for name, _ in tasks), "leader"]:
         resources.board.set_task_state(name, "starting")
     nursery.start_soon(_start_after_schema, nursery, resources, tasks, schema_applied)
 
@@ -144,10 +150,25 @@ async def _start_after_schema(
     schema_applied.set()
     for name, run in tasks:
         nursery.start_soon(_supervise, resources, name, run)
+    verify = partial(_verify_genesis, resources)
+    await _supervise(resources, "genesis", verify, finite=True)
+    # What the leader reads from the chain goes into the books: it must be the right one.
+    nursery.start_soon(_supervise, resources, "leader", _leader_election(resources).run)
+
+
+async def _verify_genesis(resources: Resources) -> None:
+    await verify_genesis(resources.database, resources.rpc, may_change=resources.config.own_chain)
 
 
 async def _prepare_database(resources: Resources) -> None:
-    """Apply the schema. Raises ConfigurationError if the database is of another program."""
+    """Apply the schema.
+
+    Raises ConfigurationError if the database is of another program, or of a newer version.
+    """
+    async with resources.database.dedicated() as conn:
+        migrations = schema_finding(await schema_state(conn))
+    if migrations.level is Level.FAILURE:
+        raise ConfigurationError(f"{migrations.seen}; {migrations.advice}")
     await resources.database.prepare()
     program = str(resources.programs.vault)
     async with resources.database.connection() as conn:

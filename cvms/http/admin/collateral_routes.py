@@ -18,6 +18,7 @@ from cvms.errors import (
     Conflict,
     FieldProblem,
     InvalidRequest,
+    NotFound,
     NotSponsored,
     ProgramRefused,
     TransferLimitReached,
@@ -59,7 +60,7 @@ class Transfer(Body, frozen=True):
 
 @ROUTES.post(
     "/api/vault/emergency-withdraw",
-    refusals=(ProgramRefused, VaultNotFound, Conflict, NotSponsored),
+    refusals=(ProgramRefused, VaultNotFound, NotFound, Conflict, NotSponsored),
     sensitive=True,
     needs_approval="emergency_withdraw",
 )
@@ -115,6 +116,7 @@ async def _check_transfer(deps: Dependencies, body: Transfer) -> bool:
     refusals=(
         ProgramRefused,
         VaultNotFound,
+        NotFound,
         Conflict,
         NotSponsored,
         TransferNotAllowed,

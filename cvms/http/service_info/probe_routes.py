@@ -68,7 +68,8 @@ async def get_readiness(
     """Check that the service is ready.
 
     200 if every component is ok, else 503 with the code `not_ready`; both list every component
-    with its kind of trouble. Administrators also see hosts and reasons.
+    with its kind of trouble. Administrators also see hosts and reasons. The kind of `deployment` is
+    `no_program`, `no_authority`, `no_mint`, `token_2022` or `wrong_mint` while the chain lacks it.
     A check of the database against the chain that is not ok needs a person, but no other replica.
     """
     components, checks = deps.board.components, deps.board.checks.statuses()

@@ -33,6 +33,8 @@ CREATE TABLE IF NOT EXISTS schema_migrations (
 )
 """
 
+MIGRATIONS_TABLE = "SELECT to_regclass('schema_migrations') IS NOT NULL"
+
 APPLIED = """
 SELECT version
 FROM schema_migrations
@@ -77,6 +79,34 @@ def migrations() -> list[Migration]:
         )
         for name, text in sorted(texts.items())
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaState:
+    """Versions of migrations: those applied, those that are not yet, and those of newer code."""
+
+    applied: frozenset[int]
+    pending: tuple[int, ...]
+    newer: tuple[int, ...]
+
+
+async def schema_state(conn: Connection) -> SchemaState:
+    """Return the state of the schema, and change nothing.
+
+    Raises ConfigurationError if another program has filled the database.
+    """
+    known = migrations()
+    await _check_tables(conn, _created_columns([CREATE_MIGRATIONS.lstrip()]))
+    there = await fetch_value(conn, MIGRATIONS_TABLE)
+    applied = frozenset(await fetch_column(conn, APPLIED) if there else [])
+    if not applied:
+        await _check_tables(conn, _created_columns(each.sql for each in known))
+    versions = {each.version for each in known}
+    return SchemaState(
+        applied=applied,
+        pending=tuple(sorted(versions - applied)),
+        newer=tuple(sorted(applied - versions)),
+    )
 
 
 async def apply_schema(conn: Connection, steps: Sequence[Migration] | None = None) -> None:

@@ -1,0 +1,25 @@
+"""The wheel of the last release, which the service of today is compared with and runs beside."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+from tests.paths import ROOT
+
+
+def last_wheel() -> Path:
+    """Return the newest wheel that is kept."""
+    wheels = (ROOT / "tests" / "releases").glob("cvms-*-py3-none-any.whl")
+    return max(wheels, key=lambda wheel: tuple(map(int, version(wheel).split("."))))
+
+
+def version(wheel: Path) -> str:
+    return wheel.name.split("-")[1]
+
+
+def unpack(wheel: Path, folder: Path) -> dict[str, str]:
+    """Unpack a release. Return the environment in which `python -m cvms.cli` runs it."""
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder)
+    return {"PYTHONPATH": str(folder)}
