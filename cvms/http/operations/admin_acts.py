@@ -6,6 +6,7 @@ act's effect: so it is pending until that commits, and whoever is late finds it 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -143,8 +144,13 @@ async def record_decision(
     conn: Connection, by: Administrator, row: ApprovalRow, decision: str
 ) -> None:
     """Append a decision about an approval to the audit trail, last in its transaction."""
-    details = {"approval": str(row.id)} | parties(row)
+    details = {"approval": str(row.id), "body_hash": body_hash(row)} | parties(row)
     await audit_log.record(conn, actor=by.actor, action=decision, owner=None, details=details)
+
+
+def body_hash(row: ApprovalRow) -> str:
+    """Return the SHA-256 of what was requested, in hexadecimal."""
+    return hashlib.sha256(row.request.encode()).hexdigest()
 
 
 def parties(row: ApprovalRow) -> dict[str, Any]:

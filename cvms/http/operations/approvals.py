@@ -6,7 +6,6 @@ route's handler with that body and the requester as administrator, which checks 
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -30,6 +29,7 @@ from cvms.http.operations.admin_acts import (
     REFUSED,
     REQUESTED,
     AloneAct,
+    body_hash,
     parties,
     raise_alert,
     record_decision,
@@ -170,7 +170,7 @@ def approval_view(row: ApprovalRow) -> AdminApproval:
         id=str(row.id),
         action=row.action,
         summary=row.summary,
-        body_hash=hashlib.sha256(row.request.encode()).hexdigest(),
+        body_hash=body_hash(row),
         requested_by=row.requested_by,
         requested_at=row.requested_at,
         expires_at=row.expires_at,

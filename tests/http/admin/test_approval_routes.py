@@ -149,6 +149,7 @@ async def test_a_second_person_approves_a_transfer_which_then_happens_once(
         ("admin:carol", "transfer_collateral"),
     ]
     assert acts[-1]["details"]["approved_by"] == "admin:bob"
+    assert [row["details"]["body_hash"] for row in acts[:2]] == [approval["body_hash"]] * 2
     await land_all(office)
     vault = await fetch_vault(office.rpc, office.config.programs, taker.pubkey())
     assert vault.available_balance == 3 * USDT
