@@ -5,7 +5,7 @@ All that is missing goes into one transaction, so nobody ever meets a half of it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from solders.instruction import Instruction
@@ -103,41 +103,31 @@ class AuthoritySetup:
         notes = "\n".join(_note(each) for each in changes if each.signer not in self.keys)
         if not ours:
             return Step(TITLE, shown, waits_for=notes)
-        rent = sum([await self.cluster.rent(each.length) for each in ours if each.length])
         signatures = 1 + len({each.signer for each in ours})
+        cost = Cost(await self._rent(ours), prices.fees(signatures=signatures))
         actions = tuple(each.text for each in ours)
-        cost = Cost(rent, prices.fees(signatures=signatures))
         return Step(TITLE, shown, actions, cost, self.run, waits_for=notes)
 
     async def run(self) -> None:
         """Make what is missing now. Raises StepFailed."""
-        state = await self.state()
-        changes = missing_changes(self.programs, state, self.wanted, self.keys)
+        changes = missing_changes(self.programs, await self.state(), self.wanted, self.keys)
         ours = [each for each in changes if each.signer in self.keys]
-        rents: dict[Pubkey, int] = {}
-        for each in ours:
-            if each.length:
-                rent = await self.cluster.rent(each.length)
-                rents[each.signer] = rents.get(each.signer, 0) + rent
-        if ours:
-            await self.sender.send(
-                Draft(
-                    TITLE,
-                    (
-                        *(each for key in rents for each in self._paid(key, rents[key])),
-                        *(each.instruction for each in ours),
-                    ),
-                    tuple(self.keys[key] for key in {each.signer for each in ours}),
-                )
-            )
+        if not ours:
+            return
+        payer, first = self.sender.payer.pubkey(), ours[0].signer
+        paid = paid_for(payer, first, await self._rent(ours))
+        signers = {each.signer: self.keys[each.signer] for each in ours}
+        instructions = (*paid, *(each.instruction for each in ours))
+        await self.sender.send(Draft(TITLE, instructions, tuple(signers.values())))
 
-    def _paid(self, signer: Pubkey, lamports: int) -> Sequence[Instruction]:
-        return paid_for(self.sender.payer.pubkey(), signer, lamports)
+    async def _rent(self, changes: Sequence[Change]) -> int:
+        """Return the rent of what the changes create. The signer of the first one pays it."""
+        return sum([await self.cluster.rent(each.length) for each in changes if each.length])
 
 
 def paid_for(payer: Pubkey, signer: Pubkey, lamports: int) -> Sequence[Instruction]:
     """Return what gives a signer the rent that it pays in the same transaction."""
-    if payer == signer:
+    if payer == signer or not lamports:
         return []
     params = TransferParams(from_pubkey=payer, to_pubkey=signer, lamports=lamports)
     return [transfer(params)]
@@ -160,41 +150,36 @@ def missing_changes(
             f"{programs.vault} has no upgrade authority, so nobody can create the vault authority"
         )
 
-    def change(
-        text: str, build: Callable[..., Instruction], length: int = 0, **arguments: object
-    ) -> Change:
-        return Change(text, signer, build(programs, governance=signer, **arguments), length)
+    changes = _listings(programs, authority, signer, yields=wanted.yield_program)
+    if wanted.limits is not None and not _has_limits(state.limits, wanted.limits):
+        vault, total = wanted.limits.vault, wanted.limits.total
+        limit = instructions.set_transfer_limits(
+            programs, governance=signer, vault_daily=vault, total_daily=total
+        )
+        text = f"limit transfers to {vault} units a vault and {total} in all a day"
+        changes.append(Change(text, signer, limit, 0 if state.limits else LIMITS_LENGTH))
+    return changes + _hand_over(programs, authority, signer, wanted.governance, keys)
 
+
+def _listings(
+    programs: Programs, authority: VaultAuthority | None, signer: Pubkey, *, yields: bool
+) -> list[Change]:
+    """Return what creates the authority, and lists the programs that it has to know."""
     changes = []
     manager, pool = programs.position_manager, programs.yield_pool
     if authority is None:
-        changes.append(
-            change(
-                "create it, with the position manager authorized",
-                instructions.initialize_vault_authority,
-                AUTHORITY_LENGTH,
-                authorized_programs=[manager],
-                freeze=False,
-            )
+        create = instructions.initialize_vault_authority(
+            programs, governance=signer, authorized_programs=[manager], freeze=False
         )
+        text = "create it, with the position manager authorized"
+        changes.append(Change(text, signer, create, AUTHORITY_LENGTH))
     elif manager not in authority.authorized_programs:
-        build = instructions.add_authorized_program
-        changes.append(change(f"authorize {manager}", build, program=manager))
-    if wanted.yield_program and (authority is None or pool not in authority.yield_whitelist):
-        build = instructions.add_yield_program
-        changes.append(change(f"list the yield program {pool}", build, program=pool))
-    if wanted.limits is not None and not _has_limits(state.limits, wanted.limits):
-        vault, total = wanted.limits.vault, wanted.limits.total
-        changes.append(
-            change(
-                f"limit transfers to {vault} units a vault and {total} in all a day",
-                instructions.set_transfer_limits,
-                0 if state.limits else LIMITS_LENGTH,
-                vault_daily=vault,
-                total_daily=total,
-            )
-        )
-    return changes + _hand_over(programs, authority, signer, wanted.governance, keys)
+        add = instructions.add_authorized_program(programs, governance=signer, program=manager)
+        changes.append(Change(f"authorize {manager}", signer, add))
+    if yields and (authority is None or pool not in authority.yield_whitelist):
+        add = instructions.add_yield_program(programs, governance=signer, program=pool)
+        changes.append(Change(f"list the yield program {pool}", signer, add))
+    return changes
 
 
 def _hand_over(

@@ -63,11 +63,16 @@ class Keys:
     ids: Mapping[str, KeyFile]
     addresses: Mapping[str, Pubkey]
     mint: KeyFile | None
+    complete: bool
+    """Every program is deployed, so no upgrade authority is made: the programs have theirs."""
 
     @property
     def files(self) -> list[KeyFile]:
-        mint = [self.mint] if self.mint else []
-        return [self.operator, self.upgrade_authority, *self.ids.values(), *mint]
+        files = [self.operator, self.upgrade_authority, *self.ids.values()]
+        files += [self.mint] if self.mint else []
+        if self.complete and self.upgrade_authority.is_new:
+            files.remove(self.upgrade_authority)
+        return files
 
     def step(self, folder: Path) -> Step:
         """Return the step that writes the missing keys, before anything is paid for."""
@@ -81,7 +86,7 @@ class Keys:
         return Step("keys", state, tuple(f"make {each.path}" for each in missing), run=run)
 
 
-def read_keys(request: Request) -> Keys:
+async def read_keys(request: Request, cluster: Cluster) -> Keys:
     """Read the keys in the folder, and make the others in memory. Raises ConfigurationError."""
     folder = request.keys
     check_private(folder)
@@ -99,7 +104,8 @@ def read_keys(request: Request) -> Keys:
         raise ConfigurationError(f"{request.payer} is not there; name the payer's keypair file")
     mint = key_in(folder / f"{MINT}.json") if request.make_mint else None
     authority = key_in(folder / f"{UPGRADE_AUTHORITY}.json")
-    return Keys(operator, authority, payer, ids, addresses, mint)
+    deployed = [await deployed_program(cluster, each) for each in addresses.values()]
+    return Keys(operator, authority, payer, ids, addresses, mint, complete=None not in deployed)
 
 
 @dataclass(frozen=True, slots=True)

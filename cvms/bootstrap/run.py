@@ -89,7 +89,7 @@ async def bootstrap(
     if cluster.is_mainnet and (request.make_mint or airdrop):
         flag = "--make-mint" if request.make_mint else "--airdrop"
         raise ConfigurationError(f"{flag} is for test clusters; this is mainnet-beta")
-    keys = read_keys(request)
+    keys = await read_keys(request, cluster)
     plan = DeploymentPlan(
         cluster,
         request,

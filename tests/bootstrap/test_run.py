@@ -96,6 +96,18 @@ async def test_a_second_run_finds_nothing_to_do_and_spends_nothing(deployer: Dep
     assert deployer.env_file.read_text() == text
 
 
+async def test_the_operators_key_alone_is_needed_once_all_is_deployed(
+    deployer: Deployer, tmp_path: Path
+) -> None:
+    """The others are moved off the machine, and no new ones are made in their place."""
+    await deployer.bootstrap()
+    for path in files_in(tmp_path / "keys"):
+        if path.stem != "operator":
+            path.unlink()
+    await deployer.bootstrap(make_mint=False, airdrop=False)
+    assert deployer.said[-1].strip() == "Nothing to do."
+
+
 async def test_files_are_their_owners_only(deployer: Deployer, tmp_path: Path) -> None:
     await deployer.bootstrap()
     assert stat.S_IMODE((tmp_path / "keys").stat().st_mode) == 0o700

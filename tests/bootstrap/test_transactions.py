@@ -99,7 +99,7 @@ async def test_an_endpoint_that_fails_for_a_while_ends_nothing(
     methods = ("sendTransaction", "getSignatureStatuses", "getBlockHeight")
     deployer.running.faults.rpc = [Fail(methods=methods, times=12)]
     recipient, drafts = payments(sender, 5)
-    await sender.send_all(drafts)
+    await replace(sender, patience=20.0).send_all(drafts)
     assert await deployer.cluster.rpc.get_balance(recipient) == total(5)
 
 

@@ -119,7 +119,7 @@ class ProgramDeployment:
         deployed = await deployed_program(self.cluster, self.program)
         if deployed is None or executable_hash(deployed.code) != executable_hash(self.elf):
             raise StepFailed(f"{self.program} does not have the code that was deployed")
-        await wait_after(self.cluster, deployed.slot, self.sender.poll_seconds)
+        await wait_after(deployed.slot, self.sender)
 
     async def _deploy(self) -> None:
         assert self.id_key is not None
@@ -156,9 +156,14 @@ def handed_over(buffer: Pubkey, payer: Pubkey, authority: Pubkey) -> Sequence[In
     return [loader.set_authority(buffer, authority=payer, new=authority)]
 
 
-async def wait_after(cluster: Cluster, slot: Slot, poll_seconds: float) -> None:
-    """Wait for a slot after this one: code that is changed in a slot can be used in the next."""
-    while True:
-        if await cluster.rpc.get_slot(Commitment.CONFIRMED) > slot:
-            return
-        await trio.sleep(poll_seconds)
+async def wait_after(slot: Slot, sender: TransactionSender) -> None:
+    """Wait for a slot after this one: code that is changed in a slot can be used in the next.
+
+    Raises StepFailed if none comes while the sender is patient.
+    """
+    with trio.move_on_after(sender.patience):
+        while True:
+            if await sender.rpc.get_slot(Commitment.CONFIRMED) > slot:
+                return
+            await trio.sleep(sender.poll_seconds)
+    raise StepFailed(f"the cluster confirms no slot after {slot}; run the command again")

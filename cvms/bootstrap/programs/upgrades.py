@@ -204,7 +204,7 @@ class ProgramUpgrade:
             )
             await self.sender.send(Draft(what, (checked,), (self.authority,)))
         found = await present_program(self.cluster, self.program)
-        await wait_after(self.cluster, found.slot, self.sender.poll_seconds)
+        await wait_after(found.slot, self.sender)
 
     async def _upgrade(self) -> None:
         found = await present_program(self.cluster, self.program)
@@ -233,7 +233,7 @@ class ProgramUpgrade:
         found = await present_program(self.cluster, self.program)
         if executable_hash(found.code) != executable_hash(self.elf):
             raise StepFailed(f"{self.program.address} does not have the code of the upgrade")
-        await wait_after(self.cluster, found.slot, self.sender.poll_seconds)
+        await wait_after(found.slot, self.sender)
 
     def _complete(self, plan: BufferPlan, owner: Pubkey) -> Pubkey:
         """Return the address of a buffer of the owner's. Raises StepFailed if it must not be used.

@@ -5,45 +5,36 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from solana.constants import SYSTEM_PROGRAM_ID
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
-from cvms.bootstrap.key_files import key_in
 from cvms.bootstrap.programs.commands import ProgramContext, set_authority, show, upgrade
-from cvms.bootstrap.programs.program_steps import PROGRAM_SETTINGS, bundled_elf, deployed_program
+from cvms.bootstrap.programs.program_steps import bundled_elf, deployed_program
 from cvms.bootstrap.programs.upgrades import NewAuthority
 from cvms.bootstrap.transactions import Draft, TransactionSender
 from cvms.chain.program import upgradeable_loader as loader
 from cvms.chain.program.upgradeable_loader import DeployedProgram, executable_hash
 from cvms.errors import ConfigurationError, StepFailed
-from cvms.localnet.ledger.program_deployment import deploy
 from tests.bootstrap.deployer import Deployer
 
 NAME = "position_manager"
 ELF = bundled_elf(NAME)
 GROWN = ELF + b"more" * 2_000
 """Longer than the room that the deployment has left."""
-
-
-@pytest.fixture
-def deployed(deployer: Deployer) -> Deployer:
-    """The programs of this package, with the keys and the settings of their deployment."""
-    keys = deployer.folder / "keys"
-    owner = key_in(keys / "upgrade_authority.json").saved().address
-    deployer.put(key_in(keys / "operator.json").saved().address, SYSTEM_PROGRAM_ID, b"")
-    for name, setting in PROGRAM_SETTINGS.items():
-        program = Keypair().pubkey()
-        deploy(deployer.running.chain, program, bundled_elf(name), authority=owner)
-        with deployer.env_file.open("a") as settings:
-            settings.write(f"{setting}={program}\n")
-    return deployer
+MORE = b"and more"
 
 
 @pytest.fixture
 def grown(tmp_path: Path) -> Path:
     path = tmp_path / "grown.so"
     path.write_bytes(GROWN)
+    return path
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Path:
+    path = tmp_path / "other.so"
+    path.write_bytes(GROWN + MORE)
     return path
 
 
@@ -98,13 +89,11 @@ async def test_an_upgrade_writes_only_what_a_broken_run_has_not(
 
 
 async def test_the_buffer_of_another_file_is_closed_and_made_anew(
-    deployed: Deployer, grown: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    deployed: Deployer, grown: Path, other: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await prepared(deployed, grown, monkeypatch)
-    other = tmp_path / "other.so"
-    other.write_bytes(GROWN + b"and more")
     await upgrade(deployed.command(), NAME, elf=other, buffer_only=False)
-    assert executable_hash((await manager(deployed)).code) == executable_hash(other.read_bytes())
+    assert executable_hash((await manager(deployed)).code) == executable_hash(GROWN + MORE)
     assert await deployed.buffers() == []
 
 
@@ -147,6 +136,16 @@ async def test_a_buffer_is_prepared_for_an_authority_that_signs_elsewhere(
     assert deployed.said[-1].strip() == "Nothing to do."
     await upgrade(deployed.command(), NAME, elf=grown, buffer_only=False)
     assert executable_hash((await manager(deployed)).code) == executable_hash(GROWN)
+
+
+async def test_a_buffer_that_was_handed_over_is_not_used_for_another_file(
+    deployed: Deployer, grown: Path, other: Path
+) -> None:
+    """Its authority may have agreed to what is in it; the payer cannot write into it any more."""
+    await upgrade(deployed.command(), NAME, elf=grown, buffer_only=True)
+    for buffer_only in (True, False):
+        with pytest.raises(StepFailed, match="holds another file"):
+            await upgrade(deployed.command(), NAME, elf=other, buffer_only=buffer_only)
 
 
 async def test_another_key_than_the_authoritys_is_refused_before_anything_is_paid(
