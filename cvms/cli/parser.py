@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 from importlib import metadata
 from pathlib import Path
+from typing import cast
 
 from solders.pubkey import Pubkey
 
-from cvms.cli import bootstrap, migrate
+from cvms.cli import bootstrap, migrate, tokens
 from cvms.cli.arguments import (
+    CommandParser,
     Commands,
     add_command,
     add_data_dir,
@@ -33,7 +35,6 @@ from cvms.cli.commands import (
     cmd_localnet,
     cmd_reseal,
     cmd_serve,
-    cmd_token,
 )
 from cvms.cli.index import (
     REBUILD_HELP,
@@ -52,14 +53,15 @@ def build_parser() -> argparse.ArgumentParser:
         epilog="Settings come from the environment and from .env; README.md lists them.",
     )
     parser.add_argument("--version", action="version", version=f"cvms {metadata.version('cvms')}")
-    commands = parser.add_subparsers(required=True, metavar="command")
+    subparsers = parser.add_subparsers(required=True, metavar="command", parser_class=CommandParser)
+    commands = cast(Commands, subparsers)
     _add_serve(commands)
     add_check_commands(commands)
     _add_dev(commands)
     _add_localnet(commands)
     _add_demo(commands)
     bootstrap.add_commands(commands)
-    _add_token(commands)
+    tokens.add_commands(commands)
     _add_audit(add_command(commands, "audit", "check the audit trail"))
     _add_index(add_command(commands, "index", "inspect and rebuild the index"))
     migrate.add_commands(commands)
@@ -137,26 +139,6 @@ def _add_demo(commands: Commands) -> None:
     )
     demo.add_argument("--mint", type=Pubkey.from_string, help="USDT mint (USDT_MINT)")
     demo.set_defaults(run=cmd_demo)
-
-
-def _add_token(commands: Commands) -> None:
-    token = add_command(
-        commands,
-        "token",
-        "print an administrator's token, signed with ADMIN_JWT_SECRET or the data folder's secret",
-    )
-    token.add_argument("subject", help="name of the administrator in the audit trail")
-    token.add_argument(
-        "--role", choices=("viewer", "operator", "admin"), default="viewer", help="(%(default)s)"
-    )
-    token.add_argument(
-        "--hours",
-        type=number(float, lambda hours: 0 < hours <= 24, "a lifetime of up to 24 hours"),
-        default=1.0,
-        help="lifetime, at most 24 (%(default)s)",
-    )
-    add_data_dir(token)
-    token.set_defaults(run=cmd_token)
 
 
 def _add_audit(audit: argparse.ArgumentParser) -> None:
