@@ -27,6 +27,7 @@ COMMANDS = [
     *([word] for word in ("serve", "dev", "localnet", "demo", "token", "reseal")),
     *(["audit", word] for word in ("verify", "key")),
     *(["index", word] for word in ("status", "rebuild")),
+    *(["submissions", word] for word in ("list", "show", "settle")),
 ]
 
 
