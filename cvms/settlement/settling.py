@@ -82,8 +82,8 @@ async def _record(
     hook: AlertWebhook | None,
 ) -> ListedSubmission:
     signature = evidence.submission.signature
-    await alerts.lock(conn)
-    row = await settlements.find(conn, signature=signature, message_hash=None, lock=True)
+    await alerts.lock(conn)  # others wait, and then find it settled
+    row = await settlements.find(conn, signature=signature)
     if row is None:
         raise NotFound(f"There is no signed submission {signature}.")
     _require_quarantined(row)
@@ -105,8 +105,8 @@ async def _record(
     await lifecycle.resolve(conn, about, hook=hook)
     if against:
         await lifecycle.observe(conn, [_forced(row, settlement, against)], hook=hook)
-    settled = await settlements.find(conn, signature=signature, message_hash=None)
-    assert settled is not None, "it is locked"
+    settled = await settlements.find(conn, signature=signature)
+    assert settled is not None, "signed submissions are kept"
     return listed(settled)
 
 

@@ -29,6 +29,9 @@ def server_user(uri: str) -> str:
 def test_root_adds_no_user_and_opens_no_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Also where the wheel's user is there: it is hidden from the wheel."""
+    known = pwd.getpwnam
+    monkeypatch.setattr(pwd, "getpwnam", lambda name: known(name.replace("pgserver", "no one")))
     called = tmp_path / "called"
     fake = tmp_path / "bin" / "useradd"
     fake.parent.mkdir()

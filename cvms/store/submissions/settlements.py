@@ -78,7 +78,6 @@ FIND = f"""{_COLUMNS}
 WHERE signature IS NOT NULL
   AND (signature = %(signature)s OR message_hash = %(message_hash)s)
 """
-LOCK = f"{FIND}FOR UPDATE"
 
 # The conditions on a literal state, so that the plan uses the partial index of those states.
 _PAGE = """
@@ -118,14 +117,11 @@ MOVEMENTS = query_for(
 
 
 async def find(
-    conn: Connection, *, signature: str | None, message_hash: bytes | None, lock: bool = False
+    conn: Connection, *, signature: str, message_hash: bytes | None = None
 ) -> SettlementRow | None:
-    """Return the signed submission with this first signature, or with this hash of its message.
-
-    With `lock` it cannot change until the database transaction ends.
-    """
+    """Return the signed submission with this first signature, or with this hash of its message."""
     params = {"signature": signature, "message_hash": message_hash}
-    return await fetch_one(conn, SettlementRow, LOCK if lock else FIND, params)
+    return await fetch_one(conn, SettlementRow, FIND, params)
 
 
 async def page(
