@@ -127,6 +127,10 @@ class IdempotencyKeyReused(Conflict):
     """The Idempotency-Key was already used for a different request (409)."""
 
 
+class SettlementContradicted(Conflict):
+    """The evidence contradicts the outcome as which a submission is to be settled (409)."""
+
+
 class NoMultisig(Conflict):
     """The vault has no multisig, so there are no signers to propose to (409)."""
 

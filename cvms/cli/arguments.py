@@ -9,6 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
+from cvms.errors import ConfigurationError
+
 Number = TypeVar("Number", int, float)
 T = TypeVar("T")
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -54,12 +56,42 @@ def add_port(
     )
 
 
-def add_data_dir(parser: argparse.ArgumentParser) -> None:
+def add_own_data_dir(parser: argparse.ArgumentParser) -> None:
+    """Add the folder that the command keeps its data in."""
     parser.add_argument(
         "--data-dir",
         type=Path,
         default=os.environ.get("DATA_DIR", ".cvms"),
         help="folder of all data (%(default)s)",
+    )
+
+
+def add_data_dir(parser: argparse.ArgumentParser) -> None:
+    """Add the folder of the `cvms dev` that the command is about."""
+    parser.add_argument(
+        "--data-dir",
+        type=data_folder,
+        default=os.environ.get("DATA_DIR", ""),
+        help="data folder of a `cvms dev` (DATA_DIR, else that of the one that runs)",
+    )
+
+
+def data_folder(text: str) -> Path:
+    """Return the data folder, if none is given that of the `cvms dev` that runs."""
+    from cvms.dev.running import find_data_folder  # noqa: PLC0415
+
+    try:
+        return find_data_folder(text)
+    except ConfigurationError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def add_running(parser: argparse.ArgumentParser) -> None:
+    """Add the choice of the running `cvms dev` whose service and chain the command uses."""
+    parser.add_argument(
+        "--data-dir",
+        default=os.environ.get("DATA_DIR", ""),
+        help="data folder of a running `cvms dev`, if there are several (DATA_DIR)",
     )
 
 

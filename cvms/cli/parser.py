@@ -14,9 +14,10 @@ from cvms.cli.arguments import (
     CommandParser,
     Commands,
     add_command,
-    add_data_dir,
     add_log_format,
+    add_own_data_dir,
     add_port,
+    add_running,
     number,
     parsed,
 )
@@ -30,11 +31,14 @@ from cvms.cli.audit import (
 )
 from cvms.cli.check import add_commands as add_check_commands
 from cvms.cli.commands import (
+    RPC_URL,
+    SERVICE_URL,
     cmd_demo,
     cmd_dev,
     cmd_localnet,
     cmd_reseal,
     cmd_serve,
+    cmd_wallet,
 )
 from cvms.cli.index import (
     REBUILD_HELP,
@@ -42,7 +46,16 @@ from cvms.cli.index import (
     cmd_index_rebuild,
     cmd_index_status,
 )
+from cvms.cli.submissions import add_commands as add_submissions
 
+WALLET_HELP = """\
+Print the address of the Solana keypair in FILE. A missing file is made with a new key, readable by
+its owner only: a wallet of an owner, or a key of the operator or of governance. Every tool of
+Solana reads it.
+
+With --sol and --usdt the wallet gets SOL and test USDT on the local chain of the `cvms dev` that
+runs, or on that of --rpc-url.
+"""
 _LOCALNET_PORT = "RPC port of the local chain; PubSub has the next one"
 
 
@@ -61,9 +74,11 @@ def build_parser() -> argparse.ArgumentParser:
     _add_localnet(commands)
     _add_demo(commands)
     bootstrap.add_commands(commands)
+    _add_wallet(commands)
     tokens.add_commands(commands)
     _add_audit(add_command(commands, "audit", "check the audit trail"))
     _add_index(add_command(commands, "index", "inspect and rebuild the index"))
+    add_submissions(commands)
     migrate.add_commands(commands)
     reseal = add_command(
         commands, "reseal", "encrypt every secret again with the first of DATA_ENCRYPTION_KEYS"
@@ -92,7 +107,7 @@ def _add_dev(commands: Commands) -> None:
     )
     add_port(dev, "--port", "PORT", "8080", "port of the service; 0 picks a free one")
     add_port(dev, "--localnet-port", "LOCALNET_PORT", "8899", _LOCALNET_PORT)
-    add_data_dir(dev)
+    add_own_data_dir(dev)
     add_log_format(dev)
     dev.set_defaults(run=cmd_dev)
 
@@ -103,7 +118,7 @@ def _add_localnet(commands: Commands) -> None:
     )
     localnet.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     add_port(localnet, "--port", "LOCALNET_PORT", "8899", _LOCALNET_PORT)
-    add_data_dir(localnet)
+    add_own_data_dir(localnet)
     localnet.add_argument("--in-memory", action="store_true", help="keep no ledger on disk")
     localnet.add_argument("--reset", action="store_true", help="delete the ledger in --data-dir")
     localnet.add_argument("--bare", action="store_true", help="no programs, no mint, no operator")
@@ -129,16 +144,30 @@ def _add_demo(commands: Commands) -> None:
         commands, "demo", "show the features of a vault, step by step, on a running `cvms dev`"
     )
     demo.add_argument(
-        "--url", default="http://127.0.0.1:8080", help="URL of the service (%(default)s)"
+        "--url", help=f"URL of the service (that of the running `cvms dev`, else {SERVICE_URL})"
     )
     demo.add_argument(
-        "--rpc-url", default="http://127.0.0.1:8899", help="URL of the local chain (%(default)s)"
+        "--rpc-url", help=f"URL of the local chain (that of the running `cvms dev`, else {RPC_URL})"
     )
+    add_running(demo)
     demo.add_argument(
         "--program", type=Pubkey.from_string, help="id of the vault program (PROGRAM_ID)"
     )
     demo.add_argument("--mint", type=Pubkey.from_string, help="USDT mint (USDT_MINT)")
     demo.set_defaults(run=cmd_demo)
+
+
+def _add_wallet(commands: Commands) -> None:
+    wallet = add_command(
+        commands, "wallet", "make a keypair file, and fund it locally", WALLET_HELP
+    )
+    wallet.add_argument("file", type=Path, help="keypair file, made if it is missing")
+    amount = number(float, lambda value: 0 < value <= 1e9, "an amount above 0, up to 10^9")
+    wallet.add_argument("--sol", type=amount, default=0.0, help="SOL to add")
+    wallet.add_argument("--usdt", type=amount, default=0.0, help="test USDT that it has afterwards")
+    wallet.add_argument("--rpc-url", help="URL of the local chain (that of the running `cvms dev`)")
+    add_running(wallet)
+    wallet.set_defaults(run=cmd_wallet)
 
 
 def _add_audit(audit: argparse.ArgumentParser) -> None:

@@ -51,6 +51,10 @@ def load_programs(environ: Mapping[str, str]) -> Programs:
     return cast(Programs, settings_of(Config).members["programs"].read(environ))
 
 
+def load_alerts(environ: Mapping[str, str]) -> AlertSettings:
+    return _read_alerts(environ)
+
+
 def load_operator(environ: Mapping[str, str]) -> Keypair:
     return cast(Keypair, settings_of(Config).members["operator"].read(environ))
 

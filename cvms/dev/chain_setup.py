@@ -5,7 +5,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 
-import trio
 from solders.instruction import Instruction
 from solders.keypair import Keypair
 from solders.message import MessageV0
@@ -21,13 +20,12 @@ from cvms.chain.program.instructions import yield_pool
 from cvms.chain.program.yield_pool_accounts import pool_address, read_pool, reserve_address
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Account, Commitment, Programs
+from cvms.dev.wallets import MINT_DECIMALS, airdrop, confirm
 from cvms.localnet import Deployment
 
 OPERATOR_LAMPORTS = 100_000_000_000
-MINT_DECIMALS = 6
 POOL_RATE_BPS = 500
 POOL_RESERVE = 1_000_000_000_000  # a million USDT
-LANDING_DEADLINE = 30.0
 
 
 def bundled_programs(
@@ -107,8 +105,7 @@ async def _accounts(rpc: RpcClient, *addresses: Pubkey) -> tuple[Account | None,
 
 async def _fund(rpc: RpcClient, address: Pubkey) -> None:
     if await rpc.get_balance(address) < OPERATOR_LAMPORTS // 2:
-        signature = await rpc.call("requestAirdrop", [str(address), OPERATOR_LAMPORTS])
-        await _confirmed(rpc, str(signature))
+        await airdrop(rpc, address, OPERATOR_LAMPORTS)
 
 
 async def make_mint(rpc: RpcClient, mint: Pubkey, *, authority: Pubkey) -> None:
@@ -124,13 +121,4 @@ async def land(rpc: RpcClient, signer: Keypair, steps: Sequence[Instruction]) ->
     latest = await rpc.get_latest_blockhash()
     message = MessageV0.try_compile(signer.pubkey(), list(steps), [], latest.blockhash)
     wire = bytes(VersionedTransaction(message, [signer]))
-    await _confirmed(rpc, await rpc.send_transaction(wire, skip_preflight=False))
-
-
-async def _confirmed(rpc: RpcClient, signature: str) -> None:
-    with trio.fail_after(LANDING_DEADLINE):
-        while True:
-            (status,) = await rpc.get_signature_statuses([signature])
-            if status is not None and status.commitment is not Commitment.PROCESSED:
-                return
-            await trio.sleep(0.05)
+    await confirm(rpc, await rpc.send_transaction(wire, skip_preflight=False))

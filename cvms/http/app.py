@@ -23,6 +23,7 @@ from cvms.http.admin import (
     delivery_routes,
     governance_routes,
     governance_view,
+    submission_routes,
 )
 from cvms.http.auth import nonce_routes, second_factor_routes
 from cvms.http.framework.cors import Cors
@@ -148,6 +149,7 @@ def create_app(
         *admin_routes.ROUTES,
         *alert_routes.ROUTES,
         *delivery_routes.ROUTES,
+        *submission_routes.ROUTES,
         *proposal_routes.ROUTES,
         *webhook_routes.ROUTES,
         *endpoint_routes.ROUTES,

@@ -53,6 +53,7 @@ OUTCOMES: dict[type[BaseException], tuple[int, str, str]] = {
     errors.SlotNotIndexed: (422, "slot_not_indexed", "Slot not indexed yet"),
     errors.NotFound: (404, "not_found", "Resource not found"),
     errors.Conflict: (409, "conflict", "Conflict with the current state"),
+    errors.SettlementContradicted: (409, "settlement_contradicted", "Settlement contradicted"),
     errors.NoMultisig: (409, "no_multisig", "Vault without multisig"),
     errors.MultisigMismatch: (409, "multisig_mismatch", "Multisig mismatch"),
     errors.NotASigner: (403, "not_a_signer", "Not a signer of the proposal"),

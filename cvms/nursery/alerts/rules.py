@@ -29,6 +29,7 @@ RESOLVE_AFTER = {
     "unusual_withdrawal": timedelta(days=1),
     "rapid_withdrawals": timedelta(hours=1),
     "rapid_movements": timedelta(minutes=10),
+    "settlement_forced": timedelta(days=1),
     "books_healed": timedelta(hours=1),
     "books_unchecked": timedelta(seconds=60),
     "audit_trail": timedelta(seconds=60),

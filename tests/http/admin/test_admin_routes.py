@@ -25,6 +25,7 @@ from cvms.http.admin import (
     delivery_routes,
     governance_routes,
     governance_view,
+    submission_routes,
 )
 from cvms.http.framework.admin_tokens import AUDIENCE, Role, mint
 from cvms.http.framework.routing import Auth, Route, action_of
@@ -43,6 +44,7 @@ ROUTES = (
     *admin_routes.ROUTES,
     *alert_routes.ROUTES,
     *delivery_routes.ROUTES,
+    *submission_routes.ROUTES,
 )
 KEY = str(Pubkey.default())
 
