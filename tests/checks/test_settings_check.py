@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+
 import pytest
 
-from tests.checks.conftest import ENCRYPTION_KEY, JWT_SECRET, Setup
+from tests.checks.conftest import JWT_SECRET, Setup
 
 
 async def test_every_bad_setting_has_a_line(deployed: Setup) -> None:
@@ -63,10 +65,14 @@ async def test_a_secret_that_can_be_guessed_fails(deployed: Setup, name: str, va
 
 
 async def test_one_secret_for_two_purposes_fails(deployed: Setup) -> None:
-    keys = f"{ENCRYPTION_KEY},{ENCRYPTION_KEY}"
-    deployed.set(DATA_ENCRYPTION_KEYS=keys)
+    deployed.set(ADMIN_JWT_SECRETS=f"a:{JWT_SECRET}")
+    assert (await deployed.check("--only", "settings")).status == 0
+    deployed.set(
+        ALERT_WEBHOOK_URL="https://alerts.example/",
+        ALERT_WEBHOOK_SECRET=base64.b64encode(JWT_SECRET.encode()).decode(),
+    )
     checked = await deployed.check("--only", "settings")
-    assert "two of them are the same" in [each.seen for each in checked.lines]
+    assert "one secret has two purposes" in [each.seen for each in checked.lines]
     assert checked.status == 1
 
 
