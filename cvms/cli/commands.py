@@ -120,7 +120,7 @@ def cmd_wallet(options: argparse.Namespace) -> int:
     if rpc_url is not None:
         from cvms.dev.wallets import Funds, fund_wallet  # noqa: PLC0415
 
-        funds = Funds(sol=options.sol, usdt=options.usdt)
+        funds = Funds(options.sol, options.usdt, options.mint_authority)
         programs = load_programs(read_environment())
         fund_wallet(address, funds, rpc_url=rpc_url, programs=programs)
     print(address)

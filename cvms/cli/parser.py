@@ -47,6 +47,7 @@ from cvms.cli.index import (
     cmd_index_status,
 )
 from cvms.cli.submissions import add_commands as add_submissions
+from cvms.config import parsers
 
 WALLET_HELP = """\
 Print the address of the Solana keypair in FILE. A missing file is made with a new key, readable by
@@ -54,7 +55,7 @@ its owner only: a wallet of an owner, or a key of the operator or of governance.
 Solana reads it.
 
 With --sol and --usdt the wallet gets SOL and test USDT on the local chain of the `cvms dev` that
-runs, or on that of --rpc-url.
+runs, or on that of --rpc-url. On a test cluster, --mint-authority mints the USDT.
 """
 _LOCALNET_PORT = "RPC port of the local chain; PubSub has the next one"
 
@@ -166,6 +167,12 @@ def _add_wallet(commands: Commands) -> None:
     wallet.add_argument("--sol", type=amount, default=0.0, help="SOL to add")
     wallet.add_argument("--usdt", type=amount, default=0.0, help="test USDT that it has afterwards")
     wallet.add_argument("--rpc-url", help="URL of the local chain (that of the running `cvms dev`)")
+    wallet.add_argument(
+        "--mint-authority",
+        type=parsed(parsers.keypair_file, "a keypair file that only its owner can read"),
+        metavar="FILE",
+        help="on a test cluster, the key that mints the USDT and pays for that",
+    )
     add_running(wallet)
     wallet.set_defaults(run=cmd_wallet)
 
