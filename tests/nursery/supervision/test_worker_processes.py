@@ -22,6 +22,7 @@ async def test_a_worker_that_is_ready_after_its_parent_was_killed_ends_in_order(
         parent.close()
         for component in board.components:
             board.set_component(component, ok=True, detail="fine")
+        rest["task_status"].started()
         await shutdown.wait()
         ended.append("in order")
         rest["listener"].close()
