@@ -40,7 +40,8 @@ def _secret_findings(config: Config) -> Iterator[Finding]:
     jwt = config.admin_jwt_secret
     keys = [base64.b64decode(each, altchars=b"-_") for each in config.data_encryption_keys]
     webhooks = [secret for _, secret in config.alerts.webhooks]
-    if jwt is None:
+    named_jwts = [secret for _, secret in config.admin.token_secrets]
+    if jwt is None and not named_jwts:
         advice = "set it, or administrators' routes answer 503"
         yield warning("settings_secrets", "not set", advice, subject="ADMIN_JWT_SECRET")
     if not keys:
@@ -51,6 +52,7 @@ def _secret_findings(config: Config) -> Iterator[Finding]:
         yield warning("settings_secrets", "not set", advice, subject="ALERT_WEBHOOK_URL")
     named = [
         ("ADMIN_JWT_SECRET", [jwt] if jwt is not None else []),
+        ("ADMIN_JWT_SECRETS", named_jwts),
         ("DATA_ENCRYPTION_KEYS", keys),
         ("ALERT_WEBHOOK_SECRET", webhooks),
     ]

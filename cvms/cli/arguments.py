@@ -7,13 +7,34 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from cvms.errors import ConfigurationError
 
 Number = TypeVar("Number", int, float)
 T = TypeVar("T")
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+class CommandParser(argparse.ArgumentParser):
+    """A parser of a command that takes a name of its own, or else one of `subcommands` first."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.subcommands: dict[str, argparse.ArgumentParser] = {}
+
+    def add_subcommand(self, name: str, text: str) -> argparse.ArgumentParser:
+        """Add a command that takes the place of this one, if its name comes first."""
+        description = f"{text[0].upper()}{text[1:]}."
+        parser = argparse.ArgumentParser(prog=f"{self.prog} {name}", description=description)
+        self.subcommands[name] = parser
+        return parser
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Leave the arguments to the command that they begin with, if there is one."""
+        if args and args[0] in self.subcommands:
+            return self.subcommands[args[0]].parse_known_args(args[1:], namespace)
+        return super().parse_known_args(args, namespace)
 
 
 def add_command(

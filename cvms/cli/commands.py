@@ -1,4 +1,4 @@
-"""The commands of `cvms`, except those of `cvms audit` and `cvms index`."""
+"""The commands of `cvms`, except those of `cvms audit`, `cvms index` and `cvms token`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from cvms.chain.types import Programs
 from cvms.cli.environment import print_misspelt, read_environment
 from cvms.config.environment import environment, misspelt
 from cvms.config.loader import (
-    load_admin_secret,
     load_config,
     load_database_url,
     load_encryption_keys,
@@ -139,25 +138,10 @@ def _local_rpc_url(options: argparse.Namespace) -> str:
     return running.rpc_url
 
 
-def cmd_token(options: argparse.Namespace) -> int:
-    from cvms.dev.secrets import with_secrets  # noqa: PLC0415
-    from cvms.http.framework.admin_tokens import Role, check_subject, mint  # noqa: PLC0415
-
-    try:
-        check_subject(options.subject)
-    except ValueError as error:
-        print(f"cvms: {error}", file=sys.stderr)
-        return 2
-    secret = load_admin_secret(with_secrets(read_environment(), options.data_dir))
-    seconds = round(options.hours * 3600)
-    print(mint(secret, subject=options.subject, role=Role.named(options.role), seconds=seconds))
-    return 0
-
-
 def cmd_reseal(_: argparse.Namespace) -> int:
     from cvms.cli.database import open_with_schema  # noqa: PLC0415
     from cvms.store.messaging.webhooks import endpoint_secrets  # noqa: PLC0415
-    from cvms.store.security import second_factors, signer_webhooks  # noqa: PLC0415
+    from cvms.store.security import approvals, second_factors, signer_webhooks  # noqa: PLC0415
     from cvms.store.security.encryption import SecretBox  # noqa: PLC0415
 
     environ = read_environment()
@@ -168,6 +152,7 @@ def cmd_reseal(_: argparse.Namespace) -> int:
             try:
                 resealed = await second_factors.reseal(conn, secret_box)
                 resealed += await signer_webhooks.reseal(conn, secret_box)
+                resealed += await approvals.reseal(conn, secret_box)
                 return resealed + await endpoint_secrets.reseal(conn, secret_box)
             except DecryptionFailed as error:
                 return error

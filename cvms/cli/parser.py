@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 from importlib import metadata
 from pathlib import Path
+from typing import cast
 
 from solders.pubkey import Pubkey
 
-from cvms.cli import bootstrap, migrate
+from cvms.cli import bootstrap, migrate, tokens
 from cvms.cli.arguments import (
+    CommandParser,
     Commands,
     add_command,
-    add_data_dir,
     add_log_format,
     add_own_data_dir,
     add_port,
@@ -37,7 +38,6 @@ from cvms.cli.commands import (
     cmd_localnet,
     cmd_reseal,
     cmd_serve,
-    cmd_token,
     cmd_wallet,
 )
 from cvms.cli.index import (
@@ -66,15 +66,16 @@ def build_parser() -> argparse.ArgumentParser:
         epilog="Settings come from the environment and from .env; README.md lists them.",
     )
     parser.add_argument("--version", action="version", version=f"cvms {metadata.version('cvms')}")
-    commands = parser.add_subparsers(required=True, metavar="command")
+    subparsers = parser.add_subparsers(required=True, metavar="command", parser_class=CommandParser)
+    commands = cast(Commands, subparsers)
     _add_serve(commands)
     add_check_commands(commands)
     _add_dev(commands)
     _add_localnet(commands)
     _add_demo(commands)
-    _add_wallet(commands)
     bootstrap.add_commands(commands)
-    _add_token(commands)
+    _add_wallet(commands)
+    tokens.add_commands(commands)
     _add_audit(add_command(commands, "audit", "check the audit trail"))
     _add_index(add_command(commands, "index", "inspect and rebuild the index"))
     add_submissions(commands)
@@ -167,26 +168,6 @@ def _add_wallet(commands: Commands) -> None:
     wallet.add_argument("--rpc-url", help="URL of the local chain (that of the running `cvms dev`)")
     add_running(wallet)
     wallet.set_defaults(run=cmd_wallet)
-
-
-def _add_token(commands: Commands) -> None:
-    token = add_command(
-        commands,
-        "token",
-        "print an administrator's token, signed with ADMIN_JWT_SECRET or the data folder's secret",
-    )
-    token.add_argument("subject", help="name of the administrator in the audit trail")
-    token.add_argument(
-        "--role", choices=("viewer", "operator", "admin"), default="viewer", help="(%(default)s)"
-    )
-    token.add_argument(
-        "--hours",
-        type=number(float, lambda hours: 0 < hours <= 24, "a lifetime of up to 24 hours"),
-        default=1.0,
-        help="lifetime, at most 24 (%(default)s)",
-    )
-    add_data_dir(token)
-    token.set_defaults(run=cmd_token)
 
 
 def _add_audit(audit: argparse.ArgumentParser) -> None:

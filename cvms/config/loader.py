@@ -15,6 +15,7 @@ from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
 from cvms.chain.types import Programs
+from cvms.config.admin_settings import AdminSettings
 from cvms.config.alert_settings import AlertSettings
 from cvms.config.fields import Setting, read_all, settings_of
 from cvms.config.operator_settings import Sponsoring
@@ -61,6 +62,15 @@ def load_operator(environ: Mapping[str, str]) -> Keypair:
 def load_admin_secret(environ: Mapping[str, str]) -> bytes:
     """Return ADMIN_JWT_SECRET. Raises ConfigurationError if it is not set."""
     return cast(bytes, _read_required("admin_jwt_secret", environ))
+
+
+def load_signing_secret(environ: Mapping[str, str]) -> tuple[str | None, bytes]:
+    """Return the secret that signs administrators' tokens, and its name; ADMIN_JWT_SECRET has none.
+
+    Raises ConfigurationError if neither it nor ADMIN_JWT_SECRETS is set.
+    """
+    named: tuple[tuple[str, bytes], ...] = _setting(AdminSettings, "token_secrets").read(environ)
+    return named[0] if named else (None, load_admin_secret(environ))
 
 
 def load_encryption_keys(environ: Mapping[str, str]) -> tuple[bytes, ...]:

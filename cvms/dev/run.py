@@ -26,11 +26,13 @@ from cvms.errors import ConfigurationError
 from cvms.nursery.run import serve
 
 READY_DEADLINE = 60.0
-LOCAL_PAGES = {
+DEFAULTS = {
     "SIWS_DOMAINS": "localhost",
     "CORS_ORIGINS": "http://localhost:*,http://127.0.0.1:*",
+    "ADMIN_APPROVALS": "1",
 }
-"""Settings, unless others are set, that let pages under development call the service."""
+"""Settings, unless others are set, that let pages under development call the service, and one
+administrator act alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ def dev(ports: Ports, *, data: Path, environ: Mapping[str, str]) -> int:
         print("Starting PostgreSQL ...", flush=True)
         with embedded_postgres(data / "postgres") as database_url:
             make_secrets(data)
-            settings = with_secrets(LOCAL_PAGES | dict(environ), data) | {
+            settings = with_secrets(DEFAULTS | dict(environ), data) | {
                 "DATABASE_URL": database_url,
                 "DEPLOYER_KEYPAIR_PATH": str(data / "operator.json"),
                 "DEPLOYER_KEYPAIR_BASE64": "",

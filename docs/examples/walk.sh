@@ -327,7 +327,12 @@ call 409 POST "/api/admin/submissions/$decided/settle" '{"outcome": "expired", "
 # A message to Carol would leave this machine, and Bob has no webhook.
 call 404 POST /api/admin/deliveries/test "{\"signer\": \"$bob\"}" "$token"
 call 404 POST /api/admin/deliveries/00000000-0000-0000-0000-000000000000/resend "" "$token"
-for path in deliveries "audit?owner=$alice&limit=5" reconciliation tasks webhooks statement statement/lines; do
+# One administrator acts alone here, so nothing waits for another one.
+for what in approve reject withdraw; do
+  call 404 POST /api/admin/approvals/00000000-0000-0000-0000-000000000000/$what "" "$token"
+done
+call 404 GET /api/admin/approvals/00000000-0000-0000-0000-000000000000 "" "$token"
+for path in approvals deliveries "audit?owner=$alice&limit=5" reconciliation tasks webhooks statement statement/lines; do
   call 200 GET "/api/admin/$path" "" "$token"
 done
 echo "Every route answered as it should."

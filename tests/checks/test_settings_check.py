@@ -50,6 +50,7 @@ async def test_a_name_that_resembles_a_setting_is_a_warning(deployed: Setup) -> 
     ("name", "value"),
     [
         ("ADMIN_JWT_SECRET", "changeme" * 4),
+        ("ADMIN_JWT_SECRETS", "new:" + "changeme" * 4),
         ("DATA_ENCRYPTION_KEYS", "A" * 43 + "="),
     ],
 )
@@ -79,3 +80,7 @@ async def test_secrets_that_are_not_set_are_warnings(deployed: Setup) -> None:
     for name in ("ADMIN_JWT_SECRET", "DATA_ENCRYPTION_KEYS", "ALERT_WEBHOOK_URL"):
         assert checked.line("settings_secrets", name).level == "warning"
     assert checked.status == 0
+    deployed.set(ADMIN_JWT_SECRETS=f"new:{JWT_SECRET}")
+    checked = await deployed.check("--only", "settings")
+    subjects = [each.subject for each in checked.lines if each.level == "warning"]
+    assert "ADMIN_JWT_SECRET" not in subjects

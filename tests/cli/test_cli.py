@@ -44,9 +44,9 @@ COMMANDS = [
     ),
     *(["audit", word] for word in ("verify", "key")),
     *(["index", word] for word in ("status", "rebuild")),
-    *(["submissions", word] for word in ("list", "show", "settle")),
     ["bootstrap"],
     *(["program", word] for word in ("show", "upgrade", "set-authority")),
+    *(["submissions", word] for word in ("list", "show", "settle")),
 ]
 
 

@@ -20,6 +20,8 @@ from cvms.chain.types import Commitment
 from cvms.http.admin import (
     admin_routes,
     alert_routes,
+    approval_routes,
+    collateral_routes,
     delivery_routes,
     governance_routes,
     governance_view,
@@ -35,7 +37,9 @@ from tests.http.wallets import USDT, funded, landed, rows, sent, signed, with_va
 SECRET = b"s" * 32
 ROUTES = (
     *governance_routes.ROUTES,
+    *collateral_routes.ROUTES,
     *governance_view.ROUTES,
+    *approval_routes.approval_routes({}),
     *withdrawal_policy_routes.ROUTES,
     *admin_routes.ROUTES,
     *alert_routes.ROUTES,
