@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import msgspec
 import structlog
@@ -29,6 +30,27 @@ log = structlog.get_logger(__name__)
 ACTION = "submission_settle"
 
 
+class SettlementAct(Protocol):
+    """What a settlement does besides, in its transaction: such as deciding an approval of it."""
+
+    async def begin(self, conn: Connection) -> None:
+        """Begin, before anything else."""
+
+    async def finish(self, conn: Connection, settled: ListedSubmission) -> Mapping[str, Any]:
+        """Finish, and return what the audit trail says of it."""
+
+
+class NoAct:
+    """Nothing."""
+
+    async def begin(self, conn: Connection) -> None:
+        """Do nothing."""
+
+    async def finish(self, conn: Connection, settled: ListedSubmission) -> Mapping[str, Any]:
+        """Return nothing."""
+        return {}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settlement:
     """What a person decides. With `force` it holds even if the evidence contradicts it."""
@@ -37,6 +59,7 @@ class Settlement:
     reason: str
     actor: str
     force: bool = False
+    act: SettlementAct = field(default_factory=NoAct)
 
 
 async def settle(
@@ -82,11 +105,21 @@ async def _record(
     hook: AlertWebhook | None,
 ) -> ListedSubmission:
     signature = evidence.submission.signature
+    await settlement.act.begin(conn)
     await alerts.lock(conn)  # others wait, and then find it settled
     row = await settlements.find(conn, signature=signature)
     if row is None:
         raise NotFound(f"There is no signed submission {signature}.")
     _require_quarantined(row)
+    await state_changes.apply(conn, [change])
+    about = await alerts.unresolved_of(conn, "submission_quarantined", signature)
+    await lifecycle.resolve(conn, about, hook=hook)
+    if against:
+        await lifecycle.observe(conn, [_forced(row, settlement, against)], hook=hook)
+    settled = await settlements.find(conn, signature=signature)
+    assert settled is not None, "signed submissions are kept"
+    shown = listed(settled)
+    besides = await settlement.act.finish(conn, shown)
     await audit_log.record(
         conn,
         actor=settlement.actor,
@@ -98,16 +131,10 @@ async def _record(
             "reason": storable(settlement.reason),
             "forced": bool(against),
             "evidence": msgspec.to_builtins(evidence),
+            **besides,
         },
     )
-    await state_changes.apply(conn, [change])
-    about = await alerts.unresolved_of(conn, "submission_quarantined", signature)
-    await lifecycle.resolve(conn, about, hook=hook)
-    if against:
-        await lifecycle.observe(conn, [_forced(row, settlement, against)], hook=hook)
-    settled = await settlements.find(conn, signature=signature)
-    assert settled is not None, "signed submissions are kept"
-    return listed(settled)
+    return shown
 
 
 def _require_quarantined(row: SettlementRow) -> None:

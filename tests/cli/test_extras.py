@@ -24,6 +24,8 @@ ARGUMENTS: dict[str, list[str]] = {
     "demo": ["--url=http://127.0.0.1:1", "--rpc-url=http://127.0.0.1:1"],
     "dev": ["--port=0", "--localnet-port=0"],
     "localnet": ["--port=0"],
+    "program set-authority": ["yield_pool", "11111111111111111111111111111111"],
+    "program upgrade": ["yield_pool"],
     "submissions settle": ["x", "--as=failed", "--reason=x"],
     "submissions show": ["x"],
     "token": ["carol"],

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import msgspec
 
 from cvms.errors import Conflict, NotFound, SettlementContradicted
 from cvms.http.framework.admin_tokens import Administrator, Role
 from cvms.http.framework.dependencies import Dependencies
+from cvms.http.framework.problems import response_of
 from cvms.http.framework.request import Body, Limit
 from cvms.http.framework.response import Reply
 from cvms.http.framework.routing import Auth, RouteGroup
@@ -17,6 +20,7 @@ from cvms.settlement.evidence import Evidence, ListedSubmission, Outcome, Unsett
 from cvms.settlement.gathering import EvidenceSources
 from cvms.settlement.settling import Settlement
 from cvms.store.alerts.lifecycle import alert_webhook
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.submissions import settlements
 from cvms.store.submissions.submissions import State
 
@@ -46,6 +50,19 @@ class SettlementBody(Body, frozen=True):
     outcome: Outcome
     reason: SettlementReason
     force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _AdministratorsAct:
+    """Uses the administrator's token for a settlement, and another one's approval of it."""
+
+    administrator: Administrator
+
+    async def begin(self, conn: Connection) -> None:
+        await self.administrator.act.consume(conn)
+
+    async def finish(self, conn: Connection, settled: ListedSubmission) -> Mapping[str, Any]:
+        return await self.administrator.act.finish(conn, response_of(Reply(settled)))
 
 
 @ROUTES.get("/api/admin/submissions", replies={200: Submissions}, role=Role.VIEWER)
@@ -90,6 +107,7 @@ async def get_submission(
     "/api/admin/submissions/<submission_id>/settle",
     replies={200: ListedSubmission},
     refusals=(NotFound, Conflict, SettlementContradicted),
+    needs_approval=settling.ACTION,
 )
 async def settle_submission(
     deps: Dependencies, submission_id: str, body: SettlementBody, administrator: Administrator
@@ -106,6 +124,7 @@ async def settle_submission(
         reason=body.reason.strip(),
         actor=administrator.actor,
         force=body.force,
+        act=_AdministratorsAct(administrator),
     )
     hook = alert_webhook(deps.config.alerts.webhook_minimum)
     settled = await settling.settle(_sources(deps), submission_id, settlement, hook=hook)

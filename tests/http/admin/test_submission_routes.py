@@ -13,6 +13,7 @@ from cvms.http.framework.admin_tokens import Role
 from tests.harness.localnet import Localnet
 from tests.harness.service import Json, Service, running
 from tests.http.admin.test_admin_routes import SECRET, ask, token
+from tests.http.admin.two_people import decide, requested, status_of, two_people
 from tests.http.multisig.signers import (
     SUBMIT,
     approved,
@@ -205,3 +206,29 @@ async def test_a_proposal_goes_on_with_the_outcome_of_its_transaction(
         assert again.json()["rebuilt"]
         fresh = with_signatures(again.json()["transaction"], *shared.signers[:2])
         assert (await office.post(SUBMIT, fresh)).json()["status"] == "pending"
+
+
+async def test_a_second_administrator_approves_a_settlement(
+    database_url: str, localnet: Localnet
+) -> None:
+    async with two_people(database_url, localnet) as office:
+        wallet = await with_vault(office)
+        await office.post(SUBMIT, cosigned(wallet, await deposit(office, wallet, USDT)))
+        signature = await quarantine(office, localnet)
+        path = f"{ROUTE}/{signature}/settle"
+        wrong = await requested(office, path, {"outcome": "finalized", "reason": "a guess"})
+        refused = await decide(office, wrong)
+        assert (refused.status_code, refused.json()["code"]) == (409, "settlement_contradicted")
+        body = {"outcome": "expired", "reason": "looked it up"}
+        first, second = [await requested(office, path, body) for _ in range(2)]
+        state = (await office.get(f"/api/transactions/{signature}")).json()["status"]
+        assert state == "quarantined"
+        done = await decide(office, first)
+        assert (done.status_code, done.json()["state"]) == (200, "expired")
+        late = await decide(office, second)
+        assert (late.status_code, late.json()["code"]) == (409, "conflict")
+        query = "SELECT actor, details FROM audit_logs WHERE action = 'submission_settle'"
+        [entry] = [each for each in await rows(office, query) if "evidence" in each["details"]]
+        assert entry["actor"] == "admin:carol"
+        assert entry["details"]["approved_by"] == "admin:bob"
+        assert await status_of(office, first) == "executed"
