@@ -30,6 +30,8 @@ echo $$ > {cgroup}/cgroup.procs
 exec unshare {namespaces} sh -c '
 set -e
 mount --make-rprivate /
+mount --bind /proc/sys /proc/sys
+mount -o remount,bind,ro /proc/sys
 mount -t tmpfs tmpfs /run
 mkdir -p /run/etc/upper /run/etc/work
 cp -a {etc}/. /run/etc/upper
