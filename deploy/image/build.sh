@@ -8,6 +8,7 @@
 set -eu
 root=$(realpath -m "${1:?expected the folder to create}")
 [ ! -e "$root" ] || { echo "build.sh: $root exists" >&2; exit 2; }
+mkdir -p "$(dirname "$root")"
 cd "$(dirname "$0")/../.."
 python=${PYTHON:-python3.11}
 sources=/etc/apt/sources.list.d/debian.sources
