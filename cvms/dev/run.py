@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 import trio
+from solders.pubkey import Pubkey
 
 from cvms import localnet
 from cvms.config.loader import load_config
@@ -21,6 +22,7 @@ from cvms.dev.postgres import embedded_postgres
 from cvms.dev.secrets import make_secrets, with_secrets
 from cvms.errors import ConfigurationError
 from cvms.nursery.run import serve
+from cvms.signing.open_signers import open_signers
 
 READY_DEADLINE = 60.0
 LOCAL_PAGES = {
@@ -48,11 +50,13 @@ def dev(ports: Ports, *, data: Path, environ: Mapping[str, str]) -> int:
             make_secrets(data)
             settings = with_secrets(LOCAL_PAGES | dict(environ), data) | {
                 "DATABASE_URL": database_url,
-                "DEPLOYER_KEYPAIR_PATH": str(data / "operator.json"),
+                "DEPLOYER_KEYPAIR_PATH": "",
                 "DEPLOYER_KEYPAIR_BASE64": "",
                 "PORT": str(ports.http),
             }
-            operator_keypair(data / "operator.json")
+            if not settings.get("OPERATOR_SIGNER"):
+                operator_keypair(data / "operator.json")
+                settings["DEPLOYER_KEYPAIR_PATH"] = str(data / "operator.json")
             trio.run(_run, ports, data, settings)
     print("Stopped.", flush=True)
     return 0
@@ -60,27 +64,29 @@ def dev(ports: Ports, *, data: Path, environ: Mapping[str, str]) -> int:
 
 async def _run(ports: Ports, data: Path, settings: Mapping[str, str]) -> None:
     config = load_config(settings)
-    async with trio.open_nursery() as nursery:
+    async with (
+        open_signers(config.operators, config.signing) as signers,
+        trio.open_nursery() as nursery,
+    ):
+        operator = signers.preferred
         print("Starting the local chain ...", flush=True)
         chain = await nursery.start(
             partial(
                 localnet.serve,
                 port=ports.rpc,
                 ledger=data / LEDGER,
-                programs=bundled_programs(
-                    config.programs, upgrade_authority=config.operator.pubkey()
-                ),
+                programs=bundled_programs(config.programs, upgrade_authority=operator.address),
             )
         )
-        await prepare(chain, config.programs, config.operator)
+        await prepare(chain, config.programs, operator)
         print("Starting the service ...", flush=True)
         urls = {"SOLANA_RPC_URL": chain.rpc_url, "SOLANA_WS_URL": chain.ws_url}
-        sources = {"YIELD_SOURCES": local_yield_sources(config.programs, config.operator.pubkey())}
-        await _serve(load_config({**sources, **settings, **urls}), chain, data)
+        sources = {"YIELD_SOURCES": local_yield_sources(config.programs, operator.address)}
+        await _serve(load_config({**sources, **settings, **urls}), chain, data, operator.address)
         nursery.cancel_scope.cancel()
 
 
-async def _serve(config: Config, chain: localnet.Running, data: Path) -> None:
+async def _serve(config: Config, chain: localnet.Running, data: Path, operator: Pubkey) -> None:
     async with trio.open_nursery() as nursery:
         url = await nursery.start(_serve_until_stopped, config, nursery.cancel_scope)
         await _wait_ready(url)
@@ -89,7 +95,7 @@ async def _serve(config: Config, chain: localnet.Running, data: Path) -> None:
 Service   {url}   (also /ready, /metrics)
 RPC       {chain.rpc_url}
 PubSub    {chain.ws_url}
-Operator  {config.operator.pubkey()}   pays fees and is the vaults' governance
+Operator  {operator}   pays fees and is the vaults' governance
 Program   {config.programs.vault}
 USDT      {config.programs.mint}
 Data      {data}   including the secrets

@@ -21,6 +21,7 @@ from cvms.store.security import audit_log
 from cvms.store.submissions import submissions
 from cvms.store.submissions.submissions import Submission
 from cvms.store.vaults import vaults, yield_policies
+from tests.harness.resources import signers_of
 from tests.nursery.program_steps import YEAR, earn, pool_of
 from tests.nursery.scheduled.test_timelock_notices import landed, travel
 from tests.nursery.world import World, address, running, until
@@ -40,13 +41,13 @@ def compounder(
     """Return a freshly started compounder."""
     config = replace(
         world.resources.config,
-        operator=key or world.operator,
         yield_sources=f"{ProtocolName.YIELD_POOL}:{pool_of(world)}",
         yield_compound_min_amount=min_amount,
     )
     resources = replace(
         world.resources,
         config=config,
+        signers=signers_of(key or world.operator),
         rpc=rpc or world.rpc,
         yield_sources=parse_yield_sources(config.yield_sources),
     )

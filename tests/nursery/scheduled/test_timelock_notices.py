@@ -24,6 +24,7 @@ from cvms.store.security import audit_log
 from cvms.store.submissions import submissions
 from cvms.store.submissions.submissions import Submission
 from cvms.store.vaults import vaults
+from tests.harness.resources import signers_of
 from tests.nursery.world import World, address, running, until
 
 HOUR = 3_600
@@ -39,11 +40,11 @@ def scheduler(
     """Return a freshly started scheduler with a notice period of an hour."""
     config = replace(
         world.resources.config,
-        operator=operator or world.operator,
         timelock_notice_seconds=HOUR,
         timelock_release=release,
     )
-    resources = replace(world.resources, config=config, rpc=rpc or world.rpc)
+    signers = signers_of(operator or world.operator)
+    resources = replace(world.resources, config=config, signers=signers, rpc=rpc or world.rpc)
     return build_timelock_scheduler(resources, build_operator_submitter(resources))
 
 
