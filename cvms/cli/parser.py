@@ -38,6 +38,7 @@ from cvms.cli.index import (
     cmd_index_rebuild,
     cmd_index_status,
 )
+from cvms.cli.signers import add_commands as add_signers
 
 _LOCALNET_PORT = "RPC port of the local chain; PubSub has the next one"
 
@@ -56,6 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_token(commands)
     _add_audit(add_command(commands, "audit", "check the audit trail"))
     _add_index(add_command(commands, "index", "inspect and rebuild the index"))
+    add_signers(commands)
     reseal = add_command(
         commands, "reseal", "encrypt every secret again with the first of DATA_ENCRYPTION_KEYS"
     )

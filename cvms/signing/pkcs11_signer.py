@@ -1,6 +1,6 @@
 """Signer of a key in a hardware security module, by PKCS#11 (CKM_EDDSA).
 
-PKCS#11 blocks, so it runs in threads: one call at a time for each key. After any failure the
+PKCS#11 blocks, so it runs in threads, one call at a time for each module. After any failure the
 session is opened anew, if need be after the module was initialized anew, which is the only way by
 which some modules notice that a token is back.
 """
@@ -8,7 +8,7 @@ which some modules notice that a token is back.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from threading import Lock
@@ -18,7 +18,7 @@ import pkcs11
 import structlog
 import trio
 from pkcs11 import Attribute, KeyType, Mechanism, ObjectClass
-from pkcs11.exceptions import PinIncorrect, PKCS11Error, UserAlreadyLoggedIn
+from pkcs11.exceptions import PinIncorrect, PKCS11Error
 from solders.pubkey import Pubkey
 from solders.signature import Signature
 
@@ -33,10 +33,28 @@ OCTET_STRING = bytes([4, KEY_BYTES])
 """Begins a DER octet string of 32 bytes, which is how CKA_EC_POINT holds a key."""
 
 
+@dataclass(slots=True, eq=False)
+class Module:
+    """A PKCS#11 library, of which a process has one: C_Finalize ends all of its sessions.
+
+    A login is for all sessions with a token. The first session, with which the process has logged
+    in, stays open.
+    """
+
+    path: str
+    lock: Lock = field(default_factory=Lock)
+    logged_in: dict[bytes, Any] = field(default_factory=dict)
+
+    def reinitialize(self) -> None:
+        """Let the library look anew which tokens there are."""
+        self.logged_in.clear()
+        pkcs11.lib(self.path).reinitialize()
+
+
 @cache
-def _lock_of(module_path: str) -> Lock:
-    """Return the lock of a module: C_Finalize ends all sessions of the process."""
-    return Lock()
+def module_at(path: str) -> Module:
+    """Return the library at the path."""
+    return Module(path)
 
 
 @dataclass(slots=True, eq=False)
@@ -50,16 +68,14 @@ class Pkcs11Key:
 
     def sign(self, message: bytes) -> bytes:
         """Sign the message. Raises SignerFailed."""
-        with _lock_of(self.uri.module_path):
-            opened = self._key is None
+        with self._module.lock:
+            if self._key is not None:
+                try:
+                    return self._sign(message)
+                except PKCS11Error as error:  # the token may have been away, or restarted
+                    log.info("pkcs11_session_lost", reason=type(error).__name__)
             try:
-                return self._sign(message)
-            except PKCS11Error as error:
-                self._forget()
-                if opened:
-                    raise _failed(error) from None
-            # The session may just be old: the token was away, or the device was restarted.
-            try:
+                self._open()
                 return self._sign(message)
             except PKCS11Error as error:
                 self._forget()
@@ -70,7 +86,7 @@ class Pkcs11Key:
 
         Raises SignerFailed.
         """
-        with _lock_of(self.uri.module_path):
+        with self._module.lock:
             try:
                 self._open()
                 found = list(self._session.get_objects(self._template(ObjectClass.PUBLIC_KEY)))
@@ -83,49 +99,55 @@ class Pkcs11Key:
 
     def close(self) -> None:
         """Close the session. The module stays loaded, for others may use it."""
-        with _lock_of(self.uri.module_path):
+        with self._module.lock:
             self._forget()
 
+    @property
+    def _module(self) -> Module:
+        return module_at(self.uri.module_path)
+
     def _sign(self, message: bytes) -> bytes:
-        self._open()
         return bytes(self._key.sign(message, mechanism=Mechanism.EDDSA))
 
     def _open(self) -> None:
-        if self._key is not None:
-            return
-        library = pkcs11.lib(self.uri.module_path)
+        """Open a session and find the key, if need be after the module was initialized anew."""
         try:
-            token = self._token(library)
+            self._find()
+        except PinIncorrect:
+            raise
         except (PKCS11Error, SignerFailed):
-            library.reinitialize()
-            token = self._token(library)
+            self._module.reinitialize()
+            self._find()
+
+    def _find(self) -> None:
+        self._forget()
+        token = self._token(pkcs11.lib(self.uri.module_path))
         self._session = self._logged_in(token)
         found = list(self._session.get_objects(self._template(ObjectClass.PRIVATE_KEY)))
         if len(found) != 1:
-            self._forget()
             raise SignerFailed(f"the token has {len(found)} such private keys, not one")
         self._key = found[0]
 
     def _logged_in(self, token: Any) -> Any:
         """Return a session. A PIN that was refused is not tried again: that locks tokens."""
+        known = self._module.logged_in
+        if token.serial in known:
+            return token.open()
         pin = self.uri.pin()
         if pin is not None and pin == self._refused_pin:
-            raise SignerFailed("the token has refused the PIN; it is not tried again")
+            raise PinIncorrect("the token has refused it before; it is not tried again")
         try:
-            return token.open(user_pin=pin)
-        except UserAlreadyLoggedIn:  # by the signer of another key of the token
-            return token.open()
+            known[token.serial] = token.open(user_pin=pin)
         except PinIncorrect:
             self._refused_pin = pin
             raise
+        return token.open()
 
     def _forget(self) -> None:
         session, self._key, self._session = self._session, None, None
         if session is not None:
-            try:
+            with suppress(PKCS11Error):  # it is closed already if its token is gone
                 session.close()
-            except PKCS11Error as error:
-                log.info("pkcs11_session_lost", reason=type(error).__name__)
 
     def _token(self, library: Any) -> Any:
         """Return the one token that the URI describes. Raises SignerFailed."""

@@ -24,7 +24,7 @@ from solders.signature import Signature
 
 from cvms.config.operator_settings import SignerSettings, SignerUri
 from cvms.config.parsers import private_text
-from cvms.errors import BadValue, ConfigurationError, SignerFailed
+from cvms.errors import BadValue, ConfigurationError, SignerFailed, leaves, one_line
 
 T = TypeVar("T")
 _OPTIONS = ("token-file", "namespace", "ca-file", "version")
@@ -129,7 +129,7 @@ class TransitKey:
                 method, f"{self.uri.url}/v1/{path}", json=body, headers=headers
             )
         except httpx.HTTPError as error:
-            raise SignerFailed(f"{self.uri.url}: {error or type(error).__name__}") from None
+            raise SignerFailed(f"{self.uri.url}: {_innermost(error)}") from None
         if reply.status_code != httpx.codes.OK:
             raise SignerFailed(f"{self.uri.url}: {reply.status_code} {_reason(reply)}".strip())
         return reply.content
@@ -263,6 +263,13 @@ def _public(version: _Version | int) -> Pubkey:
         return Pubkey(base64.b64decode(text, validate=True))
     except ValueError:
         raise SignerFailed("a version of the key has no public key of Ed25519") from None
+
+
+def _innermost(error: BaseException) -> str:
+    """Return why there was no answer, such as what is wrong with the certificate."""
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    return "; ".join(one_line(each) for each in leaves(error))
 
 
 def _reason(reply: httpx.Response) -> str:

@@ -30,6 +30,9 @@ class SignerProbe:
     metrics: Metrics
     _away_since: dict[GuardedSigner, float] = field(default_factory=dict, init=False)
 
+    def __post_init__(self) -> None:
+        self._report()  # each has been asked when it was opened
+
     async def run_once(self) -> None:
         """Check those that are away, and those that have not signed for a while."""
         now = trio.current_time()
