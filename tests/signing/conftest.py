@@ -23,11 +23,20 @@ def hsm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SoftHsm:
 @pytest.fixture
 def faulty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultySigner]:
     """The signer that `faulty:one` opens, by the entry point of an installed package."""
-    install(tmp_path, "faulty = tests.signing.faulty_signer:open_faulty")
-    monkeypatch.syspath_prepend(tmp_path)
+    with_entry_points(tmp_path, monkeypatch)
     SIGNERS["one"] = FaultySigner()
     yield SIGNERS["one"]
     SIGNERS.clear()
+
+
+def with_entry_points(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `faulty:` and `hedged:` be schemes of another package."""
+    install(
+        tmp_path,
+        "faulty = tests.signing.faulty_signer:open_faulty\n"
+        "hedged = tests.signing.hedged_signer:open_hedged",
+    )
+    monkeypatch.syspath_prepend(tmp_path)
 
 
 def install(folder: Path, entry_point: str) -> None:

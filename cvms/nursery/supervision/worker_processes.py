@@ -59,15 +59,17 @@ class Workers:
         """Return once a signal to stop has arrived and every worker has ended."""
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
             async with trio.open_nursery() as nursery:
-                replacing = trio.CancelScope()
+                replacing: list[trio.CancelScope] = []
                 for index in range(self._count):
                     nursery.start_soon(self._keep, index, nursery)
                 async for number in signals:
                     if number != signal.SIGHUP:
                         break
-                    nursery.start_soon(self._replace_all, nursery, replacing)
+                    replacing.append(trio.CancelScope())
+                    nursery.start_soon(self._replace_all, nursery, replacing[-1])
                 self._stopping.set()
-                replacing.cancel()
+                for scope in replacing:
+                    scope.cancel()
                 for worker in self._alive:
                     nursery.start_soon(self._end, worker)
 
