@@ -28,6 +28,7 @@ from cvms.signing.pkcs11_uri import Pkcs11Uri, parse_pkcs11_uri
 
 log = structlog.get_logger(__name__)
 
+CLOSE_SECONDS = 0.5
 KEY_BYTES = 32
 OCTET_STRING = bytes([4, KEY_BYTES])
 """Begins a DER octet string of 32 bytes, which is how CKA_EC_POINT holds a key."""
@@ -216,9 +217,11 @@ async def open_pkcs11(uri: SignerUri, settings: SignerSettings) -> AsyncIterator
         if waited.cancelled_caught:
             raise SignerFailed(f"no answer within {settings.seconds:g} s")
         address = Pubkey(read)
-    yield Pkcs11Signer(address, key, limiter)
-    with trio.move_on_after(settings.seconds, shield=True):
-        await trio.to_thread.run_sync(key.close, abandon_on_cancel=True, limiter=limiter)
+    try:
+        yield Pkcs11Signer(address, key, limiter)
+    finally:
+        with trio.move_on_after(CLOSE_SECONDS, shield=True):
+            await trio.to_thread.run_sync(key.close, abandon_on_cancel=True, limiter=limiter)
 
 
 def _raw(point: bytes) -> bytes:

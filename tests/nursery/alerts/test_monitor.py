@@ -545,6 +545,16 @@ async def test_a_webhook_that_is_paused_is_reported_until_it_is_activated(
 # --- the service itself --------------------------------------------------------------------------
 
 
+async def test_each_of_the_operators_keys_has_an_alert_of_its_own(database: Database) -> None:
+    signers = signers_of(Keypair(), Keypair(), Keypair())
+    for signer, lamports in zip(signers.signers, (999, 1_000, 10), strict=True):
+        signer.funds.lamports = lamports
+    async with monitoring(database, signers=signers) as monitor:
+        await monitor.run_once()
+    first, _, third = map(str, signers.addresses)
+    assert {row.subject for row in await stored(database)} == {first, third}
+
+
 async def test_a_condition_stays_open_while_any_replica_observes_it(database: Database) -> None:
     async with monitoring(database) as one, monitoring(database) as other:
         key = Keypair()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from solders.keypair import Keypair
+
 from cvms.nursery.alerts.operator_balance import BALANCE_SECONDS, OperatorBalanceMonitor
 from cvms.nursery.supervision.supervisor import periodic_task
 from cvms.nursery.wiring.replica_tasks import build_operator_balance_monitor
@@ -57,3 +59,25 @@ async def test_it_runs_by_itself_and_exports_what_was_spent_today(world: World) 
         await until(has_run)
     assert gauge(world, "sponsored_lamports_today") == 7
     assert signers.preferred.funds.lamports is not None
+
+
+async def test_each_key_is_watched_and_the_first_with_enough_pays(world: World) -> None:
+    standby = Keypair()
+    signers = signers_of(world.operator, standby, minimum=SOL)
+    task = balance_monitor(world, signers)
+    balances = {world.operator: (SOL - 1, SOL, SOL), standby: (SOL, SOL, 0)}
+    results = []
+    for at in range(3):
+        for key, lamports in balances.items():
+            account = {"lamports": lamports[at]}
+            await world.rpc.call("surfnet_setAccount", [str(key.pubkey()), account])
+        await task.run_once()
+        payer = signers.payer()
+        assert payer is not None
+        results.append((payer.address, gauge(world, "operator_pays")))
+        for key, lamports in balances.items():
+            labels = {"address": str(key.pubkey())}
+            read = world.metrics.registry.get_sample_value("operator_signer_lamports", labels)
+            assert read == lamports[at]
+    first, second = world.operator.pubkey(), standby.pubkey()
+    assert results == [(second, 1), (first, 1), (first, 1)]
