@@ -19,6 +19,7 @@ SEED ?= 0
 MINUTES ?= 15
 JOBS ?= 2
 CLIENT_TOOLS = .client-tools
+IMAGE_ROOT = build/image
 OPENAPI_GENERATOR = 7.25.0
 # Twice the number of cores or so: half of the time a test waits.
 WORKERS ?= 4
@@ -26,7 +27,7 @@ WORKERS ?= 4
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo test client clients fuzz mutants wallet-fuzz scenario scenario-long chaos soak bench conformance lint types settings check program clippy lock clean
+.PHONY: help install dev demo test client clients fuzz mutants wallet-fuzz scenario scenario-long chaos soak bench conformance lint types settings check program clippy image lock release clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1	/' | expand -t 23
@@ -57,7 +58,7 @@ client: $(INSTALLED) ## build, pack and test the TypeScript client, in Node and 
 	CVMS_REQUIRE_SERVERS=1 $(BIN)/pytest tests/clients tests/http/websocket/test_asyncapi.py
 
 fuzz: MINUTES = 10
-fuzz: $(INSTALLED) ## new steps of the programs against their specification for MINUTES (10); counts them
+fuzz: $(INSTALLED) ## attacks on the programs and new steps against their specification, for MINUTES (10); counts them
 	HYPOTHESIS_PROFILE=long FUZZ_MINUTES=$(MINUTES) $(BIN)/pytest -s tests/program/state_machine
 
 mutants: $(INSTALLED) ## faults in the programs' sources, each of which must fail a test; ONLY=part of a name
@@ -114,6 +115,11 @@ clients: $(INSTALLED) ## clients of five generators, made, compiled and run agai
 clippy: ## lint the on-chain programs (`program/clippy.sh --install` installs clippy)
 	program/clippy.sh
 
+image: $(INSTALLED) ## the image's files without a container engine, and the service run in them; as root
+	rm -rf $(IMAGE_ROOT)
+	deploy/image/build.sh $(IMAGE_ROOT)
+	IMAGE_ROOT=$(abspath $(IMAGE_ROOT)) $(BIN)/pytest tests/deploy/image.py
+
 lock: $(INSTALLED) ## pin requirements.txt and requirements-dev.txt anew from pyproject.toml
 	$(BIN)/pip install --quiet "uv==0.13.9"
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
@@ -121,6 +127,9 @@ lock: $(INSTALLED) ## pin requirements.txt and requirements-dev.txt anew from py
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --no-emit-find-links --no-annotate --custom-compile-command "make lock" --extra dev --extra pkcs11 --group test \
 	    --constraint requirements.txt pyproject.toml -o requirements-dev.txt
+
+release: $(INSTALLED) ## wheel, source, list of components and checksums in dist/; the same bytes everywhere
+	.ci/release dist
 
 clean: ## remove the virtual environment and every cache; data stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis program/target \

@@ -6,11 +6,14 @@
 -- TIMESTAMPTZ. Public keys and signatures are base58 TEXT. JSON holds amounts as integers.
 -- Columns stand in the order in which the migrations add them.
 
--- The migrations that this database has.
+-- The migrations that this database has: the checksum of each one's text, and after a contraction
+-- the newest migration that code must know to work with the rest.
 CREATE TABLE schema_migrations (
     version INTEGER PRIMARY KEY,
     name TEXT NOT NULL,
-    applied_at TIMESTAMPTZ NOT NULL DEFAULT now()
+    applied_at TIMESTAMPTZ NOT NULL DEFAULT now(),
+    checksum TEXT,
+    oldest_code INTEGER
 );
 
 -- ---------------------------------------------------------------------------------------------
@@ -885,5 +888,23 @@ CREATE TABLE write_probe (
     id BOOLEAN PRIMARY KEY DEFAULT TRUE CHECK (id),
     written_at TIMESTAMPTZ NOT NULL
 );
+
 INSERT INTO write_probe (written_at)
     VALUES ('epoch');
+
+-- The hash of the genesis block of the chain that this database belongs to. One row, written by the
+-- first start: of two services on different chains one fails.
+CREATE TABLE chain_genesis (
+    id BOOLEAN PRIMARY KEY DEFAULT TRUE CHECK (id),
+    hash TEXT NOT NULL,
+    recorded_at TIMESTAMPTZ NOT NULL DEFAULT now()
+);
+
+-- Which server's database this is, as seen by the first start. One row. Restored from a backup, or on
+-- a server that was promoted, the database has another identity: some of what was told to clients
+-- may not be in it.
+CREATE TABLE database_identity (
+    id BOOLEAN PRIMARY KEY DEFAULT TRUE CHECK (id),
+    identity TEXT NOT NULL,
+    noticed_at TIMESTAMPTZ NOT NULL DEFAULT now()
+);

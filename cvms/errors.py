@@ -35,6 +35,10 @@ class ConfigurationError(CvmsError):
     """A setting is missing or has a bad value, or a resource it names cannot be used."""
 
 
+class SchemaMismatch(ConfigurationError):
+    """The database's schema is not one that this code may work with."""
+
+
 class BadValue(ValueError):
     """A setting's value cannot be used. The message names the part at fault, and quotes nothing."""
 
@@ -286,6 +290,17 @@ class GapTooLong(GapNotClosed):
 
 class CursorNotListed(GapNotClosed):
     """A node does not list the last applied transaction where it was: a fork, or pruned history."""
+
+
+class StepFailed(CvmsError):
+    """A step of a deployment is refused or not confirmed. What was done before stays done.
+
+    `reason` is the name of a program's error, such as InvalidInstructionData.
+    """
+
+    def __init__(self, detail: str, *, reason: str = "") -> None:
+        super().__init__(detail)
+        self.reason = reason
 
 
 class NotRebuilt(CvmsError):

@@ -67,6 +67,17 @@ def new_database(server: str, template: str = WITH_SCHEMA) -> Iterator[str]:
             connection.execute(sql.SQL(drop).format(sql.Identifier(name)))
 
 
+@contextmanager
+def named_database(server: str, name: str) -> Iterator[None]:
+    """Drop a database at the end of the block, which makes it."""
+    try:
+        yield
+    finally:
+        with psycopg.connect(server, autocommit=True) as connection:
+            drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
+            connection.execute(drop.format(sql.Identifier(name)))
+
+
 AT_NOON = """
 CREATE SCHEMA clock;
 CREATE FUNCTION clock.now() RETURNS TIMESTAMPTZ STABLE LANGUAGE sql AS $$

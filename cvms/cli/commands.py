@@ -33,6 +33,7 @@ log = structlog.get_logger(__name__)
 
 def cmd_serve(options: argparse.Namespace) -> int:
     from cvms.nursery.run import serve_process  # noqa: PLC0415
+    from cvms.nursery.supervision.service_manager import service_manager_of  # noqa: PLC0415
     from cvms.nursery.supervision.worker_processes import run_workers, serve_as_worker  # noqa: PLC0415
 
     environ = environment()
@@ -45,12 +46,13 @@ def cmd_serve(options: argparse.Namespace) -> int:
     if options.inherit is None:
         for name, setting in misspelt(environ).items():
             log.warning("setting_unknown", name=name, similar_to=setting)
+    manager = service_manager_of(environ)
     if options.inherit is not None:
         trio.run(serve_as_worker, config, options.inherit, serve_process)
     elif options.workers > 1:
-        trio.run(run_workers, config, options.workers)
+        trio.run(partial(run_workers, config, options.workers, service_manager=manager))
     else:
-        trio.run(serve_process, config)
+        trio.run(partial(serve_process, config, service_manager=manager))
     return 0
 
 

@@ -10,7 +10,7 @@ import psycopg
 from cvms.errors import DatabaseUnavailable, only
 from cvms.store.postgres.database import Database, open_database
 
-NO_SCHEMA = "the database schema is not applied yet, or is of another version; run `cvms serve`"
+NO_SCHEMA = "the database schema is not applied yet, or is of another version; run `cvms migrate`"
 
 
 @asynccontextmanager

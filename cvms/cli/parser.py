@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from importlib import metadata
 from pathlib import Path
 
 from solders.pubkey import Pubkey
 
+from cvms.cli import bootstrap, migrate
 from cvms.cli.arguments import (
     Commands,
     add_command,
@@ -24,6 +26,7 @@ from cvms.cli.audit import (
     parse_head,
     parse_key,
 )
+from cvms.cli.check import add_commands as add_check_commands
 from cvms.cli.commands import (
     cmd_demo,
     cmd_dev,
@@ -49,14 +52,18 @@ def build_parser() -> argparse.ArgumentParser:
         description="The Collateral Vault Management Service.",
         epilog="Settings come from the environment and from .env; README.md lists them.",
     )
+    parser.add_argument("--version", action="version", version=f"cvms {metadata.version('cvms')}")
     commands = parser.add_subparsers(required=True, metavar="command")
     _add_serve(commands)
+    add_check_commands(commands)
     _add_dev(commands)
     _add_localnet(commands)
     _add_demo(commands)
+    bootstrap.add_commands(commands)
     _add_token(commands)
     _add_audit(add_command(commands, "audit", "check the audit trail"))
     _add_index(add_command(commands, "index", "inspect and rebuild the index"))
+    migrate.add_commands(commands)
     add_signers(commands)
     reseal = add_command(
         commands, "reseal", "encrypt every secret again with the first of DATA_ENCRYPTION_KEYS"

@@ -44,7 +44,7 @@ def misspelt(environ: Mapping[str, str]) -> dict[str, str]:
     A name with all words of a setting's and further ones is a variable of something else.
     """
     known = [setting.name for setting in settings_of(Config)]
-    distinct = [name for name in known if "_" in name]  # many things resemble `HOST` and `PORT`
+    distinct = [name for name in known if len(name) > 4]  # many things resemble `HOST` and `PORT`
     meant: dict[str, str] = {}
     for name in sorted(environ.keys() - known - _OTHERS):
         for similar in get_close_matches(name.upper(), distinct, n=1, cutoff=SIMILARITY):

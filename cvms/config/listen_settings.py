@@ -15,8 +15,8 @@ class ListenSettings:
         parse.optional(parse.integer(0, 65535)),
         default="",
         expected="a TCP port, 0 to 65535, or unset",
-        about="A second TCP port on `HOST` that answers `/health`, `/ready` and `/metrics` only, "
-        "with connections of its own: no client of `PORT` can take them",
+        about="A second TCP port on `HOST` that answers `/health`, `/ready`, `/ready/traffic` and "
+        "`/metrics` only, with connections of its own: no client of `PORT` can take them",
     )
     keep_alive: float = setting(
         "KEEP_ALIVE_SECONDS",

@@ -98,6 +98,10 @@ def switch(raw: str) -> bool:
     return one_of("on", "off")(raw) == "on"
 
 
+def auto_or_off(raw: str) -> bool:
+    return one_of("auto", "off")(raw) == "auto"
+
+
 def urls(*schemes: str) -> Callable[[str], tuple[str, ...]]:
     """Return a parser of one URL or more."""
 

@@ -119,6 +119,15 @@ class Config:
         about="Connections of a process to `DATABASE_URL` for its queries. Up to six "
         "more are for the lease, notifications and long checks",
     )
+    migrate: bool = setting(
+        "MIGRATE",
+        parse.auto_or_off,
+        default="auto",
+        expected="auto or off",
+        about="`auto`: a start applies the database's migrations. `off`: it ends if some are "
+        "pending, which `cvms migrate` applies: "
+        "[docs/operations/upgrade.md](docs/operations/upgrade.md)",
+    )
     replicas: ReplicaSettings = field(default_factory=ReplicaSettings)
     host: str = setting(
         "HOST",
@@ -367,3 +376,6 @@ class Config:
         about="Lowest level that is logged: `debug`, `info`, `warning` or `error`",
     )
     shutdown_deadline: float = 4.0
+    own_chain: bool = False
+    """The chain was made for this process, as `cvms dev` does: it may have been reset, and one key
+    has every role."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from importlib.resources import files
 
 import trio
 from solders.instruction import Instruction
@@ -14,9 +13,10 @@ from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 from spl.token.constants import TOKEN_PROGRAM_ID
 
-from cvms.chain.program import instructions
+from cvms.bootstrap.authority import AuthorityState, WantedAuthority, missing_changes
 from cvms.chain.program.accounts import read_token_account, read_vault_authority
 from cvms.chain.program.addresses import token_account, vault_authority_address
+from cvms.chain.program.bundled_programs import PROGRAM_NAMES, bundled_elf
 from cvms.chain.program.instructions import yield_pool
 from cvms.chain.program.yield_pool_accounts import pool_address, read_pool, reserve_address
 from cvms.chain.rpc.rpc_client import RpcClient
@@ -38,14 +38,10 @@ def bundled_programs(
 
     Only the upgrade authority can initialize the vault authority.
     """
-    built = files("cvms").joinpath("programs")
+    ids = (programs.vault, programs.position_manager, programs.yield_pool)
     return tuple(
-        Deployment(program_id, built.joinpath(f"{name}.so").read_bytes(), upgrade_authority)
-        for name, program_id in (
-            ("collateral_vault", programs.vault),
-            ("position_manager", programs.position_manager),
-            ("yield_pool", programs.yield_pool),
-        )
+        Deployment(program_id, bundled_elf(name), upgrade_authority)
+        for name, program_id in zip(PROGRAM_NAMES, ids, strict=True)
     )
 
 
@@ -79,23 +75,9 @@ async def _authority_steps(
     """Create the vault authority, authorize the position manager, whitelist the yield pool."""
     (account,) = await _accounts(rpc, vault_authority_address(programs))
     authority = read_vault_authority(account, programs)
-    steps = []
-    if authority is None:
-        steps.append(
-            instructions.initialize_vault_authority(
-                programs,
-                governance=governance,
-                authorized_programs=[programs.position_manager],
-                freeze=False,
-            )
-        )
-    if authority is None or programs.yield_pool not in authority.yield_whitelist:
-        steps.append(
-            instructions.add_yield_program(
-                programs, governance=governance, program=programs.yield_pool
-            )
-        )
-    return steps
+    state = AuthorityState(authority, limits=None, upgrade_authority=governance)
+    wanted = WantedAuthority(governance=None, limits=None, yield_program=True)
+    return [each.instruction for each in missing_changes(programs, state, wanted, keys={})]
 
 
 async def _pool_steps(rpc: RpcClient, programs: Programs, admin: Pubkey) -> list[Instruction]:

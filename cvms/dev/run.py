@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -82,7 +82,8 @@ async def _run(ports: Ports, data: Path, settings: Mapping[str, str]) -> None:
         print("Starting the service ...", flush=True)
         urls = {"SOLANA_RPC_URL": chain.rpc_url, "SOLANA_WS_URL": chain.ws_url}
         sources = {"YIELD_SOURCES": local_yield_sources(config.programs, operator.address)}
-        await _serve(load_config({**sources, **settings, **urls}), chain, data, operator.address)
+        config = load_config({**sources, **settings, **urls})
+        await _serve(replace(config, own_chain=True), chain, data, operator.address)
         nursery.cancel_scope.cancel()
 
 

@@ -5,20 +5,13 @@ With them the routes of administrators and second factors work, too. They are ne
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
-from cryptography.fernet import Fernet
-
+from cvms.bootstrap.env_file import MAKERS
 from cvms.config.parsers import private_text
 from cvms.dev.data_folder import write_private
 from cvms.errors import ConfigurationError
-
-MAKERS: Mapping[str, Callable[[], str]] = {
-    "ADMIN_JWT_SECRET": lambda: secrets.token_urlsafe(32),
-    "DATA_ENCRYPTION_KEYS": lambda: Fernet.generate_key().decode(),
-}
 
 
 def make_secrets(folder: Path) -> None:

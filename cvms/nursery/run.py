@@ -23,6 +23,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -34,18 +35,22 @@ from cvms.errors import ConfigurationError, only
 from cvms.http import serve_http
 from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.channels.task_liveness import seconds_expected
+from cvms.nursery.supervision.deployment_probe import DEPLOYMENT
+from cvms.nursery.supervision.genesis_check import verify_genesis
 from cvms.nursery.supervision.leader_election import LeaderElection
+from cvms.nursery.supervision.service_manager import ServiceManager
 from cvms.nursery.supervision.supervisor import supervise
 from cvms.nursery.wiring.front_end import build_front_end
 from cvms.nursery.wiring.leader_tasks import leader_tasks
 from cvms.nursery.wiring.replica_tasks import replica_tasks, schemaless_tasks
 from cvms.nursery.wiring.resources import Resources, TaskFunction, open_resources
 from cvms.store.index import cursor as cursors
+from cvms.store.messaging import restored
 
 log = structlog.get_logger(__name__)
 
 SCHEMA_SECONDS = 3.0
-"""How long a worker waits for the schema before it listens."""
+"""How long a process waits for the schema before it listens."""
 RESTART = "restart to read the settings again; the parent of --workers does so without a pause"
 
 
@@ -75,36 +80,44 @@ async def serve(
     listener: socket.socket | None = None,
     admin_listener: socket.socket | None = None,
     board: StatusBoard | None = None,
+    service_manager: ServiceManager | None = None,
 ) -> None:
     """Run the service until SIGTERM, SIGINT, `shutdown` or a cancellation.
 
     Listens on `listener` and `admin_listener`, which other processes may share, or else where the
-    settings say. Reports its URL once it accepts connections. The database and the chain may become
-    available later; /ready and `board` show that.
+    settings say. Reports its URL once it accepts connections, and to `service_manager` that it
+    serves, that it lives and that it ends. The database and the chain may become available later;
+    /ready and `board` show that.
 
     Ends in order within `config.shutdown_deadline` seconds, also when cancelled: open requests are
     answered, WebSockets are closed with 1001, then the tasks end. Raises ConfigurationError if it
     cannot listen, or if a task finds a setting that it cannot work with.
     """
     stop = trio.Event() if shutdown is None else shutdown
+    manager = service_manager or ServiceManager()
     async with (
         _open_lifetime(stop) as lifetime,
         open_resources(config, board=board or StatusBoard()) as resources,
         trio.open_nursery() as background,
     ):
         _log_disabled_features(config)
-        schema_applied = trio.Event()
-        _start_background_tasks(background, resources, schema_applied)
-        if listener is not None:
-            # A worker takes connections from the others: it must not refuse what they would answer.
-            with trio.move_on_after(SCHEMA_SECONDS):
-                await schema_applied.wait()
+        schema = _Schema()
+        _start_background_tasks(background, resources, schema)
+        # Others may answer what this process would refuse: a proxy asks whoever listens, and a
+        # worker takes connections from its siblings.
+        with trio.move_on_after(SCHEMA_SECONDS):
+            await (schema.tried if listener is None else schema.applied).wait()
         async with trio.open_nursery() as front:
             url = await _start_front_end(
                 front, resources, stop=stop, listener=listener, admin_listener=admin_listener
             )
             task_status.started(url)
+            background.start_soon(
+                manager.keep_informed, partial(_status_line, url, resources.board)
+            )
             await stop.wait()
+            resources.board.stopping = True
+            manager.notify("STOPPING=1")
             lifetime.deadline = trio.current_time() + config.shutdown_deadline
         # Tasks can be cancelled at any point: the next process resumes from the database.
         background.cancel_scope.cancel()
@@ -121,34 +134,60 @@ def _log_disabled_features(config: Config) -> None:
 # --- background tasks --------------------------------------------------------------------------
 
 
-def _start_background_tasks(
-    nursery: trio.Nursery, resources: Resources, schema_applied: trio.Event
-) -> None:
+@dataclass(frozen=True, slots=True)
+class _Schema:
+    """Whether the schema has been applied, and whether that has been tried at least once."""
+
+    applied: trio.Event = field(default_factory=trio.Event)
+    tried: trio.Event = field(default_factory=trio.Event)
+
+
+def _start_background_tasks(nursery: trio.Nursery, resources: Resources, schema: _Schema) -> None:
     """Start every task of this replica. Those that need the schema wait until it is applied."""
+    resources.board.expect_component(DEPLOYMENT)
     for name, run in schemaless_tasks(resources):
         nursery.start_soon(_supervise, resources, name, run)
-    tasks = [*replica_tasks(resources), ("leader", _leader_election(resources).run)]
-    for name, _ in tasks:
+    tasks = replica_tasks(resources)
+    for name in [*(name for name, _ in tasks), "leader"]:
         resources.board.set_task_state(name, "starting")
-    nursery.start_soon(_start_after_schema, nursery, resources, tasks, schema_applied)
+    nursery.start_soon(_start_after_schema, nursery, resources, tasks, schema)
 
 
 async def _start_after_schema(
     nursery: trio.Nursery,
     resources: Resources,
     tasks: Sequence[tuple[str, TaskFunction]],
-    schema_applied: trio.Event,
+    schema: _Schema,
 ) -> None:
-    prepare = partial(_prepare_database, resources)
+    async def prepare() -> None:
+        try:
+            await _prepare_database(resources)
+        finally:
+            schema.tried.set()
+
     await _supervise(resources, "schema", prepare, finite=True)
-    schema_applied.set()
+    schema.applied.set()
     for name, run in tasks:
         nursery.start_soon(_supervise, resources, name, run)
+    verify = partial(_verify_genesis, resources)
+    await _supervise(resources, "genesis", verify, finite=True)
+    # What the leader reads from the chain goes into the books: it must be the right one.
+    nursery.start_soon(_supervise, resources, "leader", _leader_election(resources).run)
+
+
+async def _verify_genesis(resources: Resources) -> None:
+    await verify_genesis(resources.database, resources.rpc, may_change=resources.config.own_chain)
 
 
 async def _prepare_database(resources: Resources) -> None:
-    """Apply the schema. Raises ConfigurationError if the database is of another program."""
-    await resources.database.prepare()
+    """Apply the schema, and notice that the database was restored from a backup.
+
+    Raises ConfigurationError if the database is of another program.
+    """
+    await resources.database.prepare(migrate=resources.config.migrate)
+    async with resources.database.transaction() as conn:
+        if await restored.notice(conn):
+            log.warning("database_restored", clients="start over", nonces="must be asked for again")
     program = str(resources.programs.vault)
     async with resources.database.connection() as conn:
         indexed = await cursors.programs(conn)
@@ -220,6 +259,12 @@ async def _start_front_end(
     )
     url: str = await nursery.start(server)
     return url
+
+
+def _status_line(url: str, board: StatusBoard) -> str:
+    """Return the state in one line, which names no hosts but the one that it listens on."""
+    trouble = [f"{name}: {each.kind}" for name, each in board.components.items() if not each.ok]
+    return f"Serving on {url}, {'not ready, ' + ', '.join(trouble) if trouble else 'ready'}"
 
 
 # --- shutdown ----------------------------------------------------------------------------------

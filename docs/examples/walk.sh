@@ -102,7 +102,7 @@ vault_of() {
 }
 
 echo "# Is it there?"
-for path in /health /ready /metrics /openapi.json /asyncapi.json /docs /api/config /api/idl/collateral_vault; do
+for path in /health /ready /ready/traffic /metrics /openapi.json /asyncapi.json /docs /api/config /api/idl/collateral_vault; do
   call 200 GET $path
 done
 

@@ -11,6 +11,7 @@ import trio
 
 from tests.acceptance import test_replicas as replicas
 from tests.acceptance.conftest import System
+from tests.harness import deposits
 from tests.harness.postgres_pair import Pair, postgres_pair
 from tests.harness.processes import until_ready
 
@@ -35,11 +36,11 @@ async def test_a_promoted_standby_takes_over_without_loss(
         trio.open_nursery() as nursery,
     ):
         await until_ready(server.url, server)
-        listener = replicas.Listener()
+        listener = deposits.Listener()
         traffic = replicas.Traffic([server.url, server.url])
         nursery.start_soon(listener.listen, [server.url])
         await stack.enter_async_context(replicas._owners(system, traffic, nursery))
-        await replicas._until(lambda: traffic.payments >= replicas.OWNERS)
+        await deposits.until(lambda: traffic.payments >= replicas.OWNERS)
 
         ways = {
             "stopped": pair.primary.stop,
@@ -49,20 +50,20 @@ async def test_a_promoted_standby_takes_over_without_loss(
         await trio.to_thread.run_sync(ways[old_primary])
         await trio.to_thread.run_sync(pair.standby.promote)
         promoted_at, already = trio.current_time(), traffic.payments
-        await replicas._until(lambda: traffic.payments > already)
+        await deposits.until(lambda: traffic.payments > already)
         log.info("payment_made", seconds_after_promotion=trio.current_time() - promoted_at)
         await until_ready(server.url, server)
         log.info("service_ready", seconds_after_promotion=trio.current_time() - promoted_at)
-        await replicas._until(lambda: traffic.payments >= already + 2 * replicas.OWNERS)
+        await deposits.until(lambda: traffic.payments >= already + 2 * replicas.OWNERS)
         traffic.stopping = True
 
         now = pair.standby.uri()
-        await replicas._until(lambda: replicas._count_pending(now) == 0)
-        await replicas._until(
-            lambda: replicas._deposits_recorded(now) == replicas._deposits_landed(now)
+        await deposits.until(lambda: deposits.count_pending(now) == 0)
+        await deposits.until(
+            lambda: deposits.deposits_recorded(now) == deposits.deposits_landed(now)
         )
-        head = replicas._topic_head(now)
-        await replicas._until(lambda: listener.seqs[-1:] == [head])
+        head = deposits.topic_head(now)
+        await deposits.until(lambda: listener.seqs[-1:] == [head])
         nursery.cancel_scope.cancel()
-        await replicas._compare(server.url, traffic, now)
+        await deposits.check_books(server.url, traffic.paid, now)
     assert listener.seqs == list(range(1, head + 1))

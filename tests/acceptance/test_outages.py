@@ -43,6 +43,7 @@ async def test_the_service_survives_a_database_outage(system: System) -> None:
 
             parts = await _until_not_ready(system.at.url, "database")
             assert parts["rpc"]["ok"]
+            assert await _traffic(system) == 503
             reply = await _refused_at_once(partial(_nonce, system), "database_unavailable")
             assert int(reply.headers["Retry-After"]) >= 1
 
@@ -60,6 +61,7 @@ async def test_the_service_survives_an_rpc_outage(system: System) -> None:
         await system.chain.kill()
         parts = await _until_not_ready(system.at.url, "rpc")
         assert parts["database"]["ok"]
+        assert await _traffic(system) == 200  # or no load balancer would have a replica left
         initialize = partial(_initialize, system)
         await _refused_at_once(initialize, "chain_unavailable")
         async with httpx.AsyncClient() as http:
@@ -95,6 +97,11 @@ async def _refused_at_once(ask: Ask, code: str) -> httpx.Response:
             if trio.current_time() - started < AT_ONCE:
                 return reply
     raise AssertionError(f"none of {ATTEMPTS} requests was refused within {AT_ONCE} s")
+
+
+async def _traffic(system: System) -> int:
+    async with httpx.AsyncClient() as http:
+        return (await http.get(f"{system.at.url}/ready/traffic")).status_code
 
 
 async def _nonce(system: System, http: httpx.AsyncClient) -> httpx.Response:

@@ -8,23 +8,31 @@ deposit is made twice, and the chain and the database agree in the end.
 from __future__ import annotations
 
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import httpx
-import psycopg
 import pytest
 import trio
-from psycopg.rows import namedtuple_row
 from solders.keypair import Keypair
 
 from cvms.client import Client, ClientError, Event, Topic, Wallet, open_client
 from cvms.nursery.channels.reply_cache import PROOF_SECONDS
 from tests.acceptance.chain import fund
 from tests.acceptance.conftest import System
+from tests.harness.deposits import (
+    Listener,
+    check_books,
+    count_pending,
+    deposits_landed,
+    deposits_recorded,
+    query,
+    topic_head,
+    until,
+)
 from tests.harness.free_ports import free_port
 from tests.harness.processes import HANG_SECONDS, Server, until_ready
 from tests.nursery.database_proxy import DatabaseProxy, database_proxy
@@ -33,7 +41,6 @@ pytestmark = pytest.mark.slow(seconds=15)
 
 USDT = 1_000_000
 OWNERS = 4
-TOPIC = "deposit_event"
 DEPOSITS = 4
 STOPPED_SECONDS = 4.0
 """Longer than the lease plus the grace period of a successor."""
@@ -68,36 +75,13 @@ class Traffic:
             self.payments += 1
 
 
-@dataclass
-class Listener:
-    """The `seq`s that a client of one replica receives; after `moved` it switches to the other."""
-
-    seqs: list[int] = field(default_factory=list)
-    moved: trio.Event = field(default_factory=trio.Event)
-
-    async def listen(self, urls: list[str]) -> None:
-        for url in urls:
-            async with open_client(url) as client, trio.open_nursery() as nursery:
-                nursery.start_soon(self._follow, client)
-                if url != urls[-1]:
-                    await self.moved.wait()
-                    nursery.cancel_scope.cancel()
-
-    async def _follow(self, client: Client) -> None:
-        since = self.seqs[-1] if self.seqs else 0
-        async with client.stream(Topic(TOPIC, since=since)) as stream:
-            async for event in stream:
-                assert isinstance(event, Event), event
-                self.seqs.append(event.seq)
-
-
 @pytest.mark.parametrize("failure", ["killed", "stopped", "cut off"])
 async def test_a_leader_that_fails_under_load_loses_and_duplicates_nothing(
     system: System, database_url: str, failure: str
 ) -> None:
     async with AsyncExitStack() as stack:
         replicas = [await stack.enter_async_context(replica(system, database_url)) for _ in "12"]
-        await _until(lambda: any(_leads(database_url, server) for server, _ in replicas))
+        await until(lambda: any(_leads(database_url, server) for server, _ in replicas))
         replicas.sort(key=lambda each: not _leads(database_url, each[0]))
         (leader, proxy), (other, _) = replicas
 
@@ -107,24 +91,24 @@ async def test_a_leader_that_fails_under_load_loses_and_duplicates_nothing(
             nursery.start_soon(near.listen, [leader.url, other.url])
             nursery.start_soon(far.listen, [other.url])
             await stack.enter_async_context(_owners(system, traffic, nursery))
-            await _until(lambda: traffic.payments >= OWNERS)
+            await until(lambda: traffic.payments >= OWNERS)
 
             await _strike(failure, leader, proxy)
-            await _until(lambda: _leads(database_url, other))
+            await until(lambda: _leads(database_url, other))
             near.moved.set()
             already = traffic.payments
-            await _until(lambda: traffic.payments >= already + OWNERS)
+            await until(lambda: traffic.payments >= already + OWNERS)
             if failure == "stopped":
                 leader.send_signal(signal.SIGCONT)
-            await _until(lambda: traffic.payments >= already + 2 * OWNERS)
+            await until(lambda: traffic.payments >= already + 2 * OWNERS)
             traffic.stopping = True
-            await _until(lambda: _count_pending(database_url) == 0)
-            await _until(lambda: _deposits_recorded(database_url) == _deposits_landed(database_url))
-            head = _topic_head(database_url)
-            await _until(lambda: near.seqs[-1:] == [head] and far.seqs[-1:] == [head])
+            await until(lambda: count_pending(database_url) == 0)
+            await until(lambda: deposits_recorded(database_url) == deposits_landed(database_url))
+            head = topic_head(database_url)
+            await until(lambda: near.seqs[-1:] == [head] and far.seqs[-1:] == [head])
             nursery.cancel_scope.cancel()
         assert near.seqs == far.seqs == list(range(1, head + 1))
-        await _compare(other.url, traffic, database_url)
+        await check_books(other.url, traffic.paid, database_url)
 
 
 async def test_what_a_replica_has_published_is_what_it_answers(
@@ -194,21 +178,6 @@ async def _strike(failure: str, leader: Server, proxy: DatabaseProxy) -> None:
             proxy.tcp.stop()
 
 
-async def _compare(url: str, traffic: Traffic, database_url: str) -> None:
-    """Assert that each vault holds its owner's deposits, and that none was made twice."""
-    async with open_client(url) as client:
-        for owner, paid in traffic.paid.items():
-            balance = await client.balance(owner)
-            history = await client.movements(owner, kind="deposit")
-            assert len({line.amount for line in history}) == len(history)
-            assert balance.balance == sum(line.amount for line in history)
-            assert balance.balance >= paid
-    states = _query(database_url, "SELECT DISTINCT state FROM submissions WHERE state <> 'built'")
-    assert {row.state for row in states} <= {"finalized", "expired"}
-    differences = _query(database_url, "SELECT * FROM reconciliation_logs")
-    assert differences == []
-
-
 # Fixtures and queries
 
 
@@ -244,39 +213,6 @@ async def _owners(system: System, traffic: Traffic, nursery: trio.Nursery) -> As
         yield
 
 
-async def _until(condition: Callable[[], bool]) -> None:
-    with trio.fail_after(HANG_SECONDS):
-        while not condition():  # noqa: ASYNC110 - processes have no other way to be asked
-            await trio.sleep(0.05)
-
-
-def _query(database_url: str, query: str) -> list[Any]:
-    with psycopg.connect(database_url, row_factory=namedtuple_row) as conn:
-        return conn.execute(query.encode()).fetchall()
-
-
 def _leads(database_url: str, server: Server) -> bool:
-    rows = _query(database_url, "SELECT holder FROM leadership WHERE until > now()")
+    rows = query(database_url, "SELECT holder FROM leadership WHERE until > now()")
     return any(row.holder.endswith(f":{server.pid}") for row in rows)
-
-
-def _count_pending(database_url: str) -> int:
-    states = "('pending', 'submitted', 'confirmed')"
-    [row] = _query(database_url, f"SELECT count(*) FROM submissions WHERE state IN {states}")
-    return int(row.count)
-
-
-def _deposits_landed(database_url: str) -> int:
-    landed = "kind = 'deposit' AND state = 'finalized'"
-    [row] = _query(database_url, f"SELECT count(*) FROM submissions WHERE {landed}")
-    return int(row.count)
-
-
-def _deposits_recorded(database_url: str) -> int:
-    [row] = _query(database_url, "SELECT count(*) FROM transactions WHERE kind = 'deposit'")
-    return int(row.count)
-
-
-def _topic_head(database_url: str) -> int:
-    [row] = _query(database_url, f"SELECT seq FROM outbox_topics WHERE topic = '{TOPIC}'")
-    return int(row.seq)

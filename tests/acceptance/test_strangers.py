@@ -64,7 +64,7 @@ async def test_the_connections_of_one_address_are_bounded_and_probes_are_answere
             with trio.fail_after(30):
                 for stream in streams[:50]:  # which made room for the later ones
                     assert await _is_closed(stream)
-            for probe in ("/health", "/ready", "/metrics"):
+            for probe in ("/health", "/ready", "/ready/traffic", "/metrics"):
                 assert (await http.get(probe)).status_code == 200
                 assert (await admin.get(probe)).status_code == 200
             assert (await http.get("/api/vault/tvl")).status_code == 200

@@ -37,6 +37,8 @@ FORBIDDEN = [
     (TOP, "cvms.store.index.cursor", "cvms.chain.types"),
     (TOP, "cvms.store.redis.rate_limiter", "cvms.config.settings"),
     (TOP, "cvms.store.index.cursor", "cvms.nursery.channels.hub"),
+    (TOP, "cvms.bootstrap.run", "cvms.dev.chain_setup"),
+    (TOP, "cvms.nursery.wiring.resources", "cvms.bootstrap.run"),
     (TOP, "cvms.nursery.wiring.resources", "cvms.cli.commands"),
     (TOP, "cvms.localnet.node.node", "cvms.chain.types"),
     (TOP, "cvms.client.client", "cvms.http.framework.schemas"),

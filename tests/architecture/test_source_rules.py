@@ -16,10 +16,13 @@ SQL = re.compile(
 STARTERS = {"open_nursery", "create_task_group", "TaskGroup", "create_task", "spawn_system_task"}
 
 STARTS_TASKS = {
+    "cvms/bootstrap/transactions.py": "a command of its own: one request for each transaction",
     "cvms/chain/pubsub/account_subscription.py": "the requests of one connection, until it is lost",
     "cvms/chain/pubsub/log_subscription.py": "the pings of one connection, until it is lost",
     "cvms/chain/rpc/endpoint_probe.py": "the two questions of one probe",
     "cvms/chain/rpc/transport/failover.py": "one request to each endpoint",
+    "cvms/checks/endpoint_check.py": "the questions to each endpoint of one check",
+    "cvms/checks/groups.py": "the groups of one check",
     "cvms/client/stream.py": "runs in a client: the heartbeat of its stream",
     "cvms/dev/localnet.py": "a command of its own: the local chain in its process",
     "cvms/dev/run.py": "a command of its own: everything in one process",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import tomllib
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,12 +22,18 @@ from cvms.http.framework.admin_tokens import Role, authenticate
 from cvms.store.postgres.database import open_database
 from cvms.store.security import audit_heads, audit_log
 from cvms.store.security.audit_heads import AuditKey, SignedHead
+from tests.paths import ROOT
 
 COMMANDS = [
     [],
-    *([word] for word in ("serve", "dev", "localnet", "demo", "token", "reseal")),
+    *(
+        [word]
+        for word in ("serve", "dev", "localnet", "demo", "token", "reseal", "migrate", "restored")
+    ),
     *(["audit", word] for word in ("verify", "key")),
     *(["index", word] for word in ("status", "rebuild")),
+    ["bootstrap"],
+    *(["program", word] for word in ("show", "upgrade", "set-authority")),
 ]
 
 
@@ -36,6 +43,14 @@ def test_every_command_has_help(command: list[str], capsys: pytest.CaptureFixtur
         main([*command, "--help"])
     assert ended.value.code == 0
     assert "usage: cvms" in capsys.readouterr().out
+
+
+def test_the_version_is_that_of_the_installed_package(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert capsys.readouterr().out == f"cvms {project['version']}\n"
 
 
 def test_every_missing_setting_is_one_line(

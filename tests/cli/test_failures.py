@@ -21,7 +21,15 @@ from tests.harness.processes import HANG_SECONDS
 
 NOWHERE = "127.0.0.1:1"
 PASSWORD = "Zq7vXw2kLm9tRb4y"
-WITH_DATABASE = [["audit", "verify"], ["reseal"], ["index", "status"], ["index", "rebuild"]]
+WITH_DATABASE = [
+    ["audit", "verify"],
+    ["reseal"],
+    ["index", "status"],
+    ["index", "rebuild"],
+    ["restored"],
+    ["migrate"],
+    ["migrate", "--dry-run"],
+]
 
 
 @pytest.fixture(autouse=True)
@@ -58,7 +66,7 @@ def test_the_database_is_away(command: list[str], capsys: pytest.CaptureFixture[
     assert "Connection refused" in failure_of(command, capsys)
 
 
-@pytest.mark.parametrize("command", WITH_DATABASE[:3], ids=" ".join)
+@pytest.mark.parametrize("command", [*WITH_DATABASE[:3], ["restored"]], ids=" ".join)
 def test_the_database_has_no_schema(
     command: list[str],
     capsys: pytest.CaptureFixture[str],

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from cvms.bootstrap.env_file import MAKERS
 from cvms.cli import main
-from cvms.dev.secrets import MAKERS, make_secrets, with_secrets
+from cvms.dev.secrets import make_secrets, with_secrets
 from cvms.http.framework.admin_tokens import authenticate
 from cvms.store.security.encryption import SecretBox
 

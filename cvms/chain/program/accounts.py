@@ -24,7 +24,7 @@ _MULTISIG_WAIT = VALID_SECONDS
 _LONGEST_WAIT = 365 * 24 * 60 * 60
 VAULT_LENGTH = 8 + 322 + 10 * 32 + 16 * 32 + 64 * 16 + 64 * 24 + 32 * 32
 """Bytes of a vault's account: the discriminator, the fixed fields, and every list when full."""
-_MINT_DECIMALS, _MINT_INITIALIZED = 44, 45  # offsets
+_MINT_DECIMALS, _MINT_INITIALIZED, _MINT_FREEZE_AUTHORITY = 44, 45, 46  # offsets
 _TOKEN_ACCOUNT_STATE = 108  # offset of the state: 0 uninitialized, 1 initialized, 2 frozen
 
 
@@ -203,6 +203,12 @@ def mint_decimals(data: bytes) -> int:
     if len(data) < MINT_LEN or data[_MINT_INITIALIZED] != 1:
         raise DecodeError("not an initialized mint")
     return data[_MINT_DECIMALS]
+
+
+def mint_freeze_authority(data: bytes) -> Pubkey | None:
+    """Return who can freeze the accounts of an initialized SPL mint, None for nobody."""
+    option, key = data[_MINT_FREEZE_AUTHORITY : _MINT_FREEZE_AUTHORITY + 4], data[50:82]
+    return Pubkey.from_bytes(key) if any(option) else None
 
 
 def read_vault(account: Account | None, programs: Programs) -> Vault | None:

@@ -33,6 +33,13 @@ REQUIRED_FEATURES = (
     ),
 )
 
+LIFT_CPI_CALLER_RESTRICTION = Feature(
+    Pubkey.from_string("HcW8ZjBezYYgvcbxNJwqv1t484Y2556qJsfNDWvJGZRH"),
+    "lift_cpi_caller_restriction",
+    (),
+)
+"""Once active, a program can call each program of the transaction, also if it was not passed it."""
+
 
 @dataclass(frozen=True, slots=True)
 class _FeatureAccount:

@@ -8,7 +8,7 @@ different block may be cured by a restart, so that endpoint is used last until i
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeGuard
 
 import structlog
@@ -41,10 +41,16 @@ class ChainIdentityCheck:
         self._genesis: str | None = None
         self._genesis_due = self._blocks_due = -math.inf
 
+    def expect(self, genesis: str, seen: Mapping[Endpoint, str]) -> None:
+        """Use only endpoints of the chain with this genesis, given what some have shown."""
+        self._genesis = genesis
+        for endpoint, shown in seen.items():
+            self._judge_genesis(endpoint, shown)
+
     async def run_once(self, *, seconds: float) -> None:
         """Run the comparisons that are due, within `seconds`. A late response counts as none."""
         configured = self._transport.pool.all()
-        if len(configured) < 2:
+        if len(configured) < 2 and self._genesis is None:
             return
         endpoints = [each for each in configured if self._is_reachable(each)]
         with trio.move_on_after(seconds):
@@ -63,13 +69,13 @@ class ChainIdentityCheck:
             endpoints = [each for each in endpoints if not each.checked]
         hashes: dict[Endpoint, str] = {}
         for each in await self._ask(endpoints, "getGenesisHash", []):
-            if _is_hash(each.answer):
+            if is_hash(each.answer):
                 hashes[each.endpoint] = each.answer
             # Some providers do not offer the method, which is no reason to avoid them.
             each.endpoint.checked = each.replied
         if self._genesis is None and hashes:
             # Fixed while the process runs: the database belongs to this chain.
-            self._genesis = _majority(hashes)
+            self._genesis = majority(hashes)
         for endpoint, genesis in hashes.items():
             self._judge_genesis(endpoint, genesis)
 
@@ -97,7 +103,7 @@ class ChainIdentityCheck:
         hashes = {each.endpoint: text for each in replies if (text := _blockhash(each.answer))}
         if len(hashes) < 2:
             return
-        expected = _majority(hashes, preferred=self._tie_breaker(hashes))
+        expected = majority(hashes, preferred=self._tie_breaker(hashes))
         for endpoint, blockhash in hashes.items():
             self._judge_block(endpoint, slot=slot, blockhash=blockhash, expected=expected)
 
@@ -137,7 +143,7 @@ class ChainIdentityCheck:
             self._transport.metrics.rpc_disagreements.labels(endpoint.host).inc()
 
 
-def _majority(hashes: dict[Endpoint, str], *, preferred: Endpoint | None = None) -> str:
+def majority(hashes: Mapping[Endpoint, str], *, preferred: Endpoint | None = None) -> str:
     """Return the most frequent hash.
 
     Ties go to the hash of `preferred`, then to the first endpoint in the configuration.
@@ -154,10 +160,11 @@ def _majority(hashes: dict[Endpoint, str], *, preferred: Endpoint | None = None)
 
 def _blockhash(answer: Any) -> str | None:
     text = answer.get("blockhash") if isinstance(answer, dict) else None
-    return text if _is_hash(text) else None
+    return text if is_hash(text) else None
 
 
-def _is_hash(value: Any) -> TypeGuard[str]:
+def is_hash(value: Any) -> TypeGuard[str]:
+    """Return whether a node's answer is the hash of a block."""
     try:
         Hash.from_string(value)
     except (TypeError, ParseHashError):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import trio
 
 from cvms.chain.rpc.chain_identity import ChainIdentityCheck
 from cvms.chain.rpc.responses import unexpected
-from cvms.chain.rpc.transport.endpoint_pool import MAX_SLOT
+from cvms.chain.rpc.transport.endpoint_pool import MAX_SLOT, Endpoint
 from cvms.chain.rpc.transport.failover import EndpointReply, FailoverTransport, failure_of
 from cvms.chain.types import Commitment, Slot
 
@@ -22,6 +22,10 @@ class EndpointProbe:
     def __init__(self, transport: FailoverTransport) -> None:
         self._transport = transport
         self._identity = ChainIdentityCheck(transport)
+
+    def expect_genesis(self, genesis: str, seen: Mapping[Endpoint, str]) -> None:
+        """Use only endpoints of the chain with this genesis; see ChainIdentityCheck."""
+        self._identity.expect(genesis, seen)
 
     async def run_once(self) -> Slot:
         """Return the newest confirmed slot of the trusted endpoints, within `PROBE_SECONDS`.

@@ -7,7 +7,7 @@ when no node responds. Source of the shapes: https://solana.com/docs/rpc/http.
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -83,6 +83,10 @@ class RpcClient:
     def each_endpoint(self) -> list[RpcClient]:
         """Return a client for each healthy endpoint, which asks no other, best endpoint first."""
         return [RpcClient(each) for each in self._transport.each_endpoint()]
+
+    def expect_genesis(self, genesis: str, seen: Mapping[Endpoint, str]) -> None:
+        """Use only endpoints of the chain with this genesis, given what some have shown."""
+        self._probe.expect_genesis(genesis, seen)
 
     async def probe(self) -> Slot:
         """Query every endpoint at once and return the newest confirmed slot, within 1.5 s.

@@ -289,7 +289,7 @@ async def _act(
 
 @ROUTES.post(
     "/api/vault/emergency-withdraw",
-    refusals=(ProgramRefused, VaultNotFound, Conflict, NotSponsored),
+    refusals=(ProgramRefused, VaultNotFound, NotFound, Conflict, NotSponsored),
     sensitive=True,
 )
 async def emergency_withdraw(
@@ -332,7 +332,7 @@ async def _emergency_plan(deps: Dependencies, body: Emergency) -> TransactionPla
 
 @ROUTES.post(
     "/api/internal/transfer-collateral",
-    refusals=(ProgramRefused, VaultNotFound, Conflict, NotSponsored),
+    refusals=(ProgramRefused, VaultNotFound, NotFound, Conflict, NotSponsored),
     sensitive=True,
 )
 async def transfer_collateral(

@@ -41,7 +41,7 @@ MAX_BODY = 64 * 1024
 MAX_IN_FLIGHT = 256
 MAX_IN_FLIGHT_OF_ADDRESS = 64
 # Needed most when the service is overloaded.
-ALWAYS_ANSWERED = frozenset({"/health", "/ready", "/metrics"})
+ALWAYS_ANSWERED = frozenset({"/health", "/ready", "/ready/traffic", "/metrics"})
 METHODS = "GET, HEAD, POST, DELETE, OPTIONS"
 # A slash, a digit or a letter.
 _NEEDLESSLY_ENCODED = re.compile(rb"%(2f|3[0-9]|[46][1-9a-f]|[57][0-9a])", re.IGNORECASE)

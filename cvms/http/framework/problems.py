@@ -211,6 +211,11 @@ def not_ready(
     return Problem(503, "not_ready", ", ".join(failing), details, _headers(503))
 
 
+def no_traffic(trouble: str) -> Problem:
+    """Return the problem of /ready/traffic."""
+    return Problem(503, "not_ready", trouble, {}, _headers(503))
+
+
 def program_error(error: errors.ProgramRefused) -> dict[str, Any]:
     """Return an on-chain refusal as JSON: the program's own error code, name and message."""
     return {"code": error.code, "name": error.name, "msg": error.msg}

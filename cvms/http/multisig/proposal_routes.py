@@ -62,7 +62,7 @@ class Approve(SignedBody, frozen=True):
 
 @ROUTES.post(
     "/api/vault/propose-withdraw",
-    refusals=(*SIGNED_REFUSALS, VaultNotFound, NoMultisig, MultisigMismatch, Conflict),
+    refusals=(*SIGNED_REFUSALS, VaultNotFound, NotFound, NoMultisig, MultisigMismatch, Conflict),
     auth=Auth.WALLET,
     sensitive=True,
     idempotent=True,

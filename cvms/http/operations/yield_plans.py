@@ -81,8 +81,8 @@ async def move(
     vault = await fetch_vault(deps.rpc, deps.programs, owner)
     venue = await _venue(deps, kind, owner, amount, yield_program)
     # As with token accounts: the owner pays for what is created, and therefore signs. A delegate
-    # lends only to the program that the owner has chosen by a deposit.
-    chosen = kind is not DEPOSIT or vault.active_yield_program == yield_program
+    # adds only to the program that the owner has chosen by a deposit.
+    chosen = kind is WITHDRAW or vault.active_yield_program == yield_program
     delegate = operator_signing_alone(deps, vault) if chosen and not venue.setup else None
     instruction = kind.instruction(
         deps.programs,

@@ -300,7 +300,7 @@ def _problems(route: Route) -> dict[str, Any]:
     ):
         codes.setdefault(status, set()).add(HTTP_CODES[status])
     codes.setdefault(500, set()).add("internal_error")
-    if route.rule == "/ready":
+    if route.rule in {"/ready", "/ready/traffic"}:
         codes.setdefault(503, set()).add("not_ready")
     return {str(status): _problem(status, sorted(codes[status])) for status in sorted(codes)}
 

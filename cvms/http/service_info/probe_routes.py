@@ -1,4 +1,4 @@
-"""Probes of the service: /health, /ready and /metrics."""
+"""Probes of the service: /health, /ready, /ready/traffic and /metrics."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from psycopg import IsolationLevel
 from cvms.errors import DatabaseUnavailable
 from cvms.http.framework.admin_tokens import Administrator
 from cvms.http.framework.dependencies import Dependencies
-from cvms.http.framework.problems import not_ready, problem_response
+from cvms.http.framework.problems import no_traffic, not_ready, problem_response
 from cvms.http.framework.request import Request, current_request
 from cvms.http.framework.response import Reply, Response, content
 from cvms.http.framework.routing import Auth, RouteGroup
@@ -55,6 +55,10 @@ class Ready(msgspec.Struct, frozen=True):
     status: str = "ready"
 
 
+class TakesTraffic(msgspec.Struct, frozen=True):
+    status: str = "ready"
+
+
 @ROUTES.get("/health", replies={200: Alive})
 async def get_health(deps: Dependencies) -> Reply:
     """Check that the process answers requests."""
@@ -68,7 +72,8 @@ async def get_readiness(
     """Check that the service is ready.
 
     200 if every component is ok, else 503 with the code `not_ready`; both list every component
-    with its kind of trouble. Administrators also see hosts and reasons.
+    with its kind of trouble. Administrators also see hosts and reasons. The kind of `deployment` is
+    `no_program`, `no_authority`, `no_mint`, `token_2022` or `wrong_mint` while the chain lacks it.
     A check of the database against the chain that is not ok needs a person, but no other replica.
     """
     components, checks = deps.board.components, deps.board.checks.statuses()
@@ -81,6 +86,20 @@ async def get_readiness(
         return Reply(Ready(components, checks, warnings))
     problem = not_ready(_plain(components), _plain(checks), warnings)
     return problem_response(problem)
+
+
+@ROUTES.get("/ready/traffic", replies={200: TakesTraffic})
+async def get_traffic_readiness(deps: Dependencies) -> Reply | Response:
+    """Check that a load balancer may send requests to this process.
+
+    200 while it can answer reads, whatever the state of the chain, the indexer or the operator's
+    key: what needs those is refused by itself. 503 with the code `not_ready` while the database
+    answers no reads, and once the process has begun to end.
+    """
+    trouble = deps.board.traffic_trouble
+    if trouble is None:
+        return Reply(TakesTraffic())
+    return problem_response(no_traffic(trouble))
 
 
 def _plain(statuses: Mapping[str, ComponentStatus] | Mapping[str, CheckStatus]) -> dict[str, Any]:

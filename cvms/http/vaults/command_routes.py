@@ -13,6 +13,7 @@ from cvms.errors import (
     Conflict,
     InsufficientLamports,
     NoMultisig,
+    NotFound,
     ProgramRefused,
     VaultNotFound,
 )
@@ -105,7 +106,7 @@ async def deposit(deps: Dependencies, body: Deposit) -> Reply | Response:
 @ROUTES.post(
     "/api/vault/withdraw",
     replies=COSIGN_OR_SUBMIT,
-    refusals=(*SIGNED_REFUSALS, VaultNotFound),
+    refusals=(*SIGNED_REFUSALS, VaultNotFound, NotFound),
     sensitive=True,
     second_factor=True,
 )

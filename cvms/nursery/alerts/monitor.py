@@ -33,6 +33,7 @@ from cvms.nursery.alerts.rules import RESOLVE_AFTER, Bounds, is_low, recovery_bo
 from cvms.nursery.alerts.service_conditions import (
     check_observations,
     component_observations,
+    danger_observations,
     fee_payer_observation,
     task_observations,
     warning_observations,
@@ -243,6 +244,7 @@ class AlertMonitor:
         seen += check_observations(self.board.checks.overdue())
         await self._check_webhook(conn)
         seen += warning_observations(self.board.warnings)
+        seen += danger_observations(self.board.dangers)
         seen += await self._fee_payer(conn)
         return await self._observe(conn, seen)
 

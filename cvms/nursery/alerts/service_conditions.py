@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
+from cvms.checks.finding import Finding
 from cvms.nursery.alerts.rules import REOPEN_AFTER, fee_payer_severity
 from cvms.nursery.channels.status_board import ComponentStatus
 from cvms.nursery.channels.task_liveness import LivenessFault
@@ -12,6 +13,8 @@ from cvms.store.alerts.alerts import Observation, Severity
 
 GRACE_PERIOD = timedelta(seconds=30)
 """Components fail for moments, above all at start-up, which deserves no alert."""
+CRITICAL_DANGERS = frozenset({"program_differs"})
+"""Whoever can replace a program can take everything."""
 MAX_ERROR_LENGTH = 500
 """Characters of an error that an alert contains."""
 
@@ -21,16 +24,18 @@ def component_observations(
 ) -> list[Observation]:
     """Return the components that have been down for the grace period.
 
-    `gap`: why the indexer cannot close a gap. While the chain is unavailable, the indexer is not
-    reported, unless it has a gap.
+    `gap`: why the indexer cannot close a gap. While the chain is unavailable, the deployment is not
+    reported, nor the indexer, unless it has a gap.
     """
     down = {
         name: component
         for name, component in components.items()
         if not component.ok and now - component.since >= GRACE_PERIOD
     }
-    if "rpc" in down and gap is None:
-        down.pop("indexer", None)
+    if "rpc" in down:
+        down.pop("deployment", None)
+        if gap is None:
+            down.pop("indexer", None)
     return [_component_observation(name, component, gap) for name, component in down.items()]
 
 
@@ -78,6 +83,21 @@ def warning_observations(warnings: Mapping[str, str]) -> list[Observation]:
             away=REOPEN_AFTER,
         )
         for name, detail in warnings.items()
+    ]
+
+
+def danger_observations(dangers: Iterable[Finding]) -> list[Observation]:
+    """Return an observation for each danger that the checks have found."""
+    return [
+        Observation(
+            kind=each.kind,
+            subject=each.subject or each.kind,
+            severity=Severity.CRITICAL if each.kind in CRITICAL_DANGERS else Severity.WARNING,
+            summary=f"{each.seen}; {each.advice}"[:MAX_ERROR_LENGTH],
+            details={"check": each.check, "seen": each.seen, "advice": each.advice},
+            away=REOPEN_AFTER,
+        )
+        for each in dangers
     ]
 
 

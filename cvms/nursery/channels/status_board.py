@@ -9,6 +9,7 @@ from typing import Literal
 
 import trio
 
+from cvms.checks.finding import Finding
 from cvms.nursery.channels.check_progress import CheckProgress
 from cvms.nursery.channels.task_liveness import (
     Heartbeat,
@@ -36,6 +37,10 @@ class ComponentStatus:
         return replace(self, detail=self.kind.replace("_", " "))
 
 
+def _not_checked(since: datetime) -> ComponentStatus:
+    return ComponentStatus(False, "not checked yet", since, "not_checked")
+
+
 TaskCondition = Literal["starting", "running", "waiting", "backoff", "finished", "standby"]
 """`waiting`: retries during an outage of a dependency; `backoff`: retries after a failure;
 `standby`: another replica runs it.
@@ -61,22 +66,34 @@ class StatusBoard:
 
     def __init__(self, components: Iterable[str] = ("database", "rpc", "indexer")) -> None:
         now = datetime.now(UTC)
-        self._components = {
-            name: ComponentStatus(False, "not checked yet", now, "not_checked")
-            for name in components
-        }
+        self._components = {name: _not_checked(now) for name in components}
         self._tasks: dict[str, TaskState] = {}
         self._faulty_since: dict[str, datetime] = {}
         self.checks = CheckProgress()
         self.warnings: dict[str, str] = {}
         """Reasons of what needs a person, but no other replica, by its name."""
+        self.dangers: tuple[Finding, ...] = ()
+        """What the checks of the deployment and the database have found to be dangerous."""
         self.was_ready = trio.Event()
         """Set once all components have been ok at the same time."""
+        self.stopping = False
+        """Whether this process ends, and answers only the requests in progress."""
+        self.answers_reads = False
+        """Whether the database has answered the last probe's read, if not its write."""
 
     @property
     def ready(self) -> bool:
         """True if every component is ok."""
         return all(component.ok for component in self.components.values())
+
+    @property
+    def traffic_trouble(self) -> str | None:
+        """Why no client should be sent to this process, None if it can at least answer reads."""
+        if self.stopping:
+            return "this process ends"
+        if not self.answers_reads:
+            return f"database: {self._components['database'].without_detail().detail}"
+        return None
 
     @property
     def components(self) -> Mapping[str, ComponentStatus]:
@@ -107,6 +124,10 @@ class StatusBoard:
     def tasks(self) -> Mapping[str, TaskState]:
         """The supervised tasks by name."""
         return self._tasks
+
+    def expect_component(self, name: str) -> None:
+        """Add a component that is not checked yet."""
+        self._components[name] = _not_checked(datetime.now(UTC))
 
     def set_component(
         self, name: str, *, ok: bool, detail: str, trouble: str = "unavailable"

@@ -18,6 +18,7 @@ DEFAULT_EXPECTED_SECONDS = 900.0
 """How soon a task that is not listed below must succeed."""
 EXPECTED_SECONDS = {
     "health": 30.0,
+    "deployment": 120.0,
     "leader": 120.0,
     "broadcaster": 60.0,
     "submitter": 120.0,

@@ -51,6 +51,11 @@ class WebhookConnection:
         self.opened_at = trio.current_time()
         self.used_at = self.opened_at
 
+    async def handshake(self) -> None:
+        """Complete TLS, which the first request does otherwise."""
+        if isinstance(self._stream, trio.SSLStream):
+            await self._stream.do_handshake()
+
     async def request(self, headers: Mapping[str, str], body: bytes) -> int:
         """POST the body and return the status. Raises what sockets, TLS and h11 raise."""
         status = await _exchange(self._stream, self._http, self._target, headers, body)

@@ -48,6 +48,7 @@ class ReadinessProbe:
 
     async def _probe_database(self) -> None:
         ok, detail, trouble = False, f"no answer within {TIMEOUT_SECONDS:g} s", "timeout"
+        reads = False
         with trio.move_on_after(TIMEOUT_SECONDS):
             try:
                 await self.database.probe()
@@ -55,6 +56,7 @@ class ReadinessProbe:
                     # How far the indexer is, for when another replica runs it.
                     async with self.database.connection() as conn:
                         self._leader = await leader_lease.report(conn)
+                    reads = True
                     detail = f"no answer to a write within {TIMEOUT_SECONDS:g} s"
                     await self._probe_write()
                     ok, detail, trouble = True, f"answers{self.reader.summary}", ""
@@ -62,6 +64,7 @@ class ReadinessProbe:
                     detail, trouble = "its schema is not applied yet", "no_schema"
             except DatabaseUnavailable as error:
                 ok, detail, trouble = False, str(error), kind_of(error)
+        self.board.answers_reads = reads
         self.board.set_component("database", ok=ok, detail=detail, trouble=trouble)
 
     async def _probe_write(self) -> None:

@@ -1,9 +1,10 @@
 """`cvms serve --workers N`: several processes that share their listening sockets.
 
 The parent opens the sockets and the workers inherit them, so that pending connections outlive any
-worker. A socket pair connects each worker to the parent: the worker writes to it once it is ready,
-and shuts down when it is closed. SIGTERM and SIGINT end all workers in order; SIGHUP replaces them
-one after the other, each once its successor is ready.
+worker. A socket pair connects each worker to the parent: once it serves, the worker writes to it
+every few seconds. It is killed when it no longer does, and shuts down when the pair is closed.
+SIGTERM and SIGINT end all workers in order; SIGHUP replaces them one after the other, each once its
+successor is ready.
 """
 
 from __future__ import annotations
@@ -12,17 +13,21 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from functools import partial
 
 import structlog
 import trio
 
 from cvms.chain.backoff import Backoff
 from cvms.config.settings import Config
+from cvms.errors import ConfigurationError
 from cvms.http.server.listeners import open_socket
 from cvms.nursery.channels.status_board import StatusBoard
+from cvms.nursery.supervision.service_manager import ServiceManager
 from cvms.nursery.supervision.supervisor import FIRST_DELAY, LONGEST_DELAY, STABLE_SECONDS
 
 log = structlog.get_logger(__name__)
@@ -30,7 +35,13 @@ log = structlog.get_logger(__name__)
 READY_SECONDS = 60.0
 KILL_SECONDS = 2.0
 """Beyond a worker's own deadline, before it is killed."""
-READY = b"ready"
+HEARTBEAT_SECONDS = 2.0
+STUCK_SECONDS = 30.0
+"""Without a heartbeat, after which a worker's event loop is taken to be stuck."""
+SERVING, READY = b".", b"!"
+"""Heartbeats: of a worker that accepts connections, and of one that has been ready too."""
+BAD_SETTINGS = 2
+"""Exit status of a worker that cannot work with its settings, its database or its chain."""
 
 
 @dataclass(slots=True, eq=False)
@@ -39,6 +50,7 @@ class Worker:
 
     process: trio.Process
     control: trio.SocketStream
+    serving: trio.Event = field(default_factory=trio.Event)
     ready: trio.Event = field(default_factory=trio.Event)
     ended: trio.Event = field(default_factory=trio.Event)
 
@@ -46,32 +58,57 @@ class Worker:
 class Workers:
     """Keeps `count` workers running on `listeners`; each may take `deadline` seconds to end."""
 
-    def __init__(self, count: int, listeners: Sequence[socket.socket], *, deadline: float) -> None:
+    def __init__(
+        self,
+        count: int,
+        listeners: Sequence[socket.socket],
+        *,
+        deadline: float,
+        service_manager: ServiceManager,
+    ) -> None:
         self._count = count
         self._listeners = listeners
         self._deadline = deadline
+        self._manager = service_manager
         self._current: dict[int, Worker] = {}
         self._alive: set[Worker] = set()
+        self._all_serve = trio.Event()
         self._stopping = trio.Event()
+        self._started = False
         self._replacing = trio.Lock()
 
     async def run(self) -> None:
-        """Return once a signal to stop has arrived and every worker has ended."""
+        """Return once a signal to stop has arrived and every worker has ended.
+
+        Raises ConfigurationError if a worker ends for bad settings before any was ready.
+        """
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
             async with trio.open_nursery() as nursery:
-                replacing: list[trio.CancelScope] = []
                 for index in range(self._count):
                     nursery.start_soon(self._keep, index, nursery)
-                async for number in signals:
-                    if number != signal.SIGHUP:
-                        break
-                    replacing.append(trio.CancelScope())
-                    nursery.start_soon(self._replace_all, nursery, replacing[-1])
-                self._stopping.set()
-                for scope in replacing:
-                    scope.cancel()
+                async with trio.open_nursery() as until_stop:
+                    until_stop.start_soon(self._keep_informed)
+                    async for number in signals:
+                        if number != signal.SIGHUP:
+                            break
+                        until_stop.start_soon(self._replace_all, nursery)
+                    self._stopping.set()
+                    self._manager.notify("STOPPING=1")
+                    until_stop.cancel_scope.cancel()
                 for worker in self._alive:
                     nursery.start_soon(self._end, worker)
+
+    async def _keep_informed(self) -> None:
+        """Tell the service manager that this process serves, from when every worker does."""
+        await self._all_serve.wait()
+        await self._manager.keep_informed(self._status)
+
+    def _status(self) -> str:
+        serving = sum(
+            worker.serving.is_set() and not worker.ended.is_set()
+            for worker in self._current.values()
+        )
+        return f"{serving} of {self._count} workers serve"
 
     async def _keep(self, index: int, nursery: trio.Nursery) -> None:
         """Run a worker, and start another whenever it ends by itself."""
@@ -83,6 +120,9 @@ class Workers:
                 await worker.ended.wait()  # then its successor, if it was replaced
                 if self._stopping.is_set():
                     return
+                self._started |= any(each.ready.is_set() for each in (worker, *self._alive))
+                if worker.process.returncode == BAD_SETTINGS and not self._started:
+                    raise ConfigurationError("no worker can start; each has said why")
                 if worker is self._current[index]:
                     if trio.current_time() - began >= STABLE_SECONDS:
                         backoff.reset()
@@ -94,12 +134,14 @@ class Workers:
         with trio.move_on_after(seconds):
             await self._stopping.wait()
 
-    async def _replace_all(self, nursery: trio.Nursery, scope: trio.CancelScope) -> None:
+    async def _replace_all(self, nursery: trio.Nursery) -> None:
         """Replace the workers in turn; a worker whose successor is not ready is kept."""
-        with scope:
-            async with self._replacing:
-                for index in range(self._count):
-                    await self._replace(index, nursery)
+        async with self._replacing:
+            now = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+            self._manager.notify("RELOADING=1", f"MONOTONIC_USEC={now}")
+            for index in range(self._count):
+                await self._replace(index, nursery)
+            self._manager.notify("READY=1")
 
     async def _replace(self, index: int, nursery: trio.Nursery) -> None:
         successor = await self._start(nursery)
@@ -131,13 +173,29 @@ class Workers:
         return worker
 
     async def _monitor(self, worker: Worker) -> None:
-        """Record that the worker is ready, and that it has ended."""
+        """Record what the worker reports, and that it has ended."""
         async with worker.control, trio.open_nursery() as nursery:
-            nursery.start_soon(_wait_until_ready, worker)
+            nursery.start_soon(self._receive_heartbeats, worker)
             await worker.process.wait()
             nursery.cancel_scope.cancel()
         self._alive.discard(worker)
         worker.ended.set()
+
+    async def _receive_heartbeats(self, worker: Worker) -> None:
+        """Record the worker's state. Kill the worker if it has reported one and no longer does."""
+        with trio.CancelScope() as silence:
+            async for heartbeats in worker.control:
+                silence.deadline = trio.current_time() + STUCK_SECONDS
+                worker.serving.set()
+                if READY in heartbeats:
+                    worker.ready.set()
+                if len(self._current) == self._count and all(
+                    each.serving.is_set() for each in self._current.values()
+                ):
+                    self._all_serve.set()
+        if silence.cancelled_caught:
+            log.error("worker_stuck", pid=worker.process.pid, silent_for=STUCK_SECONDS)
+            worker.process.kill()
 
     async def _end(self, worker: Worker) -> None:
         worker.process.terminate()
@@ -149,19 +207,10 @@ class Workers:
             await worker.ended.wait()
 
 
-async def _wait_until_ready(worker: Worker) -> None:
-    received = b""
-    async for data in worker.control:
-        received += data
-        if READY in received:
-            worker.ready.set()
-            return
-
-
-async def run_workers(config: Config, count: int) -> None:
+async def run_workers(config: Config, count: int, *, service_manager: ServiceManager) -> None:
     """Serve with `count` processes until SIGTERM or SIGINT.
 
-    Raises ConfigurationError if a port cannot be opened.
+    Raises ConfigurationError if a port cannot be opened, or no worker can start.
     """
     with ExitStack() as opened:
         listeners = [
@@ -171,7 +220,10 @@ async def run_workers(config: Config, count: int) -> None:
         ]
         ports = [each.getsockname()[1] for each in listeners]
         log.info("workers_starting", count=count, ports=ports)
-        await Workers(count, listeners, deadline=config.shutdown_deadline).run()
+        workers = Workers(
+            count, listeners, deadline=config.shutdown_deadline, service_manager=service_manager
+        )
+        await workers.run()
 
 
 async def serve_as_worker(
@@ -186,10 +238,16 @@ async def serve_as_worker(
     board, shutdown = StatusBoard(), trio.Event()
     control = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
 
-    async def report_ready() -> None:
-        await board.was_ready.wait()
+    async def send_heartbeats() -> None:
         with suppress(trio.BrokenResourceError):  # the parent is gone, which ends this worker
-            await control.send_all(READY)
+            while True:
+                ready = board.was_ready.is_set()
+                await control.send_all(READY if ready else SERVING)
+                if ready:
+                    await trio.sleep(HEARTBEAT_SECONDS)
+                else:
+                    with trio.move_on_after(HEARTBEAT_SECONDS):
+                        await board.was_ready.wait()
 
     async def stop_with_parent() -> None:
         with suppress(trio.BrokenResourceError):
@@ -197,13 +255,17 @@ async def serve_as_worker(
         shutdown.set()
 
     async with control, trio.open_nursery() as nursery:
-        nursery.start_soon(report_ready)
         nursery.start_soon(stop_with_parent)
-        await serve(
-            config,
-            listener=listeners[0],
-            admin_listener=listeners[1] if len(listeners) > 1 else None,
-            board=board,
-            shutdown=shutdown,
-        )
+        async with trio.open_nursery() as serving:
+            await serving.start(
+                partial(
+                    serve,
+                    config,
+                    listener=listeners[0],
+                    admin_listener=listeners[1] if len(listeners) > 1 else None,
+                    board=board,
+                    shutdown=shutdown,
+                )
+            )
+            nursery.start_soon(send_heartbeats)
         nursery.cancel_scope.cancel()

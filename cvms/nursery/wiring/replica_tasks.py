@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from cvms.checks.deployment import DeploymentReader
 from cvms.nursery.alerts.monitor import AlertMonitor
 from cvms.nursery.alerts.operator_balance import BALANCE_SECONDS, OperatorBalanceMonitor
 from cvms.nursery.alerts.rules import bounds_from
 from cvms.nursery.delivery.account_watcher import AccountSubscriptions
 from cvms.nursery.delivery.broadcaster import Broadcaster
+from cvms.nursery.supervision.deployment_probe import DEPLOYMENT, DeploymentProbe
 from cvms.nursery.supervision.readiness_probe import PROBE_SECONDS, ReadinessProbe
 from cvms.nursery.supervision.signer_probe import PROBE_SECONDS as SIGNER_SECONDS
 from cvms.nursery.supervision.signer_probe import SignerProbe
@@ -30,6 +32,7 @@ def schemaless_tasks(resources: Resources) -> list[tuple[str, TaskFunction]]:
     probe, board, reader = build_readiness_probe(resources), resources.board, resources.reader
     tasks = [
         periodic_task(board, "health", PROBE_SECONDS, probe.probe),
+        (DEPLOYMENT, build_deployment_probe(resources).run),
         ("accounts", _account_subscriptions(resources).run),
     ]
     if resources.signers.remote:
@@ -64,6 +67,16 @@ def build_readiness_probe(resources: Resources) -> ReadinessProbe:
 
 def build_signer_probe(resources: Resources) -> SignerProbe:
     return SignerProbe(signers=resources.signers, board=resources.board, metrics=resources.metrics)
+
+
+def build_deployment_probe(resources: Resources) -> DeploymentProbe:
+    return DeploymentProbe(
+        database=resources.database,
+        reader=DeploymentReader(resources.rpc, resources.programs),
+        operator=resources.signers.preferred.address,
+        config=resources.config,
+        board=resources.board,
+    )
 
 
 def build_broadcaster(resources: Resources) -> Broadcaster:

@@ -128,6 +128,18 @@ SELECT position
 FROM outbox_head
 """
 
+SKIP = """
+WITH topic_head AS (
+    INSERT INTO outbox_topics (topic, seq)
+    SELECT topic, %(count)s
+    FROM unnest(%(topics)s::TEXT[]) AS given (topic)
+    ON CONFLICT (topic) DO UPDATE SET seq = outbox_topics.seq + EXCLUDED.seq
+)
+UPDATE outbox_head
+SET position = position + %(count)s
+RETURNING position - %(count)s
+"""
+
 OWNERS_AFTER = """
 SELECT DISTINCT owner
 FROM outbox
@@ -191,6 +203,11 @@ async def topic_after(conn: Connection, topic: str, seq: int, limit: int = 1000)
 async def head(conn: Connection) -> int:
     """Return the last position, 0 before the first message."""
     return int(await fetch_value(conn, HEAD))
+
+
+async def skip(conn: Connection, count: int, *, topics: Sequence[str]) -> int:
+    """Leave out the next `count` positions, and seqs of these topics; return the last position."""
+    return int(await fetch_value(conn, SKIP, {"count": count, "topics": list(topics)}))
 
 
 async def owners_after(

@@ -13,11 +13,11 @@ import structlog
 import trio
 from prometheus_client import Counter
 
-from cvms.errors import ConfigurationError, DatabaseUnavailable
+from cvms.errors import ConfigurationError, DatabaseUnavailable, one_line
 from cvms.store.postgres.circuit_breaker import CircuitBreaker
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.driver.pooler import backends_are_shared, is_behind_pooler
-from cvms.store.postgres.migrate import apply_schema
+from cvms.store.postgres.migrate import apply_schema, read_status
 from cvms.store.postgres.pool import Pool, PoolLimits
 from cvms.store.postgres.session import open_session
 
@@ -141,17 +141,35 @@ class Database:
             await connection.execute(SET_ISOLATION[psycopg.IsolationLevel.REPEATABLE_READ])
             yield connection
 
-    async def prepare(self) -> None:
+    @asynccontextmanager
+    async def migrating(self) -> AsyncIterator[tuple[Connection, Connection]]:
+        """Yield a connection for long statements, and one that watches who blocks it.
+
+        Raises ConfigurationError if sessions do not keep their backends, or the role lacks rights.
+        """
+        try:
+            async with (
+                self.dedicated(query_timeout=MIGRATION_SECONDS) as connection,
+                self.dedicated() as other,
+            ):
+                pooled = await is_behind_pooler(connection)
+                if pooled and await backends_are_shared(connection, other):
+                    raise ConfigurationError(SHARED_BACKENDS)
+                yield connection, other
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise ConfigurationError(f"{one_line(error)}; {MISSING_RIGHTS}") from error
+
+    async def prepare(self, *, migrate: bool = True) -> None:
         """Apply the migrations and admit callers. Safe to repeat, and in several processes.
 
-        Raises ConfigurationError if sessions do not keep their backends.
+        Without `migrate` they have to be applied. Raises SchemaMismatch if they are not, or this
+        code may not work with the schema, and what `migrating` does.
         """
-        async with self.dedicated(query_timeout=MIGRATION_SECONDS) as connection:
-            if await is_behind_pooler(connection):
-                async with self.dedicated() as other:
-                    if await backends_are_shared(connection, other):
-                        raise ConfigurationError(SHARED_BACKENDS)
-            await apply_schema(connection)
+        async with self.migrating() as (connection, watcher):
+            if migrate:
+                await apply_schema(connection, watcher=watcher)
+            else:
+                (await read_status(connection)).check_applied()
         self.schema_ready = True
 
     async def probe(self) -> None:
@@ -201,6 +219,11 @@ class Database:
 
 
 NO_SCHEMA = "the database schema is not applied yet"
+
+MISSING_RIGHTS = (
+    "migrations need the role that owns the tables; `cvms migrate --grant-to ROLE`, run with that "
+    "one, gives another role the rights that `cvms serve` needs"
+)
 
 SHARED_BACKENDS = (
     "DATABASE_URL leads to a pooler that gives a session's connection to others between "

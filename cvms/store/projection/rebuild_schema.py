@@ -7,13 +7,16 @@ on the moment (ids, times of recording, commitment), and has a unit in which row
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, LiteralString
 
+import psycopg
 from psycopg import sql
 from psycopg.rows import class_row
 
+from cvms.errors import ConfigurationError
 from cvms.store.index.chain_events import EventRow
 from cvms.store.index.vault_mints import VaultMint
 from cvms.store.postgres.driver.connection import Connection
@@ -257,15 +260,31 @@ async def note(conn: Connection) -> str | None:
 
 
 async def create(conn: Connection, text: str) -> None:
-    """Create the scratch schema unless it exists, and store a note that says what it is for."""
-    await conn.execute(CREATE)
-    comment = sql.SQL("COMMENT ON SCHEMA {} IS {}")
-    await conn.execute(comment.format(sql.Identifier(SCHEMA), sql.Literal(text)))
+    """Create the scratch schema unless it exists, and store a note that says what it is for.
+
+    Raises ConfigurationError if the role may not.
+    """
+    with _rights_needed():
+        await conn.execute(CREATE)
+        comment = sql.SQL("COMMENT ON SCHEMA {} IS {}")
+        await conn.execute(comment.format(sql.Identifier(SCHEMA), sql.Literal(text)))
 
 
 async def drop(conn: Connection) -> None:
-    """Drop the scratch schema."""
-    await conn.execute(DROP)
+    """Drop the scratch schema. Raises ConfigurationError if the role may not."""
+    with _rights_needed():
+        await conn.execute(DROP)
+
+
+@contextmanager
+def _rights_needed() -> Iterator[None]:
+    try:
+        yield
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise ConfigurationError(
+            f"the role of DATABASE_URL may not make the schema {SCHEMA}: run this command with "
+            "the role that owns the tables, which may create schemas in the database"
+        ) from error
 
 
 class TableComparison:

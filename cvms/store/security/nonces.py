@@ -28,6 +28,13 @@ WHERE nonce = %(nonce)s
   AND expires_at > clock_timestamp()
 """
 
+USE_UP_ALL = """
+UPDATE nonces
+SET used_at = clock_timestamp()
+WHERE used_at IS NULL
+  AND expires_at > clock_timestamp()
+"""
+
 STATUS = """
 SELECT used_at IS NOT NULL AS used,
        expires_at <= clock_timestamp() AS expired
@@ -91,6 +98,11 @@ async def check(conn: Connection, owner: str, nonce: str) -> None:
         raise NonceUsed
     if status.expired:
         raise NonceExpired
+
+
+async def use_up_all(conn: Connection) -> None:
+    """Use up every nonce, so that its owner needs a new one."""
+    await conn.execute(USE_UP_ALL)
 
 
 async def prune(conn: Connection) -> int:

@@ -93,6 +93,15 @@ WHERE owner = %(owner)s
   AND (cardinality(used_steps) < %(kept)s OR %(step)s > ANY (used_steps))
 """
 
+# With a full list, no step before the last one of it is valid.
+USE_UP_STEPS = """
+UPDATE twofa
+SET last_step = newest.step,
+    used_steps = ARRAY(SELECT generate_series(newest.step - %(kept)s + 1, newest.step))
+FROM (SELECT floor(extract(EPOCH FROM clock_timestamp()) / 30)::BIGINT + 1 AS step) AS newest
+WHERE enabled_at IS NOT NULL
+"""
+
 STEPS_KEPT = 100
 """One is used in 30 s at most: a clock that is ahead for less than 50 minutes blocks nobody."""
 
@@ -218,6 +227,11 @@ async def enable(conn: Connection, owner: str, step: int) -> datetime:
 async def fail(conn: Connection, owner: str, locked_until: datetime | None) -> None:
     """Count a wrong code and set until when the factor is locked."""
     await conn.execute(FAIL, {"owner": owner, "locked_until": locked_until})
+
+
+async def use_up_steps(conn: Connection) -> None:
+    """Use up every owner's codes that are valid now; those of the minute after are not."""
+    await conn.execute(USE_UP_STEPS, {"kept": STEPS_KEPT})
 
 
 async def use_step(conn: Connection, owner: str, step: int, *, newest: int) -> None:

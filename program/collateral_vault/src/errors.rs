@@ -29,4 +29,5 @@ sdk::errors! {
     DurationTooLong = 6022, "Duration is too long";
     NotUpgradeAuthority = 6023, "Signer is not the program's upgrade authority";
     TransferNotAgreed = 6024, "The owner has not agreed to transfer more than what is locked";
+    AnotherYieldProgramHolds = 6025, "Another yield program holds tokens: withdraw from it first";
 }

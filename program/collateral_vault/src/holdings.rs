@@ -27,14 +27,21 @@ pub struct Holdings<'a> {
     vault: Vault<'a>,
     own: Account<'a>,
     accounts: &'a [Account<'a>],
+    burns: bool,
     held: [Option<Holding<'a>>; MAX_HOLDINGS],
 }
 
 impl<'a> Holdings<'a> {
-    /// Those among `accounts`, beside the vault's `own` one, once `read`.
+    /// Those among `accounts`, beside the vault's `own` one, once `read`. With `burns` tokens may be
+    /// burned.
     #[inline(always)]
-    pub fn new(vault: Vault<'a>, own: Account<'a>, accounts: &'a [Account<'a>]) -> Self {
-        Holdings { vault, own, accounts, held: [None; MAX_HOLDINGS] }
+    pub fn new(
+        vault: Vault<'a>,
+        own: Account<'a>,
+        accounts: &'a [Account<'a>],
+        burns: bool,
+    ) -> Self {
+        Holdings { vault, own, accounts, burns, held: [None; MAX_HOLDINGS] }
     }
 
     /// Remembers them as they are before the call. Fails with `InvalidArgument` if there are more
@@ -103,7 +110,7 @@ impl<'a> Holdings<'a> {
     /// mint, since a burn of what the vault lends would then pay for what leaves another account.
     #[inline(always)]
     fn burnable(&self, mint: &Pubkey) -> Result<Option<(Account<'a>, u64)>> {
-        if *mint == self.vault.usdt_mint()? {
+        if !self.burns || *mint == self.vault.usdt_mint()? {
             return Ok(None);
         }
         match self.accounts.iter().find(|account| account.key() == mint) {

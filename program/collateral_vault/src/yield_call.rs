@@ -102,11 +102,15 @@ impl<'a> YieldCall<'a> {
 
     /// With the vault's signature the program could also approve, close or give away the token
     /// account: only its amount may change, and its rent may not shrink.
+    ///
+    /// The active program may burn its receipts when it gives back. Nobody else may burn any, since
+    /// they are shares in what the active one holds.
     #[inline(never)]
     fn call(&self, name: [u8; 8], amount: u64, expected: Option<u64>) -> Result {
         let terms = accounts::vault_token_account(&self.vault, self.tokens)?.terms()?;
         let lamports = self.tokens.lamports();
-        let mut holdings = Holdings::new(self.vault, self.tokens, self.accounts);
+        let burns = name == WITHDRAW && self.vault.active_yield_program()? == *self.program.key();
+        let mut holdings = Holdings::new(self.vault, self.tokens, self.accounts, burns);
         holdings.read()?;
         let mut data = [0; 16];
         data[..8].copy_from_slice(&name);

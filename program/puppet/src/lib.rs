@@ -1,5 +1,5 @@
-//! A program for tests: it runs the script in the data of its last account and ignores its
-//! instruction data. It plays any caller of the vault program, and any yield program.
+//! A program for tests: it runs the script in the data of its last account. It plays any caller of
+//! the vault program, and any yield program.
 //!
 //! The script is a list of commands, run in order until it ends (an empty script succeeds):
 //!
@@ -12,6 +12,8 @@
 //!    Fails with this custom error.
 //! 4  bound: [u8; 32]  and what follows 1
 //!    Calls as 1 does, but with the signature of the puppet's PDA `["caller", bound]`.
+//! 5  name: [u8; 8]  length: u16
+//!    Skips the next `length` bytes of the script, unless the instruction data begin with `name`.
 //! ```
 //!
 //! Integers are little-endian; a length is at most 1024. The puppet's PDA, derived from
@@ -33,6 +35,7 @@ const CALL: u8 = 1;
 const LOG: u8 = 2;
 const FAIL: u8 = 3;
 const CALL_BOUND: u8 = 4;
+const WHEN: u8 = 5;
 
 const SIGNS: u8 = 1;
 const WRITABLE: u8 = 2;
@@ -55,6 +58,12 @@ fn process(context: &Context) -> Result {
                 call(context, &mut script, [CALLER, bound.as_bytes()])?;
             }
             LOG => log(&mut script)?,
+            WHEN => {
+                let (name, length) = (script.name()?, script.u16()?);
+                if !context.data.rest().starts_with(&name) {
+                    script.skip(length);
+                }
+            }
             FAIL => return Err(Error::new(script.u32()?.into())),
             _ => return Err(PuppetError::UnknownCommand),
         }

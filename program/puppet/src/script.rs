@@ -30,8 +30,20 @@ impl<'a> Script<'a> {
         Ok(byte)
     }
 
+    pub fn u16(&mut self) -> Result<u16> {
+        Ok(u16::from_le_bytes(self.array()?))
+    }
+
     pub fn u32(&mut self) -> Result<u32> {
         Ok(u32::from_le_bytes(self.array()?))
+    }
+
+    pub fn name(&mut self) -> Result<[u8; 8]> {
+        self.array()
+    }
+
+    pub fn skip(&mut self, length: u16) {
+        self.at += usize::from(length);
     }
 
     pub fn key(&mut self) -> Result<Pubkey> {
@@ -41,7 +53,7 @@ impl<'a> Script<'a> {
     /// Reads a length and as many bytes. Copies them into `buffer`, since a call takes a slice and
     /// the data are in cells. Panics if they do not fit.
     pub fn bytes<'b>(&mut self, buffer: &'b mut [u8; MAX_LENGTH]) -> Result<&'b [u8]> {
-        let length = usize::from(u16::from_le_bytes(self.array()?));
+        let length = usize::from(self.u16()?);
         let bytes = &mut buffer[..length];
         for byte in &mut *bytes {
             *byte = self.u8()?;

@@ -32,7 +32,7 @@ def refused(outcome: CvmsError) -> tuple[int | None, str, str]:
     return outcome.code, outcome.name, outcome.msg
 
 
-@pytest.mark.parametrize(("name", "count"), [("collateral_vault", 25), ("position_manager", 17)])
+@pytest.mark.parametrize(("name", "count"), [("collateral_vault", 26), ("position_manager", 17)])
 def test_every_error_of_an_idl_is_found_by_its_code(
     programs: Programs, name: str, count: int
 ) -> None:

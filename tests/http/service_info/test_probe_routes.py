@@ -1,4 +1,4 @@
-"""/health, /ready and /metrics report the state of the service."""
+"""/health, /ready, /ready/traffic and /metrics report the state of the service."""
 
 from __future__ import annotations
 
@@ -50,6 +50,29 @@ async def test_the_service_is_ready_when_all_parts_are_ok(service: Service) -> N
     assert reply.status_code == 200
     assert reply.json()["status"] == "ready"
     assert set(reply.json()["parts"]) == {"database", "rpc", "indexer"}
+
+
+async def test_traffic_goes_on_while_reads_are_answered(service: Service) -> None:
+    """The chain, the indexer and a task in a crash loop take no process out of the rotation."""
+    unchecked = await service.get("/ready/traffic")
+    assert (unchecked.status_code, unchecked.headers["Retry-After"]) == (503, "1")
+    assert unchecked.json()["detail"] == "database: not checked"
+    service.board.answers_reads = True
+    for part in service.board.components:
+        service.board.set_component(part, ok=False, detail="gone", trouble="disk_full")
+    assert (await service.get("/ready")).status_code == 503
+    reply = await service.get("/ready/traffic")
+    assert (reply.status_code, reply.json()) == (200, {"status": "ready"})
+
+
+async def test_no_traffic_goes_to_a_process_without_database_or_that_ends(service: Service) -> None:
+    service.board.set_component("database", ok=False, detail="db.internal", trouble="refused")
+    without = await service.get("/ready/traffic")
+    assert (without.status_code, without.json()["code"]) == (503, "not_ready")
+    assert without.json()["detail"] == "database: refused"
+    service.board.answers_reads = service.board.stopping = True
+    ending = await service.get("/ready/traffic")
+    assert (ending.status_code, ending.json()["detail"]) == (503, "this process ends")
 
 
 async def test_a_check_that_fails_is_named_and_leaves_the_service_ready(service: Service) -> None:

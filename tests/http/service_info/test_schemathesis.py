@@ -161,6 +161,7 @@ async def test_every_route_behaves_as_the_document_says(
     ) as front:
         for name in ("database", "rpc", "indexer"):
             front.board.set_component(name, ok=True, detail="")
+        front.board.answers_reads = True
         wallet = await with_vault(front, amount=10 * USDT, delegate=True)
         owners = [str(wallet.pubkey()), str(Pubkey([7] * 32))]
         bearer = mint(SECRET, subject="walker", role=Role.ADMIN, seconds=3600)

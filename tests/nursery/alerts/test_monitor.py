@@ -15,6 +15,7 @@ from msgspec import structs
 from solders.keypair import Keypair
 from trio.testing import MockClock
 
+from cvms.checks.finding import warning
 from cvms.metrics import Metrics
 from cvms.nursery.alerts import monitor as monitor_module
 from cvms.nursery.alerts.monitor import ALL_VAULTS_SECONDS, AlertMonitor
@@ -553,6 +554,28 @@ async def test_each_of_the_operators_keys_has_an_alert_of_its_own(database: Data
         await monitor.run_once()
     first, _, third = map(str, signers.addresses)
     assert {row.subject for row in await stored(database)} == {first, third}
+
+
+async def test_a_danger_that_the_checks_found_is_reported_until_it_is_mended(
+    database: Database,
+) -> None:
+    limits = warning("transfer_limits", "off", "set them", kind="transfer_limits_off")
+    code = warning("program_hash", "7", "ask", subject="collateral_vault", kind="program_differs")
+    async with monitoring(database) as monitor:
+        monitor.board.dangers = (limits, code)
+        await monitor.run_once()
+        rows = {row.kind: row for row in await stored(database)}
+        assert {kind: (row.subject, row.severity) for kind, row in rows.items()} == {
+            "transfer_limits_off": ("transfer_limits_off", "warning"),
+            "program_differs": ("collateral_vault", "critical"),
+        }
+        assert rows["transfer_limits_off"].summary == "off; set them"
+        monitor.board.dangers = (code,)
+        monitor._started_at = -1e9
+        await age_alerts(database, 61)
+        await monitor.run_once()
+    states = {row.kind: row.state for row in await stored(database)}
+    assert states == {"transfer_limits_off": "resolved", "program_differs": "open"}
 
 
 async def test_a_condition_stays_open_while_any_replica_observes_it(database: Database) -> None:

@@ -102,7 +102,7 @@ def test_a_component_is_reported_only_after_the_grace_period() -> None:
     def kinds(since: datetime, *names: str, gap: str | None = None) -> list[tuple[str, str]]:
         components = {
             name: ComponentStatus(name not in names, "detail", since, "kind")
-            for name in ("rpc", "indexer")
+            for name in ("rpc", "indexer", "deployment")
         }
         return [
             (seen.kind, seen.severity)
@@ -112,6 +112,8 @@ def test_a_component_is_reported_only_after_the_grace_period() -> None:
     long_ago = NOW - GRACE_PERIOD
     assert kinds(long_ago + timedelta(seconds=1), "rpc", "indexer") == []
     assert kinds(long_ago, "indexer") == [("indexer_lag", "warning")]
+    assert kinds(long_ago, "deployment") == [("part_down", "critical")]
+    assert kinds(long_ago, "rpc", "deployment") == [("part_down", "critical")]
     # While the chain is unavailable, the indexer is reported only for a gap.
     assert kinds(long_ago, "rpc", "indexer") == [("part_down", "critical")]
     assert kinds(long_ago, "indexer", gap="a gap") == [("indexer_gap", "critical")]

@@ -6,14 +6,14 @@ import pytest
 from solders.pubkey import Pubkey
 from solders.system_program import CreateAccountWithSeedParams, create_account_with_seed
 
+from cvms.chain.program import upgradeable_loader as loader
 from cvms.localnet.ledger.program_deployment import deploy, deployed_code
 from tests.nursery.program_steps import lock, rebalance, unlock
 from tests.nursery.world import World, assert_books_match
 from tests.paths import PROGRAMS
 from tests.program.deployment.exchange import FIRST
-from tests.program.harness import loader
 from tests.program.harness.ledger import UPGRADEABLE_LOADER
-from tests.program.harness.loader import BUFFER_HEADER
+from tests.program.harness.loader import CHUNK
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ async def upgrade(world: World, program: Pubkey, elf: bytes) -> None:
     """Upgrade a program as `solana program deploy` does: buffer, writes, extension, upgrade."""
     operator, seed = world.operator.pubkey(), str(program)[:32]
     buffer = Pubkey.create_with_seed(operator, seed, UPGRADEABLE_LOADER)
-    length = BUFFER_HEADER + len(elf)
+    length = loader.BUFFER_HEADER + len(elf)
     create = create_account_with_seed(
         CreateAccountWithSeedParams(
             from_pubkey=operator,
@@ -43,15 +43,22 @@ async def upgrade(world: World, program: Pubkey, elf: bytes) -> None:
             owner=UPGRADEABLE_LOADER,
         )
     )
-    await world.act(world.operator, create, loader.initialize_buffer(buffer, operator))
-    *writes, last = loader.write_buffer(buffer, operator, elf)
+    initialize = loader.initialize_buffer(buffer, authority=operator)
+    await world.act(world.operator, create, initialize)
+    *writes, last = [
+        loader.write_buffer(buffer, authority=operator, offset=at, code=elf[at : at + CHUNK])
+        for at in range(0, len(elf), CHUNK)
+    ]
     for write in writes:
         await world.act(world.operator, write, wait=False)
     await world.act(world.operator, last)
     growth = len(elf) - len(deployed_code(world.chain.chain, program))
     if growth > 0:
-        await world.act(world.operator, loader.extend(program, growth, operator))
-    await world.act(world.operator, loader.upgrade(program, buffer, operator))
+        growth = max(growth, loader.LEAST_EXTENSION)
+        extend = loader.extend(program, payer=operator, growth=growth)
+        await world.act(world.operator, extend)
+    replace = loader.upgrade(program, buffer=buffer, authority=operator, refund=operator)
+    await world.act(world.operator, replace)
 
 
 async def test_the_books_match_before_and_after_an_upgrade(

@@ -87,6 +87,24 @@ async def test_an_unavailable_or_empty_database_is_named(world: World, database_
     assert world.board.ready
 
 
+async def test_reads_are_answered_without_chain_or_disk_and_not_without_database(
+    world: World, database_url: str
+) -> None:
+    assert world.board.traffic_trouble == "database: not checked"
+    async with world.database.dedicated() as conn:
+        await conn.execute(REFUSE_WRITES.encode())
+    async with open_rpc([NOBODY]) as rpc:
+        await probe_of(world, rpc=rpc).probe()
+    assert failed_components(world) == {"database", "rpc", "indexer"}
+    assert world.board.traffic_trouble is None
+    async with open_database("postgresql://nobody@127.0.0.1:1/nothing") as away:
+        await probe_of(world, database=away).probe()
+    assert world.board.traffic_trouble == "database: refused"
+    async with open_database(database_url) as bare:  # before its schema was applied
+        await probe_of(world, database=bare).probe()
+    assert world.board.traffic_trouble == "database: no schema"
+
+
 async def test_a_replica_that_is_down_is_shown_and_the_service_ready(world: World) -> None:
     await world.indexer().catch_up()
     async with trio.open_nursery() as tasks:

@@ -12,6 +12,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from cvms.config.settings import Config
 from cvms.nursery.channels.status_board import StatusBoard
+from cvms.nursery.supervision.service_manager import service_manager_of
 from cvms.nursery.supervision.worker_processes import Workers, serve_as_worker
 from tests.harness.resources import config_for_tests
 
@@ -25,6 +26,7 @@ async def test_a_worker_that_is_ready_after_its_parent_was_killed_ends_in_order(
         parent.close()
         for component in board.components:
             board.set_component(component, ok=True, detail="fine")
+        rest["task_status"].started()
         await shutdown.wait()
         ended.append("in order")
         rest["listener"].close()
@@ -36,7 +38,7 @@ async def test_a_worker_that_is_ready_after_its_parent_was_killed_ends_in_order(
 
 
 async def test_the_workers_can_be_replaced_more_than_once() -> None:
-    workers = Workers(0, [], deadline=1)
+    workers = Workers(0, [], deadline=1, service_manager=service_manager_of({}))
     with trio.fail_after(10):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(workers.run)

@@ -7,6 +7,7 @@ from typing import Any
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
+from cvms.chain.program.upgradeable_loader import PROGRAM_DATA_HEADER
 from tests.paths import PROGRAMS
 from tests.program.deployment.exchange import (
     DAY,
@@ -36,7 +37,6 @@ from tests.program.harness.ledger import (
     token_address,
     vault_address,
 )
-from tests.program.harness.loader import PROGRAM_DATA_HEADER
 from tests.program.harness.positions import (
     close_position,
     init_position_summary,

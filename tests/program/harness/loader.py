@@ -1,9 +1,8 @@
-"""The upgradeable loader: its instructions, and deployments and upgrades with them."""
+"""Deployments and upgrades by the upgradeable loader, in the virtual machine."""
 
 from dataclasses import dataclass
-from struct import pack
 
-from solders.instruction import AccountMeta, Instruction
+from solders.instruction import Instruction
 from solders.keypair import Keypair
 from solders.message import MessageV0
 from solders.pubkey import Pubkey
@@ -12,68 +11,26 @@ from solders.system_program import CreateAccountParams, create_account
 from solders.transaction import VersionedTransaction
 from solders.transaction_metadata import TransactionMetadata
 
+from cvms.chain.program.upgradeable_loader import (
+    BUFFER_HEADER,
+    LEAST_EXTENSION,
+    PROGRAM_DATA_HEADER,
+    PROGRAM_LENGTH,
+    deploy,
+    extend,
+    initialize_buffer,
+    upgrade,
+    write_buffer,
+)
 from tests.program.harness.ledger import (
-    RENT,
     SOL,
-    SYSTEM,
     UPGRADEABLE_LOADER,
     Ledger,
     program_data_address,
-    readonly,
-    signer,
 )
-from tests.program.harness.venues import writable
 
-CLOCK = Pubkey.from_string("SysvarC1ock11111111111111111111111111111111")
-BUFFER_HEADER, PROGRAM_LENGTH, PROGRAM_DATA_HEADER = 37, 36, 45
-LEAST_EXTENSION = 10_240
 CHUNK = 900
 """Bytes of a program that one transaction can write."""
-
-
-def initialize_buffer(buffer: Pubkey, authority: Pubkey) -> Instruction:
-    return Instruction(UPGRADEABLE_LOADER, pack("<I", 0), [writable(buffer), readonly(authority)])
-
-
-def write_buffer(buffer: Pubkey, authority: Pubkey, elf: bytes) -> list[Instruction]:
-    """Return the writes of a program into its buffer, each for a transaction of its own."""
-    parts = [(at, elf[at : at + CHUNK]) for at in range(0, len(elf), CHUNK)]
-    accounts = [writable(buffer), signer(authority)]
-    return [
-        Instruction(UPGRADEABLE_LOADER, pack("<IIQ", 1, at, len(part)) + part, accounts)
-        for at, part in parts
-    ]
-
-
-def deploy(program: Pubkey, buffer: Pubkey, authority: Pubkey, length: int) -> Instruction:
-    """Return the deployment of a program with room for `length` bytes, which `authority` pays."""
-    accounts = [
-        *(_payer(authority), writable(program_data_address(program))),
-        *(writable(program), writable(buffer)),
-        *map(readonly, (RENT, CLOCK, SYSTEM)),
-        signer(authority),
-    ]
-    return Instruction(UPGRADEABLE_LOADER, pack("<IQ", 2, length), accounts)
-
-
-def upgrade(program: Pubkey, buffer: Pubkey, authority: Pubkey) -> Instruction:
-    """Return an upgrade to the program in the buffer, whose lamports go to the authority."""
-    accounts = [
-        *(writable(program_data_address(program)), writable(program), writable(buffer)),
-        *(writable(authority), readonly(RENT), readonly(CLOCK), signer(authority)),
-    ]
-    return Instruction(UPGRADEABLE_LOADER, pack("<I", 3), accounts)
-
-
-def extend(program: Pubkey, growth: int, payer: Pubkey) -> Instruction:
-    """Return an extension of a program's account by `growth` bytes or the least that is allowed."""
-    accounts = [writable(program_data_address(program)), writable(program)]
-    accounts += [readonly(SYSTEM), _payer(payer)]
-    return Instruction(UPGRADEABLE_LOADER, pack("<II", 6, max(growth, LEAST_EXTENSION)), accounts)
-
-
-def _payer(key: Pubkey) -> AccountMeta:
-    return AccountMeta(key, is_signer=True, is_writable=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +44,8 @@ class Loader:
         """Deploy a program that does not exist, with room for its bytes alone."""
         buffer, key = self._fill_buffer(elf), self.authority.pubkey()
         create = self._create(program, PROGRAM_LENGTH)
-        self._send(create, deploy(program, buffer, key, len(elf)))
+        room = len(elf)
+        self._send(create, deploy(program, buffer=buffer, payer=key, authority=key, room=room))
         self._next_slot()
 
     def upgrade(self, program: Pubkey, elf: bytes) -> None:
@@ -95,9 +53,10 @@ class Loader:
         buffer, key = self._fill_buffer(elf), self.authority.pubkey()
         room = len(self.ledger.data(program_data_address(program))) - PROGRAM_DATA_HEADER
         if len(elf) > room:
-            self._send(extend(program, len(elf) - room, key))
+            growth = max(len(elf) - room, LEAST_EXTENSION)
+            self._send(extend(program, payer=key, growth=growth))
             self._next_slot()
-        self._send(upgrade(program, buffer, key))
+        self._send(upgrade(program, buffer=buffer, authority=key, refund=key))
         self._next_slot()
 
     def _create(self, address: Pubkey, length: int) -> Instruction:
@@ -114,9 +73,10 @@ class Loader:
     def _fill_buffer(self, elf: bytes) -> Pubkey:
         buffer, key = Keypair().pubkey(), self.authority.pubkey()
         create = self._create(buffer, BUFFER_HEADER + len(elf))
-        self._send(create, initialize_buffer(buffer, key))
-        for write in write_buffer(buffer, key, elf):
-            self._send(write)
+        self._send(create, initialize_buffer(buffer, authority=key))
+        for at in range(0, len(elf), CHUNK):
+            code = elf[at : at + CHUNK]
+            self._send(write_buffer(buffer, authority=key, offset=at, code=code))
         return buffer
 
     def _next_slot(self) -> None:

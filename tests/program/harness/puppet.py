@@ -3,8 +3,9 @@
 The script is the data of its last account; `program/puppet/` documents the format.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Protocol
 
 from solders.instruction import AccountMeta, Instruction
@@ -40,7 +41,15 @@ class CallBound:
     bound: Pubkey = PROGRAM
 
 
-Command = Instruction | Log | Fail | CallBound
+@dataclass(frozen=True, slots=True)
+class When:
+    """Run the commands only in an instruction of this name, such as `claim`."""
+
+    name: str
+    commands: tuple["Command", ...]
+
+
+Command = Instruction | Log | Fail | CallBound | When
 """One command of a script. An instruction is called with the signature of `own_address`."""
 
 
@@ -88,7 +97,7 @@ def write_script(
 def _accounts(commands: Sequence[Command], signing_later: Collection[Pubkey]) -> list[AccountMeta]:
     """Return each account of the calls once, with the union of the rights that the calls need."""
     rights: dict[Pubkey, tuple[bool, bool]] = {}
-    for command in commands:
+    for command in unconditional(commands):
         called = command.called if isinstance(command, CallBound) else command
         if isinstance(called, Instruction):
             for meta in (*called.accounts, readonly(called.program_id)):
@@ -98,12 +107,23 @@ def _accounts(commands: Sequence[Command], signing_later: Collection[Pubkey]) ->
     return [AccountMeta(address, *given) for address, given in rights.items()]
 
 
+def unconditional(commands: Iterable[Command]) -> Iterator[Command]:
+    for command in commands:
+        if isinstance(command, When):
+            yield from unconditional(command.commands)
+        else:
+            yield command
+
+
 def _encode(command: Command, order: Mapping[Pubkey, int]) -> bytes:
     match command:
         case Log(data):
             return b"\2" + _sized(data)
         case Fail(code):
             return b"\3" + code.to_bytes(4, "little")
+        case When(name, within):
+            skipped = b"".join(_encode(each, order) for each in within)
+            return b"\5" + sha256(f"global:{name}".encode()).digest()[:8] + _sized(skipped)
         case CallBound(called, bound):
             return b"\4" + bytes(bound) + _encode(called, order)[1:]
         case Instruction():

@@ -125,6 +125,11 @@ def whitelist(ledger: Ledger, governance: Keypair, program: Pubkey) -> None:
     ledger.must(given, governance)
 
 
+def lend_to_another(ledger: Ledger, owner: Pubkey, program: Pubkey) -> None:
+    """Make `program` the active one, whoever holds what: once a vault could lend to several."""
+    ledger.change_vault(owner, active_yield_program=program)
+
+
 def move(
     name: str,
     owner: Pubkey,

@@ -3,8 +3,9 @@
 import pytest
 from solders.keypair import Keypair
 
+from cvms.chain.program.upgradeable_loader import PROGRAM_DATA_HEADER
 from tests.program.harness.ledger import Ledger, program_data_address
-from tests.program.harness.loader import PROGRAM_DATA_HEADER, open_loader
+from tests.program.harness.loader import open_loader
 from tests.program.harness.puppet import ELF as PUPPET_ELF
 
 

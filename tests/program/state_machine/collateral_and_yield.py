@@ -137,6 +137,26 @@ class CollateralAndYield(Movements):
             ceiling = min(ceiling, self.world.tokens[reserve_of(program), "usdt"])
         self.earn(choose, "compound_yield", owner, ceiling, program=program, called=called)
 
+    @rule(data=DRAWN)
+    def lend_to_another(self, data: st.DataObject) -> None:
+        """Have another program be the active one: vaults of before may have lent to several."""
+        choose = Choices(data, self.world)
+        lent = [vault for vault in self.world.vaults.values() if vault.in_yield > vault.kept]
+        if not lent or not choose.once_in(4):
+            self.yield_deposit(data)
+            return
+        vault, program = choose.of(lent), choose.of(names.YIELD_PROGRAMS)
+        vault.yield_program = program
+        key = names.key(program)
+        self.chain.ledger.change_vault(names.key(vault.owner), active_yield_program=key)
+
+    def borrower(self, choose: Choices, owner: str) -> str:
+        """Draw a yield program to which the vault may lend, and sometimes another one."""
+        vault = choose.vault(owner)
+        if vault.in_yield > vault.kept and vault.yield_program and not choose.once_in(6):
+            return vault.yield_program
+        return choose.listed(names.YIELD_PROGRAMS, self.world.authority.yield_programs)
+
     def earn(
         self,
         choose: Choices,
@@ -150,7 +170,7 @@ class CollateralAndYield(Movements):
         if called is None:
             called = not choose.once_in(3)
         if program is None:
-            program = choose.listed(names.YIELD_PROGRAMS, self.world.authority.yield_programs)
+            program = self.borrower(choose, owner)
         if called and (program, owner) not in self.world.stakes and not choose.once_in(6):
             self.step("enter_pool", program=program, owner=owner)
         authority, cosigners = choose.authorized(owner)

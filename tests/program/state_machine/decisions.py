@@ -112,13 +112,13 @@ class Decisions(Steps):
     @rule(data=DRAWN)
     def get_vault_info(self, data: st.DataObject) -> None:
         choose = Choices(data, self.world)
-        if choose.once_in(4):
-            self.step("get_vault_info", owner=choose.of(names.OWNERS))
+        self.step("get_vault_info", owner=choose.of(names.OWNERS))
 
     @rule(data=DRAWN)
     def change_delegates(self, data: st.DataObject) -> None:
         choose = Choices(data, self.world)
-        owner = choose.owner()
+        some = choose.once_in(2)
+        owner = choose.owner(lambda vault: bool(vault.delegates) >= some)
         delegates = choose.vault(owner).delegates
         others = [who for who in names.PEOPLE if who not in {owner, *delegates}]
         self.change(choose, "delegate", owner, delegates, others)
@@ -126,7 +126,8 @@ class Decisions(Steps):
     @rule(data=DRAWN)
     def change_whitelist(self, data: st.DataObject) -> None:
         choose = Choices(data, self.world)
-        owner = choose.owner()
+        some = choose.once_in(2)
+        owner = choose.owner(lambda vault: bool(vault.whitelist) >= some)
         whitelist = choose.vault(owner).whitelist
         candidates = [*names.PEOPLE, *(vault_of(each) for each in names.OWNERS)]
         others = [who for who in candidates if who not in whitelist]
@@ -136,7 +137,7 @@ class Decisions(Steps):
         self, choose: Choices, what: str, owner: str, present: list[str], others: list[str]
     ) -> None:
         """Add what is absent or remove what is present; rarely the reverse."""
-        name = choose.of(["add", "remove"]) if present else "add"
+        name = choose.of(["add", "remove", "remove"]) if present else "add"
         candidates = others if name == "add" else present
         if choose.once_in(8):
             candidates = names.PEOPLE
@@ -151,7 +152,7 @@ class Decisions(Steps):
         choose = Choices(data, self.world)
         authority, signer = self.world.authority, choose.governance()
         match choose.of(
-            ["programs", "yield programs", "freeze", "cpi", "level", "initialize again"]
+            ["programs", "yield programs", "freeze", "settings", "settings", "initialize again"]
         ):
             case "programs":
                 candidates = [*names.POSITION_MANAGERS, "never deployed"]
@@ -166,10 +167,9 @@ class Decisions(Steps):
             case "freeze":
                 freeze = not authority.freeze and choose.once_in(2)
                 self.step("set_freeze_flag", signer=signer, freeze=freeze)
-            case "cpi":
+            case "settings":
                 enforced = choose.of([True, False])
                 self.step("set_cpi_enforced", signer=signer, cpi_enforced=enforced)
-            case "level":
                 self.step("set_risk_level", signer=signer, risk_level=choose.of([1, 0, 255]))
             case "initialize again":
                 arguments = {"signer": choose.of(names.PEOPLE), "programs": ["desk"]}

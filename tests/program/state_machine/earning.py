@@ -24,13 +24,9 @@ def yield_deposit(
 ) -> Events:
     """Move tokens if the program is `called`; otherwise move only recorded balances."""
     vault = earner(world, owner, [authority, *cosigners], program, amount)
-    chosen = vault.threshold or authority == owner or program == vault.yield_program
-    require(bool(chosen), "Unauthorized")
+    choose_program(vault, authority, program, called=called)
     vault.take(amount)
     events = put_in(world, vault, program, amount) if called else []
-    replaces = called and vault.yield_program in world.authority.yield_programs
-    if replaces or vault.in_yield == vault.kept:
-        vault.yield_program = program
     vault.in_yield += amount
     vault.kept += 0 if called else amount
     return [*events, *changed("Deposit", world, vault, program, amount)]
@@ -75,6 +71,7 @@ def compound_yield(
     """The pool pays the interest it owes and takes it as principal, so that the total grows."""
     vault = earner(world, owner, [authority, *cosigners], program, amount)
     require(called, "InsufficientYieldBalance")  # without a call nothing accrues
+    choose_program(vault, authority, program, called=called)
     events = [claim(world, vault, program, amount), *put_in(world, vault, program, amount)]
     vault.in_yield += amount
     vault.compounded_at = world.now
@@ -99,6 +96,17 @@ def earner(
     listed = program in world.authority.yield_programs
     require(listed or (comes_back and program == vault.yield_program), "YieldProgramNotWhitelisted")
     return vault
+
+
+def choose_program(vault: Vault, authority: str, program: str, *, called: bool) -> None:
+    """Lend to the active program; to another one only while nothing is lent, and by the owner."""
+    if program == vault.yield_program:
+        return
+    require(vault.threshold > 0 or authority == vault.owner, "Unauthorized")
+    if vault.in_yield == vault.kept:
+        vault.yield_program = program
+    else:
+        require(not called, "AnotherYieldProgramHolds")
 
 
 def changed(what: str, world: World, vault: Vault, program: str, amount: int) -> Events:

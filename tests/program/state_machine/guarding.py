@@ -70,6 +70,9 @@ class Guarding(Steps):
     def change_by_request(self, data: st.DataObject) -> None:
         """Request a change, and make it when its time has come, or just before or after."""
         choose = Choices(data, self.world)
+        if not any(wait(vault) for vault in self.world.vaults.values()) and not choose.once_in(8):
+            owner = choose.owner()
+            self.step("set_withdraw_min_delay", owner=owner, signer=owner, seconds=60)
         owner = choose.owner(lambda vault: wait(vault) > 0)
         change = self.some_change(choose, owner)
         mine = {"owner": owner, "signer": choose.signer(owner), "change": change}
@@ -110,7 +113,7 @@ class Guarding(Steps):
         changes: list[GuardChange] = [
             ("WithdrawMinDelay", (0,)),
             ("Multisig", ((), 0)),
-            ("WithdrawMinDelay", (choose.of([0, 0, 60, -1]),)),
+            ("WithdrawMinDelay", (choose.of([0, 0, 1, -1]),)),
             ("WithdrawRateLimit", (choose.of([0, 60, DAY]), choose.of([0, vault.available, U64]))),
             ("WhitelistAddition", (choose.of(names.PEOPLE),)),
             ("TransferAllowance", (choose.of([U64, 5, 0]),)),

@@ -27,8 +27,8 @@ from tests.program.harness.ledger import (
     vault_address,
     withdraw,
 )
-from tests.program.harness.puppet import Command, Fail, puppet_call
-from tests.program.harness.venues import YEAR, open_venue
+from tests.program.harness.puppet import PUPPET, Command, Fail, puppet_call
+from tests.program.harness.venues import YEAR, lend_to_another, open_venue
 from tests.program.yields import hostile
 
 from .counts import Counts
@@ -43,7 +43,8 @@ OTHER_MINT = Keypair.from_seed(bytes([7] * 32)).pubkey()
 class HostilePrograms(RuleBasedStateMachine):
     """Two owners with tokens in an honest pool, and a listed yield program that is hostile.
 
-    `reached` counts the outcomes of each kind of attack.
+    It is the active one of the first owner's vault, as if that had lent to both before. The vault
+    has receipts of somebody else, too. `reached` counts the outcomes of each kind of attack.
     """
 
     reached: ClassVar[Counter[tuple[str, str]]]
@@ -60,7 +61,10 @@ class HostilePrograms(RuleBasedStateMachine):
         self.owner, self.other = self.saver(), self.saver()
         self.empty, self.thief = self.ledger.owner(), self.ledger.wallet()
         self.ledger.put_tokens(hostile.HANDS, POCKETED)
-        self.ledger.put(OTHER_MINT, TOKEN, mint_data())
+        self.ledger.put(OTHER_MINT, TOKEN, mint_data(supply=10 * EACH))
+        self.receipts = self.ledger.put_tokens(self.vault, EACH, mint=OTHER_MINT)
+        self.ledger.put_tokens(hostile.HANDS, 0, mint=OTHER_MINT)
+        lend_to_another(self.ledger, self.owner.pubkey(), PUPPET)
         self.ledger.later(YEAR)
         self.lent = 0  # to the hostile program, or gone with it
         self.kept = self.untouched()
@@ -78,16 +82,19 @@ class HostilePrograms(RuleBasedStateMachine):
 
     def misuse(self, data: st.DataObject, name: str, amount: int) -> None:
         """Use the vault's signature, besides moving the tokens that were agreed or instead."""
-        agreed = {
+        agreed: dict[str, Sequence[Command]] = {
             "yield_deposit": [hostile.take(self.owner, amount)],
             "yield_withdraw": [hostile.pay(self.owner, amount)],
-            "compound_yield": [],
-        }[name]
+            "compound_yield": hostile.honest_compound(self.owner, amount),
+        }
+        receipts = self.ledger.tokens_at(self.receipts)
         drawn = data.draw(st.lists(st.sampled_from(self.crimes(amount)), max_size=3))
-        commands = data.draw(st.permutations([*agreed, *drawn]))
+        commands = data.draw(st.permutations([*agreed[name], *drawn]))
         given = hostile.order(self.ledger, name, self.owner, *commands, amount=amount)
         if self.send(name, given, self.owner):
             self.lent += {"yield_deposit": amount, "yield_withdraw": -amount}.get(name, 0)
+            may_burn = name == "yield_withdraw"
+            assert may_burn or self.ledger.tokens_at(self.receipts) == receipts
 
     def crimes(self, amount: int) -> list[Command]:
         owner, vault = self.owner, vault_address(self.owner.pubkey())
@@ -101,6 +108,8 @@ class HostilePrograms(RuleBasedStateMachine):
             hostile.set_authority(owner, 3),
             hostile.close(owner),
             hostile.recreate(owner),
+            hostile.burn(self.receipts, OTHER_MINT, vault, max(amount, 1)),
+            hostile.transfer(self.receipts, token_address(hostile.HANDS, OTHER_MINT), vault, 1),
             self.of_the_pool("withdraw", amount, tokens),
             self.of_the_pool("claim", amount, tokens),
             self.of_the_pool("deposit", amount, tokens),
@@ -113,6 +122,15 @@ class HostilePrograms(RuleBasedStateMachine):
     def of_the_pool(self, name: str, amount: int, tokens: Pubkey) -> Instruction:
         vault = vault_address(self.owner.pubkey())
         return pools.stake(name, vault, self.venue.pool, amount, owner_tokens=tokens)
+
+    @rule(name=st.sampled_from(["yield_deposit", "compound_yield"]), amount=AMOUNTS)
+    def borrow(self, name: str, amount: int) -> None:
+        """Ask for what a vault may only lend to the pool that holds some of it."""
+        agreed: Sequence[Command] = hostile.honest_compound(self.other, amount)
+        if name == "yield_deposit":
+            agreed = [hostile.take(self.other, amount)]
+        given = hostile.order(self.ledger, name, self.other, *agreed, amount=amount)
+        assert not self.send("borrow", given, self.other)
 
     @rule(data=DRAWN, amount=AMOUNTS)
     def wrap(self, data: st.DataObject, amount: int) -> None:
@@ -190,6 +208,7 @@ class HostilePrograms(RuleBasedStateMachine):
     @invariant()
     def the_program_has_no_more_than_was_lent_to_it(self) -> None:
         assert self.ledger.tokens_at(hostile.POCKET) <= POCKETED + self.lent
+        assert self.ledger.tokens_at(token_address(hostile.HANDS, OTHER_MINT)) == 0
 
     @invariant()
     def the_token_accounts_are_the_vaults_alone(self) -> None:

@@ -115,6 +115,8 @@ class PolicyLimits(CollateralAndYield, Decisions, Guarding):
         if self.world.authority.freeze:
             self.step("set_freeze_flag", signer=self.world.authority.governance, freeze=False)
         self.open_position(data)
+        if not any(vault.locked for vault in self.world.vaults.values()):
+            return
         owner = choose.owner(lambda vault: vault.locked > 0)
         summaries = self.world.summaries.items()
         holders = [
@@ -219,7 +221,8 @@ class PolicyLimits(CollateralAndYield, Decisions, Guarding):
     def keep_some_yield(self, data: st.DataObject) -> None:
         """Lend with and without a call: neither part can be returned in place of the other."""
         choose = Choices(data, self.world)
-        owner, program = self.free(choose), choose.of(["pool", "pool", "other pool"])
+        owner = self.free(choose)
+        program = self.borrower(choose, owner)
         if program not in self.world.authority.yield_programs:
             self.step("add_yield_program", signer=self.world.authority.governance, program=program)
         for called in (True, False):
@@ -236,7 +239,8 @@ class PolicyLimits(CollateralAndYield, Decisions, Guarding):
     def earn_for_a_month(self, data: st.DataObject) -> None:
         """Earn more than a reserve may hold; another pool owes none of it."""
         choose = Choices(data, self.world)
-        owner, program = self.free(choose), choose.of(["other pool", "pool"])
+        owner = self.free(choose)
+        program = self.borrower(choose, owner)
         for each in names.YIELD_PROGRAMS:
             if each not in self.world.authority.yield_programs:
                 self.step("add_yield_program", signer=self.world.authority.governance, program=each)
@@ -248,8 +252,25 @@ class PolicyLimits(CollateralAndYield, Decisions, Guarding):
         due = claimable(self.world.stakes[program, owner])
         for ceiling in (due, min(due, self.world.tokens[reserve_of(program), "usdt"])):
             self.earn(choose, "compound_yield", owner, ceiling, **there)
-        there["program"] = choose.of(names.YIELD_PROGRAMS)
+        if choose.once_in(4):
+            there["program"] = choose.of(names.YIELD_PROGRAMS)
         self.earn(choose, "yield_withdraw", owner, choose.vault(owner).in_yield, **there)
+
+    @rule(data=DRAWN)
+    def take_back_from_a_removed_program(self, data: st.DataObject) -> None:
+        """Remove the program that holds what is lent, or another one, and list it again."""
+        choose = Choices(data, self.world)
+        self.yield_deposit(data)
+        owner = choose.owner(lambda vault: vault.in_yield > vault.kept)
+        vault = choose.vault(owner)
+        program = vault.yield_program or "pool"
+        removed = {"signer": self.world.authority.governance}
+        removed["program"] = choose.of(names.YIELD_PROGRAMS) if choose.once_in(4) else program
+        self.step("remove_yield_program", **removed)
+        there: dict[str, Any] = {"program": program, "called": True}
+        name = choose.of(["yield_withdraw", "yield_withdraw", "compound_yield", "yield_deposit"])
+        self.earn(choose, name, owner, vault.in_yield - vault.kept, **there)
+        self.step("add_yield_program", **removed)
 
     def free(self, choose: Choices) -> str:
         """Draw the owner of a vault with something to withdraw, if there is one."""

@@ -22,6 +22,7 @@ from tests.program.harness.ledger import (
 from tests.program.harness.puppet import (
     PUPPET,
     Command,
+    When,
     own_address,
     with_puppet,
     write_script,
@@ -71,6 +72,10 @@ def pay(owner: Keypair, amount: int) -> Instruction:
 
 def honest(name: str, owner: Keypair) -> Instruction:
     return take(owner, AMOUNT) if name == "yield_deposit" else pay(owner, AMOUNT)
+
+
+def honest_compound(owner: Keypair, amount: int = AMOUNT) -> tuple[When, When]:
+    return When("claim", (pay(owner, amount),)), When("deposit", (take(owner, amount),))
 
 
 # Instructions of SPL Token. Without `tokens` they concern the vault's own token account.

@@ -29,6 +29,7 @@ from tests.program.harness.venues import (
     YEAR,
     Venue,
     assert_balances_match_tokens,
+    lend_to_another,
     move,
     open_venue,
     refused,
@@ -50,6 +51,11 @@ def owner(governed: Ledger, venue: Venue) -> Keypair:
 
 
 # Programs that are not yield programs, whitelisted by mistake
+
+
+def mistake(ledger: Ledger, governance: Keypair, owner: Keypair, program: Pubkey) -> None:
+    whitelist(ledger, governance, program)
+    lend_to_another(ledger, owner.pubkey(), program)
 
 
 @every
@@ -87,7 +93,7 @@ def test_well_known_programs_are_called_and_reject_the_instruction(
     governed: Ledger, governance: Keypair, owner: Keypair, name: str, program: Pubkey
 ) -> None:
     """The accounts are in the order in which the token program would transfer, approve or close."""
-    whitelist(governed, governance, program)
+    mistake(governed, governance, owner, program)
     thief = governed.wallet()
     vault = vault_address(owner.pubkey())
     through = [
@@ -117,7 +123,7 @@ def test_the_position_manager_cannot_be_a_yield_program(
     governed: Ledger, governance: Keypair, owner: Keypair, name: str
 ) -> None:
     positions.with_position_manager(governed)
-    whitelist(governed, governance, POSITION_MANAGER)
+    mistake(governed, governance, owner, POSITION_MANAGER)
     opening = positions.open_position(owner.pubkey(), 20)
     vault = vault_address(owner.pubkey())
     given = [meta for meta in unsigned(opening)[:-1] if meta.pubkey != PROGRAM]
@@ -131,7 +137,7 @@ def test_a_wallet_cannot_be_a_yield_program(
     governed: Ledger, governance: Keypair, venue: Venue, owner: Keypair, name: str
 ) -> None:
     wallet = governed.wallet().pubkey()
-    whitelist(governed, governance, wallet)
+    mistake(governed, governance, owner, wallet)
     through = venue.accounts(owner.pubkey())[2:]
     given = move(name, owner.pubkey(), 20, program=wallet, through=through)
     outcome = refused(governed, given, owner, error=None)
@@ -232,7 +238,9 @@ def test_a_yield_program_gets_no_account_of_another_yield_program(
     second = open_venue(governed, governance, program=Keypair().pubkey())
     second.enter(owner)
     key = owner.pubkey()
+    lend_to_another(governed, key, second.program)
     governed.must(second.move("yield_deposit", key, 100), owner)
+    lend_to_another(governed, key, venue.program)
     governed.set_time(START + YEAR)
     position = second.position(vault_address(key))
     through = [*venue.accounts(key), writable(position)]

@@ -24,6 +24,7 @@ from tests.program.harness.puppet import PUPPET, Command
 from tests.program.harness.venues import (
     Venue,
     assert_balances_match_tokens,
+    lend_to_another,
     refused,
     writable,
 )
@@ -59,11 +60,12 @@ NATIVE = [
 
 @pytest.fixture
 def owner(governed: Ledger, governance: Keypair, venue: Venue) -> Keypair:
-    """The owner of 1000 units: 400 with the hostile program, and 100 in a pool."""
+    """The owner of 1000 units: 100 in a pool, and 400 with the hostile program."""
     whitelist_hostile_program(governed, governance)
     owner = venue.enter(governed.owner(deposited=1_000))
-    governed.must(order(governed, "yield_deposit", owner, take(owner, 400), amount=400), owner)
     governed.must(venue.move("yield_deposit", owner.pubkey(), 100), owner)
+    lend_to_another(governed, owner.pubkey(), PUPPET)
+    governed.must(order(governed, "yield_deposit", owner, take(owner, 400), amount=400), owner)
     return owner
 
 

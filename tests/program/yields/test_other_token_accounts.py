@@ -12,6 +12,7 @@ from tests.program.harness.ledger import (
     MINT,
     TOKEN,
     Ledger,
+    govern,
     mint_data,
     readonly,
     signer,
@@ -20,8 +21,13 @@ from tests.program.harness.ledger import (
     vault_address,
     withdraw,
 )
-from tests.program.harness.puppet import PUPPET, puppet_call
-from tests.program.harness.venues import assert_balances_match_tokens, refused, writable
+from tests.program.harness.puppet import PUPPET, When, puppet_call
+from tests.program.harness.venues import (
+    assert_balances_match_tokens,
+    lend_to_another,
+    refused,
+    writable,
+)
 from tests.program.yields.hostile import (
     AMOUNT,
     HANDS,
@@ -29,6 +35,7 @@ from tests.program.yields.hostile import (
     burn,
     close,
     honest,
+    honest_compound,
     order,
     pay,
     recreate,
@@ -227,21 +234,77 @@ def test_an_authority_from_earlier_does_not_block_the_call(
 # Burns, as of receipts that are redeemed
 
 
-@both
-def test_what_leaves_may_be_burned(
-    governed: Ledger, owner: Keypair, receipts: Pubkey, name: str
+def test_the_active_program_burns_its_receipts_when_it_gives_back(
+    governed: Ledger, owner: Keypair, receipts: Pubkey
 ) -> None:
-    commands = (honest(name, owner), burned(owner, receipts, 30))
-    governed.must(order(governed, name, owner, *commands), owner)
+    commands = (pay(owner, AMOUNT), burned(owner, receipts, 30))
+    governed.must(order(governed, "yield_withdraw", owner, *commands), owner)
     assert governed.tokens_at(receipts) == HELD - 30
+    assert_balances_match_tokens(governed, owner.pubkey())
 
 
-@both
-def test_more_than_was_burned_does_not_leave(
-    governed: Ledger, owner: Keypair, receipts: Pubkey, name: str
+@pytest.mark.parametrize("unlisted", [True, False], ids=["unlisted", "listed"])
+def test_the_active_program_burns_all_of_them_with_the_last_of_what_is_lent(
+    governed: Ledger, governance: Keypair, owner: Keypair, receipts: Pubkey, unlisted: bool
 ) -> None:
-    commands = (honest(name, owner), burned(owner, receipts, 30), spend(owner, receipts, 1))
-    refused(governed, order(governed, name, owner, *commands), owner, error="InvariantViolation")
+    if unlisted:
+        governed.must(govern("remove_yield_program", governance.pubkey(), value=PUPPET), governance)
+    commands = (pay(owner, 400), burned(owner, receipts, HELD))
+    governed.must(order(governed, "yield_withdraw", owner, *commands, amount=400), owner)
+    assert governed.tokens_at(receipts) == 0
+
+
+def test_a_deposit_burns_no_receipts(governed: Ledger, owner: Keypair, receipts: Pubkey) -> None:
+    commands = (take(owner, AMOUNT), burned(owner, receipts, 1))
+    given = order(governed, "yield_deposit", owner, *commands)
+    refused(governed, given, owner, error="InvariantViolation")
+
+
+def test_receipts_of_an_earlier_program_survive_the_first_deposit_in_another_one(
+    governed: Ledger, governance: Keypair
+) -> None:
+    """A receipt is a share in a pool: what the vault no longer has goes to its other holders."""
+    whitelist_hostile_program(governed, governance)
+    governed.put(OTHER_MINT, TOKEN, mint_data(supply=1_000))
+    owner = governed.owner(deposited=1_000)
+    receipts = governed.put_tokens(vault_address(owner.pubkey()), HELD, mint=OTHER_MINT)
+    theft = take(owner, 1), burned(owner, receipts, HELD)
+    given = order(governed, "yield_deposit", owner, *theft, amount=1)
+    refused(governed, given, owner, error="InvariantViolation")
+    governed.must(order(governed, "yield_deposit", owner, take(owner, 1), amount=1), owner)
+
+
+@pytest.mark.parametrize("call", ["claim", "deposit"])
+def test_compounding_burns_no_receipts(
+    governed: Ledger, owner: Keypair, receipts: Pubkey, call: str
+) -> None:
+    theft = When(call, (burned(owner, receipts, 1),))
+    given = order(governed, "compound_yield", owner, *honest_compound(owner), theft)
+    refused(governed, given, owner, error="InvariantViolation")
+    also = (writable(receipts), writable(OTHER_MINT))
+    commands = honest_compound(owner)
+    governed.must(order(governed, "compound_yield", owner, *commands, also=also), owner)
+
+
+def test_a_program_that_is_not_the_active_one_burns_no_receipts(
+    governed: Ledger, owner: Keypair, receipts: Pubkey
+) -> None:
+    """It is listed, and gives back what an old vault lent to it as well."""
+    lend_to_another(governed, owner.pubkey(), Keypair().pubkey())
+    commands = (pay(owner, AMOUNT), burned(owner, receipts, 1))
+    given = order(governed, "yield_withdraw", owner, *commands)
+    refused(governed, given, owner, error="InvariantViolation")
+    also = (writable(receipts), writable(OTHER_MINT))
+    honestly = order(governed, "yield_withdraw", owner, pay(owner, AMOUNT), also=also)
+    governed.must(honestly, owner)
+
+
+def test_more_than_was_burned_does_not_leave(
+    governed: Ledger, owner: Keypair, receipts: Pubkey
+) -> None:
+    commands = (pay(owner, AMOUNT), burned(owner, receipts, 30), spend(owner, receipts, 1))
+    given = order(governed, "yield_withdraw", owner, *commands)
+    refused(governed, given, owner, error="InvariantViolation")
 
 
 def test_a_burn_counts_once_for_several_accounts(
@@ -249,10 +312,10 @@ def test_a_burn_counts_once_for_several_accounts(
 ) -> None:
     vault = vault_address(owner.pubkey())
     second = governed.put_tokens(vault, HELD, mint=OTHER_MINT, address=Keypair().pubkey())
-    first = (take(owner, AMOUNT), burned(owner, receipts, 30))
-    stolen = order(governed, "yield_deposit", owner, *first, spend(owner, second, 30))
+    first = (pay(owner, AMOUNT), burned(owner, receipts, 30))
+    stolen = order(governed, "yield_withdraw", owner, *first, spend(owner, second, 30))
     refused(governed, stolen, owner, error="InvariantViolation")
-    both_burned = order(governed, "yield_deposit", owner, *first, burned(owner, second, 20))
+    both_burned = order(governed, "yield_withdraw", owner, *first, burned(owner, second, 20))
     governed.must(both_burned, owner)
 
 
@@ -262,8 +325,8 @@ def test_a_burn_of_another_mint_does_not_count(
     third, vault = Keypair().pubkey(), vault_address(owner.pubkey())
     governed.put(third, TOKEN, mint_data(supply=100))
     tokens = governed.put_tokens(vault, 100, mint=third)
-    commands = (take(owner, AMOUNT), burn(tokens, third, vault, 50), spend(owner, receipts))
-    given = order(governed, "yield_deposit", owner, *commands)
+    commands = (pay(owner, AMOUNT), burn(tokens, third, vault, 50), spend(owner, receipts))
+    given = order(governed, "yield_withdraw", owner, *commands)
     refused(governed, given, owner, error="InvariantViolation")
 
 
@@ -271,20 +334,21 @@ def test_an_account_that_is_passed_twice_counts_once(
     governed: Ledger, owner: Keypair, receipts: Pubkey
 ) -> None:
     twice = (writable(receipts), writable(receipts), writable(OTHER_MINT))
-    given = (take(owner, AMOUNT), burned(owner, receipts, 40))
-    governed.must(order(governed, "yield_deposit", owner, *given, also=twice), owner)
+    given = (pay(owner, AMOUNT), burned(owner, receipts, 40))
+    governed.must(order(governed, "yield_withdraw", owner, *given, also=twice), owner)
     assert governed.tokens_at(receipts) == HELD - 40
 
 
 def test_a_burn_of_the_vaults_own_mint_pays_for_nothing(governed: Ledger, owner: Keypair) -> None:
-    """It would pass for a loan, while the same amount leaves a second account."""
+    """It would pass for what leaves a second account."""
     vault = vault_address(owner.pubkey())
     governed.put(MINT, TOKEN, mint_data(supply=10_000))
     second = governed.put_tokens(vault, HELD, address=Keypair().pubkey())
     given = order(
         governed,
-        "yield_deposit",
+        "yield_withdraw",
         owner,
+        pay(owner, 2 * AMOUNT),
         burn(token_address(vault), MINT, vault, AMOUNT),
         take(owner, AMOUNT, second),
     )

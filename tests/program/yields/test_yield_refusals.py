@@ -8,6 +8,7 @@ from tests.program.harness.ledger import START, Ledger, govern, without
 from tests.program.harness.venues import (
     YEAR,
     Venue,
+    lend_to_another,
     move,
     open_venue,
     pool_refused,
@@ -128,20 +129,6 @@ def test_a_deposit_that_moves_no_tokens_does_not_keep_what_was_lent(
     governed.must(venue.move("yield_withdraw", owner.pubkey(), 400), owner)
 
 
-def test_a_deposit_elsewhere_does_not_keep_what_was_lent_to_a_removed_yield_program(
-    governed: Ledger, governance: Keypair, venue: Venue, owner: Keypair
-) -> None:
-    second, key = open_venue(governed, governance, program=Keypair().pubkey()), owner.pubkey()
-    second.enter(owner)
-    remove = govern("remove_yield_program", governance.pubkey(), value=venue.program)
-    governed.must(remove, governance)
-    governed.must(second.move("yield_deposit", key, 1), owner)
-    governed.must(venue.move("yield_withdraw", key, 400), owner)
-    governed.must(second.move("yield_withdraw", key, 1), owner)
-    governed.must(second.move("yield_deposit", key, 1), owner)
-    assert governed.vault(key)["active_yield_program"] == second.program
-
-
 @pytest.mark.parametrize("amount", [601, 2**64 - 1])
 def test_no_more_is_deposited_than_is_available(
     governed: Ledger, venue: Venue, owner: Keypair, amount: int
@@ -165,6 +152,7 @@ def test_no_more_is_withdrawn_than_this_program_received(
 ) -> None:
     second = open_venue(governed, governance, program=Keypair().pubkey())
     second.enter(owner)
+    lend_to_another(governed, owner.pubkey(), second.program)
     governed.must(second.move("yield_deposit", owner.pubkey(), 100), owner)
     given = second.move("yield_withdraw", owner.pubkey(), 101)
     pool_refused(governed, given, owner, error="InsufficientPrincipal")

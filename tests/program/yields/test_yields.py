@@ -6,7 +6,7 @@ from solders.pubkey import Pubkey
 
 from tests.program.harness.instructions import build
 from tests.program.harness.ledger import PROGRAM, START, Ledger, vault_address, withdraw
-from tests.program.harness.venues import YEAR, Venue, assert_balances_match_tokens, open_venue
+from tests.program.harness.venues import YEAR, Venue, assert_balances_match_tokens
 
 NOBODY = Pubkey.default()
 
@@ -213,29 +213,6 @@ def test_the_freeze_flag_does_not_block_yield_withdrawals(
     governed.must(venue.move("yield_deposit", owner.pubkey(), 10), owner)
     governed.change_authority(freeze=True)
     governed.must(venue.move("yield_withdraw", owner.pubkey(), 10), owner)
-
-
-def test_two_yield_programs_hold_parts_of_one_vault(
-    governed: Ledger, governance: Keypair, venue: Venue, owner: Keypair
-) -> None:
-    second = open_venue(governed, governance, program=Keypair().pubkey(), rate_bps=1_000)
-    second.enter(owner)
-    key = owner.pubkey()
-    governed.must(venue.move("yield_deposit", key, 300), owner)
-    governed.must(second.move("yield_deposit", key, 200), owner)
-    assert governed.vault(key)["active_yield_program"] == second.program
-    governed.set_time(START + YEAR)
-    governed.must(venue.move("compound_yield", key, 15), owner)
-    governed.must(second.move("compound_yield", key, 20), owner)
-    assert governed.vault(key)["yield_deposited_balance"] == 535
-    assert (governed.tokens(venue.pool), governed.tokens(second.pool)) == (315, 220)
-    governed.must(second.move("yield_withdraw", key, 220), owner)
-    assert governed.vault(key)["active_yield_program"] == second.program  # it still holds some
-    governed.must(venue.move("yield_withdraw", key, 315), owner)
-    state = governed.vault(key)
-    assert (state["available_balance"], state["total_balance"]) == (1_035, 1_035)
-    assert state["active_yield_program"] == NOBODY
-    assert_balances_match_tokens(governed, key)
 
 
 def test_interest_of_other_depositors_is_unaffected(

@@ -101,8 +101,9 @@ async def request(deps: Dependencies, body: Change) -> Reply | Response:
     """Request a change that loosens a guard.
 
     While a multisig or a minimum delay is set, a change that loosens a guard waits for the delay,
-    and for at least seven days if there is a multisig. The list of requested changes tells when it
-    may be applied. The owner pays the rent of the request, and gets it back.
+    and for at least seven days if there is a multisig. The wait begins when the transaction lands:
+    the list of requested changes then tells when it may be applied. The owner pays the rent of the
+    request, and gets it back.
     """
     signed, change = body.request("guard_request"), body.guard_change
     instruction = instructions.request_guard_change(deps.programs, owner=body.owner, change=change)
@@ -190,7 +191,7 @@ def _shown(request: GuardChangeRequest, vault: Vault | None, now: int) -> Reques
         executable=vault is not None
         and request.executable_at <= now <= expires_at
         and now - request.requested_at >= vault.guard_wait
-        and request.requested_at >= vault.created_at,
+        and request.requested_at > vault.created_at,
     )
 
 

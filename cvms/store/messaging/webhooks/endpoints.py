@@ -195,6 +195,12 @@ WHERE id = %(id)s
   AND state = 'active'
 """
 
+MOVE_ALL = """
+UPDATE webhook_endpoints
+SET position = %(to)s
+WHERE position = %(position)s
+"""
+
 LOCKED_POSITION = """
 SELECT position
 FROM webhook_endpoints
@@ -311,6 +317,11 @@ async def move(conn: Connection, endpoint: str, position: int, *, to: int) -> bo
     """Move an endpoint's position; return False if it is not active or not there any more."""
     params = {"id": endpoint, "position": position, "to": to}
     return (await conn.execute(MOVE, params)).rowcount == 1
+
+
+async def move_all(conn: Connection, position: int, *, to: int) -> None:
+    """Move the endpoints that have everything up to `position`, where no message follows."""
+    await conn.execute(MOVE_ALL, {"position": position, "to": to})
 
 
 async def locked_position(conn: Connection, endpoint: str) -> int | None:

@@ -7,7 +7,7 @@ use crate::errors::VaultError;
 use crate::events::{
     YieldCompoundEvent, YieldDepositEvent, YieldWithdrawEvent, record, transaction_type,
 };
-use crate::state::{Balances, List, Vault, add};
+use crate::state::{Balances, Vault, add};
 use crate::yield_call::{self, YieldCall};
 
 /// A movement of yield, authorized by its signers, with a whitelisted program.
@@ -15,27 +15,20 @@ struct Movement<'a> {
     vault: Vault<'a>,
     program: Pubkey,
     amount: u64,
-    whitelist: List<'a>,
     by_delegate: bool,
     /// None without remaining accounts, when only balances change.
     call: Option<YieldCall<'a>>,
 }
 
-/// Moves available tokens into a yield program. A delegate adds only to what the vault has lent: the
-/// owner chooses who borrows, or governance could list a thief for a delegate to lend to.
+/// Moves available tokens into a yield program.
 ///
 /// Remaining accounts of all three instructions: the yield program's, then extra signers.
 #[inline(never)]
 pub fn deposit(context: &Context, arguments: &mut Reader) -> Result {
     let movement = read(context, arguments, false)?;
     let Movement { vault, program, amount, .. } = movement;
-    if movement.by_delegate && vault.active_yield_program()? != program {
-        return Err(VaultError::Unauthorized);
-    }
+    movement.choose_program()?;
     let mut balances = vault.balances()?;
-    if movement.becomes_active(balances.yield_deposited)? {
-        vault.set_active_yield_program(program)?;
-    }
     balances.yield_deposit(amount)?;
     match &movement.call {
         Some(call) => call.deposit(amount)?,
@@ -97,6 +90,7 @@ pub fn compound(context: &Context, arguments: &mut Reader) -> Result {
     let Movement { vault, program, amount, .. } = movement;
     match &movement.call {
         Some(call) => {
+            movement.choose_program()?;
             call.claim(amount)?;
             call.deposit(amount)?;
         }
@@ -154,19 +148,29 @@ fn read<'a>(
         _ => Some(YieldCall::new(yield_program, barred, given, vault, vault_account)?),
     };
     let by_delegate = vault.multisig_threshold()? == 0 && authority.key() != owner.key();
-    Ok(Movement { vault, program, amount, whitelist, by_delegate, call })
+    Ok(Movement { vault, program, amount, by_delegate, call })
 }
 
 impl Movement<'_> {
-    /// Whether the program becomes the one that gives back what was lent even if it is not listed.
-    /// While anything is lent, one that receives no tokens does not replace another one, and nothing
-    /// replaces one that has left the list: otherwise a deposit of one unit would keep the rest there.
+    /// Makes the program the active one if the vault has lent nothing. While it has, no other program
+    /// receives tokens: what two hold, the list would have to keep, since only the active one gives
+    /// back without it.
+    ///
+    /// A delegate moves tokens only into the active program. The owner chooses who borrows, or
+    /// governance could list a thief for a delegate to lend to.
     #[inline(always)]
-    fn becomes_active(&self, yield_deposited: u64) -> Result<bool> {
-        if yield_deposited == self.vault.yield_kept()? {
-            return Ok(true);
+    fn choose_program(&self) -> Result {
+        let Self { vault, program, .. } = *self;
+        if vault.active_yield_program()? == program {
+            return Ok(());
         }
-        Ok(self.call.is_some() && self.whitelist.contains(&self.vault.active_yield_program()?)?)
+        if self.by_delegate {
+            return Err(VaultError::Unauthorized);
+        }
+        if vault.balances()?.yield_deposited == vault.yield_kept()? {
+            return vault.set_active_yield_program(program);
+        }
+        if self.call.is_some() { Err(VaultError::AnotherYieldProgramHolds) } else { Ok(()) }
     }
 
     #[inline(always)]

@@ -8,7 +8,15 @@ import pytest
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
+from cvms.chain.program.instructions import (
+    close_vault,
+    initialize_vault,
+    request_guard_change,
+    set_withdraw_min_delay,
+)
 from cvms.chain.types import Commitment
+from cvms.dev.chain_setup import land as land_on_chain
+from cvms.http.vaults.guards.change_text import read_change
 from tests.harness.localnet import Localnet
 from tests.harness.service import Json, Service
 from tests.http.multisig.signers import set_multisig, shared_vault
@@ -117,6 +125,28 @@ async def test_what_the_list_calls_executable_is_what_the_program_applies(
     await check(executable=True)
     pass_time(localnet, WEEK)  # expired
     await check(executable=False)
+
+
+async def test_a_change_of_the_second_in_which_the_vault_is_opened_again_is_not_executable(
+    front: Service, localnet: Localnet
+) -> None:
+    """One transaction may request a change, and close and open the vault."""
+    wallet, programs = await with_vault(front), front.config.programs
+    key = wallet.pubkey()
+    delay = set_withdraw_min_delay(programs, owner=key, seconds=DELAY)
+    await land_on_chain(front.rpc, wallet, [delay])
+    steps = [
+        request_guard_change(programs, owner=key, change=read_change("min_delay=0")),
+        close_vault(programs, key),
+        initialize_vault(programs, key),
+        delay,
+    ]
+    await land_on_chain(front.rpc, wallet, steps)
+    pass_time(localnet, DELAY)
+    [change] = await listed(front, wallet)
+    assert change["executable"] is False
+    body = await signed(front, wallet, "guard_apply", ("change", "min_delay=0"))
+    assert refusal(await front.post(APPLY, body)) == "NotExecutableNow"
 
 
 async def test_one_signer_of_the_multisig_cancels_a_change_and_a_stranger_does_not(

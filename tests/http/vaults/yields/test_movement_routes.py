@@ -230,6 +230,20 @@ async def test_as_delegate_the_service_deposits_compounds_and_withdraws_at_once(
     assert last["details"]["amount"] == 105 * USDT
 
 
+async def test_the_owner_signs_to_compound_interest_that_is_left_when_nothing_is_lent(
+    front: Service, localnet: Localnet
+) -> None:
+    """It lends again, and on chain a delegate does not choose to whom."""
+    wallet = await lending(front, 100 * USDT, delegate=True)
+    a_year_later(localnet)
+    await lands(front, await move(front, wallet, WITHDRAW, 100 * USDT))
+    reply = await move(front, wallet, COMPOUND, 5 * USDT)
+    assert reply.json()["mode"] == "cosign", reply.text
+    await sent(front, wallet, reply)
+    await lands(front, await move(front, wallet, WITHDRAW, 5 * USDT))
+    assert (await vault_of(front, wallet)).available_balance == 105 * USDT
+
+
 async def test_with_a_multisig_no_single_signature_moves_yield(
     front: Service, localnet: Localnet
 ) -> None:

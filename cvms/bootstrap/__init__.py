@@ -1,0 +1,1 @@
+"""Deployment of the programs and of all that the service needs, for any cluster."""

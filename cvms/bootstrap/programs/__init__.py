@@ -1,0 +1,1 @@
+"""Deployment and upgrade of programs, through buffers that outlive a broken run."""

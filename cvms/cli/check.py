@@ -1,0 +1,107 @@
+"""`cvms check`: everything that must hold before and while the service runs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from cvms.checks.finding import GROUPS, Finding, Level
+from cvms.cli.arguments import Commands, add_command
+from cvms.config.environment import environment
+
+if TYPE_CHECKING:
+    from cvms.config.webhook_url import WebhookTarget
+
+HELP = """\
+Check everything that must hold before and while the service runs, and change nothing. Each line is
+ok, a warning, a failure, or skipped because of another failure, with what was seen and what to do.
+
+It reads the settings as "cvms serve" does. It may run beside the service. The service makes the
+same checks of database, chain, programs, authority and mint: docs/operations/check.md.
+
+Exit status: 0 if nothing fails; 1 if something fails, or with --strict if there is a warning;
+2 for a bad argument.
+"""
+
+
+def add_commands(commands: Commands) -> None:
+    check = add_command(commands, "check", "check settings, dependencies and programs", HELP)
+    check.add_argument("--json", action="store_true", help="print one JSON object")
+    check.add_argument("--only", choices=GROUPS, metavar="GROUP", help=", ".join(GROUPS))
+    check.add_argument("--strict", action="store_true", help="fail for warnings too")
+    check.set_defaults(run=cmd_check)
+
+
+def cmd_check(options: argparse.Namespace) -> int:
+    from cvms.checks.all_groups import Checks  # noqa: PLC0415
+    from cvms.checks.groups import run_groups  # noqa: PLC0415
+
+    environ = environment()
+
+    async def check() -> dict[str, list[Finding]]:
+        groups = Checks(environ=environ, connect=_connect).groups()
+        return await run_groups(groups, only=options.only)
+
+    found = trio.run(check)
+    levels = Counter(each.level for findings in found.values() for each in findings)
+    failing = [Level.FAILURE, Level.WARNING] if options.strict else [Level.FAILURE]
+    failed = any(levels[level] for level in failing)
+    if options.json:
+        print(json.dumps(_as_json(found, failed=failed), indent=2))
+    else:
+        print("\n".join(_lines(found)))
+        print(
+            f"\n{levels[Level.OK]} ok, {levels[Level.WARNING]} warnings, "
+            f"{levels[Level.FAILURE]} failures, {levels[Level.SKIPPED]} skipped"
+        )
+    return 1 if failed else 0
+
+
+async def _connect(target: WebhookTarget, private: bool) -> None:
+    """Connect to a webhook as the service does, and send nothing."""
+    import httpx  # noqa: PLC0415
+
+    from cvms.nursery.delivery.webhook_client import NotDelivered, connect  # noqa: PLC0415
+
+    context = httpx.create_ssl_context()
+    try:
+        connection = await connect(target, private=private, context=context)
+    except NotDelivered as error:
+        raise ValueError(str(error)) from None
+    try:
+        await connection.handshake()
+    finally:
+        await connection.close()
+
+
+def _lines(found: Mapping[str, Sequence[Finding]]) -> list[str]:
+    lines = []
+    for group, findings in found.items():
+        for each in findings:
+            about = f" ({each.subject})" if each.subject else ""
+            todo = f"; {each.advice}" if each.advice else ""
+            lines.append(f"{each.level:<8} {group:<10} {each.check}{about}: {each.seen}{todo}")
+    return lines
+
+
+def _as_json(found: Mapping[str, Sequence[Finding]], *, failed: bool) -> dict[str, Any]:
+    return {
+        "status": "failure" if failed else "ok",
+        "findings": [
+            {
+                "group": group,
+                "check": each.check,
+                "subject": each.subject or None,
+                "level": each.level.value,
+                "seen": each.seen,
+                "advice": each.advice or None,
+            }
+            for group, findings in found.items()
+            for each in findings
+        ],
+    }

@@ -1,0 +1,1 @@
+"""Each failure and warning of the checks, made real."""

@@ -1,0 +1,1 @@
+"""What deploy/ holds works: each form runs, or is validated by the schema of its tool."""
