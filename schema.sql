@@ -541,6 +541,8 @@ CREATE INDEX submissions_unfinished ON submissions (created_at)
 CREATE INDEX submissions_built ON submissions (created_at) WHERE state = 'built';
 CREATE INDEX submissions_quarantined ON submissions (updated_at) WHERE state = 'quarantined';
 CREATE INDEX submissions_by_owner ON submissions (owner, created_at);
+CREATE INDEX submissions_transfers ON submissions (created_at)
+    WHERE kind = 'transfer_collateral';
 CREATE INDEX submissions_by_submitted_message
     ON submissions (sha256(substr(wire, 2 + 64 * get_byte(wire, 0))))
     WHERE length(wire) > 0;
@@ -740,6 +742,55 @@ CREATE TABLE nonces (
     used_at TIMESTAMPTZ
 );
 CREATE INDEX nonces_by_expiry ON nonces (expires_at);
+
+-- Actions of administrators that another administrator has to approve. `request` is canonical JSON:
+-- the route, the variables of its path, and the validated body. Pruned by age.
+CREATE TABLE approvals (
+    id UUID PRIMARY KEY,
+    action TEXT NOT NULL,
+    summary TEXT NOT NULL,
+    request TEXT NOT NULL,
+    requested_by TEXT NOT NULL,
+    token_id TEXT,
+    token_issued_at BIGINT NOT NULL,
+    requested_at TIMESTAMPTZ NOT NULL DEFAULT clock_timestamp(),
+    expires_at TIMESTAMPTZ NOT NULL,
+    state TEXT NOT NULL DEFAULT 'pending' CHECK (
+        state IN ('pending', 'executed', 'refused', 'rejected', 'withdrawn')
+    ),
+    decided_by TEXT,
+    decided_at TIMESTAMPTZ,
+    reply_status SMALLINT,
+    reply_type TEXT,
+    reply BYTEA,
+    CONSTRAINT decided_by_somebody CHECK (
+        (state = 'pending') = (decided_by IS NULL) AND (state = 'pending') = (decided_at IS NULL)
+    )
+);
+CREATE INDEX approvals_by_time ON approvals (requested_at, id);
+CREATE INDEX approvals_pending ON approvals (expires_at) WHERE state = 'pending';
+
+-- Replies that have a secret, encrypted (store/security/approvals.py). Pruned after a day.
+CREATE TABLE approval_secrets (
+    approval TEXT PRIMARY KEY,
+    secret BYTEA NOT NULL,
+    created_at TIMESTAMPTZ NOT NULL DEFAULT now()
+);
+
+-- Administrators' tokens that were revoked: one by its id, or all of a person that were issued before
+-- a time in Unix seconds. Pruned once every such token has expired.
+CREATE TABLE revoked_tokens (
+    id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    token_id TEXT,
+    person TEXT,
+    issued_before BIGINT,
+    revoked_by TEXT NOT NULL,
+    revoked_at TIMESTAMPTZ NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT one_token_or_a_person CHECK (
+        (token_id IS NULL) <> (person IS NULL) AND (person IS NULL) = (issued_before IS NULL)
+    )
+);
+CREATE INDEX revoked_tokens_by_time ON revoked_tokens (revoked_at);
 
 -- The response to the first request with a key, written in the transaction of that request's
 -- effects. `owner` is whose key it is: an owner, `admin:` and an owner, or `request:` and the

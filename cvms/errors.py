@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 
 def leaves(error: BaseException) -> Iterator[BaseException]:
@@ -126,6 +127,10 @@ class IdempotencyKeyReused(Conflict):
     """The Idempotency-Key was already used for a different request (409)."""
 
 
+class SettlementContradicted(Conflict):
+    """The evidence contradicts the outcome as which a submission is to be settled (409)."""
+
+
 class NoMultisig(Conflict):
     """The vault has no multisig, so there are no signers to propose to (409)."""
 
@@ -152,6 +157,10 @@ class ProposalCancelled(ProposalEnded):
 
 class ProposalCompleted(ProposalEnded):
     """The proposal's transaction was already submitted (409)."""
+
+
+class ApprovalEnded(Conflict):
+    """The approval is decided or expired, or its requester's token was revoked (409)."""
 
 
 class UnknownTransaction(CvmsError):
@@ -197,6 +206,25 @@ class RateLimited(CvmsError):
 
 class SponsorshipExhausted(RateLimited):
     """The day's budget of sponsored fees is used up, for this owner or for all (429)."""
+
+
+class TransferLimitReached(RateLimited):
+    """Administrators have transferred the day's amount between vaults (429).
+
+    `used` of the `limit`, in token units, is free again for this transfer at `available_at`.
+    """
+
+    def __init__(
+        self, detail: str, *, retry_after: int, limit: int, used: int, available_at: datetime
+    ) -> None:
+        super().__init__(detail, retry_after=retry_after)
+        self.limit = limit
+        self.used = used
+        self.available_at = available_at
+
+
+class TransferNotAllowed(CvmsError):
+    """The settings allow no transfer of this amount, or none to this vault (422)."""
 
 
 class NotSponsored(CvmsError):
@@ -308,7 +336,7 @@ class NotRebuilt(CvmsError):
 
 
 class AdminDisabled(CvmsError):
-    """ADMIN_JWT_SECRET is not set, so administrators' routes are disabled (503)."""
+    """No ADMIN_JWT_SECRET is set, so administrators' routes are disabled (503)."""
 
 
 class EncryptionDisabled(CvmsError):

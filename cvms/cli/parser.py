@@ -5,16 +5,19 @@ from __future__ import annotations
 import argparse
 from importlib import metadata
 from pathlib import Path
+from typing import cast
 
 from solders.pubkey import Pubkey
 
-from cvms.cli import bootstrap, migrate
+from cvms.cli import bootstrap, migrate, tokens
 from cvms.cli.arguments import (
+    CommandParser,
     Commands,
     add_command,
-    add_data_dir,
     add_log_format,
+    add_own_data_dir,
     add_port,
+    add_running,
     number,
     parsed,
 )
@@ -28,12 +31,14 @@ from cvms.cli.audit import (
 )
 from cvms.cli.check import add_commands as add_check_commands
 from cvms.cli.commands import (
+    RPC_URL,
+    SERVICE_URL,
     cmd_demo,
     cmd_dev,
     cmd_localnet,
     cmd_reseal,
     cmd_serve,
-    cmd_token,
+    cmd_wallet,
 )
 from cvms.cli.index import (
     REBUILD_HELP,
@@ -42,7 +47,16 @@ from cvms.cli.index import (
     cmd_index_status,
 )
 from cvms.cli.signers import add_commands as add_signers
+from cvms.cli.submissions import add_commands as add_submissions
 
+WALLET_HELP = """\
+Print the address of the Solana keypair in FILE. A missing file is made with a new key, readable by
+its owner only: a wallet of an owner, or a key of the operator or of governance. Every tool of
+Solana reads it.
+
+With --sol and --usdt the wallet gets SOL and test USDT on the local chain of the `cvms dev` that
+runs, or on that of --rpc-url.
+"""
 _LOCALNET_PORT = "RPC port of the local chain; PubSub has the next one"
 
 
@@ -53,16 +67,19 @@ def build_parser() -> argparse.ArgumentParser:
         epilog="Settings come from the environment and from .env; README.md lists them.",
     )
     parser.add_argument("--version", action="version", version=f"cvms {metadata.version('cvms')}")
-    commands = parser.add_subparsers(required=True, metavar="command")
+    subparsers = parser.add_subparsers(required=True, metavar="command", parser_class=CommandParser)
+    commands = cast(Commands, subparsers)
     _add_serve(commands)
     add_check_commands(commands)
     _add_dev(commands)
     _add_localnet(commands)
     _add_demo(commands)
     bootstrap.add_commands(commands)
-    _add_token(commands)
+    _add_wallet(commands)
+    tokens.add_commands(commands)
     _add_audit(add_command(commands, "audit", "check the audit trail"))
     _add_index(add_command(commands, "index", "inspect and rebuild the index"))
+    add_submissions(commands)
     migrate.add_commands(commands)
     add_signers(commands)
     reseal = add_command(
@@ -92,7 +109,7 @@ def _add_dev(commands: Commands) -> None:
     )
     add_port(dev, "--port", "PORT", "8080", "port of the service; 0 picks a free one")
     add_port(dev, "--localnet-port", "LOCALNET_PORT", "8899", _LOCALNET_PORT)
-    add_data_dir(dev)
+    add_own_data_dir(dev)
     add_log_format(dev)
     dev.set_defaults(run=cmd_dev)
 
@@ -103,7 +120,7 @@ def _add_localnet(commands: Commands) -> None:
     )
     localnet.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     add_port(localnet, "--port", "LOCALNET_PORT", "8899", _LOCALNET_PORT)
-    add_data_dir(localnet)
+    add_own_data_dir(localnet)
     localnet.add_argument("--in-memory", action="store_true", help="keep no ledger on disk")
     localnet.add_argument("--reset", action="store_true", help="delete the ledger in --data-dir")
     localnet.add_argument("--bare", action="store_true", help="no programs, no mint, no operator")
@@ -129,11 +146,12 @@ def _add_demo(commands: Commands) -> None:
         commands, "demo", "show the features of a vault, step by step, on a running `cvms dev`"
     )
     demo.add_argument(
-        "--url", default="http://127.0.0.1:8080", help="URL of the service (%(default)s)"
+        "--url", help=f"URL of the service (that of the running `cvms dev`, else {SERVICE_URL})"
     )
     demo.add_argument(
-        "--rpc-url", default="http://127.0.0.1:8899", help="URL of the local chain (%(default)s)"
+        "--rpc-url", help=f"URL of the local chain (that of the running `cvms dev`, else {RPC_URL})"
     )
+    add_running(demo)
     demo.add_argument(
         "--program", type=Pubkey.from_string, help="id of the vault program (PROGRAM_ID)"
     )
@@ -141,24 +159,17 @@ def _add_demo(commands: Commands) -> None:
     demo.set_defaults(run=cmd_demo)
 
 
-def _add_token(commands: Commands) -> None:
-    token = add_command(
-        commands,
-        "token",
-        "print an administrator's token, signed with ADMIN_JWT_SECRET or the data folder's secret",
+def _add_wallet(commands: Commands) -> None:
+    wallet = add_command(
+        commands, "wallet", "make a keypair file, and fund it locally", WALLET_HELP
     )
-    token.add_argument("subject", help="name of the administrator in the audit trail")
-    token.add_argument(
-        "--role", choices=("viewer", "operator", "admin"), default="viewer", help="(%(default)s)"
-    )
-    token.add_argument(
-        "--hours",
-        type=number(float, lambda hours: 0 < hours <= 24, "a lifetime of up to 24 hours"),
-        default=1.0,
-        help="lifetime, at most 24 (%(default)s)",
-    )
-    add_data_dir(token)
-    token.set_defaults(run=cmd_token)
+    wallet.add_argument("file", type=Path, help="keypair file, made if it is missing")
+    amount = number(float, lambda value: 0 < value <= 1e9, "an amount above 0, up to 10^9")
+    wallet.add_argument("--sol", type=amount, default=0.0, help="SOL to add")
+    wallet.add_argument("--usdt", type=amount, default=0.0, help="test USDT that it has afterwards")
+    wallet.add_argument("--rpc-url", help="URL of the local chain (that of the running `cvms dev`)")
+    add_running(wallet)
+    wallet.set_defaults(run=cmd_wallet)
 
 
 def _add_audit(audit: argparse.ArgumentParser) -> None:

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit, urlunsplit
 from solders.pubkey import Pubkey
 
 from cvms.chain.types import Programs
+from cvms.config.admin_settings import AdminSettings
 from cvms.config.alert_settings import AlertSettings
 from cvms.config.fields import Setting, read_all, settings_of
 from cvms.config.operator_settings import OperatorSource, SignerSettings, Sponsoring
@@ -49,6 +50,10 @@ def load_programs(environ: Mapping[str, str]) -> Programs:
     return cast(Programs, settings_of(Config).members["programs"].read(environ))
 
 
+def load_alerts(environ: Mapping[str, str]) -> AlertSettings:
+    return _read_alerts(environ)
+
+
 def load_operators(environ: Mapping[str, str]) -> tuple[OperatorSource, ...]:
     """Return the operator's keys, or where they are; the one that pays first."""
     return cast(tuple[OperatorSource, ...], settings_of(Config).members["operators"].read(environ))
@@ -61,6 +66,15 @@ def load_signing(environ: Mapping[str, str]) -> SignerSettings:
 def load_admin_secret(environ: Mapping[str, str]) -> bytes:
     """Return ADMIN_JWT_SECRET. Raises ConfigurationError if it is not set."""
     return cast(bytes, _read_required("admin_jwt_secret", environ))
+
+
+def load_signing_secret(environ: Mapping[str, str]) -> tuple[str | None, bytes]:
+    """Return the secret that signs administrators' tokens, and its name; ADMIN_JWT_SECRET has none.
+
+    Raises ConfigurationError if neither it nor ADMIN_JWT_SECRETS is set.
+    """
+    named: tuple[tuple[str, bytes], ...] = _setting(AdminSettings, "token_secrets").read(environ)
+    return named[0] if named else (None, load_admin_secret(environ))
 
 
 def load_encryption_keys(environ: Mapping[str, str]) -> tuple[bytes, ...]:

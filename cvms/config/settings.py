@@ -18,6 +18,7 @@ from cvms.chain.types import (
     Programs,
 )
 from cvms.config import parsers as parse
+from cvms.config.admin_settings import AdminSettings
 from cvms.config.alert_settings import AlertSettings
 from cvms.config.fields import group, setting, settings_class
 from cvms.config.listen_settings import ListenSettings
@@ -206,10 +207,11 @@ class Config:
         parse.optional(parse.jwt_secret),
         default="",
         expected="at least 32 bytes, or unset",
-        about="At least 32 bytes, with which `cvms token` signs administrators' tokens. If unset, "
-        "administrators' routes answer 503",
+        about="At least 32 bytes, with which `cvms token` signs administrators' tokens. If "
+        "neither it nor `ADMIN_JWT_SECRETS` is set, administrators' routes answer 503",
         secret=True,
     )
+    admin: AdminSettings = field(default_factory=AdminSettings)
     data_encryption_keys: tuple[bytes, ...] = setting(
         "DATA_ENCRYPTION_KEYS",
         parse.comma_separated(parse.encryption_key),

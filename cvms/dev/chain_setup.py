@@ -5,7 +5,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 
-import trio
 from solders.instruction import Instruction
 from solders.keypair import Keypair
 from solders.message import MessageV0, to_bytes_versioned
@@ -21,14 +20,13 @@ from cvms.chain.program.instructions import yield_pool
 from cvms.chain.program.yield_pool_accounts import pool_address, read_pool, reserve_address
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Account, Commitment, Programs
+from cvms.dev.wallets import MINT_DECIMALS, airdrop, confirm
 from cvms.localnet import Deployment
 from cvms.signing.signer import Signer, as_signer
 
 OPERATOR_LAMPORTS = 100_000_000_000
-MINT_DECIMALS = 6
 POOL_RATE_BPS = 500
 POOL_RESERVE = 1_000_000_000_000  # a million USDT
-LANDING_DEADLINE = 30.0
 
 
 def bundled_programs(
@@ -109,8 +107,7 @@ async def _accounts(rpc: RpcClient, *addresses: Pubkey) -> tuple[Account | None,
 
 async def _fund(rpc: RpcClient, address: Pubkey) -> None:
     if await rpc.get_balance(address) < OPERATOR_LAMPORTS // 2:
-        signature = await rpc.call("requestAirdrop", [str(address), OPERATOR_LAMPORTS])
-        await _confirmed(rpc, str(signature))
+        await airdrop(rpc, address, OPERATOR_LAMPORTS)
 
 
 async def make_mint(rpc: RpcClient, mint: Pubkey, *, authority: Pubkey) -> None:
@@ -128,13 +125,4 @@ async def land(rpc: RpcClient, signer: Signer | Keypair, steps: Sequence[Instruc
     message = MessageV0.try_compile(signer.address, list(steps), [], latest.blockhash)
     signature = await signer.sign(to_bytes_versioned(message))
     wire = bytes(VersionedTransaction.populate(message, [signature]))
-    await _confirmed(rpc, await rpc.send_transaction(wire, skip_preflight=False))
-
-
-async def _confirmed(rpc: RpcClient, signature: str) -> None:
-    with trio.fail_after(LANDING_DEADLINE):
-        while True:
-            (status,) = await rpc.get_signature_statuses([signature])
-            if status is not None and status.commitment is not Commitment.PROCESSED:
-                return
-            await trio.sleep(0.05)
+    await confirm(rpc, await rpc.send_transaction(wire, skip_preflight=False))

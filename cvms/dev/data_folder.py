@@ -68,7 +68,7 @@ def operator_keypair(path: Path) -> Keypair:
 def write_private(path: Path, text: str) -> None:
     """Write a file that only its owner may read, atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(".new")
+    draft = path.with_name(f".{path.name}.new")
     draft.unlink(missing_ok=True)  # the mode applies to a new file only
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(text)

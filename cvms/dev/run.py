@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -15,21 +16,25 @@ from solders.pubkey import Pubkey
 from cvms import localnet
 from cvms.config.loader import load_config
 from cvms.config.settings import Config
+from cvms.dev.banner import banner, terminal
 from cvms.dev.chain_setup import bundled_programs, local_yield_sources
 from cvms.dev.data_folder import locked_folder, operator_keypair
 from cvms.dev.localnet import LEDGER, prepare
 from cvms.dev.postgres import embedded_postgres
+from cvms.dev.running import RunningEnvironment, recorded, running_environments
 from cvms.dev.secrets import make_secrets, with_secrets
 from cvms.errors import ConfigurationError
 from cvms.nursery.run import serve
 from cvms.signing.open_signers import open_signers
 
 READY_DEADLINE = 60.0
-LOCAL_PAGES = {
+DEFAULTS = {
     "SIWS_DOMAINS": "localhost",
     "CORS_ORIGINS": "http://localhost:*,http://127.0.0.1:*",
+    "ADMIN_APPROVALS": "1",
 }
-"""Settings, unless others are set, that let pages under development call the service."""
+"""Settings, unless others are set, that let pages under development call the service, and one
+administrator act alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +47,14 @@ class Ports:
 
 def dev(ports: Ports, *, data: Path, environ: Mapping[str, str]) -> int:
     """Run everything until SIGINT or SIGTERM, with all data in `data`."""
+    data = data.absolute()
     # Until the service handles SIGTERM, it must end the start in order, as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with locked_folder(data, "dev"), locked_folder(data, "localnet"):
         print("Starting PostgreSQL ...", flush=True)
         with embedded_postgres(data / "postgres") as database_url:
             make_secrets(data)
-            settings = with_secrets(LOCAL_PAGES | dict(environ), data) | {
+            settings = with_secrets(DEFAULTS | dict(environ), data) | {
                 "DATABASE_URL": database_url,
                 "DEPLOYER_KEYPAIR_PATH": "",
                 "DEPLOYER_KEYPAIR_BASE64": "",
@@ -91,19 +97,26 @@ async def _serve(config: Config, chain: localnet.Running, data: Path, operator: 
     async with trio.open_nursery() as nursery:
         url = await nursery.start(_serve_until_stopped, config, nursery.cancel_scope)
         await _wait_ready(url)
-        print(
-            f"""
-Service   {url}   (also /ready, /metrics)
-RPC       {chain.rpc_url}
-PubSub    {chain.ws_url}
-Operator  {operator}   pays fees and is the vaults' governance
-Program   {config.programs.vault}
-USDT      {config.programs.mint}
-Data      {data}   including the secrets
+        others = running_environments()
+        here = RunningEnvironment(str(data), os.getpid(), url, chain.rpc_url)
+        with recorded(here) as found:
+            at = terminal(data, several=bool(others) or not found)
+            print(banner(_addresses(config, chain, url, data, operator), at), flush=True)
+            await trio.sleep_forever()
 
-Try `make demo`. For an administrator's token: `cvms token NAME --role admin`. Ctrl-C stops all.""",
-            flush=True,
-        )
+
+def _addresses(
+    config: Config, chain: localnet.Running, url: str, data: Path, operator: Pubkey
+) -> Mapping[str, str]:
+    return {
+        "Service": f"{url}   (also /ready, /metrics)",
+        "RPC": chain.rpc_url,
+        "PubSub": chain.ws_url,
+        "Operator": f"{operator}   pays fees and is the vaults' governance",
+        "Program": str(config.programs.vault),
+        "USDT": str(config.programs.mint),
+        "Data": f"{data}   including the secrets",
+    }
 
 
 async def _serve_until_stopped(

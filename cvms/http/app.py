@@ -16,9 +16,12 @@ from cvms.http import transaction_routes
 from cvms.http.admin import (
     admin_routes,
     alert_routes,
+    approval_routes,
+    collateral_routes,
     delivery_routes,
     governance_routes,
     governance_view,
+    submission_routes,
 )
 from cvms.http.auth import nonce_routes, second_factor_routes
 from cvms.http.framework.cors import Cors
@@ -27,6 +30,7 @@ from cvms.http.framework.edge import Edge
 from cvms.http.framework.rate_limits import RateLimits
 from cvms.http.framework.routing import answer
 from cvms.http.multisig import proposal_routes, webhook_routes
+from cvms.http.operations.approvals import guard
 from cvms.http.service_info import config_routes, idl_routes, probe_routes
 from cvms.http.service_info.config_routes import WebSocketBounds
 from cvms.http.service_info.swagger_ui import register_docs
@@ -59,6 +63,7 @@ from cvms.store.indexed_reads.reader import Reader
 from cvms.store.postgres.database import Database
 from cvms.store.redis.rate_limiter import Limiter
 from cvms.store.security.encryption import SecretBox
+from cvms.store.security.revoked_tokens import RevocationList
 from cvms.store.submissions.fee_budget import FeeBudget
 
 
@@ -107,6 +112,7 @@ def create_app(
         metrics=metrics,
         limits=limits,
         secret_box=SecretBox(config.data_encryption_keys),
+        revocations=RevocationList(database),
         wall_clock=wall_clock,
         yield_rates=RateCache(
             rpc, yield_sources, programs=programs, max_age=config.yield_rates_seconds
@@ -132,6 +138,7 @@ def create_app(
         *movement_routes.ROUTES,
         *policy_routes.ROUTES,
         *governance_routes.ROUTES,
+        *collateral_routes.ROUTES,
         *governance_view.ROUTES,
         *withdrawal_policy_routes.ROUTES,
         *change_routes.ROUTES,
@@ -140,6 +147,7 @@ def create_app(
         *admin_routes.ROUTES,
         *alert_routes.ROUTES,
         *delivery_routes.ROUTES,
+        *submission_routes.ROUTES,
         *proposal_routes.ROUTES,
         *webhook_routes.ROUTES,
         *endpoint_routes.ROUTES,
@@ -147,12 +155,14 @@ def create_app(
         *transaction_routes.ROUTES,
         *second_factor_routes.ROUTES,
     )
+    guarded = guard(routes)
+    routes = (*guarded.routes, *approval_routes.approval_routes(guarded.acts))
     for route in routes:
         app.add(route.method, route.rule, partial(answer, deps, route))
     register_docs(app, routes)
     endpoint = WebSocketEndpoint(deps, websocket_limits)
     app.add_websocket("/ws", "ws", endpoint.serve)
-    app.background.append(endpoint.heartbeat.run)
+    app.background += (endpoint.heartbeat.run, deps.revocations.keep_current)
     app.shutdown_hooks.append(endpoint.drain)
     return app
 

@@ -125,7 +125,7 @@ async def serve(
 
 
 def _log_disabled_features(config: Config) -> None:
-    if config.admin_jwt_secret is None:
+    if config.admin_jwt_secret is None and not config.admin.token_secrets:
         log.warning("admin_routes_disabled", unset="ADMIN_JWT_SECRET")
     if not config.data_encryption_keys:
         log.warning("second_factors_disabled", unset="DATA_ENCRYPTION_KEYS")

@@ -291,7 +291,7 @@ done
 
 echo "# Administrators"
 token="Authorization: Bearer $("$bin/cvms" token walker --role admin --data-dir "$data")"
-decide() { call 202 POST "$1" "$2" "$token"; wait_confirmed "$(field signature)"; }
+decide() { call 202 POST "$1" "$2" "$token"; decided=$(field signature); wait_confirmed "$decided"; }
 for what in vault-authority yield-program; do
   decide /api/admin/$what/add "{\"program\": \"$carol\"}"
   decide /api/admin/$what/remove "{\"program\": \"$carol\"}"
@@ -320,10 +320,19 @@ alerted() {
 }
 eventually 200 alerted
 call 200 POST "/api/admin/alerts/$(field alerts.0.id)/acknowledge" "" "$token"
+# What is decided is shown, but there is nothing to settle.
+call 200 GET "/api/admin/submissions?state=quarantined" "" "$token"
+call 200 GET "/api/admin/submissions/$decided" "" "$token"
+call 409 POST "/api/admin/submissions/$decided/settle" '{"outcome": "expired", "reason": "a walk"}' "$token"
 # A message to Carol would leave this machine, and Bob has no webhook.
 call 404 POST /api/admin/deliveries/test "{\"signer\": \"$bob\"}" "$token"
 call 404 POST /api/admin/deliveries/00000000-0000-0000-0000-000000000000/resend "" "$token"
-for path in deliveries "audit?owner=$alice&limit=5" reconciliation tasks webhooks statement statement/lines; do
+# One administrator acts alone here, so nothing waits for another one.
+for what in approve reject withdraw; do
+  call 404 POST /api/admin/approvals/00000000-0000-0000-0000-000000000000/$what "" "$token"
+done
+call 404 GET /api/admin/approvals/00000000-0000-0000-0000-000000000000 "" "$token"
+for path in approvals deliveries "audit?owner=$alice&limit=5" reconciliation tasks webhooks statement statement/lines; do
   call 200 GET "/api/admin/$path" "" "$token"
 done
 echo "Every route answered as it should."

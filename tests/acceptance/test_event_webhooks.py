@@ -34,6 +34,7 @@ async def test_deposits_arrive_in_order_across_a_kill_and_a_second_replica(
         settings = {
             "DATA_ENCRYPTION_KEYS": Fernet.generate_key().decode(),
             "ADMIN_JWT_SECRET": ADMIN_SECRET,
+            "ADMIN_APPROVALS": "1",
             "WEBHOOK_PRIVATE_ADDRESSES": "on",
             "RATE_LIMIT_ADDRESS": "off",
         }

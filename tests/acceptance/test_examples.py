@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 from pathlib import Path
 
 import httpx
 import pytest
 import trio
+from solders.keypair import Keypair
 
 from tests.harness.processes import cvms
 from tests.paths import DOCS
@@ -21,8 +23,16 @@ WALK_SECONDS = 300  # about 60 on two cores
 
 
 async def test_the_walk_calls_every_route(tmp_path: Path) -> None:
-    async with cvms("dev", *PORTS, folder=tmp_path) as dev, httpx.AsyncClient() as http:
+    # No other environment of this machine's user is found.
+    records = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "DATA_DIR": str(tmp_path / "moved")}
+    async with (
+        cvms("dev", *PORTS, folder=tmp_path, environ=records) as dev,
+        httpx.AsyncClient() as http,
+    ):
         url = await dev.line("Service")
+        await dev.line("Ctrl-C")
+        elsewhere, cache = tmp_path / "elsewhere", records["XDG_CACHE_HOME"]
+        await trio.to_thread.run_sync(paste, dev.printed, elsewhere, cache)
         where = {
             "SERVICE_URL": url,
             "RPC_URL": await dev.line("RPC"),
@@ -48,6 +58,24 @@ async def test_the_walk_calls_every_route(tmp_path: Path) -> None:
             assert [
                 at for at in walked if at[0] == method.upper() and re.fullmatch(pattern, at[1])
             ], f"{method.upper()} {path} is not in {WALK.name}"
+
+
+def paste(printed: list[str], folder: Path, cache: str) -> None:
+    """Run in another folder and terminal what `cvms dev` names, but for the demo."""
+    folder.mkdir()
+    pasted = [line.strip() for line in printed if line.startswith("    ")]
+    shell = subprocess.run(
+        ["/bin/sh", "-ec", "\n".join(line for line in pasted if "cvms demo" not in line)],
+        env={"PATH": "/usr/bin:/bin", "XDG_CACHE_HOME": cache},
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    token, *addresses = shell.stdout.split()
+    assert token.count(".") == 2
+    wallets = [Keypair.from_json(file.read_text()) for file in sorted(folder.iterdir())]
+    assert addresses == [str(each.pubkey()) for each in wallets]
 
 
 async def test_the_walk_stops_at_the_first_unexpected_answer() -> None:

@@ -28,6 +28,7 @@ STARTS_TASKS = {
     "cvms/dev/run.py": "a command of its own: everything in one process",
     "cvms/http/server/http_connection.py": "the requests of one connection, until it ends",
     "cvms/http/server/server.py": "the connections, until the server has stopped",
+    "cvms/settlement/gathering.py": "the questions to each endpoint about one submission",
     "cvms/store/messaging/outbox_notifier.py": "the two listeners of one wait",
     "cvms/store/postgres/migrate.py": "the report while one migration runs",
     "cvms/store/indexed_reads/reader.py": "one check of each replica",

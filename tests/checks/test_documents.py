@@ -24,7 +24,7 @@ def test_every_check_is_described() -> None:
 def test_every_kind_is_described_and_every_alert_ends() -> None:
     interface = (ROOT / "docs/http.md").read_text()
     alerts = (ROOT / "docs/alerts.md").read_text()
-    ends_the_start = {"another_chain", "another_schema", "newer_schema"}
+    ends_the_start = {"another_chain", "another_schema", "changed_schema", "newer_schema"}
     kinds = {one or other for one, other in KIND.findall(SOURCES)} - ends_the_start
     assert len(kinds) > 10
     troubles = {each for each in kinds if f"`{each}`" in interface}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+
 import pytest
 
-from tests.checks.conftest import ENCRYPTION_KEY, JWT_SECRET, Setup
+from tests.checks.conftest import JWT_SECRET, Setup
 
 
 async def test_every_bad_setting_has_a_line(deployed: Setup) -> None:
@@ -50,6 +52,7 @@ async def test_a_name_that_resembles_a_setting_is_a_warning(deployed: Setup) -> 
     ("name", "value"),
     [
         ("ADMIN_JWT_SECRET", "changeme" * 4),
+        ("ADMIN_JWT_SECRETS", "new:" + "changeme" * 4),
         ("DATA_ENCRYPTION_KEYS", "A" * 43 + "="),
     ],
 )
@@ -62,10 +65,14 @@ async def test_a_secret_that_can_be_guessed_fails(deployed: Setup, name: str, va
 
 
 async def test_one_secret_for_two_purposes_fails(deployed: Setup) -> None:
-    keys = f"{ENCRYPTION_KEY},{ENCRYPTION_KEY}"
-    deployed.set(DATA_ENCRYPTION_KEYS=keys)
+    deployed.set(ADMIN_JWT_SECRETS=f"a:{JWT_SECRET}")
+    assert (await deployed.check("--only", "settings")).status == 0
+    deployed.set(
+        ALERT_WEBHOOK_URL="https://alerts.example/",
+        ALERT_WEBHOOK_SECRET=base64.b64encode(JWT_SECRET.encode()).decode(),
+    )
     checked = await deployed.check("--only", "settings")
-    assert "two of them are the same" in [each.seen for each in checked.lines]
+    assert "one secret has two purposes" in [each.seen for each in checked.lines]
     assert checked.status == 1
 
 
@@ -79,3 +86,7 @@ async def test_secrets_that_are_not_set_are_warnings(deployed: Setup) -> None:
     for name in ("ADMIN_JWT_SECRET", "DATA_ENCRYPTION_KEYS", "ALERT_WEBHOOK_URL"):
         assert checked.line("settings_secrets", name).level == "warning"
     assert checked.status == 0
+    deployed.set(ADMIN_JWT_SECRETS=f"new:{JWT_SECRET}")
+    checked = await deployed.check("--only", "settings")
+    subjects = [each.subject for each in checked.lines if each.level == "warning"]
+    assert "ADMIN_JWT_SECRET" not in subjects

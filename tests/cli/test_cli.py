@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import tomllib
 from dataclasses import replace
@@ -17,7 +18,8 @@ from solders.keypair import Keypair
 from cvms.cli import main
 from cvms.cli.commands import demo_programs
 from cvms.cli.parser import build_parser
-from cvms.dev.data_folder import write_private
+from cvms.dev.data_folder import locked_folder, write_private
+from cvms.dev.running import RunningEnvironment, recorded
 from cvms.http.framework.admin_tokens import Role, authenticate
 from cvms.store.postgres.database import open_database
 from cvms.store.security import audit_heads, audit_log
@@ -28,12 +30,23 @@ COMMANDS = [
     [],
     *(
         [word]
-        for word in ("serve", "dev", "localnet", "demo", "token", "reseal", "migrate", "restored")
+        for word in (
+            "serve",
+            "dev",
+            "localnet",
+            "demo",
+            "wallet",
+            "token",
+            "reseal",
+            "migrate",
+            "restored",
+        )
     ),
     *(["audit", word] for word in ("verify", "key")),
     *(["index", word] for word in ("status", "rebuild")),
     ["bootstrap"],
     *(["program", word] for word in ("show", "upgrade", "set-authority")),
+    *(["submissions", word] for word in ("list", "show", "settle")),
 ]
 
 
@@ -149,10 +162,27 @@ def test_a_name_that_the_audit_trail_cannot_store_gets_no_token(
     assert capsys.readouterr().err == "cvms: a subject has 1 to 200 printable characters\n"
 
 
+def test_a_token_is_minted_with_the_secret_of_the_environment_that_runs(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir("/")
+    monkeypatch.delenv("ADMIN_JWT_SECRET", raising=False)
+    monkeypatch.delenv("DATA_DIR", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    data = tmp_path / "moved"
+    write_private(data / "admin_jwt_secret", "m" * 32)
+    at = RunningEnvironment(str(data), os.getpid(), "http://x", "http://y")
+    with locked_folder(data, "dev"), recorded(at):
+        assert main(["token", "carol"]) == 0
+    minted = capsys.readouterr().out.strip()
+    assert authenticate(b"m" * 32, f"Bearer {minted}").subject == "carol"
+
+
 def test_without_a_secret_no_token_is_minted(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("ADMIN_JWT_SECRET", raising=False)
     assert main(["token", "carol"]) == 2
     assert "ADMIN_JWT_SECRET is not set" in capsys.readouterr().err

@@ -21,12 +21,11 @@ from tests.harness.processes import HANG_SECONDS
 
 NOWHERE = "127.0.0.1:1"
 PASSWORD = "Zq7vXw2kLm9tRb4y"
+SETTLE = ["submissions", "settle", "x", "--as", "expired", "--reason", "x"]
 WITH_DATABASE = [
-    ["audit", "verify"],
-    ["reseal"],
-    ["index", "status"],
+    *(["audit", "verify"], ["reseal"], ["index", "status"], ["restored"]),
+    *(["submissions", "list"], ["submissions", "show", "x"], SETTLE),
     ["index", "rebuild"],
-    ["restored"],
     ["migrate"],
     ["migrate", "--dry-run"],
 ]
@@ -66,7 +65,7 @@ def test_the_database_is_away(command: list[str], capsys: pytest.CaptureFixture[
     assert "Connection refused" in failure_of(command, capsys)
 
 
-@pytest.mark.parametrize("command", [*WITH_DATABASE[:3], ["restored"]], ids=" ".join)
+@pytest.mark.parametrize("command", WITH_DATABASE[:7], ids=" ".join)
 def test_the_database_has_no_schema(
     command: list[str],
     capsys: pytest.CaptureFixture[str],

@@ -76,6 +76,7 @@ TEMPLATES = {
     "ALERT_WEBHOOK_SECRET": ("whsec_{}", "{}"),
     "DEPLOYER_KEYPAIR_BASE64": ("{}",),
     "ADMIN_JWT_SECRET": ("{}",),
+    "ADMIN_JWT_SECRETS": ("{}", "new:{}", "new:{},new:{}", ":{}"),
     "DATA_ENCRYPTION_KEYS": ("{}",),
 }
 CASES = [(name, template) for name, templates in TEMPLATES.items() for template in templates]

@@ -166,6 +166,10 @@ def test_a_bad_value_is_one_line_with_name_value_and_expectation(
     [
         ("DATABASE_URL", "mysql://root:hunter2@db"),
         ("ADMIN_JWT_SECRET", "hunter2"),
+        ("ADMIN_JWT_SECRETS", "hunter2"),
+        ("ADMIN_JWT_SECRETS", "new:hunter2"),
+        ("ADMIN_JWT_SECRETS", f"{'hunter2' * 9}:{'s' * 32}, x{'hunter2' * 9}"),
+        ("ADMIN_JWT_SECRETS", f"new:{'hunter2' * 9},new:{'hunter2' * 9}"),
         ("DATA_ENCRYPTION_KEYS", "hunter2"),
         ("DATA_ENCRYPTION_KEYS", f"{'A' * 43}=,hunter2hunter2hunter2hunter2hunter2hunter2hunt"),
         ("REDIS_URL", "http://:hunter2@cache"),
@@ -257,6 +261,31 @@ def test_log_levels_are_read_in_any_case(environ: dict[str, str]) -> None:
 def test_the_number_of_database_connections_is_a_setting(environ: dict[str, str]) -> None:
     assert load_config(environ).database_connections == 8
     assert load_config(environ | {"DB_MAX_CONNECTIONS": "30"}).database_connections == 30
+
+
+def test_administrators_are_two_and_unlimited_unless_set(environ: dict[str, str]) -> None:
+    admin = load_config(environ).admin
+    assert (admin.approvals, admin.transfer_limit, admin.transfer_limit_per_day) == (2, None, None)
+    assert (admin.transfer_destinations, admin.token_secrets) == ((), ())
+    friends = [Keypair().pubkey() for _ in "12"]
+    environ |= {
+        "ADMIN_APPROVALS": "1",
+        "ADMIN_TRANSFER_LIMIT": "5",
+        "ADMIN_TRANSFER_LIMIT_PER_DAY": "off",
+        "ADMIN_TRANSFER_DESTINATIONS": ", ".join(map(str, friends)),
+        "ADMIN_JWT_SECRETS": f"new:{'n' * 32}, old:{'o' * 33}:x",
+    }
+    admin = load_config(environ).admin
+    assert (admin.approvals, admin.transfer_limit, admin.transfer_limit_per_day) == (1, 5, None)
+    assert admin.transfer_destinations == tuple(friends)
+    assert admin.token_secrets == (("new", b"n" * 32), ("old", b"o" * 33 + b":x"))
+    assert "nnn" not in repr(load_config(environ))
+
+
+@pytest.mark.parametrize("value", ["0", "3", "two", "off"])
+def test_administrators_are_one_or_two(environ: dict[str, str], value: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"ADMIN_APPROVALS holds .*; expected 1 or 2"):
+        load_config(environ | {"ADMIN_APPROVALS": value})
 
 
 def test_settings_do_not_show_their_secrets(environ: dict[str, str]) -> None:

@@ -40,7 +40,7 @@ def test_two_machines_have_different_secrets(tmp_path: Path) -> None:
 
 
 def test_a_draft_file_readable_by_others_is_replaced(tmp_path: Path) -> None:
-    draft = tmp_path / "admin_jwt_secret.new"
+    draft = tmp_path / ".admin_jwt_secret.new"
     draft.write_text("left over")
     draft.chmod(0o666)
     make_secrets(tmp_path)

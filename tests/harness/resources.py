@@ -8,6 +8,7 @@ from typing import Any
 
 from solders.keypair import Keypair
 
+from cvms.config.admin_settings import AdminSettings
 from cvms.config.loader import load_programs
 from cvms.config.settings import Config, Rates
 from cvms.nursery.channels.status_board import StatusBoard
@@ -33,6 +34,7 @@ def config_for_tests(database_url: str, **settings: Any) -> Config:
         "rpc_urls": (NOWHERE,),
         "ws_urls": (NOWHERE.replace("http", "ws"),),
         "rates": UNLIMITED,
+        "admin": AdminSettings(approvals=1),
     }
     return Config(**(defaults | settings))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 import shutil
 import signal
 import subprocess
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import psycopg
 
+from cvms.dev.postgres import NOBODY
 from tests.harness.free_ports import free_port
 
 START_SECONDS = 20
@@ -25,7 +25,7 @@ fsync = off
 
 
 class OwnServer:
-    """Runs as the user `pgserver` if the tests run as root, as which PostgreSQL refuses to run."""
+    """Runs as `nobody` if the tests run as root, as which PostgreSQL refuses to run."""
 
     def __init__(self, folder: Path, binaries: tuple[Path, str | None] | None = None) -> None:
         self._bin, self._user = binaries or server_binaries()
@@ -104,10 +104,8 @@ def server_binaries() -> tuple[Path, str | None]:
     folder = utils.POSTGRES_VERSIONS[utils.TARGET_POSTGRES_VERSION]
     if os.geteuid() != 0:
         return folder, None
-    user = utils.ensure_user_exists("pgserver")
-    assert isinstance(user, pwd.struct_passwd)
     utils.ensure_prefix_permissions(folder)
-    return folder, user.pw_name
+    return folder, NOBODY
 
 
 def _children(pid: int) -> list[int]:

@@ -80,6 +80,11 @@ class RpcClient:
         """The newest slot of any trusted endpoint; 0 before the first response."""
         return Slot(self._transport.pool.newest_slot)
 
+    @property
+    def only_host(self) -> str | None:
+        """Host of the only endpoint that it asks; None if it may ask any."""
+        return self._transport.only_host
+
     def each_endpoint(self) -> list[RpcClient]:
         """Return a client for each healthy endpoint, which asks no other, best endpoint first."""
         return [RpcClient(each) for each in self._transport.each_endpoint()]

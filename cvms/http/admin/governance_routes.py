@@ -12,40 +12,25 @@ from typing import Annotated, ClassVar
 import msgspec
 from solders.instruction import Instruction
 from solders.pubkey import Pubkey
-from spl.token.instructions import create_idempotent_associated_token_account
 
 from cvms.chain.program import instructions
-from cvms.chain.program.accounts import owned_by
-from cvms.chain.program.addresses import position_summary_address, token_account, vault_address
-from cvms.chain.transactions.vault_builders import fetch_vault
+from cvms.chain.program.accounts import TransferLimits as LimitsAccount
+from cvms.chain.program.accounts import read_transfer_limits
+from cvms.chain.program.addresses import transfer_limits_address
 from cvms.chain.types import Commitment
-from cvms.errors import (
-    Conflict,
-    FieldProblem,
-    InvalidRequest,
-    NotFound,
-    NotSponsored,
-    ProgramRefused,
-    VaultNotFound,
-)
+from cvms.errors import Conflict, NotFound, NotSponsored, ProgramRefused
 from cvms.http.auth.credential import AdministratorRequest
 from cvms.http.framework.admin_tokens import Administrator
 from cvms.http.framework.dependencies import Dependencies
-from cvms.http.framework.request import Body, TokenAmount, WholeNumber
+from cvms.http.framework.request import Body, WholeNumber
 from cvms.http.framework.response import Reply, Response
 from cvms.http.framework.routing import Auth, RouteGroup
 from cvms.http.operations import plans
 from cvms.http.operations.execute import GOVERNED, execute_operation
-from cvms.http.operations.plans import TransactionPlan
 
 NOBODY = Pubkey.default()
 PauseSeconds = Annotated[int, msgspec.Meta(ge=0, le=72 * 3600)]
 RiskLevel = Annotated[int, msgspec.Meta(ge=0, le=255)]
-# Without control characters except tabs and line breaks: SQL cannot read NUL in JSON.
-Reason = Annotated[
-    str,
-    msgspec.Meta(min_length=1, max_length=500, pattern=r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]+\Z"),
-]
 
 ROUTES = RouteGroup(
     "administration",
@@ -101,20 +86,7 @@ class TransferLimits(Body, frozen=True):
     total_daily: WholeNumber
 
 
-class Emergency(Body, frozen=True):
-    owner: Pubkey
-    amount: TokenAmount
-    reason: Reason
-
-
-class Transfer(Body, frozen=True):
-    from_owner: Pubkey
-    to_owner: Pubkey
-    amount: TokenAmount
-    caller_program: Pubkey | None = None
-
-
-@ROUTES.post("/api/admin/vault-authority/add")
+@ROUTES.post("/api/admin/vault-authority/add", needs_approval="add_authorized_program")
 async def add_authorized_program(
     deps: Dependencies, body: AuthorizedProgram, administrator: Administrator
 ) -> Reply | Response:
@@ -133,7 +105,7 @@ async def remove_authorized_program(
     return await _govern(deps, administrator, instructions.remove_authorized_program, body)
 
 
-@ROUTES.post("/api/admin/yield-program/add")
+@ROUTES.post("/api/admin/yield-program/add", needs_approval="add_yield_program")
 async def add_yield_program(
     deps: Dependencies, body: YieldProgram, administrator: Administrator
 ) -> Reply | Response:
@@ -163,7 +135,11 @@ async def set_risk_level(
     return await _govern(deps, administrator, instructions.set_risk_level, body)
 
 
-@ROUTES.post("/api/admin/freeze/set")
+async def _unfreezes(deps: Dependencies, body: Freeze) -> bool:
+    return not body.freeze
+
+
+@ROUTES.post("/api/admin/freeze/set", needs_approval="set_freeze_flag", exposes=_unfreezes)
 async def set_freeze_flag(
     deps: Dependencies, body: Freeze, administrator: Administrator
 ) -> Reply | Response:
@@ -175,7 +151,13 @@ async def set_freeze_flag(
     return await _govern(deps, administrator, instructions.set_freeze_flag, body)
 
 
-@ROUTES.post("/api/admin/cpi-enforced/set")
+async def _unnames_callers(deps: Dependencies, body: CpiEnforced) -> bool:
+    return not body.cpi_enforced
+
+
+@ROUTES.post(
+    "/api/admin/cpi-enforced/set", needs_approval="set_cpi_enforced", exposes=_unnames_callers
+)
 async def set_cpi_enforced(
     deps: Dependencies, body: CpiEnforced, administrator: Administrator
 ) -> Reply | Response:
@@ -187,7 +169,13 @@ async def set_cpi_enforced(
     return await _govern(deps, administrator, instructions.set_cpi_enforced, body)
 
 
-@ROUTES.post("/api/admin/governance/propose")
+async def _proposes_somebody(deps: Dependencies, body: Handover) -> bool:
+    return body.proposed != NOBODY
+
+
+@ROUTES.post(
+    "/api/admin/governance/propose", needs_approval="propose_governance", exposes=_proposes_somebody
+)
 async def propose_governance(
     deps: Dependencies, body: Handover, administrator: Administrator
 ) -> Reply | Response:
@@ -205,7 +193,14 @@ async def propose_governance(
     )
 
 
-@ROUTES.post("/api/admin/governance/accept")
+async def _require_proposal(deps: Dependencies, body: Accepting) -> bool:
+    await _proposed(deps)
+    return True
+
+
+@ROUTES.post(
+    "/api/admin/governance/accept", needs_approval="accept_governance", exposes=_require_proposal
+)
 async def accept_governance(
     deps: Dependencies, body: Accepting, administrator: Administrator
 ) -> Reply | Response:
@@ -213,16 +208,28 @@ async def accept_governance(
 
     409 if there is no proposal.
     """
-    proposed = (await plans.vault_authority(deps)).pending_governance
-    if proposed == NOBODY:
-        raise Conflict("No new governance is proposed. Propose one first.")
+    proposed = await _proposed(deps)
     instruction = instructions.accept_governance(deps.programs, new_governance=proposed)
     return await _act(
         deps, administrator, instruction, body, action="accept_governance", signer=proposed
     )
 
 
-@ROUTES.post("/api/admin/withdrawals/pause")
+async def _proposed(deps: Dependencies) -> Pubkey:
+    """Return the address that governance is proposed to. Raises Conflict if there is none."""
+    proposed = (await plans.vault_authority(deps)).pending_governance
+    if proposed == NOBODY:
+        raise Conflict("No new governance is proposed. Propose one first.")
+    return proposed
+
+
+async def _ends_pause(deps: Dependencies, body: Pause) -> bool:
+    return body.seconds == 0
+
+
+@ROUTES.post(
+    "/api/admin/withdrawals/pause", needs_approval="pause_withdrawals", exposes=_ends_pause
+)
 async def pause_withdrawals(
     deps: Dependencies, body: Pause, administrator: Administrator
 ) -> Reply | Response:
@@ -234,7 +241,19 @@ async def pause_withdrawals(
     return await _govern(deps, administrator, instructions.pause_withdrawals, body)
 
 
-@ROUTES.post("/api/admin/transfer-limits/set")
+async def _raises_a_limit(deps: Dependencies, body: TransferLimits) -> bool:
+    """Return whether a limit will be higher than it is; the first limits are lower than none."""
+    limits = await _transfer_limits(deps)
+    return limits is not None and (
+        body.vault_daily > limits.vault_daily or body.total_daily > limits.total_daily
+    )
+
+
+@ROUTES.post(
+    "/api/admin/transfer-limits/set",
+    needs_approval="set_transfer_limits",
+    exposes=_raises_a_limit,
+)
 async def set_transfer_limits(
     deps: Dependencies, body: TransferLimits, administrator: Administrator
 ) -> Reply | Response:
@@ -244,6 +263,12 @@ async def set_transfer_limits(
     The first limits and lower ones apply at once, higher ones after 72 hours.
     """
     return await _govern(deps, administrator, instructions.set_transfer_limits, body)
+
+
+async def _transfer_limits(deps: Dependencies) -> LimitsAccount | None:
+    address = transfer_limits_address(deps.programs)
+    found = await deps.rpc.get_accounts([address], commitment=Commitment.CONFIRMED)
+    return read_transfer_limits(found.accounts[0], deps.programs)
 
 
 async def _govern(
@@ -285,102 +310,3 @@ async def _act(
         credential=AdministratorRequest(administrator),
         plan=lambda: plans.by_governance(deps, signer, instruction, details=details),
     )
-
-
-@ROUTES.post(
-    "/api/vault/emergency-withdraw",
-    refusals=(ProgramRefused, VaultNotFound, NotFound, Conflict, NotSponsored),
-    sensitive=True,
-)
-async def emergency_withdraw(
-    deps: Dependencies, body: Emergency, administrator: Administrator
-) -> Reply | Response:
-    """Withdraw a vault's tokens to its owner in an emergency.
-
-    The tokens go to the owner's own token account, locked tokens included; a missing account is
-    created. The `reason` is recorded in the audit trail.
-    """
-    return await execute_operation(
-        deps,
-        "emergency_withdraw",
-        owner=body.owner,
-        credential=AdministratorRequest(administrator),
-        plan=lambda: _emergency_plan(deps, body),
-    )
-
-
-async def _emergency_plan(deps: Dependencies, body: Emergency) -> TransactionPlan:
-    mint = deps.programs.mint
-    await fetch_vault(deps.rpc, deps.programs, body.owner)
-    governance = (await plans.vault_authority(deps)).governance
-    instruction = instructions.emergency_withdraw(
-        deps.programs, authority=governance, owner=body.owner, amount=body.amount
-    )
-    has_account = await plans.has_token_account(deps, body.owner)
-    create = create_idempotent_associated_token_account(
-        payer=governance, owner=body.owner, mint=mint
-    )
-    return await plans.by_governance(
-        deps,
-        governance,
-        instruction,
-        amount=body.amount,
-        setup=[] if has_account else [create],
-        details={"reason": body.reason, "recipient": str(token_account(body.owner, mint))},
-    )
-
-
-@ROUTES.post(
-    "/api/internal/transfer-collateral",
-    refusals=(ProgramRefused, VaultNotFound, NotFound, Conflict, NotSponsored),
-    sensitive=True,
-)
-async def transfer_collateral(
-    deps: Dependencies, body: Transfer, administrator: Administrator
-) -> Reply | Response:
-    """Transfer collateral between two vaults.
-
-    The position manager makes the transfer. `caller_program` may name that program only.
-    """
-    manager = deps.programs.position_manager
-    if body.caller_program not in {None, manager}:
-        problem = FieldProblem("caller_program", f"only {manager} is supported")
-        raise InvalidRequest(f"Omit `caller_program`, or set it to {manager}.", [problem])
-    return await execute_operation(
-        deps,
-        "transfer_collateral",
-        owner=body.from_owner,
-        credential=AdministratorRequest(administrator),
-        plan=lambda: _transfer_plan(deps, body),
-    )
-
-
-async def _transfer_plan(deps: Dependencies, body: Transfer) -> TransactionPlan:
-    for owner in (body.from_owner, body.to_owner):
-        await fetch_vault(deps.rpc, deps.programs, owner)
-    authority = await plans.vault_authority(deps)
-    instruction = instructions.rebalance_collateral(
-        deps.programs,
-        authority=authority.governance,
-        from_owner=body.from_owner,
-        to_owner=body.to_owner,
-        amount=body.amount,
-        limited=authority.transfers_limited,
-        settles=await _has_summary(deps, body.from_owner),
-        wrapped=not authority.governance.is_on_curve(),
-    )
-    return await plans.by_governance(
-        deps,
-        authority.governance,
-        instruction,
-        amount=body.amount,
-        details={"to_owner": str(body.to_owner)},
-    )
-
-
-async def _has_summary(deps: Dependencies, owner: Pubkey) -> bool:
-    """Return whether the position manager keeps a summary of the owner's positions."""
-    vault = vault_address(deps.programs, owner)
-    address = position_summary_address(deps.programs.position_manager, vault)
-    found = await deps.rpc.get_accounts([address], commitment=Commitment.CONFIRMED)
-    return owned_by(found.accounts[0], deps.programs.position_manager) is not None

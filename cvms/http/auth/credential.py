@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from solders.pubkey import Pubkey
 
+from cvms.errors import CvmsError
 from cvms.http.auth import siws, wallet_signature
 from cvms.http.auth.wallet_message import signed_forms
 from cvms.http.framework.admin_tokens import Administrator
 from cvms.http.framework.dependencies import Dependencies
+from cvms.http.framework.problems import response_of
+from cvms.http.framework.response import Reply
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.security import nonces
+from cvms.store.security import audit_log, nonces
 
 
 class Credential(Protocol):
@@ -101,4 +105,33 @@ class AdministratorRequest:
         """Do nothing: the token was checked before the body was read."""
 
     async def consume(self, conn: Connection) -> None:
-        """Do nothing: a token may be used until it expires."""
+        """Check what others had to approve. The token itself may be used until it expires."""
+        await self.administrator.act.consume(conn)
+
+
+async def record_use(
+    conn: Connection,
+    credential: Credential,
+    outcome: Reply | CvmsError | None,
+    *,
+    action: str,
+    owner: str | None,
+    details: Mapping[str, Any],
+) -> None:
+    """Append to the audit trail what the credential was used for, and tell whom it concerns.
+
+    `outcome` is what is answered, which must be given where a route needs approval. Call it last in
+    the transaction.
+    """
+    refused = isinstance(outcome, CvmsError)
+    if isinstance(credential, AdministratorRequest) and outcome is not None:
+        told = await credential.administrator.act.finish(conn, response_of(outcome))
+        details = {**details, **told}
+    await audit_log.record(
+        conn,
+        actor=credential.actor,
+        action=action,
+        owner=owner,
+        outcome="refused" if refused else "accepted",
+        details=details,
+    )

@@ -22,6 +22,7 @@ from cvms.store.indexed_reads.batched_queries import BatchedQueries
 from cvms.store.indexed_reads.reader import Reader
 from cvms.store.postgres.database import Database
 from cvms.store.security.encryption import SecretBox
+from cvms.store.security.revoked_tokens import RevocationList
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,5 +45,6 @@ class Dependencies:
     metrics: Metrics
     limits: RateLimits
     secret_box: SecretBox
+    revocations: RevocationList
     wall_clock: Callable[[], float]  # in Unix seconds
     yield_rates: RateCache

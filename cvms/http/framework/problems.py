@@ -53,6 +53,7 @@ OUTCOMES: dict[type[BaseException], tuple[int, str, str]] = {
     errors.SlotNotIndexed: (422, "slot_not_indexed", "Slot not indexed yet"),
     errors.NotFound: (404, "not_found", "Resource not found"),
     errors.Conflict: (409, "conflict", "Conflict with the current state"),
+    errors.SettlementContradicted: (409, "settlement_contradicted", "Settlement contradicted"),
     errors.NoMultisig: (409, "no_multisig", "Vault without multisig"),
     errors.MultisigMismatch: (409, "multisig_mismatch", "Multisig mismatch"),
     errors.NotASigner: (403, "not_a_signer", "Not a signer of the proposal"),
@@ -60,6 +61,9 @@ OUTCOMES: dict[type[BaseException], tuple[int, str, str]] = {
     errors.ProposalCancelled: (409, "proposal_cancelled", "Proposal cancelled"),
     errors.ProposalCompleted: (409, "proposal_completed", "Proposal already submitted"),
     errors.IdempotencyKeyReused: (409, "idempotency_key_reused", "Idempotency key reused"),
+    errors.ApprovalEnded: (409, "approval_ended", "Approval already ended"),
+    errors.TransferLimitReached: (429, "transfer_limit_reached", "Transfer limit reached"),
+    errors.TransferNotAllowed: (422, "transfer_not_allowed", "Transfer not allowed"),
     errors.UnknownTransaction: (422, "unknown_transaction", "Unknown transaction"),
     errors.TransactionExpired: (422, "transaction_expired", "Transaction expired"),
     errors.YieldProgramUnsupported: (422, "yield_program_unsupported", "Unsupported yield program"),
@@ -236,6 +240,8 @@ def _extra(error: BaseException) -> dict[str, Any]:
     match error:
         case errors.InvalidRequest(problems=problems) if problems:
             return {"errors": [{"path": p.path, "message": p.message} for p in problems]}
+        case errors.TransferLimitReached(limit=limit, used=used, available_at=available_at):
+            return {"limit": limit, "used": used, "available_at": available_at}
         case errors.ProgramRefused():
             return {
                 "program_error": program_error(error),

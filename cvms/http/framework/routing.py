@@ -26,6 +26,7 @@ from cvms.http.framework.request import (
 )
 from cvms.http.framework.response import JSON, Reply, Response, rewritten
 from cvms.store.security import audit_log
+from cvms.store.security.revoked_tokens import RevokedTokens
 
 
 class Auth(StrEnum):
@@ -85,6 +86,15 @@ class Route:
     csv: bool = False
     # Has a rate limit of its own, since it grants access or moves money.
     sensitive: bool = False
+    # The action's name, if another administrator has to approve it where ADMIN_APPROVALS is 2: the
+    # request is stored, and answered with 202 `ApprovalRequested` or 202 `Governed`. The handler
+    # calls `administrator.act` in the transaction of its effect, as `execute_operation` does, and
+    # whatever uses an `AdministratorRequest` with `record_use`.
+    needs_approval: str = ""
+    # Returns whether a request needs that; all do without. Raises what would be refused anyway.
+    exposes: Callable[[Dependencies, Any], Awaitable[bool]] | None = None
+    # The reply shows a secret: it is not kept in the clear.
+    shows_secret: bool = False
     # Accepts an Idempotency-Key: the same key and body give the same outcome.
     idempotent: bool = False
     # Requires a code of the second factor if the owner has enabled one.
@@ -103,6 +113,9 @@ class Declaration(TypedDict, total=False):
     indexed: bool
     csv: bool
     sensitive: bool
+    needs_approval: str
+    exposes: Callable[[Dependencies, Any], Awaitable[bool]]
+    shows_secret: bool
     idempotent: bool
     second_factor: bool
 
@@ -261,7 +274,7 @@ async def _administrator(
     authorization = request.header("authorization")
     if route.auth is Auth.WALLET_OR_ADMIN and authorization is None:
         return None
-    administrator = authenticate(deps.config.admin_jwt_secret, authorization)
+    administrator = await administrator_of(deps, authorization)
     allowed = administrator.role >= route.role
     if route.method == "GET" or not allowed:
         async with deps.database.transaction() as conn:
@@ -281,15 +294,37 @@ async def _administrator(
     return administrator
 
 
+async def administrator_of(deps: Dependencies, authorization: str | None) -> Administrator:
+    """Return the holder of a valid token that is not revoked.
+
+    Raises AdminDisabled or InvalidToken, and DatabaseUnavailable while nobody can tell.
+    """
+    administrator = _holder(deps, authorization)
+    return _unless_revoked(administrator, await deps.revocations.current())
+
+
 def _administrator_if_any(deps: Dependencies, request: Request) -> Administrator | None:
     """Return the holder of a valid token, None without one.
 
-    The audit trail does not record the call, which has to be answered without the database.
+    The audit trail does not record the call, which has to be answered without the database: then
+    what was read last tells which tokens are revoked.
     """
     try:
-        return authenticate(deps.config.admin_jwt_secret, request.header("authorization"))
+        administrator = _holder(deps, request.header("authorization"))
+        return _unless_revoked(administrator, deps.revocations.last_read)
     except (AdminDisabled, InvalidToken):
         return None
+
+
+def _holder(deps: Dependencies, authorization: str | None) -> Administrator:
+    config = deps.config
+    return authenticate(config.admin_jwt_secret, authorization, dict(config.admin.token_secrets))
+
+
+def _unless_revoked(administrator: Administrator, revoked: RevokedTokens) -> Administrator:
+    if administrator.token in revoked:
+        raise InvalidToken("The token was revoked; `cvms token` mints a new one.")
+    return administrator
 
 
 def action_of(route: Route) -> str:

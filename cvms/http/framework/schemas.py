@@ -107,6 +107,35 @@ class Requested(msgspec.Struct, frozen=True, kw_only=True):
     status: str | msgspec.UnsetType = msgspec.UNSET
 
 
+ApprovalState = Literal["pending", "executed", "refused", "rejected", "withdrawn", "expired"]
+
+
+class AdminApproval(msgspec.Struct, frozen=True, kw_only=True):
+    """An action of an administrator that another administrator has to approve.
+
+    `body_hash` is the SHA-256 of the route and the whole body, in hexadecimal. `refused`: it was
+    approved, and the chain refused it. `decided_by` approved, rejected or withdrew it.
+    """
+
+    id: str
+    action: str
+    summary: str
+    body_hash: str
+    requested_by: str
+    requested_at: datetime
+    expires_at: datetime
+    status: ApprovalState
+    decided_by: str | None
+    decided_at: datetime | None
+
+
+class ApprovalRequested(msgspec.Struct, frozen=True, kw_only=True):
+    """An action that waits for `POST /api/admin/approvals/{id}/approve`."""
+
+    mode: Literal["approval"] = "approval"
+    approval: AdminApproval
+
+
 class Proposal(msgspec.Struct, frozen=True, kw_only=True):
     """Instructions to propose to the program that holds governance, for example a multisig's.
 
@@ -119,13 +148,14 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Governed(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of an act of governance: the fields of `Submitted`, `CoSign` or `Proposal`.
+    """What became of an act of governance: the fields of `Submitted`, `CoSign` or `Proposal`, or
+    those of `ApprovalRequested` while a second administrator has to approve it.
 
     `mode` says which: the service submits where it holds governance. It gives a wallet that does
     a transaction to sign, and a program that does the instructions to propose there.
     """
 
-    mode: Literal["submitted", "cosign", "proposal"]
+    mode: Literal["submitted", "cosign", "proposal", "approval"]
     signature: str | msgspec.UnsetType = msgspec.UNSET
     status: str | msgspec.UnsetType = msgspec.UNSET
     transaction: str | msgspec.UnsetType = msgspec.UNSET
@@ -133,6 +163,7 @@ class Governed(msgspec.Struct, frozen=True, kw_only=True):
     last_valid_block_height: int | msgspec.UnsetType = msgspec.UNSET
     governance: str | msgspec.UnsetType = msgspec.UNSET
     instructions: list[Instruction] | msgspec.UnsetType = msgspec.UNSET
+    approval: AdminApproval | msgspec.UnsetType = msgspec.UNSET
 
 
 class Accepted(msgspec.Struct, frozen=True):

@@ -30,7 +30,7 @@ from cvms.errors import (
     SponsorshipExhausted,
     SponsorshipPaused,
 )
-from cvms.http.auth.credential import AdministratorRequest, Anonymous, Credential
+from cvms.http.auth.credential import AdministratorRequest, Anonymous, Credential, record_use
 from cvms.http.framework import schemas
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.operation_metrics import counted
@@ -41,7 +41,6 @@ from cvms.http.operations.idempotency import IdempotencyKey, replay_or_run
 from cvms.http.operations.plans import TransactionPlan
 from cvms.signing.operator_key import OperatorKey, SignedByOperator
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.security import audit_log
 from cvms.store.submissions import submissions
 from cvms.store.submissions.submissions import State
 
@@ -110,10 +109,12 @@ async def execute_operation(
                 if pending is not None:
                     return _submitted_reply(pending.signature or "", pending.state)
             await this.use_up(conn, reply)
+            if planned.check is not None:
+                await planned.check(conn)
             if planned.proposed_to is None:
                 await _record_transaction(conn, deps.operator, this, planned, built, signed=signed)
             signature = {} if signed is None else {"tx": signed.signature}
-            await this.audit(conn, planned, "accepted", mode=planned.mode, **signature)
+            await this.audit(conn, planned, reply, mode=planned.mode, **signature)
             return reply
 
         answer = await deps.database.transact(record)
@@ -168,15 +169,19 @@ class _Request:
         await self.credential.consume(conn)
 
     async def audit(
-        self, conn: Connection, planned: TransactionPlan, outcome: str, **details: Any
+        self,
+        conn: Connection,
+        planned: TransactionPlan,
+        outcome: Reply | ProgramRefused,
+        **details: Any,
     ) -> None:
         """Append to the audit log, last in the transaction: all other entries wait for its end."""
-        await audit_log.record(
+        await record_use(
             conn,
-            actor=self.credential.actor,
+            self.credential,
+            outcome,
             action=self.action,
             owner=self.owner,
-            outcome=outcome,
             details={"amount": planned.amount, **planned.details, **details},
         )
 
@@ -227,7 +232,7 @@ async def _record_refusal(
         return  # nobody has proved to have asked: there is no actor to record
     async with deps.database.transaction() as conn:
         await this.use_up(conn, refused)
-        await this.audit(conn, planned, "refused", program_error=program_error(refused))
+        await this.audit(conn, planned, refused, program_error=program_error(refused))
 
 
 async def simulate(deps: Dependencies, built: BuiltTransaction) -> BuiltTransaction:

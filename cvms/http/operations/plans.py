@@ -42,6 +42,7 @@ from cvms.errors import Conflict, FieldProblem, InvalidRequest, NoMultisig, NotF
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.problems import unknown_vault
 from cvms.signing.operator_key import BudgetScope
+from cvms.store.postgres.driver.connection import Connection
 
 Prepare = Callable[..., Awaitable[BuiltTransaction]]
 """Builds the transaction of one instruction, as `prepare_on_vault` does."""
@@ -61,6 +62,8 @@ class TransactionPlan:
     budget_scope: BudgetScope = BudgetScope.OWNER
     # Governance that is a program's address: only that program can sign, after a proposal there.
     proposed_to: Pubkey | None = None
+    # Raises in the transaction that records it, if that must not be.
+    check: Callable[[Connection], Awaitable[None]] | None = None
 
     @property
     def mode(self) -> Literal["submitted", "cosign", "proposal"]:

@@ -58,6 +58,7 @@ PATH_SCHEMAS: Mapping[str, dict[str, Any]] = {
     "owner": PUBKEY,
     "signature": SIGNATURE,
     "proposal_id": {"type": "string", "format": "uuid"},
+    "approval_id": {"type": "string", "format": "uuid"},
     "alert_id": {"type": "integer", "format": "int64", "minimum": 1, "maximum": MAX_AMOUNT},
 }
 
@@ -264,6 +265,9 @@ PROBLEM = {
         "errors": {"type": "array", "items": {"$ref": REF.format(name="FieldProblem")}},
         "program_error": {"$ref": REF.format(name="ProgramError")},
         "logs": {"type": "array", "items": {"type": "string"}},
+        "limit": {"type": "integer", "format": "int64", "description": "Of a day's transfers"},
+        "used": {"type": "integer", "format": "int64", "description": "Of the limit"},
+        "available_at": {"type": "string", "format": "date-time"},
     },
 }
 FIELD_PROBLEM = {

@@ -10,16 +10,16 @@ from typing import Any
 from solders.pubkey import Pubkey
 
 from cvms.errors import FieldProblem, InvalidRequest, NotFound
-from cvms.http.auth.credential import AdministratorRequest, Credential
+from cvms.http.auth.credential import AdministratorRequest, Credential, record_use
 from cvms.http.auth.signed_body import signed_request
 from cvms.http.framework.admin_tokens import Administrator
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.operation_metrics import counted
 from cvms.http.framework.request import Body, Nonce, SignInMessage, Uuid, WalletSignature
+from cvms.http.framework.response import Reply
 from cvms.store.messaging.webhooks import endpoints
 from cvms.store.messaging.webhooks.endpoints import EndpointRow
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.security import audit_log
 
 
 class EndpointRequest(Body, frozen=True, kw_only=True):
@@ -51,12 +51,16 @@ class EndpointAction(EndpointRequest, frozen=True, kw_only=True):
     endpoint: Uuid
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class EndpointChange:
-    """A transaction in which a request about an endpoint takes effect."""
+    """A transaction in which a request about an endpoint takes effect.
+
+    `reply` is what is answered, where others than the requester may ask for it.
+    """
 
     conn: Connection
     endpoint: EndpointRow
+    reply: Reply | None = None
 
 
 @asynccontextmanager
@@ -82,12 +86,14 @@ async def endpoint_change(
             if administrator is None and endpoint.owner != requester.actor:
                 raise _unknown(body.endpoint)
             await requester.consume(conn)
-            yield EndpointChange(conn, endpoint)
+            change = EndpointChange(conn, endpoint)
+            yield change
             if administrator is None and reads:
                 return
-            await audit_log.record(
+            await record_use(
                 conn,
-                actor=requester.actor,
+                requester,
+                change.reply,
                 action=action,
                 owner=endpoint.owner,
                 details={"endpoint": endpoint.id} | details,

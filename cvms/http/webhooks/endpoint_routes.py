@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import msgspec
 
-from cvms.config.webhook_url import target_of
+from cvms.config.webhook_url import WebhookTarget, target_of
 from cvms.errors import (
     Conflict,
     EncryptionDisabled,
@@ -17,6 +17,7 @@ from cvms.errors import (
     NotFound,
     VaultNotFound,
 )
+from cvms.http.auth.credential import record_use
 from cvms.http.auth.signed_body import Signed
 from cvms.http.framework.admin_tokens import Administrator, Role
 from cvms.http.framework.dependencies import Dependencies
@@ -37,7 +38,6 @@ from cvms.store.messaging.webhooks import endpoint_secrets, endpoints, held_vaul
 from cvms.store.messaging.webhooks.endpoints import State
 from cvms.store.messaging.webhooks.event_messages import TOPICS
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.security import audit_log
 from cvms.store.vaults import vaults
 
 SECRET_BYTES = 32
@@ -84,11 +84,29 @@ class Endpoints(msgspec.Struct, frozen=True):
     next_cursor: str | None
 
 
+def _target(deps: Dependencies, body: Registration) -> WebhookTarget:
+    try:
+        return target_of(body.url, private=deps.config.webhook_private_addresses)
+    except ValueError as error:
+        problem = FieldProblem("url", str(error))
+        raise InvalidRequest(f"The webhook's URL is invalid: {error}.", [problem]) from None
+
+
+async def _check_registration(deps: Dependencies, body: Registration) -> bool:
+    """Raise InvalidRequest for what nobody needs to approve."""
+    _topics(body)
+    _target(deps, body)
+    return True
+
+
 @ROUTES.post(
     "/api/webhooks",
     replies={201: EndpointSecret},
     refusals=(*SIGNED_REFUSALS, VaultNotFound, Conflict, EncryptionDisabled),
     sensitive=True,
+    needs_approval="webhook_register",
+    exposes=_check_registration,
+    shows_secret=True,
 )
 async def register_endpoint(
     deps: Dependencies, body: Registration, administrator: Administrator | None
@@ -103,11 +121,7 @@ async def register_endpoint(
     """
     topics = _topics(body)
     requester = body.requester(administrator, "webhook_register")
-    try:
-        target = target_of(body.url, private=deps.config.webhook_private_addresses)
-    except ValueError as error:
-        problem = FieldProblem("url", str(error))
-        raise InvalidRequest(f"The webhook's URL is invalid: {error}.", [problem]) from None
+    target = _target(deps, body)
     owner = None if body.owner is None else str(body.owner)
     secret = secrets.token_bytes(SECRET_BYTES)
     with counted(deps, "webhook_register"):
@@ -119,16 +133,17 @@ async def register_endpoint(
                 conn, owner=owner, url=body.url, topics=topics, created_by=requester.actor
             )
             await endpoint_secrets.add(conn, deps.secret_box, row.id, secret)
-            await audit_log.record(
+            view = endpoint_view(row, show_url=True)
+            reply = Reply(EndpointSecret(endpoint=view, secret=_shown(secret)), 201)
+            await record_use(
                 conn,
-                actor=requester.actor,
+                requester,
+                reply,
                 action="webhook_register",
                 owner=owner,
                 details={"endpoint": row.id, "host": target.host, "topics": list(topics)},
             )
-    return Reply(
-        EndpointSecret(endpoint=endpoint_view(row, show_url=True), secret=_shown(secret)), 201
-    )
+    return reply
 
 
 @ROUTES.post("/api/webhooks/list", replies={200: OwnEndpoints}, auth=Auth.WALLET)
@@ -171,6 +186,8 @@ async def list_endpoints(
     replies={200: EndpointSecret},
     refusals=(*SIGNED_REFUSALS, NotFound, Conflict, EncryptionDisabled),
     sensitive=True,
+    needs_approval="webhook_rotate",
+    shows_secret=True,
 )
 async def rotate_secret(
     deps: Dependencies, body: Rotation, administrator: Administrator | None
@@ -191,8 +208,9 @@ async def rotate_secret(
                 "overlap."
             )
         await endpoint_secrets.add(change.conn, deps.secret_box, body.endpoint, secret)
-    view = endpoint_view(change.endpoint, show_url=administrator is None)
-    return Reply(EndpointSecret(endpoint=view, secret=_shown(secret)))
+        view = endpoint_view(change.endpoint, show_url=administrator is None)
+        change.reply = reply = Reply(EndpointSecret(endpoint=view, secret=_shown(secret)))
+    return reply
 
 
 @ROUTES.post("/api/webhooks/activate", replies={200: Endpoint}, role=Role.OPERATOR)

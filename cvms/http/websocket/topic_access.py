@@ -12,13 +12,15 @@ import math
 from cvms.errors import CvmsError, FieldProblem, InvalidRequest, InvalidToken, NotAllowed
 from cvms.http.auth.credential import SignedRequest
 from cvms.http.auth.signed_texts import SUBSCRIPTION
-from cvms.http.framework.admin_tokens import Role, authenticate, require
+from cvms.http.framework.admin_tokens import Administrator, Role, require
 from cvms.http.framework.dependencies import Dependencies
+from cvms.http.framework.routing import administrator_of
 from cvms.http.websocket.client_frames import Frame
 from cvms.nursery.channels.hub import Filter, OutboxFrame
 from cvms.store.messaging.topics import Topic
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.security import audit_log
+from cvms.store.security.revoked_tokens import REFRESH_SECONDS
 from cvms.store.vaults import vaults
 
 GUARDED = frozenset({Topic.ALERT, Topic.MULTISIG})
@@ -34,6 +36,7 @@ class TopicAccess:
         self._authorization = authorization
         self._until: dict[Filter, float] = {}
         self._signers: dict[Filter, str] = {}
+        self._tokens: dict[Filter, Administrator] = {}
 
     async def admit(self, frame: Frame) -> None:
         """Check a subscription before it is made, and record it in the audit trail.
@@ -44,25 +47,27 @@ class TopicAccess:
             return
         key = (frame.topic, None if frame.owner is None else str(frame.owner))
         if frame.signature is None:
-            until = await self._admit_administrator(frame)
-            signer = None
+            administrator = await self._admit_administrator(frame)
+            until, signer = float(administrator.expires_at), None
+            self._tokens[key] = administrator
         else:
             until = await self._admit_signer(frame)
             signer = str(frame.signer or frame.owner)
+            self._tokens.pop(key, None)
         self._until[key] = max(self._until.get(key, 0.0), until)
         if signer is None or signer == key[1]:
             self._signers.pop(key, None)
         else:
             self._signers[key] = signer
 
-    async def _admit_administrator(self, frame: Frame) -> float:
+    async def _admit_administrator(self, frame: Frame) -> Administrator:
         authorization = self._authorization if frame.token is None else f"Bearer {frame.token}"
-        administrator = authenticate(self._deps.config.admin_jwt_secret, authorization)
+        administrator = await administrator_of(self._deps, authorization)
         allowed = administrator.role >= MIN_ROLE
         async with self._deps.database.transaction() as conn:
             await _record(conn, frame, administrator.actor, allowed, role=administrator.role.label)
         require(administrator, MIN_ROLE)
-        return administrator.expires_at
+        return administrator
 
     async def _admit_signer(self, frame: Frame) -> float:
         if frame.owner is None or frame.nonce is None or frame.signature is None:
@@ -94,20 +99,30 @@ class TopicAccess:
     def expired(self) -> list[Filter]:
         """Return what the client may not receive any more, once."""
         now = self._deps.wall_clock()
+        revoked = self._deps.revocations.last_read
         ended = [key for key, until in self._until.items() if until <= now]
+        ended += [
+            key
+            for key, administrator in self._tokens.items()
+            if key not in ended and administrator.token in revoked
+        ]
         for key in ended:
             del self._until[key]
             self._signers.pop(key, None)
+            self._tokens.pop(key, None)
         return ended
 
     def seconds_left(self) -> float:
-        """Return after how many seconds the next access ends."""
-        return min(self._until.values(), default=math.inf) - self._deps.wall_clock()
+        """Return after how many seconds the next access ends, or may be found to be revoked."""
+        left = min(self._until.values(), default=math.inf) - self._deps.wall_clock()
+        return min(left, REFRESH_SECONDS) if self._tokens else left
 
 
 def access_ended() -> CvmsError:
     """Return the error that tells a client of the end of its access."""
-    return InvalidToken("The token has expired. Subscribe again with a new one, or sign again.")
+    return InvalidToken(
+        "The token has expired or was revoked. Subscribe again with a new one, or sign again."
+    )
 
 
 async def _is_signer(conn: Connection, owner: str, signer: str) -> bool:

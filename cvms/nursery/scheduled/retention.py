@@ -11,7 +11,13 @@ from cvms.store.messaging import outbox, webhook_deliveries
 from cvms.store.messaging.webhooks import endpoint_secrets, single_deliveries
 from cvms.store.postgres.database import Database
 from cvms.store.reconciliation import reconciliation_log
-from cvms.store.security import idempotency_keys, nonces, second_factors
+from cvms.store.security import (
+    approvals,
+    idempotency_keys,
+    nonces,
+    revoked_tokens,
+    second_factors,
+)
 from cvms.store.submissions import fee_budget, multisig_proposals, submissions
 from cvms.store.vaults import balance_snapshots, maturities, yield_rates
 
@@ -30,6 +36,11 @@ DELIVERY_AGE = timedelta(days=30)
 ALERT_AGE = timedelta(days=90)
 MATURITY_AGE = timedelta(days=7)
 YIELD_RATE_AGE = timedelta(days=366)
+APPROVAL_AGE = timedelta(days=90)
+APPROVAL_SECRET_AGE = timedelta(days=1)
+"""Replies that have a secret. Whoever has lost one makes a new secret."""
+REVOCATION_AGE = timedelta(days=2)
+"""No token is valid for longer than a day."""
 PRUNE_SECONDS = 600.0
 """Timeout of one table, of which a day may be too old after a stop."""
 
@@ -48,6 +59,9 @@ class Retention:
             await submissions.prune_built(conn, BUILT_AGE)
             await fee_budget.prune(conn, FEE_CHARGE_AGE)
             await idempotency_keys.prune(conn, IDEMPOTENCY_KEY_AGE)
+            await approvals.prune(conn, APPROVAL_AGE)
+            await approvals.prune_secrets(conn, APPROVAL_SECRET_AGE)
+            await revoked_tokens.prune(conn, REVOCATION_AGE)
             await second_factors.prune(conn, UNCONFIRMED_FACTOR_AGE)
             await reconciliation_log.prune(conn, RECONCILIATION_AGE)
             await multisig_proposals.prune(conn, PROPOSAL_AGE)

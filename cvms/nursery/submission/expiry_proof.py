@@ -7,24 +7,21 @@ landed under another signature. Only what is excluded by all of them has expired
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 import structlog
 import trio
 from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 
-from cvms.chain.rpc.call_params import MAX_TRANSACTION_VERSION
 from cvms.chain.rpc.evidence.absence_proof import MAX_SLOTS, proven_absent
 from cvms.chain.rpc.evidence.chain_tips import Tips
+from cvms.chain.rpc.evidence.landed_messages import read_landed
 from cvms.chain.rpc.evidence.signature_pages import SignaturePages
-from cvms.chain.rpc.responses import SignatureInfo, unexpected
+from cvms.chain.rpc.responses import SignatureInfo
 from cvms.chain.rpc.rpc_client import RpcClient
-from cvms.chain.rpc.transport.call_state import Call
 from cvms.chain.types import BlockHeight, Commitment, Slot
 from cvms.errors import ChainUnavailable, GapNotClosed, RpcError
 from cvms.nursery.submission.outcome import Transition, unproven
@@ -163,13 +160,13 @@ class ExpiryProof:
         if not complete and (indexed is None or indexed < tips.finalized.slot):
             raise _TwinPossible("neither the index nor a list shows that there is no other")
         candidates = [*listed, *(each for each in recorded if each not in listed)]
-        found = await _read_transactions(self.rpc, candidates)
-        for signature, (candidate, slot, err) in found.items():
-            if candidate == bytes(message):
+        found = await read_landed(self.rpc, candidates)
+        for signature, landed in found.items():
+            if landed.message == bytes(message):
                 return Transition(
-                    State.FINALIZED if err is None else State.FAILED,
-                    slot=slot,
-                    err=err,
+                    State.FINALIZED if landed.err is None else State.FAILED,
+                    slot=landed.slot,
+                    err=landed.err,
                     landed_signature=signature,
                 )
         unread = [each for each in candidates if each not in found]
@@ -218,36 +215,3 @@ def _windows(rows: Collection[InFlight]) -> Iterator[list[InFlight]]:
         window.append(row)
     if window:
         yield window
-
-
-async def _read_transactions(
-    rpc: RpcClient, signatures: Sequence[str]
-) -> Mapping[str, tuple[bytes, int, Any]]:
-    """Return message, slot and error of transactions by signature, as far as a node has them."""
-    options = {
-        "commitment": Commitment.FINALIZED,
-        "encoding": "base64",
-        "maxSupportedTransactionVersion": MAX_TRANSACTION_VERSION,
-    }
-    answers = await rpc.batch(
-        [
-            Call("getTransaction", [each, options], _read_transaction, may_lack=True)
-            for each in signatures
-        ]
-    )
-    return {
-        signature: answer
-        for signature, answer in zip(signatures, answers, strict=True)
-        if isinstance(answer, tuple)
-    }
-
-
-def _read_transaction(answer: Any) -> tuple[bytes, int, Any] | None:
-    if answer is None:
-        return None
-    try:
-        text, _ = answer["transaction"]
-        message = VersionedTransaction.from_bytes(base64.b64decode(text)).message
-        return bytes(message), int(answer["slot"]), answer["meta"]["err"]
-    except (LookupError, TypeError, ValueError) as error:
-        raise unexpected("getTransaction", str(error)) from None

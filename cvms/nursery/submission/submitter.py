@@ -19,19 +19,18 @@ from solders.pubkey import Pubkey
 
 from cvms.chain.rpc.evidence.chain_tips import Tips, read_tips
 from cvms.chain.rpc.rpc_client import RpcClient
-from cvms.chain.types import Commitment, Programs
+from cvms.chain.transactions.failure_reasons import read_failure_reasons
+from cvms.chain.types import Programs
 from cvms.metrics import Metrics
 from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.channels.wakeups import OutboxWakeup, SubmitWakeup
 from cvms.nursery.submission.expiry_proof import ExpiryProof
 from cvms.nursery.submission.outcome import Transition
 from cvms.nursery.submission.rebroadcast import Rebroadcaster
-from cvms.nursery.submission.status_poll import poll_outcomes, read_failure_reasons
-from cvms.store.messaging import outbox
-from cvms.store.messaging.outbox import OutboxMessage
-from cvms.store.messaging.topics import Topic
+from cvms.nursery.submission.status_poll import poll_outcomes
 from cvms.store.postgres.database import Database
-from cvms.store.submissions import fee_budget, in_flight
+from cvms.store.postgres.text import storable_json
+from cvms.store.submissions import in_flight, state_changes
 from cvms.store.submissions.in_flight import InFlight, StateChange
 from cvms.store.submissions.submissions import State
 
@@ -43,8 +42,6 @@ BUSY_POLL_SECONDS = 0.4
 POLL_SECONDS = 5.0
 """While nothing is in flight, for what another replica accepted."""
 IN_FLIGHT_LIMIT = 4096
-
-FINAL_STATES = frozenset({State.FINALIZED, State.FAILED})
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -130,7 +127,8 @@ class Submitter:
             for row, transition in pairs
             if transition.err is not None
         }
-        errors = await read_failure_reasons(self.rpc, self.programs, failed)
+        reasons = await read_failure_reasons(self.rpc, self.programs, failed)
+        errors = storable_json(reasons)  # a program may log NUL
         await self._apply(
             [
                 StateChange(
@@ -167,12 +165,7 @@ class Submitter:
         if not changes:
             return
         async with self.database.transaction() as conn:
-            applied = await in_flight.apply_changes(conn, changes)
-            expired = [change.row.signature for change in applied if change.state is State.EXPIRED]
-            if expired:
-                await fee_budget.refund(conn, expired)
-            if applied:
-                await outbox.append(conn, [_message(change) for change in applied])
+            applied = await state_changes.apply(conn, changes)
         for change in applied:
             self._report(change)
         if applied:
@@ -194,25 +187,3 @@ class Submitter:
             self.metrics.submissions_under_way.labels(state=state).set(counts.get(state, 0))
         oldest = max((row.oldest for row in rows), default=0.0)
         self.metrics.oldest_submission_seconds.set(oldest)
-
-
-def _message(change: StateChange) -> OutboxMessage:
-    row = change.row
-    final = change.state in FINAL_STATES
-    return OutboxMessage(
-        topic=Topic.TRANSACTION,
-        owner=row.owner,
-        slot=change.slot or row.slot or 0,
-        signature=row.signature,
-        commitment=Commitment.FINALIZED if final else Commitment.CONFIRMED,
-        data={
-            "signature": row.signature,
-            "status": change.state,
-            "kind": row.kind,
-            "owner": row.owner,
-            "amount": row.amount,
-            "slot": change.slot,
-            "error": change.error,
-            "landed_signature": change.landed_signature,
-        },
-    )

@@ -208,6 +208,14 @@ WHERE kind = %(kind)s
   AND resolved_at IS NULL
 """
 
+UNRESOLVED_OF = """
+SELECT id
+FROM alerts
+WHERE kind = %(kind)s
+  AND subject = %(subject)s
+  AND resolved_at IS NULL
+"""
+
 KNOWN = """
 SELECT subject
 FROM alerts
@@ -298,6 +306,11 @@ async def counts(conn: Connection) -> dict[tuple[str, str], int]:
 async def subjects(conn: Connection, kind: str) -> set[str]:
     """Return the subjects of the unresolved alerts of this kind."""
     return set(await fetch_column(conn, SUBJECTS, {"kind": kind}))
+
+
+async def unresolved_of(conn: Connection, kind: str, subject: str) -> list[int]:
+    """Return the unresolved alert of this kind about the subject, as a list of at most one."""
+    return await fetch_column(conn, UNRESOLVED_OF, {"kind": kind, "subject": subject})
 
 
 async def known(conn: Connection, kind: str, subjects: Sequence[str]) -> set[str]:

@@ -19,7 +19,6 @@ from cvms.store.postgres.driver.connection import Connection
 # Only a person can resolve these, by acknowledging them.
 ENDED_BY_A_PERSON = (
     "books_differ",
-    "submission_quarantined",
     "governance_proposed",
     "governance_accepted",
 )

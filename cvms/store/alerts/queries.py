@@ -159,17 +159,16 @@ OF_OWNERS = "AND {owner} = ANY(%(owners)s)"
 LOW_OF_OWNERS = LOW_VAULTS.replace("ORDER BY", OF_OWNERS.replace("{owner}", "owner") + "\nORDER BY")
 RECOVERED_OF_OWNERS = RECOVERED_VAULTS + OF_OWNERS.replace("{owner}", "alerts.subject")
 
-# An acknowledged one is not raised again, though it may stay quarantined.
 QUARANTINED = """
 SELECT signature, kind, owner, amount, slot
 FROM submissions
 WHERE state = 'quarantined'
-  AND updated_at > now() - INTERVAL '30 days'
   AND NOT EXISTS (
       SELECT
       FROM alerts
       WHERE kind = 'submission_quarantined'
         AND subject = submissions.signature
+        AND resolved_at IS NULL
   )
 ORDER BY updated_at
 LIMIT %(limit)s

@@ -7,7 +7,7 @@ from solana.constants import SYSTEM_PROGRAM_ID
 from solders.keypair import Keypair
 
 from cvms.bootstrap.key_files import key_in
-from cvms.bootstrap.programs.program_steps import PROGRAM_SETTINGS, bundled_elf
+from cvms.chain.program.bundled_programs import PROGRAM_SETTINGS, bundled_elf
 from cvms.localnet.ledger.program_deployment import deploy
 from tests.bootstrap.deployer import Deployer
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from cvms.bootstrap.programs.program_steps import bundled_elf
+from cvms.chain.program.bundled_programs import bundled_elf
 from cvms.chain.program.upgradeable_loader import executable_hash
 from cvms.cli import main
 from tests.bootstrap.deployer import Deployer

@@ -20,9 +20,12 @@ from cvms.chain.types import Commitment
 from cvms.http.admin import (
     admin_routes,
     alert_routes,
+    approval_routes,
+    collateral_routes,
     delivery_routes,
     governance_routes,
     governance_view,
+    submission_routes,
 )
 from cvms.http.framework.admin_tokens import AUDIENCE, Role, mint
 from cvms.http.framework.routing import Auth, Route, action_of
@@ -34,11 +37,14 @@ from tests.http.wallets import USDT, funded, landed, rows, sent, signed, with_va
 SECRET = b"s" * 32
 ROUTES = (
     *governance_routes.ROUTES,
+    *collateral_routes.ROUTES,
     *governance_view.ROUTES,
+    *approval_routes.approval_routes({}),
     *withdrawal_policy_routes.ROUTES,
     *admin_routes.ROUTES,
     *alert_routes.ROUTES,
     *delivery_routes.ROUTES,
+    *submission_routes.ROUTES,
 )
 KEY = str(Pubkey.default())
 

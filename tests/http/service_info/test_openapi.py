@@ -42,6 +42,7 @@ VERBS = {
     "Propose",
     "Refresh",
     "Register",
+    "Reject",
     "Release",
     "Remove",
     "Request",

@@ -14,6 +14,8 @@ from cvms.http.framework.admin_tokens import Role
 from cvms.http.websocket import client_session
 from cvms.store.messaging import outbox
 from cvms.store.messaging.topics import Topic
+from cvms.store.security import revoked_tokens
+from cvms.store.security.revoked_tokens import Revocation
 from tests.harness.service import Service, event, frame, running, subscribe
 from tests.http.admin.test_admin_routes import SECRET, token
 from tests.http.websocket.test_endpoint import ALICE, opened
@@ -147,3 +149,27 @@ async def test_the_expiry_of_a_token_is_reported_without_any_event(database_url:
 
 async def ask(socket: WebSocketConnection, **message: str) -> None:
     await socket.send_message(json.dumps(message))
+
+
+async def test_a_revoked_token_ends_its_subscription_without_any_event(database_url: str) -> None:
+    """Subscriptions with another token, and those that need none, continue."""
+    async with (
+        running(database_url, admin_jwt_secret=SECRET) as service,
+        opened(service) as revoked,
+        opened(service) as other,
+    ):
+        for socket, token_id in ((revoked, "one"), (other, "two")):
+            bearer = token(Role.VIEWER, jti=token_id)
+            await subscribe(socket, TOPIC)
+            assert (await subscribe(socket, "security_alert", token=bearer))["type"] == "subscribed"
+        async with service.database.connection() as conn:
+            await revoked_tokens.add(conn, Revocation(token_id="one"), by="test")
+        ended = await frame(revoked)
+        assert (ended["code"], ended["topic"]) == ("invalid_token", "security_alert")
+        again = await subscribe(revoked, "security_alert", token=token(Role.VIEWER, jti="one"))
+        assert again["code"] == "invalid_token"
+        await service.publish(event(TOPIC, 1), event("security_alert", 1))
+        assert [(await frame(other))["topic"] for _ in "12"] == [TOPIC, "security_alert"]
+        assert (await frame(revoked))["topic"] == TOPIC
+        await revoked.send_message('{"op": "ping"}')
+        assert (await frame(revoked))["type"] == "pong"

@@ -489,7 +489,7 @@ async def _waits_for_lock(database: Database) -> bool:
         return await cursor.fetchone() is not None
 
 
-async def test_a_quarantined_transaction_stays_open_until_acknowledged(
+async def test_a_quarantined_transaction_stays_unresolved_until_it_is_settled(
     database: Database,
 ) -> None:
     async with database.transaction() as conn:
@@ -514,6 +514,11 @@ async def test_a_quarantined_transaction_stays_open_until_acknowledged(
         assert (row.kind, row.severity, row.count) == ("submission_quarantined", "critical", 1)
         async with database.transaction() as conn:
             await lifecycle.acknowledge(conn, row.id, by="admin:carol", hook=None)
+        await monitor.run_once()
+        [row] = await stored(database)
+        assert (row.state, row.acknowledged_by) == ("acknowledged", "admin:carol")
+        async with database.transaction() as conn:
+            await conn.execute("UPDATE submissions SET state = 'expired'")
         await monitor.run_once()
     [row] = await stored(database)
     assert (row.state, row.acknowledged_by) == ("resolved", "admin:carol")

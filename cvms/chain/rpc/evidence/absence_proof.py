@@ -66,12 +66,12 @@ async def lacks_transaction(
 
     Return None if no node proves either. Raises ChainUnavailable.
     """
-    [block] = await _read_blocks(rpc, [slot], commitment)
+    [block] = await read_blocks(rpc, [slot], commitment)
     if block is not None:
         return signature not in block.signatures
-    later_slots = await _slots(rpc, Slot(slot + 1), Slot(slot + MAX_SKIPPED), commitment)
+    later_slots = await list_slots(rpc, Slot(slot + 1), Slot(slot + MAX_SKIPPED), commitment)
     for later in later_slots[:BLOCKS_PER_CALL]:
-        [block] = await _read_blocks(rpc, [later], commitment)
+        [block] = await read_blocks(rpc, [later], commitment)
         if block is not None:
             # Its ancestry has no block of this slot if its parent is of an earlier one.
             return True if block.parent_slot < slot else None
@@ -99,17 +99,19 @@ async def proven_absent(
     if not rest:
         return absent
     valid = through if oldest is None else oldest
-    after = await _later_start(rpc, after, BlockHeight(valid - BLOCKHASH_BLOCKS), tip)
+    after = await later_start(rpc, after, BlockHeight(valid - BLOCKHASH_BLOCKS), tip)
     return absent | await none_contains(rpc, rest, after=after, through=through)
 
 
-async def _later_start(rpc: RpcClient, after: Slot, oldest: BlockHeight, tip: Tip) -> Slot:
+async def later_start(rpc: RpcClient, after: Slot, oldest: BlockHeight, tip: Tip) -> Slot:
     """Return the slot of a block up to the height `oldest`, or `after` if that is as late."""
     distance = 2 * (tip.height - oldest)
     while tip.slot - distance > after:
         start = Slot(tip.slot - distance)
-        slots = await _slots(rpc, start, Slot(start + BLOCKS_PER_CALL - 1), Commitment.FINALIZED)
-        for block in await _read_blocks(rpc, slots[:1], Commitment.FINALIZED):
+        slots = await list_slots(
+            rpc, start, Slot(start + BLOCKS_PER_CALL - 1), Commitment.FINALIZED
+        )
+        for block in await read_blocks(rpc, slots[:1], Commitment.FINALIZED):
             if block is not None and block.height <= oldest:
                 return block.slot
         distance *= 2
@@ -160,9 +162,11 @@ async def none_contains(
     last: Block | None = None
     start, end = Slot(after + 1), after + MAX_SLOTS
     while absent and start <= end:
-        slots = await _slots(rpc, start, Slot(start + BLOCKS_PER_CALL - 1), Commitment.FINALIZED)
-        for block in await _read_blocks(rpc, slots, Commitment.FINALIZED):
-            blocks = await _linked(rpc, block, last, after)
+        slots = await list_slots(
+            rpc, start, Slot(start + BLOCKS_PER_CALL - 1), Commitment.FINALIZED
+        )
+        for block in await read_blocks(rpc, slots, Commitment.FINALIZED):
+            blocks = await linked_blocks(rpc, block, last, after)
             if not blocks:
                 return frozenset()
             for each in blocks:
@@ -174,7 +178,7 @@ async def none_contains(
     return frozenset()
 
 
-async def _linked(
+async def linked_blocks(
     rpc: RpcClient, block: Block | None, last: Block | None, after: Slot
 ) -> list[Block]:
     """Return the blocks from the one after `last` (or after the slot `after`) to `block`.
@@ -189,13 +193,13 @@ async def _linked(
             return blocks
         if block.parent_slot <= (last.slot if last is not None else after):
             return []
-        [block] = await _read_blocks(rpc, [block.parent_slot], Commitment.FINALIZED)
+        [block] = await read_blocks(rpc, [block.parent_slot], Commitment.FINALIZED)
         if block is not None and not blocks[0].follows(block):
             return []
     return []
 
 
-async def _slots(rpc: RpcClient, first: Slot, last: Slot, commitment: Commitment) -> list[Slot]:
+async def list_slots(rpc: RpcClient, first: Slot, last: Slot, commitment: Commitment) -> list[Slot]:
     """Return the slots of blocks that a node lists, which may not be all."""
     method = "getBlocks"
     try:
@@ -209,7 +213,7 @@ async def _slots(rpc: RpcClient, first: Slot, last: Slot, commitment: Commitment
     return sorted(Slot(slot) for slot in listed if first <= slot <= last)
 
 
-async def _read_blocks(
+async def read_blocks(
     rpc: RpcClient, slots: Collection[Slot], commitment: Commitment
 ) -> list[Block | None]:
     """Return the blocks of these slots, None where no node has one, which is no evidence."""

@@ -95,6 +95,11 @@ class FailoverTransport:
         """False while every endpoint is marked down, so that calls fail at once."""
         return self.pool.available
 
+    @property
+    def only_host(self) -> str | None:
+        """Host of the only endpoint that it asks; None if it may ask any."""
+        return None if self._only is None else self._only.host
+
     def each_endpoint(self) -> list[FailoverTransport]:
         """Return a transport for each healthy endpoint, which asks no other."""
         return [

@@ -1,0 +1,1 @@
+"""Settlement of quarantined submissions by a person, on evidence."""

@@ -1,0 +1,1 @@
+"""Tests of the settlement of submissions whose outcome could not be proven."""
