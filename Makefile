@@ -125,7 +125,7 @@ lock: $(INSTALLED) ## pin requirements.txt and requirements-dev.txt anew from py
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --no-emit-find-links --no-annotate --custom-compile-command "make lock" pyproject.toml -o requirements.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	    --no-emit-find-links --no-annotate --custom-compile-command "make lock" --extra dev --group test \
+	    --no-emit-find-links --no-annotate --custom-compile-command "make lock" --extra dev --extra pkcs11 --group test \
 	    --constraint requirements.txt pyproject.toml -o requirements-dev.txt
 
 release: $(INSTALLED) ## wheel, source, list of components and checksums in dist/; the same bytes everywhere

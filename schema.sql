@@ -543,6 +543,9 @@ CREATE INDEX submissions_quarantined ON submissions (updated_at) WHERE state = '
 CREATE INDEX submissions_by_owner ON submissions (owner, created_at);
 CREATE INDEX submissions_transfers ON submissions (created_at)
     WHERE kind = 'transfer_collateral';
+CREATE INDEX submissions_by_submitted_message
+    ON submissions (sha256(substr(wire, 2 + 64 * get_byte(wire, 0))))
+    WHERE length(wire) > 0;
 
 -- What the operator has signed to pay on each day (UTC): by owner, and in the row of owner '' for
 -- everybody together. Pruned by age.

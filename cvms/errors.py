@@ -235,6 +235,24 @@ class SponsorshipPaused(CvmsError):
     """The operator's balance is too low to sponsor a fee that nobody else can pay (503)."""
 
 
+class SignerUnavailable(SponsorshipPaused):
+    """No signature of the operator can be had at present; owners can pay and sign (503).
+
+    `reason` is for operators: it may name hosts.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            "The service cannot sign at present. Nothing was submitted. Ask for the transaction "
+            "anew, which its owner can sign and pay for, or try again in a moment."
+        )
+        self.reason = reason
+
+
+class SignerFailed(CvmsError):
+    """A signer has not signed. The text is for operators: it may name hosts, but has no secret."""
+
+
 # --- errors of dependencies --------------------------------------------------------------------
 
 

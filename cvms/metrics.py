@@ -71,7 +71,9 @@ class Metrics:
             registry=self.registry,
         )
         self.operator_lamports = Gauge(
-            "operator_lamports", "Balance of the operator, which pays fees", registry=self.registry
+            "operator_lamports",
+            "Balance of the operator's key that pays fees",
+            registry=self.registry,
         )
         # Unknown until the first reading: zero would raise an alarm.
         self.operator_lamports.set(math.nan)
@@ -81,6 +83,18 @@ class Metrics:
             registry=self.registry,
         )
         self.operator_pays.set(1)
+        self.signer_lamports = Gauge(
+            "operator_signer_lamports",
+            "Balance of each key of the operator, which pays fees or stands by",
+            ["address"],
+            registry=self.registry,
+        )
+        self.signer_available = Gauge(
+            "operator_signer_available",
+            "0 while a signer outside the process does not sign",
+            ["address"],
+            registry=self.registry,
+        )
         self.sponsored_lamports = Gauge(
             "sponsored_lamports_today",
             "Fees in lamports that the operator has signed to pay for owners today (UTC)",

@@ -39,7 +39,7 @@ async def serve(
 ) -> None:
     """Serve until standard input ends."""
     config = Config(
-        operator=Keypair(),
+        operators=(Keypair(),),
         database_url=database_url,
         redis_url=redis_url or None,
         programs=load_programs({}),

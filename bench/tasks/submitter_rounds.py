@@ -17,7 +17,6 @@ from pathlib import Path
 import trio
 from solders.keypair import Keypair
 from solders.message import MessageV0
-from solders.pubkey import Pubkey
 from solders.system_program import TransferParams, transfer
 from solders.transaction import VersionedTransaction
 
@@ -64,7 +63,7 @@ async def measure(url: str, count: int) -> list[report.Row]:
                 database=database,
                 rpc=rpc,
                 programs=load_programs({}),
-                operator=Pubkey.default(),
+                is_deterministic=lambda _: False,
                 wake=SubmitWakeup(),
                 outbox_wake=OutboxWakeup(),
                 board=StatusBoard(),

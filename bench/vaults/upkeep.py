@@ -195,7 +195,7 @@ class Upkeep:
             await yield_policies.to_compound(
                 conn,
                 yield_program=str(self.planned.programs.yield_pool),
-                delegate="",
+                delegates=[],
                 after="",
                 limit=25,
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -23,7 +23,7 @@ from cvms.checks.endpoint_check import (
     genesis_findings,
     pubsub_finding,
 )
-from cvms.checks.finding import Finding, ok, skipped
+from cvms.checks.finding import Finding, failure, ok, skipped, warning
 from cvms.checks.groups import Group
 from cvms.checks.operator_check import balance_finding, key_finding
 from cvms.checks.program_check import program_findings, shipped_hashes
@@ -33,9 +33,11 @@ from cvms.checks.webhook_check import Connect, webhook_findings
 from cvms.config.alert_settings import AlertSettings
 from cvms.config.fields import settings_of
 from cvms.config.loader import pubsub_url
-from cvms.config.operator_settings import Sponsoring
+from cvms.config.operator_settings import OperatorSource, SignerSettings, Sponsoring
 from cvms.config.settings import Config
-from cvms.errors import ConfigurationError, DatabaseUnavailable
+from cvms.errors import ConfigurationError, DatabaseUnavailable, one_line
+from cvms.signing.open_signers import open_signers
+from cvms.signing.signer_set import SignerSet
 from cvms.store.index import chain_genesis
 from cvms.store.postgres.database import open_database
 
@@ -86,7 +88,7 @@ class Checks:
                 blocked=self._no_deployment,
             ),
             Group(
-                name="operator", run=self._operator, after=chain, blocked=self._without("operator")
+                name="operator", run=self._operator, after=chain, blocked=self._without("operators")
             ),
             Group(name="webhooks", run=self._webhooks, blocked=self._without("alerts")),
         ]
@@ -175,23 +177,41 @@ class Checks:
         return [*mint_findings(self.observed.deployment, indexed=self.observed.other_mint)]
 
     async def _operator(self) -> list[Finding]:
-        operator = self._operator_address()
-        assert operator is not None
-        found = [key_finding(operator, self.environ.get("DEPLOYER_KEYPAIR_PATH"))]
+        signing: SignerSettings | None = self._setting("signing")
+        try:
+            async with open_signers(
+                self._setting("operators"), signing or SignerSettings()
+            ) as signers:
+                addresses, found = signers.addresses, [*self._key_findings(signers)]
+        except ConfigurationError as error:
+            return [failure("operator_key", one_line(error), "correct OPERATOR_SIGNER")]
         sponsoring: Sponsoring | None = self._setting("sponsoring")
         alerts: AlertSettings | None = self._setting("alerts")
         if sponsoring is None or alerts is None:
             return found
         async with self._rpc() as rpc:
-            return [
-                *found,
-                await balance_finding(
-                    rpc,
-                    operator,
-                    minimum=sponsoring.operator_minimum,
-                    alert_below=alerts.fee_payer_minimum_lamports,
-                ),
-            ]
+            for address in addresses:
+                found.append(
+                    await balance_finding(
+                        rpc,
+                        address,
+                        minimum=sponsoring.operator_minimum,
+                        alert_below=alerts.fee_payer_minimum_lamports,
+                    )
+                )
+            return found
+
+    def _key_findings(self, signers: SignerSet) -> Iterator[Finding]:
+        if not self.environ.get("OPERATOR_SIGNER"):
+            path = self.environ.get("DEPLOYER_KEYPAIR_PATH")
+            yield key_finding(signers.preferred.address, path)
+            return
+        for each in signers.signers:
+            if each.available:
+                yield ok("operator_key", f"{each.name} signs")
+            else:
+                advice = "see that it can be reached: `cvms signers` asks it again"
+                yield warning("operator_key", f"{each.name}: {each.away_because}", advice)
 
     async def _webhooks(self) -> list[Finding]:
         alerts: AlertSettings = self._setting("alerts")
@@ -199,8 +219,12 @@ class Checks:
         return await webhook_findings(alerts.webhooks, private=private, connect=self.connect)
 
     def _operator_address(self) -> Pubkey | None:
-        operator: Keypair | None = self._setting("operator")
-        return None if operator is None else operator.pubkey()
+        """Return the address of the first key, None if only its signer knows it."""
+        operators: tuple[OperatorSource, ...] | None = self._setting("operators")
+        if operators is None:
+            return None
+        first = operators[0]
+        return first.pubkey() if isinstance(first, Keypair) else first.address
 
     @asynccontextmanager
     async def _rpc(self) -> AsyncIterator[RpcClient]:

@@ -12,7 +12,7 @@ import trio
 
 from cvms.cli.environment import read_environment
 from cvms.config.environment import environment
-from cvms.config.loader import load_database_url, load_operator
+from cvms.config.loader import load_database_url, load_operators, load_signing
 from cvms.errors import ConfigurationError, DatabaseUnavailable
 
 if TYPE_CHECKING:
@@ -29,7 +29,8 @@ with them. Only what is published outside the database shows that: the log event
 "audit_head_signed". Collect them on a machine that the database's administrators do not control,
 and give them with --head.
 
-The key is that of "cvms audit key". Without --key it is derived from DEPLOYER_KEYPAIR_PATH.
+The keys are those of "cvms audit key". Without --key they are derived from the operator's key,
+DEPLOYER_KEYPAIR_PATH or OPERATOR_SIGNER.
 
 Exit status: 0 if every entry is unchanged, and a signed or published head attests the end of the
 trail; 1 if an entry was changed or removed, or a head is not signed with the key; 2 for a bad
@@ -38,17 +39,20 @@ none is missing at the end, or the database is unavailable.
 """
 
 KEY_HELP = """\
-Print the public key that signs the audit trail's heads, in hexadecimal (Ed25519). It is derived
-from the operator's key, DEPLOYER_KEYPAIR_PATH. With it, "cvms audit verify" needs no secret but
-the database's password.
+Print the public key that signs the audit trail's heads, in hexadecimal (Ed25519); of several keys
+in OPERATOR_SIGNER, one line for each. It is derived from the operator's key, where that is in a
+file; a key in an HSM or in Vault signs the heads itself. With it, "cvms audit verify" needs no
+secret but the database's password.
 """
 
 UNCHANGED, CHANGED, UNKNOWN = 0, 1, 3
+OPERATOR_SETTINGS = ("DEPLOYER_KEYPAIR_PATH", "DEPLOYER_KEYPAIR_BASE64", "OPERATOR_SIGNER")
 HASH_BYTES = 32
 
 
 def cmd_audit_key(_: argparse.Namespace) -> int:
-    print(_own_key().hex())
+    for key in _own_keys():
+        print(key.hex())
     return 0
 
 
@@ -59,8 +63,8 @@ def cmd_audit_verify(options: argparse.Namespace) -> int:
     environ = read_environment()
     url = load_database_url(environ)
     keys: list[bytes] = options.key
-    if not keys and any(map(environ.get, ("DEPLOYER_KEYPAIR_PATH", "DEPLOYER_KEYPAIR_BASE64"))):
-        keys = [_own_key()]
+    if not keys and any(map(environ.get, OPERATOR_SETTINGS)):
+        keys = _own_keys()
     logged = _heads_in(options.head) if options.head else []
     if logged and not keys:
         raise ConfigurationError("--head needs --key or DEPLOYER_KEYPAIR_PATH, to check signatures")
@@ -114,10 +118,17 @@ def _bytes(text: str) -> bytes:
     return value
 
 
-def _own_key() -> bytes:
-    from cvms.operator_key import audit_key  # noqa: PLC0415
+def _own_keys() -> list[bytes]:
+    """Return the keys of the configured operator, the preferred one first."""
+    from cvms.signing.audit_signer import audit_signers  # noqa: PLC0415
+    from cvms.signing.open_signers import open_signers  # noqa: PLC0415
 
-    return audit_key(load_operator(environment())).public
+    async def read() -> list[bytes]:
+        environ = environment()
+        async with open_signers(load_operators(environ), load_signing(environ)) as signers:
+            return audit_signers(signers).public
+
+    return trio.run(read)
 
 
 def _heads_in(path: Path) -> list[SignedHead]:

@@ -46,6 +46,7 @@ from cvms.cli.index import (
     cmd_index_rebuild,
     cmd_index_status,
 )
+from cvms.cli.signers import add_commands as add_signers
 from cvms.cli.submissions import add_commands as add_submissions
 from cvms.config import parsers
 
@@ -81,6 +82,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_index(add_command(commands, "index", "inspect and rebuild the index"))
     add_submissions(commands)
     migrate.add_commands(commands)
+    add_signers(commands)
     reseal = add_command(
         commands, "reseal", "encrypt every secret again with the first of DATA_ENCRYPTION_KEYS"
     )

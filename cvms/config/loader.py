@@ -11,14 +11,13 @@ from functools import partial
 from typing import Any, cast
 from urllib.parse import urlsplit, urlunsplit
 
-from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
 from cvms.chain.types import Programs
 from cvms.config.admin_settings import AdminSettings
 from cvms.config.alert_settings import AlertSettings
 from cvms.config.fields import Setting, read_all, settings_of
-from cvms.config.operator_settings import Sponsoring
+from cvms.config.operator_settings import OperatorSource, SignerSettings, Sponsoring
 from cvms.config.settings import Config
 from cvms.config.webhook_url import target_of
 from cvms.errors import ConfigurationError
@@ -55,8 +54,13 @@ def load_alerts(environ: Mapping[str, str]) -> AlertSettings:
     return _read_alerts(environ)
 
 
-def load_operator(environ: Mapping[str, str]) -> Keypair:
-    return cast(Keypair, settings_of(Config).members["operator"].read(environ))
+def load_operators(environ: Mapping[str, str]) -> tuple[OperatorSource, ...]:
+    """Return the operator's keys, or where they are; the one that pays first."""
+    return cast(tuple[OperatorSource, ...], settings_of(Config).members["operators"].read(environ))
+
+
+def load_signing(environ: Mapping[str, str]) -> SignerSettings:
+    return cast(SignerSettings, settings_of(Config).members["signing"].read(environ))
 
 
 def load_admin_secret(environ: Mapping[str, str]) -> bytes:

@@ -1,6 +1,10 @@
-"""Settings of the operator: its key, what it pays for others, and what wallets may add to that."""
+"""Settings of the operator: its keys, what it pays for others, and what wallets may add to that."""
 
 from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
@@ -93,8 +97,68 @@ class Sponsoring:
     )
 
 
-def operator_keypair() -> Keypair:
-    """Declare the field of the operator's key."""
+@dataclass(frozen=True, slots=True)
+class SignerUri:
+    """Where a key of the operator is: `scheme:location`, and the address that it must have.
+
+    The location may hold a PIN, so nothing prints it.
+    """
+
+    scheme: str
+    location: str = field(repr=False)
+    address: Pubkey | None = None
+
+
+OperatorSource: TypeAlias = Keypair | SignerUri
+"""A key of the operator, or where it is."""
+
+_SIGNER = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*):(?P<location>[^#]+)(#(?P<address>.*))?")
+
+
+def signer(raw: str) -> OperatorSource:
+    """Return the key of a `file:`, or where the key is otherwise. Raises BadValue."""
+    found = _SIGNER.fullmatch(raw)
+    if found is None:
+        raise BadValue("a signer is not of the form scheme:location, or scheme:location#address")
+    scheme, location = found["scheme"], found["location"]
+    try:
+        address = Pubkey.from_string(found["address"]) if found["address"] is not None else None
+    except ValueError:
+        raise BadValue(f"what follows # in a signer of {scheme}: is not an address") from None
+    if scheme != "file":
+        return SignerUri(scheme, location, address)
+    try:
+        keypair = parse.keypair_file(location)
+    except ValueError as error:
+        raise BadValue(f"file:{location}: {error}") from None
+    if address not in (None, keypair.pubkey()):
+        raise BadValue(f"file:{location} holds the key of {keypair.pubkey()}, not of {address}")
+    return keypair
+
+
+@settings_class
+class SignerSettings:
+    """What the signers of OPERATOR_SIGNER have in common."""
+
+    seconds: float = setting(
+        "OPERATOR_SIGNER_SECONDS",
+        parse.seconds,
+        default="3",
+        expected="seconds, above 0",
+        about="How long a signature of a signer in `OPERATOR_SIGNER` may take",
+    )
+    vault_token: str | None = setting(
+        "VAULT_TOKEN",
+        parse.optional(str),
+        default="",
+        expected="a token of Vault or OpenBao, or unset",
+        about="Token for signers of `vault-transit:` that name no `token-file`",
+        secret=True,
+    )
+
+
+def operator_sources() -> tuple[OperatorSource, ...]:
+    """Declare the field of the operator's keys, the one that pays first."""
     return group(
         choose_operator,
         path=setting(
@@ -104,7 +168,7 @@ def operator_keypair() -> Keypair:
             expected="the path of a Solana keypair file (a JSON array of 64 bytes)",
             about="File of the operator's key, which pays fees and signs what owners have "
             "delegated. Only its owner and its group may be able to read it. Required, unless "
-            "`DEPLOYER_KEYPAIR_BASE64` is set",
+            "`DEPLOYER_KEYPAIR_BASE64` or `OPERATOR_SIGNER` is set",
         ),
         encoded=setting(
             "DEPLOYER_KEYPAIR_BASE64",
@@ -115,19 +179,38 @@ def operator_keypair() -> Keypair:
             "Either this or `DEPLOYER_KEYPAIR_PATH`",
             secret=True,
         ),
+        signers=setting(
+            "OPERATOR_SIGNER",
+            parse.comma_separated(signer),
+            default="",
+            expected="signers such as file:/path or pkcs11:token=…;object=…?module-path=…, "
+            "separated by commas, or unset",
+            about="Where the operator's keys are, instead of the two above: `file:`, `pkcs11:` or "
+            "`vault-transit:`, separated by commas; the first pays, the others stand by: "
+            "[docs/operations/keys.md](docs/operations/keys.md)",
+            secret=True,
+        ),
     )
 
 
-def choose_operator(path: Keypair | None, encoded: Keypair | None) -> Keypair:
-    """Return the key that is set. Raises ConfigurationError unless exactly one is."""
+def choose_operator(
+    path: Keypair | None, encoded: Keypair | None, signers: tuple[OperatorSource, ...]
+) -> tuple[OperatorSource, ...]:
+    """Return the keys that are set. Raises ConfigurationError unless one setting has them."""
     if path is not None and encoded is not None:
         raise ConfigurationError(
             "DEPLOYER_KEYPAIR_BASE64 is set beside DEPLOYER_KEYPAIR_PATH; expected one of them"
         )
     key = path or encoded
-    if key is None:
+    if key is not None and signers:
+        name = "DEPLOYER_KEYPAIR_PATH" if path is not None else "DEPLOYER_KEYPAIR_BASE64"
+        raise ConfigurationError(f"OPERATOR_SIGNER is set beside {name}; expected one of them")
+    if key is not None:
+        return (key,)
+    if not signers:
         raise ConfigurationError(
             "DEPLOYER_KEYPAIR_PATH is not set; expected the path of a Solana keypair file (a JSON "
-            "array of 64 bytes), or its bytes in base64 in DEPLOYER_KEYPAIR_BASE64"
+            "array of 64 bytes), or its bytes in base64 in DEPLOYER_KEYPAIR_BASE64, or a signer in "
+            "OPERATOR_SIGNER"
         )
-    return key
+    return signers

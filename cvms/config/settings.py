@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import field
 from ipaddress import ip_network
 
-from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
 from cvms.chain.types import (
@@ -23,7 +22,12 @@ from cvms.config.admin_settings import AdminSettings
 from cvms.config.alert_settings import AlertSettings
 from cvms.config.fields import group, setting, settings_class
 from cvms.config.listen_settings import ListenSettings
-from cvms.config.operator_settings import Sponsoring, operator_keypair
+from cvms.config.operator_settings import (
+    OperatorSource,
+    SignerSettings,
+    Sponsoring,
+    operator_sources,
+)
 from cvms.config.parsers import Network
 from cvms.config.replica_settings import ReplicaSettings
 from cvms.store.redis.rate_limiter import Rate
@@ -98,7 +102,8 @@ class SignIn:
 class Config:
     """Everything that an operator can set. Durations are in seconds, amounts in token units."""
 
-    operator: Keypair = operator_keypair()
+    operators: tuple[OperatorSource, ...] = operator_sources()
+    signing: SignerSettings = field(default_factory=SignerSettings)
     database_url: str = setting(
         "DATABASE_URL",
         parse.database_url,

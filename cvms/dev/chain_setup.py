@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from solders.instruction import Instruction
 from solders.keypair import Keypair
-from solders.message import MessageV0
+from solders.message import MessageV0, to_bytes_versioned
 from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 from spl.token.constants import TOKEN_PROGRAM_ID
@@ -22,6 +22,7 @@ from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Account, Commitment, Programs
 from cvms.dev.wallets import MINT_DECIMALS, airdrop, confirm
 from cvms.localnet import Deployment
+from cvms.signing.signer import Signer, as_signer
 
 OPERATOR_LAMPORTS = 100_000_000_000
 POOL_RATE_BPS = 500
@@ -42,12 +43,13 @@ def bundled_programs(
     )
 
 
-async def prepare_chain(rpc: RpcClient, programs: Programs, operator: Keypair) -> None:
+async def prepare_chain(rpc: RpcClient, programs: Programs, operator: Signer | Keypair) -> None:
     """Fund the operator, and create what is missing: the USDT mint, the vault authority with the
     operator as governance, and a yield pool of the operator's. The operator has deployed the vault
     program.
     """
-    governance = operator.pubkey()
+    operator = as_signer(operator)
+    governance = operator.address
     await _fund(rpc, governance)
     (mint,) = await _accounts(rpc, programs.mint)
     if mint is None:
@@ -116,9 +118,11 @@ async def make_mint(rpc: RpcClient, mint: Pubkey, *, authority: Pubkey) -> None:
     await rpc.call("surfnet_setAccount", [str(mint), account])
 
 
-async def land(rpc: RpcClient, signer: Keypair, steps: Sequence[Instruction]) -> None:
+async def land(rpc: RpcClient, signer: Signer | Keypair, steps: Sequence[Instruction]) -> None:
     """Send the steps in one transaction, and wait until it is confirmed."""
+    signer = as_signer(signer)
     latest = await rpc.get_latest_blockhash()
-    message = MessageV0.try_compile(signer.pubkey(), list(steps), [], latest.blockhash)
-    wire = bytes(VersionedTransaction(message, [signer]))
+    message = MessageV0.try_compile(signer.address, list(steps), [], latest.blockhash)
+    signature = await signer.sign(to_bytes_versioned(message))
+    wire = bytes(VersionedTransaction.populate(message, [signature]))
     await confirm(rpc, await rpc.send_transaction(wire, skip_preflight=False))

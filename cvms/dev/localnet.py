@@ -14,6 +14,7 @@ from cvms.chain.rpc.rpc_client import open_rpc
 from cvms.chain.types import Programs
 from cvms.dev.chain_setup import bundled_programs, prepare_chain
 from cvms.dev.data_folder import locked_folder, operator_keypair
+from cvms.signing.signer import Signer
 
 LEDGER = "ledger.sqlite3"
 
@@ -57,7 +58,9 @@ async def run_localnet(
             nursery.cancel_scope.cancel()
 
 
-async def prepare(running: localnet.Running, programs: Programs, operator: Keypair) -> None:
+async def prepare(
+    running: localnet.Running, programs: Programs, operator: Signer | Keypair
+) -> None:
     """Set up a running chain for the service."""
     async with open_rpc([running.rpc_url]) as rpc:
         await prepare_chain(rpc, programs, operator)

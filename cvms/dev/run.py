@@ -11,6 +11,7 @@ from pathlib import Path
 
 import httpx
 import trio
+from solders.pubkey import Pubkey
 
 from cvms import localnet
 from cvms.config.loader import load_config
@@ -24,6 +25,7 @@ from cvms.dev.running import RunningEnvironment, recorded, running_environments
 from cvms.dev.secrets import make_secrets, with_secrets
 from cvms.errors import ConfigurationError
 from cvms.nursery.run import serve
+from cvms.signing.open_signers import open_signers
 
 READY_DEADLINE = 60.0
 DEFAULTS = {
@@ -54,11 +56,13 @@ def dev(ports: Ports, *, data: Path, environ: Mapping[str, str]) -> int:
             make_secrets(data)
             settings = with_secrets(DEFAULTS | dict(environ), data) | {
                 "DATABASE_URL": database_url,
-                "DEPLOYER_KEYPAIR_PATH": str(data / "operator.json"),
+                "DEPLOYER_KEYPAIR_PATH": "",
                 "DEPLOYER_KEYPAIR_BASE64": "",
                 "PORT": str(ports.http),
             }
-            operator_keypair(data / "operator.json")
+            if not settings.get("OPERATOR_SIGNER"):
+                operator_keypair(data / "operator.json")
+                settings["DEPLOYER_KEYPAIR_PATH"] = str(data / "operator.json")
             trio.run(_run, ports, data, settings)
     print("Stopped.", flush=True)
     return 0
@@ -66,28 +70,30 @@ def dev(ports: Ports, *, data: Path, environ: Mapping[str, str]) -> int:
 
 async def _run(ports: Ports, data: Path, settings: Mapping[str, str]) -> None:
     config = load_config(settings)
-    async with trio.open_nursery() as nursery:
+    async with (
+        open_signers(config.operators, config.signing) as signers,
+        trio.open_nursery() as nursery,
+    ):
+        operator = signers.preferred
         print("Starting the local chain ...", flush=True)
         chain = await nursery.start(
             partial(
                 localnet.serve,
                 port=ports.rpc,
                 ledger=data / LEDGER,
-                programs=bundled_programs(
-                    config.programs, upgrade_authority=config.operator.pubkey()
-                ),
+                programs=bundled_programs(config.programs, upgrade_authority=operator.address),
             )
         )
-        await prepare(chain, config.programs, config.operator)
+        await prepare(chain, config.programs, operator)
         print("Starting the service ...", flush=True)
         urls = {"SOLANA_RPC_URL": chain.rpc_url, "SOLANA_WS_URL": chain.ws_url}
-        sources = {"YIELD_SOURCES": local_yield_sources(config.programs, config.operator.pubkey())}
+        sources = {"YIELD_SOURCES": local_yield_sources(config.programs, operator.address)}
         config = load_config({**sources, **settings, **urls})
-        await _serve(replace(config, own_chain=True), chain, data)
+        await _serve(replace(config, own_chain=True), chain, data, operator.address)
         nursery.cancel_scope.cancel()
 
 
-async def _serve(config: Config, chain: localnet.Running, data: Path) -> None:
+async def _serve(config: Config, chain: localnet.Running, data: Path, operator: Pubkey) -> None:
     async with trio.open_nursery() as nursery:
         url = await nursery.start(_serve_until_stopped, config, nursery.cancel_scope)
         await _wait_ready(url)
@@ -95,16 +101,18 @@ async def _serve(config: Config, chain: localnet.Running, data: Path) -> None:
         here = RunningEnvironment(str(data), os.getpid(), url, chain.rpc_url)
         with recorded(here) as found:
             at = terminal(data, several=bool(others) or not found)
-            print(banner(_addresses(config, chain, url, data), at), flush=True)
+            print(banner(_addresses(config, chain, url, data, operator), at), flush=True)
             await trio.sleep_forever()
 
 
-def _addresses(config: Config, chain: localnet.Running, url: str, data: Path) -> Mapping[str, str]:
+def _addresses(
+    config: Config, chain: localnet.Running, url: str, data: Path, operator: Pubkey
+) -> Mapping[str, str]:
     return {
         "Service": f"{url}   (also /ready, /metrics)",
         "RPC": chain.rpc_url,
         "PubSub": chain.ws_url,
-        "Operator": f"{config.operator.pubkey()}   pays fees and is the vaults' governance",
+        "Operator": f"{operator}   pays fees and is the vaults' governance",
         "Program": str(config.programs.vault),
         "USDT": str(config.programs.mint),
         "Data": f"{data}   including the secrets",

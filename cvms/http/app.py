@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from solders.keypair import Keypair
-
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.transactions.priority_fees import PriorityFees
 from cvms.chain.transactions.sponsorship_policy import FeeCaps
@@ -56,9 +54,10 @@ from cvms.metrics import Metrics
 from cvms.nursery.channels.account_registry import AccountRegistry
 from cvms.nursery.channels.hub import Hub
 from cvms.nursery.channels.reply_cache import ReplyCache
-from cvms.nursery.channels.status_board import OperatorFunds, StatusBoard
+from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.channels.wakeups import SubmitWakeup
-from cvms.operator_key import OperatorKey
+from cvms.signing.operator_key import OperatorKey
+from cvms.signing.signer_set import SignerSet
 from cvms.store.indexed_reads.batched_queries import BatchedQueries
 from cvms.store.indexed_reads.reader import Reader
 from cvms.store.postgres.database import Database
@@ -76,7 +75,7 @@ def create_app(
     reader: Reader,
     rpc: RpcClient,
     programs: Programs,
-    operator: Keypair,
+    signers: SignerSet,
     hub: Hub,
     submit_wake: SubmitWakeup,
     board: StatusBoard,
@@ -85,7 +84,6 @@ def create_app(
     accounts: AccountRegistry,
     limiter: Limiter,
     yield_sources: Sequence[YieldSource],
-    operator_funds: OperatorFunds,
     websocket_limits: WebSocketLimits,
     max_in_flight: int,
     wall_clock: Callable[[], float],
@@ -105,7 +103,7 @@ def create_app(
         rpc=rpc,
         fees=PriorityFees(rpc, metrics),
         programs=programs,
-        operator=_operator_key(config, programs, operator, operator_funds),
+        operator=_operator_key(config, programs, signers),
         hub=hub,
         accounts=accounts,
         submit_wake=submit_wake,
@@ -177,15 +175,12 @@ def _websocket_bounds(limits: WebSocketLimits) -> WebSocketBounds:
     )
 
 
-def _operator_key(
-    config: Config, programs: Programs, operator: Keypair, funds: OperatorFunds
-) -> OperatorKey:
+def _operator_key(config: Config, programs: Programs, signers: SignerSet) -> OperatorKey:
     settings = config.sponsoring
     return OperatorKey(
-        keypair=operator,
+        signers=signers,
         programs=programs,
         caps=FeeCaps(price=settings.unit_price, lamports=settings.transaction),
         budget=FeeBudget(owner=settings.owner_a_day, everybody=settings.everybody_a_day),
-        funds=funds,
         guards=frozenset(settings.guard_programs),
     )

@@ -13,7 +13,6 @@ from cvms.chain.transactions.versioned import (
     message_of,
     missing_signers,
     parse_base64,
-    required_signers,
     signature_of,
 )
 from cvms.chain.types import Commitment
@@ -95,7 +94,7 @@ async def submit(deps: Dependencies, body: CoSigned) -> Reply | Response:
         async with deps.database.connection() as conn:
             proposal = await multisig_proposals.by_message(conn, message_hash(message))
         if proposal is not None:
-            given = signatures_in(transaction, str(deps.operator.address))
+            given = signatures_in(transaction, deps.operator.payer_in(message))
             return await CoSigningRun(deps, proposal, message, given).run()
         attempts = 0
         while True:
@@ -105,7 +104,7 @@ async def submit(deps: Dependencies, body: CoSigned) -> Reply | Response:
                 proposal = await find_changed(deps, transaction)
                 if proposal is None:
                     raise
-                given = signatures_in(transaction, str(deps.operator.address))
+                given = signatures_in(transaction, deps.operator.payer_in(message))
                 return await CoSigningRun(deps, proposal, message, given, changed=True).run()
             try:
                 return await replay_or_run(deps, signed.plan.owner, partial(_submit, deps, signed))
@@ -156,7 +155,8 @@ async def _check(deps: Dependencies, signed: SignedPlan) -> None:
     height = await deps.rpc.get_block_height(Commitment.CONFIRMED)
     if height > signed.plan.last_valid_block_height:
         raise TransactionExpired(EXPIRED)
-    others = [each for each in missing_signers(signed.transaction) if each != deps.operator.address]
+    payer = deps.operator.payer_in(message)
+    others = [each for each in missing_signers(signed.transaction) if each != payer]
     if others:
         raise InvalidSignature(f"The signature of {others[0]} is missing or does not verify.")
     result = await simulate_signed(
@@ -185,8 +185,8 @@ async def _sign_and_store(
     deps: Dependencies, given: SignedPlan, key: IdempotencyKey | None
 ) -> Submission:
     signed, transaction, plan = None, given.transaction, given.plan
-    if deps.operator.address in required_signers(message_of(transaction)):
-        signed = deps.operator.sign(transaction, acts=False)
+    if deps.operator.must_sign(message_of(transaction)):
+        signed = await deps.operator.sign(transaction, acts=False)
         transaction = signed.transaction
 
     async def store(conn: Connection) -> Submission:

@@ -17,8 +17,10 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 SERVICE = PYPROJECT["project"]["dependencies"]
 DEV = PYPROJECT["project"]["optional-dependencies"]["dev"]
+PKCS11 = PYPROJECT["project"]["optional-dependencies"]["pkcs11"]
 TEST = PYPROJECT["dependency-groups"]["test"]
 
+EXTRAS = DEV + PKCS11
 OUR_OWN = {"bench", "cvms", "tests"}
 
 
@@ -56,9 +58,9 @@ def top_level_packages(tree: ast.Module) -> Iterator[str]:
 
 
 def test_what_the_service_imports_is_declared() -> None:
-    # The embedded database and the local chain come with the `dev` extra.
+    # The embedded database and the local chain come with the `dev` extra, HSMs with `pkcs11`.
     imported = imported_by("cvms")
-    assert {name: imported[name] for name in imported.keys() - declared(SERVICE + DEV)} == {}
+    assert {name: imported[name] for name in imported.keys() - declared(SERVICE + EXTRAS)} == {}
 
 
 def test_what_the_extra_holds_is_imported_by_dev_and_localnet_only() -> None:
@@ -70,19 +72,28 @@ def test_what_the_extra_holds_is_imported_by_dev_and_localnet_only() -> None:
     assert declared(DEV) & imported_by(*rest).keys() == set()
 
 
+def test_without_the_extra_for_tokens_all_else_works() -> None:
+    importers = {
+        path.name
+        for path in (ROOT / "cvms").rglob("*.py")
+        if "pkcs11" in top_level_packages(ast.parse(path.read_text()))
+    }
+    assert importers == {"pkcs11_signer.py"}
+
+
 def test_what_tests_benchmarks_and_examples_import_is_declared() -> None:
     imported = imported_by("tests", "bench", "docs")
-    undeclared = imported.keys() - declared(SERVICE + DEV + TEST)
+    undeclared = imported.keys() - declared(SERVICE + EXTRAS + TEST)
     assert {name: imported[name] for name in undeclared} == {}
 
 
 def test_what_is_declared_is_imported() -> None:
-    assert declared(SERVICE + DEV) - imported_by("cvms").keys() == set()
+    assert declared(SERVICE + EXTRAS) - imported_by("cvms").keys() == set()
 
 
 @pytest.mark.parametrize(
     ("requirements", "lock"),
-    [(SERVICE, "requirements.txt"), (SERVICE + DEV + TEST, "requirements-dev.txt")],
+    [(SERVICE, "requirements.txt"), (SERVICE + EXTRAS + TEST, "requirements-dev.txt")],
     ids=["service", "development"],
 )
 def test_the_versions_are_those_of_the_lock(requirements: list[str], lock: str) -> None:

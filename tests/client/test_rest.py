@@ -48,7 +48,7 @@ async def opened(service: Served, keypair: Keypair, **options: Any) -> AsyncIter
 
 async def test_a_vault_from_opening_to_closing(system: Served) -> None:
     keypair = await funded(system)
-    operator = str(system.config.operator.pubkey())
+    operator = str(system.operator.pubkey())
     with trio.fail_after(60):
         async with opened(system, keypair) as client:
             await client.finish(await client.open_vault())
@@ -111,7 +111,7 @@ async def test_a_client_learns_the_deployment(front: Service) -> None:
     programs = front.config.programs
     assert told.programs["collateral_vault"] == str(programs.vault)
     assert (told.mint, told.decimals) == (str(programs.mint), 6)
-    assert told.operator == str(front.config.operator.pubkey())
+    assert told.operator == str(front.operator.pubkey())
     assert told.chain["genesis_hash"] == await front.rpc.call("getGenesisHash", [])
 
 

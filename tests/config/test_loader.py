@@ -231,7 +231,7 @@ def test_the_operators_key_may_be_in_the_environment(environ: dict[str, str]) ->
     del environ["DEPLOYER_KEYPAIR_PATH"]
     environ["DEPLOYER_KEYPAIR_BASE64"] = base64.b64encode(bytes(key)).decode()
     config = load_config(environ)
-    assert config.operator == key
+    assert config.operators == (key,)
     assert str(key) not in repr(config)
 
 

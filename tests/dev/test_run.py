@@ -25,5 +25,6 @@ async def test_a_service_that_is_stopped_before_it_is_ready_ends_the_start_in_or
 
     monkeypatch.setattr(run, "serve", stopped)
     with trio.fail_after(10):
-        await run._serve(config_for_tests("postgresql:///unused"), localnet.running, Path())
+        config, operator = config_for_tests("postgresql:///unused"), localnet.operator.pubkey()
+        await run._serve(config, localnet.running, Path(), operator)
     assert not capsys.readouterr().out

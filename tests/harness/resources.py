@@ -13,15 +13,21 @@ from cvms.config.loader import load_programs
 from cvms.config.settings import Config, Rates
 from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.wiring.resources import Resources, open_resources
+from cvms.signing.signer_set import SignerSet, keypair_signer
 
 NOWHERE = "http://127.0.0.1:1"  # nothing listens on port 1: refused at once
 UNLIMITED = Rates(address=None, sensitive=None, owner=None, everybody=None)
 
 
 def config_for_tests(database_url: str, **settings: Any) -> Config:
-    """Return settings with any free port and no rate limits, and no chain unless one is given."""
+    """Return settings with any free port and no rate limits, and no chain unless one is given.
+
+    `operator` is the only key of the operator, `operators` are several.
+    """
+    if "operator" in settings:
+        settings["operators"] = (settings.pop("operator"),)
     defaults: dict[str, Any] = {
-        "operator": Keypair(),
+        "operators": (Keypair(),),
         "database_url": database_url,
         "programs": load_programs({}),
         "port": 0,
@@ -31,6 +37,18 @@ def config_for_tests(database_url: str, **settings: Any) -> Config:
         "admin": AdminSettings(approvals=1),
     }
     return Config(**(defaults | settings))
+
+
+def keypair_of(config: Config) -> Keypair:
+    """Return the operator's first key, which is in memory."""
+    key = config.operators[0]
+    assert isinstance(key, Keypair)
+    return key
+
+
+def signers_of(*keypairs: Keypair, minimum: int = 0) -> SignerSet:
+    """Return the signers of these keys, which need so many lamports to pay for others."""
+    return SignerSet(tuple(keypair_signer(each, minimum=minimum) for each in keypairs))
 
 
 @asynccontextmanager

@@ -29,7 +29,7 @@ from cvms.nursery.wiring.front_end import build_front_end
 from cvms.nursery.wiring.resources import Resources
 from cvms.store.messaging import outbox
 from cvms.store.postgres.database import Database
-from tests.harness.resources import config_for_tests, open_prepared_resources
+from tests.harness.resources import config_for_tests, keypair_of, open_prepared_resources
 
 Json = dict[str, Any]
 
@@ -61,6 +61,10 @@ class Served:
     @property
     def config(self) -> Config:
         return self.resources.config
+
+    @property
+    def operator(self) -> Keypair:
+        return keypair_of(self.config)
 
     @property
     def database(self) -> Database:

@@ -101,7 +101,7 @@ async def with_vault(front: Service, *, amount: int = 0, delegate: bool = False)
     if amount:
         await sent(front, wallet, await deposit(front, wallet, amount))
     if delegate:
-        operator = str(front.config.operator.pubkey())
+        operator = str(front.operator.pubkey())
         body = await signed(front, wallet, "delegate_add", ("delegate", operator))
         await sent(front, wallet, await front.post("/api/vault/delegate/add", body))
     return wallet

@@ -46,6 +46,7 @@ from cvms.store.messaging.outbox import OutboxRow
 from cvms.store.postgres.database import Database
 from cvms.store.reconciliation import reconciliation_log, vault_ledger
 from cvms.store.vaults import history
+from tests.harness.resources import keypair_of
 
 SOL = 1_000_000_000
 
@@ -76,7 +77,7 @@ class World:
 
     @property
     def operator(self) -> Keypair:
-        return self.resources.config.operator
+        return keypair_of(self.resources.config)
 
     @property
     def database(self) -> Database:

@@ -170,5 +170,10 @@ async def test_what_is_rarely_due_is_not_searched_for(generated: str) -> None:
                 "SELECT owner, 'pool', TRUE, 1 FROM vaults"
             )
             await conn.execute("ANALYZE yield_policies")
-        none_due = {"yield_program": "pool", "delegate": "service", "after": "", "limit": 25}
+        none_due = {
+            "yield_program": "pool",
+            "delegates": ["service"],
+            "after": "",
+            "limit": 25,
+        }
         assert await blocks(database, yield_policies.TO_COMPOUND, none_due) < FEW

@@ -208,10 +208,20 @@ def attach_signature(transaction: VersionedTransaction, keypair: Keypair) -> Ver
 
     Raises ValueError when the keypair is not a required signer.
     """
+    signature = keypair.sign_message(to_bytes_versioned(message_of(transaction)))
+    return place_signature(transaction, keypair.pubkey(), signature)
+
+
+def place_signature(
+    transaction: VersionedTransaction, signer: Pubkey, signature: Signature
+) -> VersionedTransaction:
+    """Return the transaction with the signer's signature added.
+
+    Raises ValueError when it is not a required signer.
+    """
     message = message_of(transaction)
-    index = required_signers(message).index(keypair.pubkey())
     signatures = list(transaction.signatures)
-    signatures[index] = keypair.sign_message(to_bytes_versioned(message))
+    signatures[required_signers(message).index(signer)] = signature
     return VersionedTransaction.populate(message, signatures)
 
 

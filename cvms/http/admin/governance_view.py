@@ -90,7 +90,7 @@ async def get_governance(deps: Dependencies, administrator: Administrator) -> Re
 
 
 def _holder(deps: Dependencies, governance: Pubkey) -> Literal["service", "wallet", "program"]:
-    if governance == deps.operator.address:
+    if deps.operator.holds(governance):
         return "service"
     return "wallet" if governance.is_on_curve() else "program"
 

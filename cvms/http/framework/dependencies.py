@@ -17,7 +17,7 @@ from cvms.nursery.channels.hub import Hub
 from cvms.nursery.channels.reply_cache import ReplyCache
 from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.channels.wakeups import SubmitWakeup
-from cvms.operator_key import OperatorKey
+from cvms.signing.operator_key import OperatorKey
 from cvms.store.indexed_reads.batched_queries import BatchedQueries
 from cvms.store.indexed_reads.reader import Reader
 from cvms.store.postgres.database import Database

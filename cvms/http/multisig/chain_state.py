@@ -67,7 +67,7 @@ async def build_withdrawal(
 
     Raises InvalidRequest if they are too many, SponsorshipPaused while the service pays no fees.
     """
-    deps.operator.require_pays()
+    payer = deps.operator.require_payer()
     # If the owner's token account must be created, one of the signers pays its rent. If the service
     # paid it, the owner could collect it by closing the account, again and again.
     authority, *others = sorted(signers, key=lambda each: each != owner)
@@ -78,7 +78,7 @@ async def build_withdrawal(
         recipient=owner,
         amount=amount,
         authority=authority,
-        fee_payer=deps.operator.address,
+        fee_payer=payer,
         rent_payer=authority,
         extra_signers=others,
     )
@@ -125,11 +125,13 @@ async def liveness_of(deps: Dependencies, live: LiveTransaction) -> Liveness:
         return Liveness.VALID
     if tips.finalized.height <= last:
         return Liveness.EXPIRING
-    signature = deps.operator.id_of(message_in(live))
-    merged = await deps.rpc.statuses_everywhere([signature], min_context_slot=tips.slot)
-    [status] = merged.statuses
-    if status is not None:
-        return Liveness.LANDED if status.err is None else Liveness.EXPIRED
+    # Also of what is not stored: the database may have been restored.
+    signature = live.signature or await deps.operator.id_of(message_in(live))
+    if signature is not None:
+        merged = await deps.rpc.statuses_everywhere([signature], min_context_slot=tips.slot)
+        [status] = merged.statuses
+        if status is not None:
+            return Liveness.LANDED if status.err is None else Liveness.EXPIRED
     # That it is not found proves nothing. It lands only after the service has signed and stored it,
     # and of what is stored the submitter proves the end.
     cannot_land = live.submission in (None, State.EXPIRED, State.FAILED)

@@ -180,7 +180,7 @@ class CoSigningRun:
             raise to_program_error(result.err, result.logs, self.deps.programs)
         spends = await payer_spends(self.deps.rpc, message, result)
         self.deps.operator.check_spending(message, spends)
-        signed = self.deps.operator.sign(assembled, acts=False)
+        signed = await self.deps.operator.sign(assembled, acts=False)
 
         async def store(conn: Connection) -> Submission:
             await self._lock(conn, seen, live)
@@ -243,10 +243,11 @@ async def find_changed(deps: Dependencies, transaction: VersionedTransaction) ->
         for each in await multisig_proposals.by_data(conn, signers=signers, data=data):
             proposal = await multisig_proposals.get(conn, each)
             if proposal is not None and proposal.transaction is not None:
+                planned_message = message_in(proposal.transaction)
                 difference = find_difference(
-                    message_in(proposal.transaction),
+                    planned_message,
                     message,
-                    operator=deps.operator.address,
+                    operator=deps.operator.payer_in(planned_message),
                     owner=Pubkey.from_string(proposal.owner),
                     programs=deps.programs,
                     guards=guards,
@@ -280,7 +281,7 @@ def collecting(proposal: Proposal, *, rebuilt: bool) -> Reply:
     return Reply(accepted, 202)
 
 
-def signatures_in(transaction: VersionedTransaction, operator: str) -> dict[str, bytes]:
+def signatures_in(transaction: VersionedTransaction, operator: Pubkey) -> dict[str, bytes]:
     """Return the signatures in the transaction by signer, without the operator's.
 
     Raises InvalidSignature if there is none, or if one does not verify.
@@ -290,7 +291,7 @@ def signatures_in(transaction: VersionedTransaction, operator: str) -> dict[str,
     given = {
         signer: bytes(signature)
         for signer, signature in zip(signers, transaction.signatures, strict=True)
-        if signature != EMPTY and signer != operator
+        if signature != EMPTY and signer != str(operator)
     }
     for signer in given:
         if signer not in valid:

@@ -39,7 +39,7 @@ from cvms.http.framework.response import Reply, Response
 from cvms.http.operations import plans
 from cvms.http.operations.idempotency import IdempotencyKey, replay_or_run
 from cvms.http.operations.plans import TransactionPlan
-from cvms.operator_key import OperatorKey, SignedByOperator
+from cvms.signing.operator_key import OperatorKey, SignedByOperator
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.submissions import submissions
 from cvms.store.submissions.submissions import State
@@ -97,7 +97,7 @@ async def execute_operation(
         # Sign, where the operator's signature is enough; else the wallet signs first.
         signed = None
         if planned.operator_signs:
-            signed = deps.operator.sign(unsigned(built.message), acts=True)
+            signed = await deps.operator.sign(unsigned(built.message), acts=True)
 
         # Record, all or nothing: the reply, the credential's use, the transaction, its cost, the
         # audit entry.

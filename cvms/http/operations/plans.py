@@ -41,7 +41,7 @@ from cvms.chain.types import Commitment
 from cvms.errors import Conflict, FieldProblem, InvalidRequest, NoMultisig, NotFound
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.problems import unknown_vault
-from cvms.operator_key import BudgetScope
+from cvms.signing.operator_key import BudgetScope
 from cvms.store.postgres.driver.connection import Connection
 
 Prepare = Callable[..., Awaitable[BuiltTransaction]]
@@ -97,22 +97,21 @@ async def withdraw(
     deps: Dependencies, owner: Pubkey, amount: int, recipient: Pubkey
 ) -> TransactionPlan:
     """Plan a transfer out of the vault, to the owner or to a whitelisted address."""
-    operator = deps.operator.address
     vault, receives = await _vault_and_recipient(deps, owner, recipient)
     _check_recipient(recipient, owner, vault)
-    operator_signs = operator_may_sign_alone(deps, vault) and receives
+    delegate = operator_signing_alone(deps, vault) if receives else None
     built = await prepare_withdraw(
         deps.rpc,
         deps.programs,
         owner=owner,
         recipient=recipient,
         amount=amount,
-        authority=operator if operator_signs else owner,
+        authority=delegate or owner,
         # A token account that the operator paid for could be closed for its rent and requested
         # again without end: where one has to be created the owner pays, and therefore signs.
-        fee_payer=deps.operator.payer_for(owner) if receives else owner,
+        fee_payer=delegate or (deps.operator.payer_for(owner) if receives else owner),
     )
-    return TransactionPlan(built, operator_signs, amount)
+    return TransactionPlan(built, delegate is not None, amount)
 
 
 async def by_owner(
@@ -122,6 +121,7 @@ async def by_owner(
     *,
     amount: int | None = None,
     prepare: Prepare = prepare_on_vault,
+    payer: Pubkey | None = None,
 ) -> TransactionPlan:
     """Plan an instruction on the vault that only its owner may give."""
     built = await prepare(
@@ -129,7 +129,7 @@ async def by_owner(
         deps.programs,
         owner=owner,
         instruction=instruction,
-        fee_payer=deps.operator.payer_for(owner),
+        fee_payer=payer or deps.operator.payer_for(owner),
     )
     return TransactionPlan(built, amount=amount)
 
@@ -161,10 +161,10 @@ async def by_owner_or_delegate(
     `instruction` takes the address of whoever gives it.
     """
     vault = await fetch_vault(deps.rpc, deps.programs, owner)
-    operator_signs = operator_may_sign_alone(deps, vault)
-    authority = deps.operator.address if operator_signs else owner
-    plan = await by_owner(deps, owner, instruction(authority), amount=amount)
-    return replace(plan, operator_signs=operator_signs)
+    delegate = operator_signing_alone(deps, vault)
+    given = instruction(delegate or owner)
+    plan = await by_owner(deps, owner, given, amount=amount, payer=delegate)
+    return replace(plan, operator_signs=delegate is not None)
 
 
 async def by_governance(
@@ -180,14 +180,14 @@ async def by_governance(
 
     The operator signs where it is governance. Another key signs as a wallet does and pays the fee.
     """
-    operator, program = deps.operator.address, not governance.is_on_curve()
+    program = not governance.is_on_curve()
     blockhash = await deps.rpc.get_latest_blockhash(Commitment.CONFIRMED)
     # A simulation needs a payer that has SOL, which a program's address need not have.
-    payer = operator if program else governance
+    payer = deps.operator.own_payer() or deps.operator.address if program else governance
     built = build_transaction(instruction, fee_payer=payer, blockhash=blockhash, setup=setup)
     return TransactionPlan(
         built,
-        operator_signs=governance == operator,
+        operator_signs=deps.operator.holds(governance),
         amount=amount,
         details=details,
         budget_scope=BudgetScope.OPERATOR,
@@ -210,8 +210,7 @@ async def release_timelocks(deps: Dependencies, owner: Pubkey) -> TransactionPla
 
     Raises Conflict if none has matured, SponsorshipPaused while the operator does not pay.
     """
-    deps.operator.require_pays()
-    operator = deps.operator.address
+    operator = deps.operator.require_payer()
     vault = await fetch_vault(deps.rpc, deps.programs, owner)
     now = await chain_time(deps.rpc)
     first = min((entry.unlock_time for entry in vault.timelocks), default=None)
@@ -235,7 +234,7 @@ async def settle_positions(deps: Dependencies, owner: Pubkey) -> TransactionPlan
 
     Raises Conflict if it does not, SponsorshipPaused while the operator does not pay.
     """
-    deps.operator.require_pays()
+    payer = deps.operator.require_payer()
     programs, address = deps.programs, vault_address(deps.programs, owner)
     addresses = [address, position_summary_address(programs.position_manager, address)]
     found = await deps.rpc.get_accounts(addresses, commitment=Commitment.CONFIRMED)
@@ -250,7 +249,7 @@ async def settle_positions(deps: Dependencies, owner: Pubkey) -> TransactionPlan
         programs,
         owner=owner,
         instruction=instructions.settle_position_summary(programs, owner=owner),
-        fee_payer=deps.operator.address,
+        fee_payer=payer,
     )
     return TransactionPlan(
         built,
@@ -260,10 +259,11 @@ async def settle_positions(deps: Dependencies, owner: Pubkey) -> TransactionPlan
     )
 
 
-def operator_may_sign_alone(deps: Dependencies, vault: Vault) -> bool:
-    """Return whether the operator is a delegate of the vault without a multisig, and pays."""
-    delegate = deps.operator.address in vault.delegates
-    return delegate and vault.multisig_threshold == 0 and deps.operator.pays
+def operator_signing_alone(deps: Dependencies, vault: Vault) -> Pubkey | None:
+    """Return the operator's key that is a delegate of the vault without a multisig, and pays."""
+    if vault.multisig_threshold:
+        return None
+    return deps.operator.paying_delegate(vault.delegates)
 
 
 async def has_token_account(deps: Dependencies, wallet: Pubkey) -> bool:

@@ -2,7 +2,7 @@
 
 A plan is submitted once, in the form that comes first. What is signed stands in `wire` of its row,
 and `message_hash` stays that of the plan: so a restart and every replica find the row by the plan,
-by its form as it was planned, and by the signature under which the submitted form lands.
+by its form as it was planned, and by the message of the submitted form.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from cvms.chain.transactions.versioned import (
     message_hash,
     message_of,
     parse_wire,
-    signature_of,
     stored_message,
 )
 from cvms.chain.transactions.wallet_changes import find_difference, kept, planned_instructions
@@ -58,14 +57,12 @@ async def find_plan(deps: Dependencies, transaction: VersionedTransaction) -> Si
     if exact is not None:
         return SignedPlan(transaction, exact, exact.last_valid_block_height)
     instructions = _planned(deps, message)
-    paid = deps.operator.is_payer_of(message)
-    signature = deps.operator.id_if_sponsored(message) if paid else signature_of(transaction)
     async with deps.database.connection() as conn:
         plans = await submissions.get_plans(
             conn,
             owners=[str(each) for each in message.account_keys],
             data=bytes(instructions[-1].data),
-            signature=signature,
+            submitted=message_hash(message),
         )
     for each in plans:
         if each.wire is not None and message_of(parse_wire(each.wire)) == message:
@@ -114,10 +111,11 @@ def _closest(deps: Dependencies, message: AnyMessage, plans: list[Submission]) -
     """
     found, difference = [], "there is no plan with its instructions that is not submitted"
     for plan in plans:
+        planned = message_in(plan)
         reason = find_difference(
-            message_in(plan),
+            planned,
             message,
-            operator=deps.operator.address,
+            operator=deps.operator.payer_in(planned),
             owner=Pubkey.from_string(plan.owner),
             programs=deps.programs,
             guards=deps.operator.guards,

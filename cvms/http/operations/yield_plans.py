@@ -23,7 +23,7 @@ from cvms.chain.yields.sources import pools_among
 from cvms.errors import YieldProgramUnsupported
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.request import MAX_AMOUNT
-from cvms.http.operations.plans import TransactionPlan, operator_may_sign_alone
+from cvms.http.operations.plans import TransactionPlan, operator_signing_alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,16 +78,15 @@ async def move(
 
     Raises YieldProgramUnsupported for a whitelisted program of which the service has no pool.
     """
-    operator = deps.operator.address
     vault = await fetch_vault(deps.rpc, deps.programs, owner)
     venue = await _venue(deps, kind, owner, amount, yield_program)
     # As with token accounts: the owner pays for what is created, and therefore signs. A delegate
     # adds only to the program that the owner has chosen by a deposit.
     chosen = kind is WITHDRAW or vault.active_yield_program == yield_program
-    alone = operator_may_sign_alone(deps, vault) and chosen and not venue.setup
+    delegate = operator_signing_alone(deps, vault) if chosen and not venue.setup else None
     instruction = kind.instruction(
         deps.programs,
-        authority=operator if alone else owner,
+        authority=delegate or owner,
         owner=owner,
         yield_program=yield_program,
         amount=amount,
@@ -96,12 +95,14 @@ async def move(
     blockhash = await deps.rpc.get_latest_blockhash(Commitment.CONFIRMED)
     built = build_transaction(
         instruction,
-        fee_payer=deps.operator.payer_for(owner),
+        fee_payer=delegate or deps.operator.payer_for(owner),
         blockhash=blockhash,
         setup=venue.setup,
     )
     details = {"yield_program": str(yield_program)}
-    return TransactionPlan(built, operator_signs=alone, amount=amount, details=details)
+    return TransactionPlan(
+        built, operator_signs=delegate is not None, amount=amount, details=details
+    )
 
 
 async def _venue(

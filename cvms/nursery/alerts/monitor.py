@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 from functools import partial
 
 import trio
-from solders.pubkey import Pubkey
 
 from cvms.metrics import Metrics
 from cvms.nursery.alerts.ledger_conditions import (
@@ -42,8 +41,9 @@ from cvms.nursery.alerts.service_conditions import (
 from cvms.nursery.channels.event_wakeup import woken_by
 from cvms.nursery.channels.hub import Hub
 from cvms.nursery.channels.indexer_progress import IndexerProgress
-from cvms.nursery.channels.status_board import OperatorFunds, StatusBoard
+from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.channels.wakeups import OutboxWakeup
+from cvms.signing.signer_set import SignerSet
 from cvms.store.alerts import alerts, lifecycle, program_events, queries
 from cvms.store.alerts.alerts import Observation
 from cvms.store.alerts.lifecycle import AlertWebhook
@@ -86,8 +86,7 @@ class AlertMonitor:
     """Raises and resolves alerts. Any number of replicas may run one."""
 
     database: Database
-    operator: Pubkey
-    funds: OperatorFunds
+    signers: SignerSet
     hub: Hub
     progress: IndexerProgress
     outbox_wake: OutboxWakeup
@@ -263,13 +262,14 @@ class AlertMonitor:
             )
 
     async def _fee_payer(self, conn: Connection) -> list[Observation]:
-        lamports, minimum = self.funds.lamports, self.fee_payer_minimum
-        address = str(self.operator)
-        if lamports is None:
-            return []
-        was_low = address in await alerts.subjects(conn, "fee_payer_low")
-        low = is_low(lamports, minimum, was_low=was_low)
-        return [fee_payer_observation(address, lamports, minimum)] if low else []
+        minimum = self.fee_payer_minimum
+        known = {str(each.address): each.funds.lamports for each in self.signers.signers}
+        were_low = await alerts.subjects(conn, "fee_payer_low")
+        return [
+            fee_payer_observation(address, lamports, minimum)
+            for address, lamports in known.items()
+            if lamports is not None and is_low(lamports, minimum, was_low=address in were_low)
+        ]
 
     async def _resolve_stale(self, conn: Connection) -> int:
         """Resolve what no replica has observed lately, except right after a start."""

@@ -1,15 +1,15 @@
-"""Monitor of the operator's balance, below whose minimum sponsoring is suspended."""
+"""Monitor of the balances of the operator's keys, below whose minimum sponsoring is suspended."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import structlog
-from solders.pubkey import Pubkey
 
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.metrics import Metrics
-from cvms.nursery.channels.status_board import OperatorFunds
+from cvms.signing.guarded_signer import GuardedSigner
+from cvms.signing.signer_set import SignerSet
 from cvms.store.postgres.database import Database
 from cvms.store.submissions import fee_budget
 
@@ -21,24 +21,31 @@ BALANCE_SECONDS = 10.0
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class OperatorBalanceMonitor:
-    """Updates `OperatorFunds` and its metrics."""
+    """Updates the funds of each key, and the metrics."""
 
     database: Database
     rpc: RpcClient
-    operator: Pubkey
-    funds: OperatorFunds
+    signers: SignerSet
     metrics: Metrics
 
     async def run_once(self) -> None:
-        """Read the balance from the chain, and today's spending from the database."""
-        before = self.funds.enough
-        self.funds.lamports = await self.rpc.get_balance(self.operator)
-        now = self.funds.enough
-        self.metrics.operator_lamports.set(self.funds.lamports)
-        self.metrics.operator_pays.set(int(now))
-        if now != before:
-            event = "sponsoring_resumed" if now else "sponsoring_suspended"
-            level = log.info if now else log.error
-            level(event, lamports=self.funds.lamports, minimum=self.funds.minimum)
+        """Read the balances from the chain, and today's spending from the database."""
+        for signer in self.signers.signers:
+            await self._read_balance(signer)
+        payer = self.signers.payer()
+        shown = payer or self.signers.preferred
+        assert shown.funds.lamports is not None, "each has just been read"
+        self.metrics.operator_lamports.set(shown.funds.lamports)
+        self.metrics.operator_pays.set(int(payer is not None))
         async with self.database.connection() as conn:
             self.metrics.sponsored_lamports.set(await fee_budget.spent_today(conn))
+
+    async def _read_balance(self, signer: GuardedSigner) -> None:
+        address, funds = str(signer.address), signer.funds
+        before = funds.enough
+        funds.lamports = await self.rpc.get_balance(signer.address)
+        self.metrics.signer_lamports.labels(address=address).set(funds.lamports)
+        if funds.enough != before:
+            event = "sponsoring_resumed" if funds.enough else "sponsoring_suspended"
+            level = log.info if funds.enough else log.error
+            level(event, address=address, lamports=funds.lamports, minimum=funds.minimum)

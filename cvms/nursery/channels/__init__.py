@@ -7,7 +7,7 @@
 | `Hub`, broadcaster → each WebSocket client | set by the client | that client is disconnected |
 | `AccountRegistry`, chain → each WebSocket client | one state an account | the older is dropped |
 
-`StatusBoard`, `IndexerProgress` and `OperatorFunds` are not channels: tasks write their current
+`StatusBoard` and `IndexerProgress` are not channels: tasks write their current
 state there, and /ready, the admin API and the alert monitor read it.
 
 Nothing here needs to survive the process: the next one reads everything again from the database.

@@ -61,19 +61,6 @@ class TaskState:
     heartbeat: Heartbeat = field(default_factory=lambda: Heartbeat(0.0, 0.0))
 
 
-class OperatorFunds:
-    """The operator's balance for fees. Written by the balance monitor, read by HTTP."""
-
-    def __init__(self, minimum: int = 0) -> None:
-        self.minimum = minimum
-        self.lamports: int | None = None
-
-    @property
-    def enough(self) -> bool:
-        """True if the operator sponsors transactions, and before its balance is known."""
-        return self.lamports is None or self.lamports >= self.minimum
-
-
 class StatusBoard:
     """States of components and tasks. Written by the tasks, read by HTTP and the alert monitor."""
 

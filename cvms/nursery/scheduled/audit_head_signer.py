@@ -15,10 +15,11 @@ import trio
 
 from cvms.metrics import Metrics
 from cvms.nursery.channels.status_board import StatusBoard
+from cvms.signing.audit_signer import AuditSigners
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.security import audit_heads
-from cvms.store.security.audit_heads import AuditKey, SignedHead
+from cvms.store.security.audit_heads import SignedHead
 
 log = structlog.get_logger(__name__)
 
@@ -32,7 +33,7 @@ class AuditHeadSigner:
     """Signs the head whenever it has moved, unless the trail contradicts an earlier one."""
 
     database: Database
-    key: AuditKey
+    signers: AuditSigners
     board: StatusBoard
     metrics: Metrics
     _last: SignedHead | None = field(default=None, init=False)
@@ -54,9 +55,11 @@ class AuditHeadSigner:
             stored = await audit_heads.newest(conn)
             problem = await self._problem(conn, stored)
             head = await audit_heads.current(conn)
-            signed = None
-            if problem is None and head.id and not _is_signed(stored, head.id, self.key.public):
-                signed = self.key.sign(head, datetime.now(UTC))
+        signed = None
+        if problem is None and head.id and not self._is_signed(stored, head.id):
+            # Outside the database transaction: a signer may take seconds.
+            signed = await self.signers.sign(head, datetime.now(UTC))
+            async with self.database.transaction() as conn:
                 await audit_heads.store(conn, signed)
         if problem is not None:
             self.board.warnings[WARNING] = problem
@@ -78,6 +81,9 @@ class AuditHeadSigner:
         self._last = newest
         self.metrics.audit_head.set(newest.id)
 
+    def _is_signed(self, stored: SignedHead | None, newest: int) -> bool:
+        return stored is not None and stored.id == newest and stored.key in self.signers.public
+
     async def _problem(self, conn: Connection, stored: SignedHead | None) -> str | None:
         """Return why the trail is not the one that was signed, by this process or before it."""
         if stored is None:
@@ -88,7 +94,3 @@ class AuditHeadSigner:
             if signed is not None and not await audit_heads.is_in_trail(conn, signed):
                 return f"entry {signed.id}, which was signed, was changed or removed"
         return None
-
-
-def _is_signed(stored: SignedHead | None, newest: int, key: bytes) -> bool:
-    return stored is not None and stored.id == newest and stored.key == key

@@ -19,7 +19,7 @@ from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.transactions.compound_builder import prepare_compound
 from cvms.chain.types import Programs
 from cvms.chain.yields.positions import PoolPosition, read_positions_of
-from cvms.errors import ProgramRefused
+from cvms.errors import ProgramRefused, SignerUnavailable
 from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.submission.operator_submissions import OperatorSubmitter, is_program_refusal
 from cvms.store.postgres.database import Database
@@ -62,12 +62,16 @@ class AutoCompounder:
             await trio.sleep(self.interval if complete else BUSY_POLL_SECONDS)
 
     async def run_once(self) -> bool:
-        """Continue the pass. Return False if it must wait because too much is in flight."""
+        """Continue the pass. Return False if it must wait: too much is in flight, or no signer."""
         while self.pools and (page := await self._page()):
             async with self.database.connection() as conn:
                 if await operator_submissions.count_pending(conn, ACTION) >= MAX_PENDING:
                     return False
-            await self._compound(page)
+            try:
+                await self._compound(page)
+            except SignerUnavailable as error:
+                log.warning("compounds_postponed", reason=error.reason)
+                return False
             self._after = page[-1].owner
         self._after = ""
         return True
@@ -77,7 +81,7 @@ class AutoCompounder:
             return await yield_policies.to_compound(
                 conn,
                 yield_program=str(self.programs.yield_pool),
-                delegate=str(self.operator.key.address),
+                delegates=[str(each) for each in self.operator.key.signers.addresses],
                 after=self._after,
                 limit=PAGE_SIZE,
             )
@@ -85,15 +89,22 @@ class AutoCompounder:
     async def _compound(self, page: Sequence[YieldPolicy]) -> None:
         owners = [Pubkey.from_string(policy.owner) for policy in page]
         vaults = [vault_address(self.programs, owner) for owner in owners]
+        async with self.database.connection() as conn:
+            delegates = {
+                owner: [Pubkey.from_string(each) for each in names]
+                for owner, names in (await yield_policies.delegates(conn, map(str, owners))).items()
+            }
         positions = await read_positions_of(
             self.rpc, self.programs, pools=self.pools, owners=vaults
         )
         for policy, owner, vault in zip(page, owners, vaults, strict=True):
             best = max(positions[vault], key=attrgetter("claimable"), default=None)
             if best is not None and best.claimable >= max(policy.min_amount, self.min_amount):
-                await self._submit(owner, best)
+                delegate = self.operator.key.own_payer(delegates[policy.owner])
+                if delegate is not None:
+                    await self._submit(owner, best, delegate)
 
-    async def _submit(self, owner: Pubkey, position: PoolPosition) -> None:
+    async def _submit(self, owner: Pubkey, position: PoolPosition, delegate: Pubkey) -> None:
         amount, program = position.claimable, str(self.programs.yield_pool)
         prepared = await prepare_compound(
             self.rpc,
@@ -101,7 +112,7 @@ class AutoCompounder:
             owner=owner,
             pool=position.pool,
             amount=amount,
-            delegate=self.operator.key.address,
+            delegate=delegate,
         )
         try:
             built = await self.operator.simulate(prepared)
@@ -110,6 +121,7 @@ class AutoCompounder:
                 raise
             log.warning("compound_refused", owner=str(owner), reason=str(refused))
             return
+        signed = await self.operator.sign(built)
         async with self.database.transaction() as conn:
             if not await yield_policies.allows(
                 conn, owner=str(owner), yield_program=program, amount=amount
@@ -118,6 +130,7 @@ class AutoCompounder:
             await self.operator.record(
                 conn,
                 built,
+                signed,
                 kind=ACTION,
                 actor=ACTOR,
                 owners=[str(owner)],

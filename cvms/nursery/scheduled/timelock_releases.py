@@ -16,7 +16,7 @@ from cvms.chain.transactions.release_builder import (
     with_matured,
 )
 from cvms.chain.types import Programs
-from cvms.errors import ProgramRefused
+from cvms.errors import ProgramRefused, SignerUnavailable
 from cvms.nursery.submission.operator_submissions import OperatorSubmitter, is_program_refusal
 from cvms.store.postgres.database import Database
 from cvms.store.submissions import operator_submissions
@@ -78,7 +78,9 @@ class TimelockReleaser:
 
     async def _release(self, owners: Sequence[Pubkey]) -> None:
         """Submit one release of these vaults. If the program refuses it, submit each half alone."""
-        payer = self.operator.key.address
+        payer = self.operator.key.own_payer()
+        if payer is None:
+            return  # no signer is available: they stay due
         prepared = await prepare_releases(self.rpc, self.programs, owners, payer=payer)
         try:
             built = await self.operator.simulate(prepared)
@@ -93,10 +95,15 @@ class TimelockReleaser:
             await self._release(owners[:half])
             await self._release(owners[half:])
             return
+        try:
+            signed = await self.operator.sign(built)
+        except SignerUnavailable as error:
+            log.warning("release_postponed", owners=len(owners), reason=error.reason)
+            return
         async with self.database.transaction() as conn:
             names = list(map(str, owners))
             recorded = await self.operator.record(
-                conn, built, kind=ACTION, actor=ACTOR, owners=names
+                conn, built, signed, kind=ACTION, actor=ACTOR, owners=names
             )
         if recorded:
             self.operator.submit_wake.wake()

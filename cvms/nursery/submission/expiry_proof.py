@@ -7,7 +7,7 @@ landed under another signature. Only what is excluded by all of them has expired
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -57,13 +57,14 @@ class _Attempt:
 class ExpiryProof:
     """Decides submissions that are absent. Attempts that prove nothing are repeated ever later.
 
-    `operator` signs a message always in the same way, so what it pays for lands only once.
+    `is_deterministic` says which keys of the operator sign a message always in the same way, so
+    that what they pay for lands only once.
     """
 
     database: Database
     rpc: RpcClient
     program: Pubkey
-    operator: Pubkey
+    is_deterministic: Callable[[Pubkey], bool]
     _attempts: dict[str, _Attempt] = field(default_factory=dict, init=False)
 
     async def resolve(self, rows: Sequence[InFlight], tips: Tips) -> dict[str, Transition]:
@@ -151,7 +152,7 @@ class ExpiryProof:
             indexed = (await cursors.frontier(conn, str(self.program))).slot
         message = VersionedTransaction.from_bytes(wires[row.signature]).message
         fee_payer = message.account_keys[0]
-        if fee_payer == self.operator:
+        if self.is_deterministic(fee_payer):
             return None
         if len(recorded) > MAX_TWINS:
             raise _TwinPossible(f"{row.owner} has too many transactions to compare")

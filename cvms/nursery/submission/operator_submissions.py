@@ -19,7 +19,7 @@ from cvms.chain.transactions.versioned import BuiltTransaction, unsigned
 from cvms.chain.types import Programs
 from cvms.errors import ProgramRefused, SponsorshipExhausted
 from cvms.nursery.channels.wakeups import SubmitWakeup
-from cvms.operator_key import BudgetScope, OperatorKey
+from cvms.signing.operator_key import BudgetScope, OperatorKey, SignedByOperator
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.security import audit_log
 from cvms.store.submissions import operator_submissions, submissions
@@ -51,10 +51,18 @@ class OperatorSubmitter:
             extra_units=secrets.randbelow(UNIT_SPREAD),
         )
 
+    async def sign(self, built: BuiltTransaction) -> SignedByOperator:
+        """Return the transaction with the operator's signature, outside any database transaction.
+
+        Raises NotSponsored if it violates the fee policy, and SignerUnavailable.
+        """
+        return await self.key.sign(unsigned(built.message), acts=True)
+
     async def record(
         self,
         conn: Connection,
         built: BuiltTransaction,
+        signed: SignedByOperator,
         *,
         kind: str,
         actor: str,
@@ -62,23 +70,22 @@ class OperatorSubmitter:
         amount: int | None = None,
         details: Mapping[str, Any] | None = None,
     ) -> bool:
-        """Sign, store and audit a transaction, so that the submitter sends it after the commit.
+        """Store and audit a signed transaction, so that the submitter sends it after the commit.
 
         Return False if another one of this kind may still land for an owner, or the operator's
-        budget of the day is spent. Call it last in the database transaction. Raises NotSponsored
-        if it violates the fee policy.
+        budget of the day is spent. Call it last in the database transaction.
         """
         if not await operator_submissions.has_no_pending(conn, kind, owners):
             return False
         try:
             async with conn.transaction():
-                signature = await self._record_signed(
-                    conn, built, kind=kind, owners=owners, amount=amount
+                await self._record_signed(
+                    conn, built, signed, kind=kind, owners=owners, amount=amount
                 )
         except SponsorshipExhausted as exhausted:
             log.warning("not_submitted", kind=kind, owners=len(owners), reason=str(exhausted))
             return False
-        entry = {"amount": amount, **(details or {}), "mode": "submitted", "tx": signature}
+        entry = {"amount": amount, **(details or {}), "mode": "submitted", "tx": signed.signature}
         for owner in owners:
             await audit_log.record(conn, actor=actor, action=kind, owner=owner, details=entry)
         return True
@@ -87,15 +94,14 @@ class OperatorSubmitter:
         self,
         conn: Connection,
         built: BuiltTransaction,
+        signed: SignedByOperator,
         *,
         kind: str,
         owners: Sequence[str],
         amount: int | None,
-    ) -> str:
-        """Sign, store and charge the transaction; return its signature."""
-        signed = self.key.sign(unsigned(built.message), acts=True)
+    ) -> None:
         alone = len(owners) == 1
-        owner = owners[0] if alone else str(self.key.address)
+        owner = owners[0] if alone else str(built.fee_payer)
         await submissions.record_signed(
             conn,
             message_hash=built.message_hash,
@@ -110,7 +116,6 @@ class OperatorSubmitter:
             owners=() if alone else owners,
         )
         await self.key.charge(conn, signed, owner=owner, scope=BudgetScope.ALL_OWNERS)
-        return signed.signature
 
 
 def is_program_refusal(refused: ProgramRefused) -> bool:

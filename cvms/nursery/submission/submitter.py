@@ -10,7 +10,7 @@ messages in one database transaction, and sends what may still land.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -51,7 +51,7 @@ class Submitter:
     database: Database
     rpc: RpcClient
     programs: Programs
-    operator: Pubkey
+    is_deterministic: Callable[[Pubkey], bool]
     wake: SubmitWakeup
     outbox_wake: OutboxWakeup
     board: StatusBoard
@@ -67,7 +67,10 @@ class Submitter:
             self.rpc, resend_seconds=self.resend_seconds, metrics=self.metrics
         )
         self._expiry_proof = ExpiryProof(
-            self.database, self.rpc, program=self.programs.vault, operator=self.operator
+            self.database,
+            self.rpc,
+            program=self.programs.vault,
+            is_deterministic=self.is_deterministic,
         )
 
     async def run(self) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import trio
+from solders.pubkey import Pubkey
 
 from cvms.checks.authority_check import authority_findings, mint_findings
 from cvms.checks.database_check import server_findings
@@ -35,6 +36,7 @@ class DeploymentProbe:
 
     database: Database
     reader: DeploymentReader
+    operator: Pubkey
     config: Config
     board: StatusBoard
     _shipped: dict[str, str] = field(default_factory=shipped_hashes, init=False)
@@ -52,7 +54,7 @@ class DeploymentProbe:
         """Check once; return whether the deployment is ready. Raises what the chain raises."""
         deployment = await self.reader.read()
         await self._check_database()
-        operator = self.config.operator.pubkey()
+        operator = self.operator
         found = [
             *program_findings(deployment, shipped=self._shipped, operator=operator),
             *authority_findings(deployment, operator=operator, now=datetime.now(UTC)),

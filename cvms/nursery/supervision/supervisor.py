@@ -15,6 +15,7 @@ from cvms.errors import (
     ConfigurationError,
     DatabaseUnavailable,
     RpcError,
+    SignerUnavailable,
     leaves,
 )
 from cvms.metrics import Metrics
@@ -22,7 +23,7 @@ from cvms.nursery.channels.status_board import StatusBoard
 
 log = structlog.get_logger(__name__)
 
-OUTAGES = (DatabaseUnavailable, ChainUnavailable)
+OUTAGES = (DatabaseUnavailable, ChainUnavailable, SignerUnavailable)
 """Failures of a dependency, as opposed to failures of the task itself."""
 FIRST_DELAY = 0.1
 LONGEST_DELAY = 30.0

@@ -35,7 +35,8 @@ from cvms.nursery.submission.operator_submissions import OperatorSubmitter
 from cvms.nursery.submission.submitter import Submitter
 from cvms.nursery.supervision.supervisor import periodic_task
 from cvms.nursery.wiring.resources import Resources, TaskFunction
-from cvms.operator_key import OperatorKey, audit_key
+from cvms.signing.audit_signer import audit_signers
+from cvms.signing.operator_key import OperatorKey
 from cvms.store.security.encryption import SecretBox
 from cvms.store.submissions.fee_budget import FeeBudget
 
@@ -74,7 +75,7 @@ def leader_tasks(resources: Resources) -> list[tuple[str, TaskFunction]]:
 def build_audit_head_signer(resources: Resources) -> AuditHeadSigner:
     return AuditHeadSigner(
         database=resources.database,
-        key=audit_key(resources.config.operator),
+        signers=audit_signers(resources.signers),
         board=resources.board,
         metrics=resources.metrics,
     )
@@ -116,7 +117,7 @@ def build_submitter(resources: Resources) -> Submitter:
         database=resources.database,
         rpc=resources.rpc,
         programs=resources.programs,
-        operator=resources.config.operator.pubkey(),
+        is_deterministic=resources.signers.is_deterministic,
         wake=resources.submit_wake,
         outbox_wake=resources.outbox_wake,
         board=resources.board,
@@ -195,7 +196,7 @@ def _leader_notifications(resources: Resources) -> LeaderNotifications:
 def build_operator_submitter(resources: Resources) -> OperatorSubmitter:
     config = resources.config
     key = OperatorKey(
-        keypair=config.operator,
+        signers=resources.signers,
         programs=resources.programs,
         caps=FeeCaps(lamports=config.operator_max_fee),
         budget=FeeBudget(owner=None, everybody=config.sponsoring.everybody_a_day),

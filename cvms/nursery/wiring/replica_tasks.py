@@ -10,6 +10,8 @@ from cvms.nursery.delivery.account_watcher import AccountSubscriptions
 from cvms.nursery.delivery.broadcaster import Broadcaster
 from cvms.nursery.supervision.deployment_probe import DEPLOYMENT, DeploymentProbe
 from cvms.nursery.supervision.readiness_probe import PROBE_SECONDS, ReadinessProbe
+from cvms.nursery.supervision.signer_probe import PROBE_SECONDS as SIGNER_SECONDS
+from cvms.nursery.supervision.signer_probe import SignerProbe
 from cvms.nursery.supervision.supervisor import periodic_task
 from cvms.nursery.wiring.resources import Resources, TaskFunction
 from cvms.store.alerts.lifecycle import alert_webhook
@@ -33,6 +35,9 @@ def schemaless_tasks(resources: Resources) -> list[tuple[str, TaskFunction]]:
         (DEPLOYMENT, build_deployment_probe(resources).run),
         ("accounts", _account_subscriptions(resources).run),
     ]
+    if resources.signers.remote:
+        signers = build_signer_probe(resources)
+        tasks.append(periodic_task(board, "signers", SIGNER_SECONDS, signers.run_once))
     if reader.replicas:
         tasks.append(periodic_task(board, "read_replicas", PROBE_SECONDS, reader.check))
     return tasks
@@ -60,10 +65,15 @@ def build_readiness_probe(resources: Resources) -> ReadinessProbe:
     )
 
 
+def build_signer_probe(resources: Resources) -> SignerProbe:
+    return SignerProbe(signers=resources.signers, board=resources.board, metrics=resources.metrics)
+
+
 def build_deployment_probe(resources: Resources) -> DeploymentProbe:
     return DeploymentProbe(
         database=resources.database,
         reader=DeploymentReader(resources.rpc, resources.programs),
+        operator=resources.signers.preferred.address,
         config=resources.config,
         board=resources.board,
     )
@@ -84,8 +94,7 @@ def build_operator_balance_monitor(resources: Resources) -> OperatorBalanceMonit
     return OperatorBalanceMonitor(
         database=resources.database,
         rpc=resources.rpc,
-        operator=resources.config.operator.pubkey(),
-        funds=resources.operator_funds,
+        signers=resources.signers,
         metrics=resources.metrics,
     )
 
@@ -94,8 +103,7 @@ def build_alert_monitor(resources: Resources) -> AlertMonitor:
     config = resources.config
     return AlertMonitor(
         database=resources.database,
-        operator=config.operator.pubkey(),
-        funds=resources.operator_funds,
+        signers=resources.signers,
         hub=resources.hub,
         progress=resources.progress,
         outbox_wake=resources.outbox_wake,

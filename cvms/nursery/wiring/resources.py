@@ -18,8 +18,10 @@ from cvms.nursery.channels.hub import Hub
 from cvms.nursery.channels.indexer_progress import IndexerProgress
 from cvms.nursery.channels.reconcile_requests import ReconcileQueue
 from cvms.nursery.channels.reply_cache import ReplyCache
-from cvms.nursery.channels.status_board import OperatorFunds, StatusBoard
+from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.channels.wakeups import OutboxWakeup, SubmitWakeup, TimelockWakeup, TvlWakeup
+from cvms.signing.open_signers import open_signers
+from cvms.signing.signer_set import SignerSet
 from cvms.store.indexed_reads.batched_queries import BatchedQueries, start_batched_queries
 from cvms.store.indexed_reads.reader import Reader, start_reader
 from cvms.store.messaging.outbox_notifier import OutboxNotifier, outbox_notifier
@@ -42,6 +44,7 @@ class Resources:
     reader: Reader
     outbox_notifier: OutboxNotifier
     rpc: RpcClient
+    signers: SignerSet
     replies: ReplyCache
     limiter: Limiter
     metrics: Metrics
@@ -55,12 +58,12 @@ class Resources:
     tvl_wake: TvlWakeup = field(default_factory=TvlWakeup)
     timelock_wake: TimelockWakeup = field(default_factory=TimelockWakeup)
     reconcile_queue: ReconcileQueue = field(default_factory=ReconcileQueue)
-    operator_funds: OperatorFunds = field(default_factory=OperatorFunds)
 
 
 @asynccontextmanager
 async def open_resources(config: Config, *, board: StatusBoard) -> AsyncIterator[Resources]:
-    """Build the resources, and close the connections to database, Redis and nodes afterwards."""
+    """Build the resources, and close the connections to database, Redis, nodes and signers
+    afterwards."""
     metrics = Metrics()
     async with (
         open_redis(config.redis_url) as redis,
@@ -70,6 +73,9 @@ async def open_resources(config: Config, *, board: StatusBoard) -> AsyncIterator
             repeats=metrics.transaction_repeats,
         ) as database,
         open_rpc(config.rpc_urls, metrics=metrics) as rpc,
+        open_signers(
+            config.operators, config.signing, minimum=config.sponsoring.operator_minimum
+        ) as signers,
         trio.open_nursery() as tasks,
     ):
         queries = start_batched_queries(database, tasks)
@@ -90,11 +96,11 @@ async def open_resources(config: Config, *, board: StatusBoard) -> AsyncIterator
             reader=reader,
             outbox_notifier=outbox_notifier(redis, database),
             rpc=rpc,
+            signers=signers,
             replies=ReplyCache(max_bytes=config.reply_cache_bytes, max_age=config.cache_ttl),
             limiter=limiter(redis, metrics=metrics),
             metrics=metrics,
             yield_sources=parse_yield_sources(config.yield_sources),
             board=board,
-            operator_funds=OperatorFunds(config.sponsoring.operator_minimum),
         )
         tasks.cancel_scope.cancel()

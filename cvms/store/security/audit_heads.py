@@ -49,7 +49,7 @@ class SignedHead(Head):
         """Return whether this key has signed exactly this head."""
         try:
             Ed25519PublicKey.from_public_bytes(key).verify(
-                self.signature, _text(self, self.signed_at)
+                self.signature, head_text(self, self.signed_at)
             )
         except (InvalidSignature, ValueError):
             return False
@@ -71,7 +71,7 @@ class AuditKey:
             hash=head.hash,
             signed_at=at,
             key=self.public,
-            signature=self._key.sign(_text(head, at)),
+            signature=self._key.sign(head_text(head, at)),
         )
 
 
@@ -157,6 +157,7 @@ class _Published(msgspec.Struct, frozen=True):
     signature: str
 
 
-def _text(head: Head, at: datetime) -> bytes:
+def head_text(head: Head, at: datetime) -> bytes:
+    """Return the text that is signed. No transaction begins as it does."""
     lines = (LABEL, str(head.id), head.hash.hex(), at.astimezone(UTC).isoformat())
     return "\n".join(lines).encode()

@@ -6,6 +6,7 @@ built → pending → submitted ⇄ confirmed → finalized
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,6 +17,8 @@ from cvms.errors import Conflict, UnknownTransaction
 from cvms.store.messaging.leader_notifications import SUBMIT, notify_leader
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import fetch_all, fetch_one, query_for
+
+SIGNATURE_BYTES = 64
 
 
 class State(StrEnum):
@@ -127,14 +130,26 @@ GET_BY_MESSAGE = query_for(
     """,
 )
 
+# What was submitted with this message, which a wallet may have changed: it follows the signatures.
+GET_SUBMITTED = query_for(
+    Submission,
+    """
+    SELECT {columns}
+    FROM submissions
+    WHERE length(wire) > 0
+      AND sha256(substr(wire, 2 + 64 * get_byte(wire, 0))) = %(submitted)s
+    """,
+)
+
 # The newest of the recent plans for one of these owners that hold this data, submitted or not; and
-# what was submitted under the signature, as of the same moment.
+# what was submitted with the message, as of the same moment.
 GET_PLANS = query_for(
     Submission,
     """
     SELECT {columns}
     FROM submissions
-    WHERE signature = %(signature)s
+    WHERE length(wire) > 0
+      AND sha256(substr(wire, 2 + 64 * get_byte(wire, 0))) = %(submitted)s
     UNION ALL (
         SELECT {columns}
         FROM submissions
@@ -261,10 +276,11 @@ async def attach_signature(
     }
     if last_valid_block_height is not None:
         # Equal plans: an equal request may be about to store these bytes for another one of them.
-        await conn.execute(LOCK, {"key": f"signature:{signature}"})
-        submitted = await get_by_signature(conn, signature)
-        if submitted is not None:
-            return submitted
+        submitted = hashlib.sha256(wire[1 + SIGNATURE_BYTES * wire[0] :]).digest()
+        await conn.execute(LOCK, {"key": f"submitted:{submitted.hex()}"})
+        stored = await fetch_one(conn, Submission, GET_SUBMITTED, {"submitted": submitted})
+        if stored is not None:
+            return stored
     attached = await fetch_one(conn, Submission, ATTACH_SIGNATURE, params)
     if attached is not None:
         await notify_leader(conn, SUBMIT)
@@ -288,13 +304,13 @@ async def get_by_message(conn: Connection, message_hash: bytes) -> Submission | 
 
 
 async def get_plans(
-    conn: Connection, *, owners: Sequence[str], data: bytes, signature: str | None
+    conn: Connection, *, owners: Sequence[str], data: bytes, submitted: bytes
 ) -> list[Submission]:
     """Return recent plans for one of the owners whose message holds the data, the newest first.
 
-    What was submitted under the signature is among them.
+    What was submitted with the message of which `submitted` is the hash is among them.
     """
-    params = {"owners": list(owners), "data": data, "signature": signature}
+    params = {"owners": list(owners), "data": data, "submitted": submitted}
     return await fetch_all(conn, Submission, GET_PLANS, params)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -18,6 +19,12 @@ class YieldPolicy:
     auto_compound: bool
     min_amount: int
     updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class _Delegates:
+    owner: str
+    delegates: list[str]
 
 
 PUT = query_for(
@@ -58,11 +65,17 @@ TO_COMPOUND = query_for(
       AND vaults.yield_deposited > 0
       AND vaults.multisig_threshold = 0
       AND cardinality(vaults.delegates) > 0
-      AND %(delegate)s = ANY(vaults.delegates)
+      AND vaults.delegates && %(delegates)s
     ORDER BY vaults.owner
     LIMIT %(limit)s
     """,
 )
+
+DELEGATES = """
+SELECT owner, delegates
+FROM vaults
+WHERE owner = ANY(%(owners)s)
+"""
 
 # Locked, so that a change waits until what was decided by the policy is recorded.
 HOLD = query_for(
@@ -101,19 +114,27 @@ async def of_owner(conn: Connection, owner: str) -> list[YieldPolicy]:
 
 
 async def to_compound(
-    conn: Connection, *, yield_program: str, delegate: str, after: str, limit: int
+    conn: Connection, *, yield_program: str, delegates: Sequence[str], after: str, limit: int
 ) -> list[YieldPolicy]:
     """Return up to `limit` policies that are on, ordered by owner, after the owner `after`.
 
-    Only those of open vaults without a multisig that have a deposit in yield and this delegate.
+    Only those of open vaults without a multisig that have a deposit in yield and one of these
+    delegates.
     """
     params = {
         "yield_program": yield_program,
-        "delegate": delegate,
+        "delegates": list(delegates),
         "after": after,
         "limit": limit,
     }
     return await fetch_all(conn, YieldPolicy, TO_COMPOUND, params)
+
+
+async def delegates(conn: Connection, owners: Iterable[str]) -> dict[str, list[str]]:
+    """Return the delegates of these owners' vaults, by owner; none of an owner without a vault."""
+    owners = list(owners)
+    rows = await fetch_all(conn, _Delegates, DELEGATES, {"owners": owners})
+    return {owner: [] for owner in owners} | {row.owner: row.delegates for row in rows}
 
 
 async def allows(conn: Connection, *, owner: str, yield_program: str, amount: int) -> bool:

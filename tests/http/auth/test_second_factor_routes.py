@@ -422,7 +422,7 @@ async def test_an_unavailable_chain_leaves_nonce_and_code_unused(
         onchain, await with_vault(onchain, amount=9 * USDT, delegate=True), clock
     )
     body = await signed(onchain, device.wallet, "withdraw", AMOUNT)
-    operator = onchain.config.operator
+    operator = onchain.operator
     async with running(database_url, operator=operator, **settings()) as cut_off:
         for code in (device.code(), device.recovery()):
             assert outcome(await send(cut_off, body, code)) == LET_THROUGH

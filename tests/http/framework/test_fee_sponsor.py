@@ -148,7 +148,7 @@ async def test_the_same_transaction_is_charged_once(start: Start) -> None:
 
 async def test_with_too_little_sol_the_owner_pays_and_signs(start: Start) -> None:
     async with start(operator_minimum=1000) as front:
-        funds = front.resources.operator_funds
+        funds = front.resources.signers.preferred.funds
         wallet = await with_vault(front, amount=10, delegate=True)
         before = await spent(front)
         early = await deposit(front, wallet, 1)
@@ -173,7 +173,7 @@ async def test_with_too_little_sol_what_only_the_operator_can_pay_is_paused(
     start: Start,
 ) -> None:
     async with start(operator_minimum=1000) as front:
-        funds = front.resources.operator_funds
+        funds = front.resources.signers.preferred.funds
         shared = await shared_vault(front, signers=2, threshold=2)
         proposal = await propose(front, shared)
         funds.lamports = 999

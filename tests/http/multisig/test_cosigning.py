@@ -466,3 +466,18 @@ async def test_another_form_of_a_submitted_transaction_is_of_no_equal_proposal(
     reply = await front.post(SUBMIT, body_of(again, *signers))
     assert (reply.status_code, reply.json()["code"]) == (409, "proposal_completed"), reply.text
     assert (await standing(front, other["proposal_id"]))["state"] == "approved"
+
+
+async def test_a_withdrawal_that_landed_before_the_database_was_restored_is_not_built_again(
+    front: Service, localnet: Localnet
+) -> None:
+    shared = await shared_vault(front, signers=2, threshold=2)
+    reply = await approved(front, shared, 0, 1)
+    body = with_signatures(reply["transaction"], *shared.signers)
+    assert (await front.post(SUBMIT, body)).status_code == 202
+    await send_pending(front)
+    async with front.database.connection() as conn:
+        await conn.execute("DELETE FROM submissions")
+    let_block_hashes_expire(localnet)
+    again = await front.post(SUBMIT, body)
+    assert (again.status_code, again.json()["code"]) == (409, "proposal_completed")

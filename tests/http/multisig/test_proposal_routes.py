@@ -49,7 +49,7 @@ async def test_two_of_three_withdraw_together(front: Service) -> None:
     assert (ready["state"], ready["mode"]) == ("approved", "cosign")
     assert set(ready["must_sign"]) == set(ready["missing"]) == {keys[0], keys[2]}
     payer = parse_base64(ready["transaction"]).message.account_keys[0]
-    assert payer == front.config.operator.pubkey()
+    assert payer == front.operator.pubkey()
     assert ready["instruction"]["program_id"] == str(front.config.programs.vault)
     assert await standing(front, proposal) == ready
 
@@ -458,7 +458,7 @@ async def test_an_unavailable_chain_leaves_the_nonces_unused(
     proposal = await propose(front, shared)
     proposing = await proposal_body(front, shared)
     approving = await approval_body(front, proposal, shared.signers[0])
-    async with running(database_url, operator=front.config.operator) as cut_off:
+    async with running(database_url, operator=front.operator) as cut_off:
         for route, body in ((PROPOSE, proposing), (APPROVE, approving)):
             reply = await cut_off.post(route, body)
             assert (reply.status_code, reply.json()["code"]) == (503, "chain_unavailable")

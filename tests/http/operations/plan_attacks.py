@@ -49,7 +49,7 @@ class Made:
     @classmethod
     def of_plan(cls, front: Service, wallet: Keypair, message: AnyMessage) -> Made:
         budget, (ours,) = budget_and_rest(message)
-        operator = front.config.operator.pubkey()
+        operator = front.operator.pubkey()
         return cls(message, budget, ours, wallet.pubkey(), operator, front.config.programs)
 
     def of(self, instructions: list[Instruction]) -> AnyMessage:

@@ -70,7 +70,7 @@ class Attacked:
 
     @property
     def operator(self) -> Pubkey:
-        return self.front.config.operator.pubkey()
+        return self.front.operator.pubkey()
 
     @property
     def count(self) -> int:
@@ -251,7 +251,7 @@ async def test_no_mutation_of_a_plan_takes_more_from_the_operator_than_its_fee(
     sponsoring = Sponsoring(guard_programs=(GUARD, HOSTILE), owner_a_day=None, everybody_a_day=None)
     async with running(database_url, sponsoring=sponsoring, **localnet.settings) as front:
         wallet, stranger = await with_vault(front, amount=10**9), Keypair()
-        operator = front.config.operator.pubkey()
+        operator = front.operator.pubkey()
         chain = localnet.running.chain
         chain.overwrite(operator, Account(10**15, b"", SYSTEM))
         script = Keypair().pubkey()

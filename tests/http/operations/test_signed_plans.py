@@ -19,6 +19,7 @@ from solders.instruction import Instruction
 from solders.keypair import Keypair
 from solders.message import to_bytes_versioned
 from solders.pubkey import Pubkey
+from solders.signature import Signature
 
 from cvms.chain.program.addresses import token_account
 from cvms.chain.rpc.responses import Simulation
@@ -34,7 +35,7 @@ from cvms.chain.transactions.versioned import (
 from cvms.chain.types import Lamports
 from cvms.config.operator_settings import Sponsoring
 from cvms.localnet.ledger.recent_blocks import MAX_HASH_AGE
-from cvms.store.submissions import submissions
+from cvms.signing.guarded_signer import GuardedSigner
 from tests.harness.guard_program import GUARD, HOSTILE, deploy_guards
 from tests.harness.localnet import Localnet
 from tests.harness.service import Json, Served, Service, running
@@ -114,7 +115,7 @@ async def test_what_wallets_make_of_a_transaction_lands_for_its_fee(
     assert (row["state"], row["signature"]) == ("pending", reply.json()["signature"])
     assert bytes(message_of(parse_wire(row["wire"]))) == bytes(changed)
 
-    operator = guarded.config.operator.pubkey()
+    operator = guarded.operator.pubkey()
     before = await guarded.rpc.get_balance(operator)
     await land_stored(guarded)
     assert before - await guarded.rpc.get_balance(operator) == fee_within(changed, FeeCaps())
@@ -243,7 +244,7 @@ async def test_a_restarted_replica_answers_for_what_another_one_has_stored(
 
 async def test_what_the_owner_pays_for_may_be_changed_as_well(guarded: Service) -> None:
     wallet = await with_vault(guarded)
-    guarded.resources.operator_funds.lamports = 0
+    guarded.resources.signers.preferred.funds.lamports = 0
     message = planned(await deposit(guarded, wallet, 50 * USDT))
     assert message.account_keys[0] == wallet.pubkey()
     changed = solflare(message, wallet.pubkey(), tokens_of(guarded, wallet))
@@ -257,7 +258,7 @@ async def test_one_that_has_landed_without_the_service_is_the_effect_of_no_plan(
 ) -> None:
     """It may be of an equal plan made before, and this one would be used up without an effect."""
     wallet = await with_vault(guarded)
-    guarded.resources.operator_funds.lamports = 0
+    guarded.resources.signers.preferred.funds.lamports = 0
     message = planned(await deposit(guarded, wallet, 50 * USDT))
     body = body_of(legacy(message, wallet.pubkey(), wallet.pubkey()), wallet)
     wire = base64.b64decode(body["transaction"])
@@ -350,23 +351,25 @@ async def test_a_simulation_that_takes_more_than_the_fee_is_not_signed(
 async def test_the_key_signs_nothing_to_look_up_what_it_would_not_sign(
     guarded: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its signature would be in a query, and the transaction is the attacker's to send."""
+    """Its signature would be known, and the transaction is the attacker's to send."""
     wallet = await with_vault(guarded)
     made = Made.of_plan(guarded, wallet, planned(await deposit(guarded, wallet, 50 * USDT)))
-    asked: list[Any] = []
+    signed: list[bytes] = []
+    sign = GuardedSigner.sign
 
-    async def asking(conn: Any, **query: Any) -> list[Any]:
-        asked.append(query["signature"])
-        return []
+    async def recording(signer: GuardedSigner, message: bytes) -> Signature:
+        signed.append(message)
+        return await sign(signer, message)
 
-    monkeypatch.setattr(submissions, "get_plans", asking)
+    monkeypatch.setattr(GuardedSigner, "sign", recording)
     for attack in (plan_attacks.a_transfer_besides, plan_attacks.a_guard_that_gets_the_operator):
         await guarded.post(TRANSACTIONS, body_of(attack(made), wallet))
-    assert asked == [None, None]
+    assert signed == []
     phantoms = phantom(made.message, wallet.pubkey(), wallet.pubkey())
-    await guarded.post(TRANSACTIONS, body_of(phantoms, wallet))
-    signature = guarded.config.operator.sign_message(to_bytes_versioned(phantoms))
-    assert asked[2] == str(signature)
+    for _ in range(2):
+        reply = await guarded.post(TRANSACTIONS, body_of(phantoms, wallet))
+        assert reply.status_code == 202, reply.text
+    assert signed == [to_bytes_versioned(phantoms)], "what is submitted is found by its message"
 
 
 async def test_a_changed_transaction_that_its_wallet_has_not_signed_is_refused(

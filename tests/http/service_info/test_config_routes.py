@@ -23,7 +23,7 @@ async def test_the_deployment_is_told(front: Service) -> None:
     }
     assert told["vault_authority"] == str(vault_authority_address(programs))
     assert (told["mint"], told["decimals"]) == (str(programs.mint), 6)
-    assert told["operator"] == str(front.config.operator.pubkey())
+    assert told["operator"] == str(front.operator.pubkey())
     assert told["chain"]["genesis_hash"] == await front.rpc.call("getGenesisHash", [])
     assert told["limits"]["max_page"] == 100
     assert told["limits"]["rates"]["owner"] is None
@@ -46,7 +46,7 @@ async def test_no_secret_is_told(database_url: str, localnet: Localnet) -> None:
     }
     async with running(database_url, **localnet.settings, **secrets) as front:
         text = (await front.get("/api/config")).text
-        key = front.config.operator
+        key = front.operator
     hidden = [jwt, encryption.decode(), str(key)]
     assert not [each for each in [*hidden, database_url, "127.0.0.1"] if each in text]
 

@@ -44,7 +44,7 @@ async def test_from_the_first_request_to_a_withdrawal_by_one_signed_message(syst
     assert state["cached"] is False
     assert state["as_of"].endswith("Z")
 
-    operator = system.config.operator.pubkey()
+    operator = system.operator.pubkey()
     body = await signed(system, wallet, "delegate_add", ("delegate", str(operator)))
     await land(system, wallet, await system.post("/api/vault/delegate/add", body))
     body = await signed(system, wallet, "withdraw", ("amount", 400 * USDT))
@@ -157,7 +157,7 @@ async def test_an_unavailable_chain_leaves_the_nonce_unused(
 ) -> None:
     wallet = await with_vault(front)
     body = await signed(front, wallet, "deposit", ("amount", 1))
-    async with running(database_url, operator=front.config.operator) as cut_off:
+    async with running(database_url, operator=front.operator) as cut_off:
         reply = await cut_off.post("/api/vault/deposit", body)
         assert (reply.status_code, reply.json()["code"]) == (503, "chain_unavailable")
         assert reply.headers["Retry-After"] == "1"
@@ -272,7 +272,7 @@ async def test_the_instruction_of_the_reply_is_that_of_the_transaction(front: Se
     }
     assert base64.b64decode(instruction["data"])
     message = parse_base64(reply["transaction"]).message
-    assert message.account_keys[0] == front.config.operator.pubkey()
+    assert message.account_keys[0] == front.operator.pubkey()
     assert reply["last_valid_block_height"] > 0
 
 

@@ -17,11 +17,11 @@ async def seize(front: Service, wallet: Keypair, amount: int) -> None:
     """Let governance take tokens of a vault for its owner, also locked ones."""
     instruction = instructions.emergency_withdraw(
         front.config.programs,
-        authority=front.config.operator.pubkey(),
+        authority=front.operator.pubkey(),
         owner=wallet.pubkey(),
         amount=amount,
     )
-    await on_chain(front, front.config.operator, instruction)
+    await on_chain(front, front.operator, instruction)
 
 
 async def test_a_seizure_is_settled_once_whoever_asks(front: Service) -> None:

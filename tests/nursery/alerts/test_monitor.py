@@ -22,7 +22,7 @@ from cvms.nursery.alerts.monitor import ALL_VAULTS_SECONDS, AlertMonitor
 from cvms.nursery.alerts.rules import RESOLVE_AFTER, Bounds
 from cvms.nursery.channels.hub import Hub
 from cvms.nursery.channels.indexer_progress import IndexerProgress
-from cvms.nursery.channels.status_board import OperatorFunds, StatusBoard
+from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.channels.wakeups import OutboxWakeup
 from cvms.nursery.ledger.outbox_messages import row_message, vault_messages
 from cvms.nursery.wiring.replica_tasks import build_broadcaster
@@ -41,6 +41,7 @@ from cvms.store.submissions.in_flight import StateChange
 from cvms.store.submissions.submissions import State
 from cvms.store.vaults import history
 from cvms.store.vaults.history import Kind
+from tests.harness.resources import signers_of
 from tests.nursery.world import World, address, running, until
 from tests.store.examples import history_row, vault_row
 
@@ -59,8 +60,7 @@ async def monitoring(database: Database, **changes: Any) -> AsyncIterator[AlertM
     """The monitor of one replica."""
     defaults: dict[str, Any] = {
         "database": database,
-        "operator": Keypair().pubkey(),
-        "funds": OperatorFunds(),
+        "signers": signers_of(Keypair()),
         "hub": Hub(),
         "progress": IndexerProgress(),
         "outbox_wake": OutboxWakeup(),
@@ -551,6 +551,16 @@ async def test_a_webhook_that_is_paused_is_reported_until_it_is_activated(
 # --- the service itself --------------------------------------------------------------------------
 
 
+async def test_each_of_the_operators_keys_has_an_alert_of_its_own(database: Database) -> None:
+    signers = signers_of(Keypair(), Keypair(), Keypair())
+    for signer, lamports in zip(signers.signers, (999, 1_000, 10), strict=True):
+        signer.funds.lamports = lamports
+    async with monitoring(database, signers=signers) as monitor:
+        await monitor.run_once()
+    first, _, third = map(str, signers.addresses)
+    assert {row.subject for row in await stored(database)} == {first, third}
+
+
 async def test_a_danger_that_the_checks_found_is_reported_until_it_is_mended(
     database: Database,
 ) -> None:
@@ -575,23 +585,25 @@ async def test_a_danger_that_the_checks_found_is_reported_until_it_is_mended(
 
 async def test_a_condition_stays_open_while_any_replica_observes_it(database: Database) -> None:
     async with monitoring(database) as one, monitoring(database) as other:
-        one.funds.lamports = 300
+        key = Keypair()
+        one.signers, other.signers = signers_of(key), signers_of(key)
+        funds = one.signers.preferred.funds
+        funds.lamports = 300
         one._started_at = other._started_at = -1e9
-        one.operator = other.operator
         await one.run_once()
         await other.run_once()  # does not observe it
         [row] = await stored(database)
         assert (row.kind, row.severity, row.state) == ("fee_payer_low", "warning", "open")
-        one.funds.lamports = 100
+        funds.lamports = 100
         await one.run_once()
         await age_alerts(database, 59)
-        one.funds.lamports = 1_199  # below the recovery bound
+        funds.lamports = 1_199  # below the recovery bound
         await other.run_once()
         await one.run_once()
         await other.run_once()
         [row] = await stored(database)
         assert (row.severity, row.state, row.count) == ("critical", "open", 2)
-        one.funds.lamports = 1_200
+        funds.lamports = 1_200
         await age_alerts(database, 61)
         other._started_at = trio.current_time()  # has just started
         await other.run_once()
@@ -653,7 +665,7 @@ async def test_a_withdrawal_on_chain_is_an_alert_at_once_without_a_timer(world: 
     await world.act(owner, world.deposit(owner, 9_000))
     broadcaster = build_broadcaster(world.resources)
     changes: dict[str, Any] = {
-        "operator": world.operator.pubkey(),
+        "signers": world.resources.signers,
         "hub": world.resources.hub,
         "progress": world.progress,
         "outbox_wake": world.resources.outbox_wake,

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from solders.keypair import Keypair
+
 from cvms.nursery.alerts.operator_balance import BALANCE_SECONDS, OperatorBalanceMonitor
-from cvms.nursery.channels.status_board import OperatorFunds
 from cvms.nursery.supervision.supervisor import periodic_task
 from cvms.nursery.wiring.replica_tasks import build_operator_balance_monitor
+from cvms.signing.signer_set import SignerSet
+from tests.harness.resources import signers_of
 from tests.nursery.world import SOL, World, running, until
 
 
-def balance_monitor(world: World, funds: OperatorFunds) -> OperatorBalanceMonitor:
-    return build_operator_balance_monitor(replace(world.resources, operator_funds=funds))
+def balance_monitor(world: World, signers: SignerSet) -> OperatorBalanceMonitor:
+    return build_operator_balance_monitor(replace(world.resources, signers=signers))
 
 
 async def set_lamports(world: World, lamports: int) -> None:
@@ -28,9 +31,10 @@ def gauge(world: World, name: str) -> float | None:
 async def test_below_the_minimum_sponsoring_is_suspended_until_the_balance_recovers(
     world: World,
 ) -> None:
-    funds = OperatorFunds(minimum=SOL)
+    signers = signers_of(world.operator, minimum=SOL)
+    funds = signers.preferred.funds
     assert funds.enough, "the balance is unknown yet"
-    task = balance_monitor(world, funds)
+    task = balance_monitor(world, signers)
     results = []
     for lamports in (SOL - 1, SOL):
         await set_lamports(world, lamports)
@@ -43,15 +47,37 @@ async def test_below_the_minimum_sponsoring_is_suspended_until_the_balance_recov
 
 async def test_it_runs_by_itself_and_exports_what_was_spent_today(world: World) -> None:
     await world.execute("INSERT INTO sponsored VALUES ((now() AT TIME ZONE 'UTC')::DATE, '', 7)")
-    funds = OperatorFunds(minimum=1)
+    signers = signers_of(world.operator, minimum=1)
 
     async def has_run() -> bool:
         return world.board.tasks["operator_balance"].last_success is not None
 
     world.board.set_task_state("operator_balance", "running")
-    monitor = balance_monitor(world, funds)
+    monitor = balance_monitor(world, signers)
     _, run = periodic_task(world.board, "operator_balance", BALANCE_SECONDS, monitor.run_once)
     async with running(run):
         await until(has_run)
     assert gauge(world, "sponsored_lamports_today") == 7
-    assert funds.lamports is not None
+    assert signers.preferred.funds.lamports is not None
+
+
+async def test_each_key_is_watched_and_the_first_with_enough_pays(world: World) -> None:
+    standby = Keypair()
+    signers = signers_of(world.operator, standby, minimum=SOL)
+    task = balance_monitor(world, signers)
+    balances = {world.operator: (SOL - 1, SOL, SOL), standby: (SOL, SOL, 0)}
+    results = []
+    for at in range(3):
+        for key, lamports in balances.items():
+            account = {"lamports": lamports[at]}
+            await world.rpc.call("surfnet_setAccount", [str(key.pubkey()), account])
+        await task.run_once()
+        payer = signers.payer()
+        assert payer is not None
+        results.append((payer.address, gauge(world, "operator_pays")))
+        for key, lamports in balances.items():
+            labels = {"address": str(key.pubkey())}
+            read = world.metrics.registry.get_sample_value("operator_signer_lamports", labels)
+            assert read == lamports[at]
+    first, second = world.operator.pubkey(), standby.pubkey()
+    assert results == [(second, 1), (first, 1), (first, 1)]

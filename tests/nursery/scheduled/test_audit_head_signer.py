@@ -7,20 +7,23 @@ from datetime import UTC, datetime
 
 import pytest
 import trio
+from solders.keypair import Keypair
 from structlog.testing import capture_logs
 
 from cvms.metrics import Metrics
 from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.scheduled.audit_head_signer import AuditHeadSigner
-from cvms.operator_key import audit_key
+from cvms.signing.audit_signer import audit_signers
 from cvms.store.postgres.database import Database
 from cvms.store.security import audit_heads, audit_log
 from cvms.store.security.audit_heads import AuditKey, SignedHead, read_published
 from cvms.store.security.audit_verification import verify
 from tests.harness.localnet import Localnet
+from tests.harness.resources import signers_of
 from tests.harness.service import whole_service
 
-KEY, OTHER = AuditKey(b"k" * 32), AuditKey(b"o" * 32)
+HOLDER, OTHER_HOLDER = Keypair(), Keypair()
+KEY, OTHER = AuditKey(HOLDER.secret()), AuditKey(OTHER_HOLDER.secret())
 
 CUT_OFF = """
 WITH removed AS (DELETE FROM audit_logs WHERE id > 2)
@@ -30,8 +33,13 @@ SET id = 2,
 """
 
 
-def signer(database: Database, key: AuditKey = KEY) -> AuditHeadSigner:
-    return AuditHeadSigner(database=database, key=key, board=StatusBoard(), metrics=Metrics())
+def signer(database: Database, holder: Keypair = HOLDER) -> AuditHeadSigner:
+    return AuditHeadSigner(
+        database=database,
+        signers=audit_signers(signers_of(holder)),
+        board=StatusBoard(),
+        metrics=Metrics(),
+    )
 
 
 async def append(database: Database, count: int) -> None:
@@ -74,7 +82,7 @@ async def test_a_head_is_signed_stored_logged_and_counted_once_it_has_moved(
 async def test_a_new_key_signs_the_same_head_again(database: Database) -> None:
     await append(database, 1)
     await published(signer(database))
-    [head] = await published(signer(database, OTHER))
+    [head] = await published(signer(database, OTHER_HOLDER))
     assert await stored(database) == head
     assert head.is_signed_by(OTHER.public)
 
@@ -133,7 +141,7 @@ async def test_the_leader_signs_with_the_key_of_the_operator(
         with trio.fail_after(20):
             while (head := await stored(service.database)) is None:
                 await trio.lowlevel.checkpoint()
-        assert head.is_signed_by(audit_key(service.config.operator).public)
+        assert head.is_signed_by(audit_signers(service.resources.signers).public[0])
         async with service.database.connection() as conn:
             verdict = await verify(conn)
         assert (verdict.broken, verdict.contradicted, verdict.stored) == (None, None, head)

@@ -17,13 +17,16 @@ from cvms.chain.yields.sources import parse_yield_sources
 from cvms.errors import ChainTimeout, ProgramRefused
 from cvms.nursery.scheduled.auto_compound import AutoCompounder
 from cvms.nursery.wiring.leader_tasks import build_auto_compounder, build_operator_submitter
+from cvms.signing.signer_set import SignerSet
 from cvms.store.security import audit_log
 from cvms.store.submissions import submissions
 from cvms.store.submissions.submissions import Submission
 from cvms.store.vaults import vaults, yield_policies
+from tests.harness.resources import signers_of
 from tests.nursery.program_steps import YEAR, earn, pool_of
 from tests.nursery.scheduled.test_timelock_notices import landed, travel
 from tests.nursery.world import World, address, running, until
+from tests.signing.faulty_signer import FaultySigner, set_of, signs_again
 
 LENT = 200_000
 EARNED = 10_000
@@ -36,17 +39,18 @@ def compounder(
     rpc: RpcClient | None = None,
     min_amount: int = 1_000,
     key: Keypair | None = None,
+    signers: SignerSet | None = None,
 ) -> AutoCompounder:
     """Return a freshly started compounder."""
     config = replace(
         world.resources.config,
-        operator=key or world.operator,
         yield_sources=f"{ProtocolName.YIELD_POOL}:{pool_of(world)}",
         yield_compound_min_amount=min_amount,
     )
     resources = replace(
         world.resources,
         config=config,
+        signers=signers or signers_of(key or world.operator),
         rpc=rpc or world.rpc,
         yield_sources=parse_yield_sources(config.yield_sources),
     )
@@ -201,6 +205,24 @@ async def test_an_operator_that_cannot_pay_is_an_error(world: World) -> None:
     with pytest.raises(ProgramRefused):
         await compounder(world, key=poor).run_once()
     assert await submitted(world) == []
+
+
+async def test_compounding_waits_for_the_signer_of_the_delegate(world: World) -> None:
+    alice = await lender(world)
+    await set_policy(world, alice)
+    await travel(world, YEAR)
+    other, signer = FaultySigner(), FaultySigner(world.operator, fault="dead")
+    signers = set_of(other, signer)
+    task = compounder(world, signers=signers)
+    assert not await task.run_once(), "it goes on soon"
+    assert await task.run_once(), "nobody else can sign"
+    assert await submitted(world) == []
+    signer.fault = None
+    await signs_again(signers)
+    assert await task.run_once()
+    [submission] = await submitted(world)
+    assert submission.owner == address(alice)
+    assert other.signed == []
 
 
 async def test_the_task_compounds_by_itself(world: World) -> None:

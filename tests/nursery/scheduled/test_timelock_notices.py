@@ -20,11 +20,14 @@ from cvms.chain.transactions.release_builder import VAULTS_PER_TRANSACTION
 from cvms.errors import ChainTimeout, ProgramRefused
 from cvms.nursery.scheduled.timelock_notices import TimelockScheduler
 from cvms.nursery.wiring.leader_tasks import build_operator_submitter, build_timelock_scheduler
+from cvms.signing.signer_set import SignerSet
 from cvms.store.security import audit_log
 from cvms.store.submissions import submissions
 from cvms.store.submissions.submissions import Submission
 from cvms.store.vaults import vaults
+from tests.harness.resources import signers_of
 from tests.nursery.world import World, address, running, until
+from tests.signing.faulty_signer import FaultySigner, set_of, signs_again
 
 HOUR = 3_600
 
@@ -35,15 +38,16 @@ def scheduler(
     rpc: RpcClient | None = None,
     release: bool = True,
     operator: Keypair | None = None,
+    signers: SignerSet | None = None,
 ) -> TimelockScheduler:
     """Return a freshly started scheduler with a notice period of an hour."""
     config = replace(
         world.resources.config,
-        operator=operator or world.operator,
         timelock_notice_seconds=HOUR,
         timelock_release=release,
     )
-    resources = replace(world.resources, config=config, rpc=rpc or world.rpc)
+    signers = signers or signers_of(operator or world.operator)
+    resources = replace(world.resources, config=config, signers=signers, rpc=rpc or world.rpc)
     return build_timelock_scheduler(resources, build_operator_submitter(resources))
 
 
@@ -220,6 +224,21 @@ async def test_an_operator_that_cannot_pay_is_an_error(world: World) -> None:
     with pytest.raises(ProgramRefused):
         await scheduler(world, operator=Keypair()).run_once()
     assert await releases(world) == []
+
+
+async def test_releases_wait_for_a_signer_and_notices_do_not(world: World) -> None:
+    alice = await locked_owner(world, 0)
+    signer = FaultySigner(world.operator, fault="dead")
+    signers = set_of(signer)
+    task = scheduler(world, signers=signers)
+    for _ in range(2):  # the first finds out, the second knows
+        assert await task.run_once() <= 1, "it looks again soon"
+        assert await releases(world) == []
+    assert ("available", address(alice), 60) in await notices(world)
+    signer.fault = None
+    await signs_again(signers)
+    await task.run_once()
+    assert await released_owners(world) == [address(alice)]
 
 
 async def test_it_wakes_when_one_falls_due_and_when_the_indexer_finds_one(

@@ -316,7 +316,7 @@ async def test_a_stalled_task_is_not_ready_until_it_succeeds(
 
 def test_a_task_that_only_listens_has_no_deadline() -> None:
     config = Config(
-        operator=Keypair(),
+        operators=(Keypair(),),
         database_url="",
         programs=load_programs({}),
         reconciliation_interval=3_600,

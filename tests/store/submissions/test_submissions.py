@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import timedelta
 from typing import Any
 
@@ -31,7 +32,7 @@ async def build(conn: Connection, message_hash: bytes = HASH) -> Submission:
     )
 
 
-async def sign(conn: Connection, signature: str = "signature") -> Submission:
+async def sign(conn: Connection, signature: str = "signature", wire: bytes = b"wire") -> Submission:
     return await submissions.record_signed(
         conn,
         message_hash=signature.encode().ljust(32),
@@ -39,7 +40,7 @@ async def sign(conn: Connection, signature: str = "signature") -> Submission:
         owner="owner",
         message=b"message",
         signature=signature,
-        wire=b"wire",
+        wire=wire,
         last_valid_block_height=150,
         since_slot=1,
         amount=400,
@@ -152,11 +153,12 @@ async def test_plans_are_found_by_owner_and_data_beside_what_was_submitted(
 ) -> None:
     async with database.connection() as conn:
         await build(conn)
-        other = await sign(conn, "other")
+        signatures = bytes([2]) + bytes(2 * 64)
+        other = await sign(conn, "other", wire=signatures + b"changed message")
         asked: dict[str, Any] = {
             "owners": ["nobody", "owner"],
             "data": b"essa",
-            "signature": "other",
+            "submitted": hashlib.sha256(b"changed message").digest(),
         }
         found = await submissions.get_plans(conn, **asked)
         assert {each.message_hash for each in found} == {other.message_hash, HASH}
@@ -164,7 +166,7 @@ async def test_plans_are_found_by_owner_and_data_beside_what_was_submitted(
             assert await submissions.get_plans(conn, **(asked | changes)) == [other]
         await submissions.attach_signature(conn, message_hash=HASH, signature="one", wire=b"one")
         await conn.execute("UPDATE submissions SET created_at = now() - INTERVAL '11 minutes'")
-        assert await submissions.get_plans(conn, **(asked | {"signature": None})) == []
+        assert await submissions.get_plans(conn, **(asked | {"submitted": HASH})) == []
 
 
 async def test_built_twice_is_one_row_until_it_is_signed(database: Database) -> None:

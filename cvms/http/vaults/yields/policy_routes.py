@@ -122,7 +122,6 @@ async def list_policies(deps: Dependencies, owner: str) -> Reply:
     Also returns whether the service may act for the vault, and its own minimum amount.
     """
     key = str(owner_in_path(owner))
-    operator = str(deps.operator.address)
     async with deps.database.connection() as conn:
         row = await open_vault(conn, key)
         policies = await yield_policies.of_owner(conn, key)
@@ -131,6 +130,7 @@ async def list_policies(deps: Dependencies, owner: str) -> Reply:
             owner=key,
             policies=[reply_of(each, YieldPolicy) for each in policies],
             least=deps.config.yield_compound_min_amount,
-            delegated=operator in row.delegates and row.multisig_threshold == 0,
+            delegated=row.multisig_threshold == 0
+            and any(str(each) in row.delegates for each in deps.operator.signers.addresses),
         )
     )

@@ -30,7 +30,7 @@ SWEEP, CLOSE = "/api/vault/sweep", "/api/vault/close"
 
 
 async def govern(front: Service, instruction: Instruction) -> None:
-    await on_chain(front, front.config.operator, instruction)
+    await on_chain(front, front.operator, instruction)
 
 
 async def exit_requested(front: Service, wallet: Keypair) -> None:
@@ -48,7 +48,7 @@ async def test_while_all_is_frozen_an_exit_frees_what_is_available(
 ) -> None:
     wallet, programs = await with_vault(front, amount=10 * USDT), front.config.programs
     await lock(front, wallet, 6 * USDT)
-    operator = front.config.operator.pubkey()
+    operator = front.operator.pubkey()
     await govern(front, instructions.set_freeze_flag(programs, governance=operator, freeze=True))
     before = await tokens_of(front, wallet.pubkey())
     assert before is not None
@@ -80,7 +80,7 @@ async def test_an_exit_releases_what_no_authorized_program_claims(
     wallet, programs = await with_vault(front, amount=10 * USDT), front.config.programs
     await lock(front, wallet, 6 * USDT)
     remove = instructions.remove_authorized_program(
-        programs, governance=front.config.operator.pubkey(), program=programs.position_manager
+        programs, governance=front.operator.pubkey(), program=programs.position_manager
     )
     await govern(front, remove)
     await exit_requested(front, wallet)

@@ -20,12 +20,12 @@ async def transfer(front: Service, giver: Keypair, taker: Keypair, amount: int) 
     """Let governance move tokens that are not locked to another vault."""
     instruction = instructions.rebalance_collateral(
         front.config.programs,
-        authority=front.config.operator.pubkey(),
+        authority=front.operator.pubkey(),
         from_owner=giver.pubkey(),
         to_owner=taker.pubkey(),
         amount=amount,
     )
-    await on_chain(front, front.config.operator, instruction)
+    await on_chain(front, front.operator, instruction)
 
 
 async def test_an_allowance_lets_governance_transfer_what_is_not_locked(front: Service) -> None:

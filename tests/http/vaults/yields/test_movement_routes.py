@@ -35,11 +35,11 @@ from cvms.http.operations import yield_plans
 from cvms.metrics import Metrics
 from cvms.nursery.ledger.vault_rows import vault_row
 from cvms.nursery.run import serve
-from cvms.operator_key import OperatorKey
+from cvms.signing.operator_key import OperatorKey
 from cvms.store.submissions.fee_budget import FeeBudget
 from tests.chain.yields.accounts import bank, lent
 from tests.harness.localnet import Localnet
-from tests.harness.resources import config_for_tests
+from tests.harness.resources import config_for_tests, signers_of
 from tests.harness.service import Json, Served, Service, running
 from tests.http.wallets import (
     USDT,
@@ -141,9 +141,7 @@ def a_year_later(localnet: Localnet) -> None:
 
 def pool_of(service: Served, admin: Pubkey | None = None) -> Pubkey:
     programs = service.config.programs
-    return pool_address(
-        programs, mint=programs.mint, admin=admin or service.config.operator.pubkey()
-    )
+    return pool_address(programs, mint=programs.mint, admin=admin or service.operator.pubkey())
 
 
 async def write_account(service: Served, address: Pubkey, owner: Pubkey, data: bytes) -> None:
@@ -201,7 +199,7 @@ async def test_the_owner_signs_the_first_deposit_and_pays_for_the_position(
     front: Service,
 ) -> None:
     wallet = await with_vault(front, amount=100 * USDT, delegate=True)
-    programs, operator = front.config.programs, front.config.operator.pubkey()
+    programs, operator = front.config.programs, front.operator.pubkey()
     reply = await move(front, wallet, DEPOSIT, 40 * USDT)
     message = parse_base64(reply.json()["transaction"]).message
     assert list(message.account_keys[:2]) == [operator, wallet.pubkey()]
@@ -358,7 +356,7 @@ async def test_a_program_whitelisted_during_the_request_changes_nothing(
     programs, other = front.config.programs, Keypair().pubkey()
     rates = RateCache(front.rpc, (), programs=programs, max_age=60)
     operator = OperatorKey(
-        keypair=localnet.operator,
+        signers=signers_of(localnet.operator),
         programs=programs,
         caps=FeeCaps(),
         budget=FeeBudget(owner=None, everybody=None),
@@ -633,9 +631,7 @@ async def test_an_unavailable_chain_leaves_the_balances_and_omits_the_rest(
     wallet = await lending(front, 40 * USDT)
     await indexed(front, wallet)
     sources = front.config.yield_sources
-    async with running(
-        database_url, operator=front.config.operator, yield_sources=sources
-    ) as cut_off:
+    async with running(database_url, operator=front.operator, yield_sources=sources) as cut_off:
         answer = await status(cut_off, wallet)
         assert answer["yield_deposited"] == 40 * USDT
         assert answer["positions"] is None

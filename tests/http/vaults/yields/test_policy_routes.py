@@ -47,7 +47,7 @@ async def kept(front: Service, wallet: Keypair) -> Any:
 
 
 async def test_the_last_policy_applies_and_the_audit_trail_has_all(front: Service) -> None:
-    operator = str(front.config.operator.pubkey())
+    operator = str(front.operator.pubkey())
     wallet = await with_row(front, delegates=(operator,))
     assert (await kept(front, wallet))["policies"] == []
     for switch, least in (("on", 5_000), ("on", 7_000), ("off", 7_000)):
@@ -67,7 +67,7 @@ async def test_the_last_policy_applies_and_the_audit_trail_has_all(front: Servic
 async def test_the_reply_says_whether_the_service_may_act(
     front: Service, threshold: int, delegate: bool
 ) -> None:
-    delegates = (str(front.config.operator.pubkey()),) if delegate else ()
+    delegates = (str(front.operator.pubkey()),) if delegate else ()
     wallet = await with_row(front, delegates=delegates, multisig_threshold=threshold)
     told = await kept(front, wallet)
     assert told["delegated"] is (delegate and not threshold)

@@ -1,4 +1,4 @@
-"""The operator's key: the only module that signs with it.
+"""The operator's keys: the only module that signs transactions with them.
 
 Every transaction that the service pays for or submits gets its signature here, after a check of
 what the key is used for and what the transaction costs, and is charged to a daily budget here.
@@ -6,10 +6,10 @@ what the key is used for and what the transaction costs, and is charged to a dai
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass
 from enum import Enum, auto
 
-from solders.keypair import Keypair
 from solders.message import to_bytes_versioned
 from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
@@ -17,19 +17,24 @@ from solders.transaction import VersionedTransaction
 from cvms.chain.transactions.sponsorship_policy import Cost, FeeCaps, check_sponsored
 from cvms.chain.transactions.versioned import (
     AnyMessage,
-    attach_signature,
     message_hash,
     message_of,
+    place_signature,
     required_signers,
     signature_of,
 )
 from cvms.chain.types import Programs
-from cvms.errors import NotSponsored, SponsorshipPaused
-from cvms.nursery.channels.status_board import OperatorFunds
+from cvms.errors import NotSponsored, SignerUnavailable, SponsorshipPaused
+from cvms.signing.guarded_signer import GuardedSigner
+from cvms.signing.signer_set import SignerSet
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.security.audit_heads import AuditKey
 from cvms.store.submissions import fee_budget
 from cvms.store.submissions.fee_budget import FeeBudget
+
+_TOO_LITTLE_SOL = (
+    "The service has too little SOL to pay fees for others at present. What its owner "
+    "can pay for may be asked for anew; the rest has to wait."
+)
 
 
 class BudgetScope(Enum):
@@ -38,11 +43,6 @@ class BudgetScope(Enum):
     OWNER = auto()
     ALL_OWNERS = auto()  # anybody may ask for it, so it must not use up the owner's budget
     OPERATOR = auto()  # no budget may stop an administrator's decision
-
-
-def audit_key(keypair: Keypair) -> AuditKey:
-    """Return the key that signs the audit trail's heads. It is derived from the operator's key."""
-    return AuditKey(keypair.secret())
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,71 +67,93 @@ class SignedByOperator:
 
 @dataclass(frozen=True, slots=True)
 class OperatorKey:
-    """The operator's key, with the caps and the budget that bound its use."""
+    """The operator's keys, with the caps and the budget that bound their use.
 
-    keypair: Keypair = field(repr=False)
+    The first that is available and has enough SOL pays. Any of them signs what names it.
+    """
+
+    signers: SignerSet
     programs: Programs
     caps: FeeCaps
     budget: FeeBudget
-    funds: OperatorFunds = field(default_factory=OperatorFunds)
     guards: frozenset[Pubkey] = frozenset()
     """Programs of which wallets may add instructions to what they sign."""
 
     @property
     def address(self) -> Pubkey:
-        return self.keypair.pubkey()
+        """The preferred key, which owners make their delegate."""
+        return self.signers.preferred.address
 
-    @property
-    def pays(self) -> bool:
-        """False while the operator has too little SOL to pay for others."""
-        return self.funds.enough
+    def holds(self, address: Pubkey) -> bool:
+        """Return whether one of the operator's keys has the address."""
+        return self.signers.find(address) is not None
 
     def payer_for(self, owner: Pubkey) -> Pubkey:
         """Return who pays the fee of a transaction that the owner signs anyway."""
-        return self.address if self.pays else owner
+        payer = self.signers.payer()
+        return owner if payer is None else payer.address
 
-    def require_pays(self) -> None:
-        """Raise SponsorshipPaused unless the operator pays for others."""
-        if not self.pays:
-            raise SponsorshipPaused(
-                "The service has too little SOL to pay fees for others at present. What its owner "
-                "can pay for may be asked for anew; the rest has to wait."
-            )
+    def require_payer(self) -> Pubkey:
+        """Return who pays for others. Raises SponsorshipPaused if none of the keys does."""
+        payer = self.signers.payer()
+        if payer is not None:
+            return payer.address
+        if self.signers.signing() is None:
+            raise SignerUnavailable("no signer of the operator is available")
+        raise SponsorshipPaused(_TOO_LITTLE_SOL)
+
+    def paying_delegate(self, delegates: Collection[Pubkey]) -> Pubkey | None:
+        """Return which of the delegates acts and pays for others: a key of the operator's."""
+        payer = self.signers.payer(delegates)
+        return None if payer is None else payer.address
+
+    def own_payer(self, among: Collection[Pubkey] | None = None) -> Pubkey | None:
+        """Return who pays what the operator itself decides, None while no signer is available."""
+        payer = self.signers.signing(among)
+        return None if payer is None else payer.address
+
+    def payer_in(self, message: AnyMessage) -> Pubkey:
+        """Return the key that pays the message's fee, the preferred one if none of them does."""
+        signer = self._payer(message)
+        return self.address if signer is None else signer.address
 
     def is_payer_of(self, message: AnyMessage) -> bool:
         """Return whether the operator pays the fee of the message."""
-        return required_signers(message)[0] == self.address
+        return self._payer(message) is not None
 
-    def sign(self, transaction: VersionedTransaction, *, acts: bool) -> SignedByOperator:
-        """Add the operator's signature; the signatures of others stay.
+    def must_sign(self, message: AnyMessage) -> bool:
+        """Return whether the message asks for a signature of the operator."""
+        return any(map(self.holds, required_signers(message)))
+
+    async def sign(self, transaction: VersionedTransaction, *, acts: bool) -> SignedByOperator:
+        """Add the signature of the operator's key that pays; the signatures of others stay.
 
         With `acts` the operator decides too, as a vault's delegate or as governance; without, it is
         the fee payer of what an owner decided. Raises NotSponsored if the transaction breaks the
-        policy, SponsorshipPaused if it was built before the operator ran short of SOL.
+        policy, SponsorshipPaused if it was built before the key ran short of SOL, and
+        SignerUnavailable.
         """
-        if not acts:
-            self.require_pays()
-        cost = self._check(message_of(transaction), acts=acts)
-        return SignedByOperator(attach_signature(transaction, self.keypair), cost)
+        message = message_of(transaction)
+        signer = self._payer(message)
+        if signer is None:
+            raise NotSponsored("the operator is not its fee payer")
+        if not acts and not signer.funds.enough:
+            raise SponsorshipPaused(_TOO_LITTLE_SOL)
+        cost = self._check(message, acts=acts)
+        signature = await signer.sign(to_bytes_versioned(message))
+        return SignedByOperator(place_signature(transaction, signer.address, signature), cost)
 
-    def id_of(self, message: AnyMessage) -> str:
+    async def id_of(self, message: AnyMessage) -> str | None:
         """Return the id under which the message lands: the operator's signature, its fee payer's.
 
         The signature of a message is always the same, so nothing is given away that `sign` has not
-        given before.
+        given before. None if it is not known to be: then there may be several. Raises
+        SignerUnavailable.
         """
-        return str(self.keypair.sign_message(to_bytes_versioned(message)))
-
-    def id_if_sponsored(self, message: AnyMessage) -> str | None:
-        """Return the id under which the message lands, None if the operator would not sign it.
-
-        The id is a signature: it exists of no message that could take more than a fee.
-        """
-        try:
-            self._check(message, acts=False)
-        except NotSponsored:
+        signer = self._payer(message)
+        if signer is None or not signer.deterministic:
             return None
-        return self.id_of(message)
+        return str(await signer.sign(to_bytes_versioned(message)))
 
     async def charge(
         self,
@@ -174,10 +196,13 @@ class OperatorKey:
                     f"it takes {lamports} lamports of the operator's, not {cost.fee}"
                 )
 
+    def _payer(self, message: AnyMessage) -> GuardedSigner | None:
+        return self.signers.find(required_signers(message)[0])
+
     def _check(self, message: AnyMessage, *, acts: bool) -> Cost:
         return check_sponsored(
             message,
-            operator=self.address,
+            operator=self.payer_in(message),
             programs=self.programs,
             caps=self.caps,
             acts=acts,
