@@ -14,7 +14,7 @@ import trio
 from solders.keypair import Keypair
 
 from bench.servers.workers import serve_in_processes
-from cvms.config.listen_settings import ListenSettings
+from cvms.config.connection_settings import ListenSettings
 from cvms.config.loader import load_programs
 from cvms.config.settings import Config, Rates
 from cvms.http import serve_http

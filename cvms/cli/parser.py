@@ -9,7 +9,7 @@ from typing import cast
 
 from solders.pubkey import Pubkey
 
-from cvms.cli import bootstrap, migrate, tokens
+from cvms.cli import bootstrap
 from cvms.cli.arguments import (
     CommandParser,
     Commands,
@@ -21,15 +21,6 @@ from cvms.cli.arguments import (
     number,
     parsed,
 )
-from cvms.cli.audit import (
-    KEY_HELP,
-    VERIFY_HELP,
-    cmd_audit_key,
-    cmd_audit_verify,
-    parse_head,
-    parse_key,
-)
-from cvms.cli.check import add_commands as add_check_commands
 from cvms.cli.commands import (
     RPC_URL,
     SERVICE_URL,
@@ -40,14 +31,24 @@ from cvms.cli.commands import (
     cmd_serve,
     cmd_wallet,
 )
-from cvms.cli.index import (
+from cvms.cli.operating import migrate, tokens
+from cvms.cli.operating.audit import (
+    KEY_HELP,
+    VERIFY_HELP,
+    cmd_audit_key,
+    cmd_audit_verify,
+    parse_head,
+    parse_key,
+)
+from cvms.cli.operating.check import add_commands as add_check_commands
+from cvms.cli.operating.index import (
     REBUILD_HELP,
     STATUS_HELP,
     cmd_index_rebuild,
     cmd_index_status,
 )
-from cvms.cli.signers import add_commands as add_signers
-from cvms.cli.submissions import add_commands as add_submissions
+from cvms.cli.operating.signers import add_commands as add_signers
+from cvms.cli.operating.submissions import add_commands as add_submissions
 from cvms.config import parsers
 
 WALLET_HELP = """\

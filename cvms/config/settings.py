@@ -20,8 +20,8 @@ from cvms.chain.types import (
 from cvms.config import parsers as parse
 from cvms.config.admin_settings import AdminSettings
 from cvms.config.alert_settings import AlertSettings
+from cvms.config.connection_settings import ListenSettings, ReplicaSettings
 from cvms.config.fields import group, setting, settings_class
-from cvms.config.listen_settings import ListenSettings
 from cvms.config.operator_settings import (
     OperatorSource,
     SignerSettings,
@@ -29,7 +29,6 @@ from cvms.config.operator_settings import (
     operator_sources,
 )
 from cvms.config.parsers import Network
-from cvms.config.replica_settings import ReplicaSettings
 from cvms.store.redis.rate_limiter import Rate
 
 _PUBKEY = "a base58 public key"

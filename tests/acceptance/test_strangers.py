@@ -10,7 +10,7 @@ import pytest
 import trio
 from solders.keypair import Keypair
 
-from cvms.config.listen_settings import ListenSettings
+from cvms.config.connection_settings import ListenSettings
 from tests.acceptance.conftest import System
 from tests.harness.free_ports import free_port
 from tests.harness.processes import until_ready

@@ -10,7 +10,7 @@ import trio
 from solders.keypair import Keypair
 
 from cvms.client import Client, Event, Problem, ServiceUnavailable, Topic, Wallet, open_client
-from cvms.config.replica_settings import ReplicaSettings
+from cvms.config.connection_settings import ReplicaSettings
 from tests.harness.localnet import Localnet
 from tests.harness.postgres_pair import Pair, execute, postgres_pair
 from tests.harness.service import Served, Service, whole_service

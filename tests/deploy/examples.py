@@ -19,8 +19,7 @@ PROGRAMS = ("PROGRAM_ID", "POSITION_MANAGER_PROGRAM_ID", "YIELD_POOL_PROGRAM_ID"
 def documented_settings() -> set[str]:
     """Return the settings that the README documents."""
     table = re.findall(r"^\| (`[A-Z_`, ]+`)", (ROOT / "README.md").read_text(), flags=re.MULTILINE)
-    # Of `cvms migrate`; its row comes with it.
-    return {name for row in table for name in re.findall(r"[A-Z_]{4,}", row)} | {"MIGRATE"}
+    return {name for row in table for name in re.findall(r"[A-Z_]{4,}", row)}
 
 
 def require_own_programs(environ: Mapping[str, str]) -> None:

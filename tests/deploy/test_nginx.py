@@ -16,7 +16,7 @@ import trio
 import trio_websocket
 from solders.keypair import Keypair
 
-from cvms.config.listen_settings import ListenSettings
+from cvms.config.connection_settings import ListenSettings
 from cvms.http.framework.edge import MAX_BODY
 from tests.deploy.nginx import CONFIGURATION, Site, configured, proxy
 from tests.harness.free_ports import free_port

@@ -16,7 +16,7 @@ from solders.pubkey import Pubkey
 
 from cvms.chain.program.addresses import vault_address
 from cvms.chain.rpc.rpc_client import RpcClient
-from cvms.chain.transactions.compound_builder import prepare_compound
+from cvms.chain.transactions.scheduled_builders import prepare_compound
 from cvms.chain.types import Programs
 from cvms.chain.yields.positions import PoolPosition, read_positions_of
 from cvms.errors import ProgramRefused, SignerUnavailable

@@ -10,7 +10,7 @@ import trio
 from solders.pubkey import Pubkey
 
 from cvms.chain.rpc.rpc_client import RpcClient
-from cvms.chain.transactions.release_builder import (
+from cvms.chain.transactions.scheduled_builders import (
     VAULTS_PER_TRANSACTION,
     prepare_releases,
     with_matured,

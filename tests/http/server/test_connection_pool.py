@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 from trio.testing import MockClock
 
-from cvms.config.listen_settings import ListenSettings
+from cvms.config.connection_settings import ListenSettings
 from cvms.http.framework import edge
 from cvms.http.server import connection_pool, server
 from cvms.http.server.connection_pool import REPORT_SECONDS, ConnectionPool

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from structlog.testing import capture_logs
 
-from cvms.config.listen_settings import ListenSettings
+from cvms.config.connection_settings import ListenSettings
 from cvms.errors import ConfigurationError
 from cvms.http.server.listeners import (
     RESERVED_FILES,

@@ -12,7 +12,7 @@ import trio
 import trio.testing
 from structlog.testing import capture_logs
 
-from cvms.config.listen_settings import ListenSettings
+from cvms.config.connection_settings import ListenSettings
 from cvms.http.framework.request import Request
 from cvms.http.framework.response import Response
 from cvms.http.server import connection_pool, http_connection

@@ -16,7 +16,7 @@ from cvms.chain.program import instructions
 from cvms.chain.rpc.responses import Simulation
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.transactions.chain_clock import chain_now
-from cvms.chain.transactions.release_builder import VAULTS_PER_TRANSACTION
+from cvms.chain.transactions.scheduled_builders import VAULTS_PER_TRANSACTION
 from cvms.errors import ChainTimeout, ProgramRefused
 from cvms.nursery.scheduled.timelock_notices import TimelockScheduler
 from cvms.nursery.wiring.leader_tasks import build_operator_submitter, build_timelock_scheduler

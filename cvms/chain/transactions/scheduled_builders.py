@@ -1,4 +1,4 @@
-"""Transaction that releases matured timelocks of several vaults; anyone may pay for it."""
+"""Transactions that the operator starts itself: releases of timelocks, and compoundings."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from solders.pubkey import Pubkey
 from cvms.chain.program import instructions
 from cvms.chain.program.accounts import read_vault
 from cvms.chain.program.addresses import vault_address
+from cvms.chain.program.instructions import yield_pool
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.transactions.versioned import BuiltTransaction, build_transaction
 from cvms.chain.types import Commitment, Programs
@@ -34,9 +35,37 @@ async def with_matured(
 async def prepare_releases(
     rpc: RpcClient, programs: Programs, owners: Sequence[Pubkey], *, payer: Pubkey
 ) -> BuiltTransaction:
-    """Build the release of timelocks of 1 to VAULTS_PER_TRANSACTION vaults."""
+    """Build the release of timelocks of 1 to VAULTS_PER_TRANSACTION vaults; anyone may pay."""
     steps = [
         instructions.release_timelocks(programs, authority=payer, owner=owner) for owner in owners
     ]
     blockhash = await rpc.get_latest_blockhash(Commitment.CONFIRMED)
     return build_transaction(steps[-1], fee_payer=payer, blockhash=blockhash, setup=steps[:-1])
+
+
+async def prepare_compound(
+    rpc: RpcClient,
+    programs: Programs,
+    *,
+    owner: Pubkey,
+    pool: Pubkey,
+    amount: int,
+    delegate: Pubkey,
+) -> BuiltTransaction:
+    """Build a claim of `amount` of interest in a yield pool, and its deposit.
+
+    The vault's delegate signs and pays.
+    """
+    vault = vault_address(programs, owner)
+    instruction = instructions.compound_yield(
+        programs,
+        authority=delegate,
+        owner=owner,
+        yield_program=programs.yield_pool,
+        compounded_amount=amount,
+        yield_accounts=yield_pool.vault_yield_accounts(
+            programs, vault=vault, pool=pool, mint=programs.mint
+        ),
+    )
+    blockhash = await rpc.get_latest_blockhash(Commitment.CONFIRMED)
+    return build_transaction(instruction, fee_payer=delegate, blockhash=blockhash)

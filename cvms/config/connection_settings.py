@@ -1,4 +1,4 @@
-"""Settings of the listeners and of the connections that clients open."""
+"""Settings of the connections that clients open, and of those to databases for reading."""
 
 from __future__ import annotations
 
@@ -41,4 +41,27 @@ class ListenSettings:
         expected="a whole number of connections, 1 to 1000000",
         about="Connections that one address (an IPv6 /64) may have open, at most three quarters of "
         "all. `TRUSTED_PROXIES` may have any number",
+    )
+
+
+@settings_class
+class ReplicaSettings:
+    """Streaming replicas of the database, and how far they may be behind it."""
+
+    urls: tuple[str, ...] = setting(
+        "DATABASE_READ_URLS",
+        parse.replica_urls,
+        default="",
+        expected="postgresql://user:password@host/db, of one host each, separated by commas, "
+        "or unset",
+        about="Streaming replicas of `DATABASE_URL` that answer reads, as URLs of one host each, "
+        "separated by commas: [docs/replicas.md](docs/replicas.md)",
+        secret=True,
+    )
+    max_lag: float = setting(
+        "DATABASE_READ_MAX_LAG_SECONDS",
+        parse.seconds,
+        default="10",
+        expected="seconds, above 0",
+        about="A replica that is further behind than this answers no reads",
     )
