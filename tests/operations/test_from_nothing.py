@@ -52,11 +52,19 @@ async def test_from_an_empty_chain_to_deposits_upgrades_and_new_keys(
         async with shell(folder, environ) as bash:
             await bash.run_all("programs.md", section="Deploy to a test cluster")
             await bash.run_all("install.md", section="Check, then serve")
-            assert "15000000 units" in await bash.run_all("install.md", section="The first deposit")
+            await deposit_and_withdraw(bash, "first.json")
             await bash.run_all("programs.md", section="Verify what is deployed")
             await bash.run_all("programs.md", section="Upgrade a program")
             await hand_governance_over(bash, folder)
+            await rotate_the_operators_key(bash, folder)
+            await deposit_and_withdraw(bash, "second.json")
             await run(bash, 'kill "$SERVICE" && wait "$SERVICE"')
+
+
+async def deposit_and_withdraw(bash: Shell, owner: str) -> None:
+    await run(bash, f"OWNER={owner}")
+    printed = await bash.run_all("install.md", section="The first deposit")
+    assert "15000000 units in the vault" in printed
 
 
 async def hand_governance_over(bash: Shell, folder: Path) -> None:
@@ -67,3 +75,10 @@ async def hand_governance_over(bash: Shell, folder: Path) -> None:
     await bash.run_all("programs.md", section="Hand governance over")
     checked = await run(bash, "cvms check --only authority")
     assert f"governance: {new.pubkey()}, which is a single key" in checked
+
+
+async def rotate_the_operators_key(bash: Shell, folder: Path) -> None:
+    signers = await bash.run_all("keys.md", section="Rotation")
+    new = Keypair.from_json((folder / "keys" / "next_operator.json").read_text()).pubkey()
+    assert str(new) in signers.splitlines()[-1]
+    assert str(new) in await run(bash, 'curl --silent --fail "$URL/api/config"')
