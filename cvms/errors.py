@@ -208,6 +208,10 @@ class SponsorshipExhausted(RateLimited):
     """The day's budget of sponsored fees is used up, for this owner or for all (429)."""
 
 
+class TooManyApprovals(RateLimited):
+    """An administrator has as many requests that wait for approval as one may have (429)."""
+
+
 class TransferLimitReached(RateLimited):
     """Administrators have transferred the day's amount between vaults (429).
 

@@ -23,9 +23,12 @@ def token_secrets(raw: str) -> tuple[tuple[str, bytes], ...]:
         if name in secrets:
             raise BadValue(f"secret {place}: its name is there twice")
         try:
-            secrets[name] = parse.jwt_secret(secret)
+            value = parse.jwt_secret(secret)
         except ValueError:
             raise BadValue(f"secret {place}: it is shorter than 32 bytes") from None
+        if value in secrets.values():
+            raise BadValue(f"secret {place}: another name has the same one")
+        secrets[name] = value
     return tuple(secrets.items())
 
 

@@ -111,7 +111,11 @@ async def _record(
     if row is None:
         raise NotFound(f"There is no signed submission {signature}.")
     _require_quarantined(row)
-    await state_changes.apply(conn, [change])
+    if not await state_changes.apply(conn, [change]):
+        raise Conflict(
+            f"The submission {signature} has changed since the evidence was gathered. Nothing is "
+            "changed: look at the evidence again."
+        )
     about = await alerts.unresolved_of(conn, "submission_quarantined", signature)
     await lifecycle.resolve(conn, about, hook=hook)
     if against:

@@ -38,8 +38,8 @@ def judge(findings: Findings) -> Evidence:
     """Return the findings with what they show."""
     seen = sightings(findings)
     against = Contradictions(
-        finalized=_against_landed(seen, "finalized"),
-        failed=_against_landed(seen, "failed"),
+        finalized=_against_landed(findings, seen, "finalized"),
+        failed=_against_landed(findings, seen, "failed"),
         expired=_against_expired(findings, seen),
     )
     known = {name: getattr(findings, name) for name in Findings.__struct_fields__}
@@ -87,13 +87,24 @@ def _by_index(findings: Findings) -> Iterator[Sighting]:
             )
 
 
-def _against_landed(seen: Sequence[Sighting], outcome: Outcome) -> list[str]:
+def _against_landed(findings: Findings, seen: Sequence[Sighting], outcome: Outcome) -> list[str]:
     if not seen:
         return ["no endpoint knows the transaction, and the index has no event of it"]
     found = [_text(each) for each in seen if each.outcome not in (None, outcome)]
     if not any(each.outcome == outcome for each in seen):
         found += [_text(each) for each in seen if each.outcome is None]
+    if not any(each.landed_signature for each in seen):
+        found += _absences(findings)
     return found
+
+
+def _absences(findings: Findings) -> list[str]:
+    """Return the endpoints that prove that no block has the transaction under its own signature."""
+    return [
+        f"{each.host} has every block that could contain it, and none does"
+        for each in findings.endpoints
+        if each.blocks and each.blocks.complete and each.blocks.containing_slot is None
+    ]
 
 
 def _against_expired(findings: Findings, seen: Sequence[Sighting]) -> list[str]:

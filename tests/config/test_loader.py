@@ -170,6 +170,7 @@ def test_a_bad_value_is_one_line_with_name_value_and_expectation(
         ("ADMIN_JWT_SECRETS", "new:hunter2"),
         ("ADMIN_JWT_SECRETS", f"{'hunter2' * 9}:{'s' * 32}, x{'hunter2' * 9}"),
         ("ADMIN_JWT_SECRETS", f"new:{'hunter2' * 9},new:{'hunter2' * 9}"),
+        ("ADMIN_JWT_SECRETS", f"new:{'hunter2' * 9},old:{'hunter2' * 9}"),
         ("DATA_ENCRYPTION_KEYS", "hunter2"),
         ("DATA_ENCRYPTION_KEYS", f"{'A' * 43}=,hunter2hunter2hunter2hunter2hunter2hunter2hunt"),
         ("REDIS_URL", "http://:hunter2@cache"),

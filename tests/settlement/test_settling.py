@@ -13,9 +13,10 @@ from solders.keypair import Keypair
 from cvms.errors import Conflict, NotFound, SettlementContradicted
 from cvms.nursery.wiring.replica_tasks import build_alert_monitor
 from cvms.settlement.evidence import Outcome
-from cvms.settlement.settling import Settlement, settle
+from cvms.settlement.settling import NoAct, Settlement, settle
 from cvms.store.alerts import lifecycle
 from cvms.store.alerts.lifecycle import AlertWebhook
+from cvms.store.postgres.driver.connection import Connection
 from cvms.store.submissions import fee_budget
 from cvms.store.submissions.fee_budget import FeeBudget
 from cvms.store.submissions.submissions import State
@@ -139,6 +140,26 @@ async def test_of_many_at_once_one_settles(world: World) -> None:
     assert len(await world.outbox("transaction_update")) == 1
     row = await submission(world, signature)
     assert await spent(world, row.owner) == (0, 0)
+
+
+class SeenMeanwhile(NoAct):
+    """The submission changes between the evidence and the settlement."""
+
+    async def begin(self, conn: Connection) -> None:
+        await conn.execute("UPDATE submissions SET slot = 7")
+
+
+async def test_what_has_changed_since_the_evidence_is_not_settled(world: World) -> None:
+    signature = await quarantined(world, await opened(world), lands=False)
+    await build_alert_monitor(world.resources).run_once()
+    settlement = Settlement(
+        outcome="expired", reason="looked it up", actor="admin:carol", act=SeenMeanwhile()
+    )
+    with pytest.raises(Conflict, match="has changed since the evidence was gathered"):
+        await settle(sources(world), signature, settlement, hook=None)
+    assert (await submission(world, signature)).state is State.QUARANTINED
+    assert await rows(world, "SELECT 1 FROM audit_logs") == []
+    assert await rows(world, "SELECT 1 FROM alerts WHERE resolved_at IS NOT NULL") == []
 
 
 async def test_only_what_is_quarantined_can_be_settled(world: World) -> None:

@@ -105,7 +105,7 @@ HOLDS = blocks(complete=True, containing=7)
         (findings(endpoint(status=seen())), "finalized", {"finalized"}),
         (findings(endpoint(status=seen(FAILED))), "failed", {"failed"}),
         (findings(endpoint(answers=False), endpoint("b", status=seen())), "finalized", None),
-        (findings(endpoint(blocks=WHOLE), events=("finalized",)), "finalized", {"finalized"}),
+        (findings(endpoint(), events=("finalized",)), "finalized", {"finalized"}),
         (findings(endpoint(), movements=(movement(same=True),)), "finalized", {"finalized"}),
         (findings(endpoint(blocks=WHOLE)), "expired", {"expired"}),
         (findings(endpoint(blocks=WHOLE), movements=(movement(same=False),)), "expired", None),
@@ -116,6 +116,16 @@ HOLDS = blocks(complete=True, containing=7)
         (findings(endpoint(answers=False)), "unknown", set()),
         (findings(), "unknown", set()),
         (findings(endpoint(status=seen()), endpoint("b", status=seen(FAILED))), "unknown", set()),
+        # One says that it has landed, another one that no block has it: one of them lies.
+        (findings(endpoint(status=seen()), endpoint("b", blocks=WHOLE)), "unknown", set()),
+        (findings(endpoint(status=seen(FAILED)), endpoint("b", blocks=WHOLE)), "unknown", set()),
+        (findings(endpoint(blocks=WHOLE), events=("finalized",)), "unknown", set()),
+        # Those blocks are without this signature, not without another one of its message.
+        (
+            findings(endpoint(blocks=WHOLE), movements=(movement(same=True),)),
+            "finalized",
+            {"finalized"},
+        ),
         # In a block, and nobody says whether it succeeded; or in one that is not final.
         (findings(endpoint(blocks=HOLDS)), "unknown", set()),
         (findings(endpoint(blocks=HOLDS), events=("finalized",)), "finalized", {"finalized"}),

@@ -6,7 +6,7 @@ import argparse
 import getpass
 import math
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import trio
@@ -69,7 +69,8 @@ def add_commands(commands: Commands) -> None:
         "--issued-before",
         type=parsed(parse_time, "a time such as 2027-01-31T12:00:00Z"),
         metavar="TIME",
-        help="with --name, refuse what was issued before this time (now)",
+        help="with --name, refuse what was issued before this time (a few seconds from now, for "
+        "clocks that are ahead)",
     )
     revoke.set_defaults(run=cmd_revoke)
 
@@ -108,7 +109,12 @@ def cmd_token(options: argparse.Namespace) -> int:
 
 
 def cmd_revoke(options: argparse.Namespace) -> int:
-    from cvms.http.framework.admin_tokens import check_subject, check_token_id, person  # noqa: PLC0415
+    from cvms.http.framework.admin_tokens import (  # noqa: PLC0415
+        LEEWAY_SECONDS,
+        check_subject,
+        check_token_id,
+        person,
+    )
     from cvms.store.security.revoked_tokens import Revocation  # noqa: PLC0415
 
     try:
@@ -126,11 +132,10 @@ def cmd_revoke(options: argparse.Namespace) -> int:
         return _revoke(
             Revocation(token_id=options.token_id), f"token {options.token_id} is revoked"
         )
-    # Tokens have whole seconds, of which the present one is not over yet.
-    before = options.issued_before or datetime.now(UTC).replace(microsecond=0) + timedelta(
-        seconds=1
-    )
-    seconds = math.ceil(before.timestamp())
+    seconds = math.ceil((options.issued_before or datetime.now(UTC)).timestamp())
+    if options.issued_before is None:
+        # The clock that issued a token may be ahead, by as much as the service accepts.
+        seconds += LEEWAY_SECONDS + 1
     revocation = Revocation(person=person(options.name), issued_before=seconds)
     return _revoke(
         revocation, f"{options.name}'s tokens issued before {_time(seconds)} are revoked"

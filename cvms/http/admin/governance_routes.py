@@ -29,6 +29,8 @@ from cvms.http.operations import plans
 from cvms.http.operations.execute import GOVERNED, execute_operation
 
 NOBODY = Pubkey.default()
+SHORTEST_PAUSE = 3600
+"""In seconds, that one administrator may set alone."""
 PauseSeconds = Annotated[int, msgspec.Meta(ge=0, le=72 * 3600)]
 RiskLevel = Annotated[int, msgspec.Meta(ge=0, le=255)]
 
@@ -223,12 +225,15 @@ async def _proposed(deps: Dependencies) -> Pubkey:
     return proposed
 
 
-async def _ends_pause(deps: Dependencies, body: Pause) -> bool:
-    return body.seconds == 0
+async def _leaves_unprotected(deps: Dependencies, body: Pause) -> bool:
+    """Return whether it ends a pause, or is so short that it only delays the next one."""
+    return body.seconds < SHORTEST_PAUSE
 
 
 @ROUTES.post(
-    "/api/admin/withdrawals/pause", needs_approval="pause_withdrawals", exposes=_ends_pause
+    "/api/admin/withdrawals/pause",
+    needs_approval="pause_withdrawals",
+    exposes=_leaves_unprotected,
 )
 async def pause_withdrawals(
     deps: Dependencies, body: Pause, administrator: Administrator

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import unicodedata
 from collections.abc import Mapping
@@ -25,6 +26,11 @@ LEEWAY_SECONDS = 5
 MAX_LENGTH = 4096
 MAX_SUBJECT = 200
 MAX_ID = 200
+# Characters without a picture that count as printable: of Unicode's Default_Ignorable_Code_Point,
+# and the blank of Braille.
+INVISIBLE = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
 NO_NAMES: Mapping[str, bytes] = MappingProxyType({})
 
 
@@ -97,7 +103,8 @@ class Administrator:
 
 def person(subject: str) -> str:
     """Return what is equal for all spellings of a person's name."""
-    return " ".join(unicodedata.normalize("NFKC", subject).casefold().split())
+    folded = unicodedata.normalize("NFKC", INVISIBLE.sub("", subject)).casefold()
+    return " ".join(unicodedata.normalize("NFKC", folded).split())
 
 
 def mint(

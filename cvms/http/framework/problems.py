@@ -62,6 +62,7 @@ OUTCOMES: dict[type[BaseException], tuple[int, str, str]] = {
     errors.ProposalCompleted: (409, "proposal_completed", "Proposal already submitted"),
     errors.IdempotencyKeyReused: (409, "idempotency_key_reused", "Idempotency key reused"),
     errors.ApprovalEnded: (409, "approval_ended", "Approval already ended"),
+    errors.TooManyApprovals: (429, "too_many_approvals", "Too many requests wait for approval"),
     errors.TransferLimitReached: (429, "transfer_limit_reached", "Transfer limit reached"),
     errors.TransferNotAllowed: (422, "transfer_not_allowed", "Transfer not allowed"),
     errors.UnknownTransaction: (422, "unknown_transaction", "Unknown transaction"),

@@ -17,8 +17,8 @@ from uuid import uuid4
 import msgspec
 
 from cvms.config.webhook_url import target_of
-from cvms.errors import CvmsError, TransferLimitReached, TransferNotAllowed
-from cvms.http.framework.admin_tokens import Administrator
+from cvms.errors import CvmsError, TooManyApprovals, TransferLimitReached, TransferNotAllowed
+from cvms.http.framework.admin_tokens import Administrator, person
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.problems import problem_of, response_of
 from cvms.http.framework.request import Body, WholeNumber, current_request
@@ -40,6 +40,8 @@ from cvms.store.security import approvals, audit_log
 from cvms.store.security.approvals import ApprovalRow
 
 LIFETIME = timedelta(hours=1)
+MAX_PENDING = 20
+"""Requests of one person that wait at the same time. Each raises an alert."""
 KEY_HOLDER = "admin:approvals"
 """Whose the Idempotency-Keys of requests are that wait for an approval."""
 OF_LIMITS = (TransferLimitReached, TransferNotAllowed)
@@ -84,7 +86,12 @@ def _guarded(route: Route) -> Route:
         return await _act_alone(deps, route, administrator, body, variables)
 
     answers: Handler = handler
-    return replace(route, handler=answers, replies={202: ApprovalRequested} | dict(route.replies))
+    return replace(
+        route,
+        handler=answers,
+        replies={202: ApprovalRequested} | dict(route.replies),
+        refusals=(*route.refusals, TooManyApprovals),
+    )
 
 
 async def _exposes(deps: Dependencies, route: Route, body: Body) -> bool:
@@ -132,6 +139,7 @@ async def _request_approval(
 
     async def run(key: IdempotencyKey | None) -> Reply:
         async def add(conn: Connection) -> Reply:
+            await _require_room(conn, administrator)
             row = await approvals.add(
                 conn,
                 id=uuid4(),
@@ -162,6 +170,19 @@ async def _request_approval(
     if not route.idempotent:
         return await run(None)
     return await replay_or_run(deps, KEY_HOLDER, run)
+
+
+async def _require_room(conn: Connection, administrator: Administrator) -> None:
+    """Raise TooManyApprovals unless the administrator may request something more."""
+    name = person(administrator.subject)
+    pending = await approvals.lock_pending(conn)
+    own = [each for each in pending if person(each.requested_by) == name]
+    if len(own) >= MAX_PENDING:
+        raise TooManyApprovals(
+            f"{len(own)} requests of {administrator.subject} wait for approval, and no more may. "
+            "Withdraw one, or have one decided.",
+            retry_after=own[0].seconds_left,
+        )
 
 
 def approval_view(row: ApprovalRow) -> AdminApproval:

@@ -1,8 +1,9 @@
 """Access to the topics that are not for everybody: by an administrator's token, or a signature.
 
-A token gives access until it expires. The signature of a vault's owner gives access to that owner's
-events for a day; so does that of a signer of the vault's multisig, to the proposals. Once removed,
-the signer sees no proposal of which others are the signers.
+A token gives access until it expires or is revoked. The signature of a vault's owner gives access
+to that owner's events for a day; so does that of a signer of the vault's multisig, to the
+proposals. Once removed, the signer sees no proposal of which others are the signers. Of several
+tokens and signatures for one topic the last one counts.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ class TopicAccess:
             until = await self._admit_signer(frame)
             signer = str(frame.signer or frame.owner)
             self._tokens.pop(key, None)
-        self._until[key] = max(self._until.get(key, 0.0), until)
+        self._until[key] = until
         if signer is None or signer == key[1]:
             self._signers.pop(key, None)
         else:

@@ -51,6 +51,14 @@ class ApprovalRow:
     reply: bytes | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PendingRequest:
+    """Who has requested what is pending, and after how many seconds it expires."""
+
+    requested_by: str
+    seconds_left: int
+
+
 # Nobody writes that a time has come.
 _STATE = """
 CASE
@@ -73,6 +81,20 @@ ADD = query_for(
     """,
     without={"state"},
 ).replace("{state}", _STATE)
+
+# "approval" in ASCII: the key of the advisory lock under which requests are counted and added.
+REQUEST_LOCK = 0x617070726F76616C
+
+LOCK_REQUESTS = "SELECT pg_advisory_xact_lock(%(key)s)"
+
+PENDING = """
+SELECT requested_by,
+       greatest(1, ceil(extract(EPOCH FROM expires_at - clock_timestamp())))::INT AS seconds_left
+FROM approvals
+WHERE state = 'pending'
+  AND expires_at > clock_timestamp()
+ORDER BY expires_at
+"""
 
 GET = query_for(
     ApprovalRow,
@@ -183,6 +205,15 @@ async def add(
         "lifetime": lifetime,
     }
     return await fetch_exactly_one(conn, ApprovalRow, ADD, params)
+
+
+async def lock_pending(conn: Connection) -> list[PendingRequest]:
+    """Return the pending requests, those first that expire first.
+
+    Nobody else gets them until the transaction ends, which may add the next one.
+    """
+    await conn.execute(LOCK_REQUESTS, {"key": REQUEST_LOCK})
+    return await fetch_all(conn, PendingRequest, PENDING, {})
 
 
 async def get(conn: Connection, approval: UUID) -> ApprovalRow | None:

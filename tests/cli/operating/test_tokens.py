@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import time
+from datetime import UTC, datetime
 
 import pytest
 import trio
 
 from cvms.cli import main
-from cvms.http.framework.admin_tokens import Role, authenticate, mint
+from cvms.http.framework.admin_tokens import LEEWAY_SECONDS, Role, authenticate, mint
+from cvms.store.security import revoked_tokens
 from tests.harness.service import Service, running
 from tests.http.admin.test_admin_routes import SECRET, ask
 from tests.http.wallets import rows
@@ -119,14 +121,14 @@ async def test_a_revocation_reaches_every_replica_within_two_seconds(
             assert "rpc.internal" not in (await ask(one, "GET", "/ready", bearer=token)).text
             assert (await ask(service, "GET", TASKS, bearer=kept)).status_code == 200
 
-        revoke = ["token", "revoke", "--name", "CAROL"]
+        now = int(time.time())
+        before = datetime.fromtimestamp(now + 1, UTC).isoformat()
+        revoke = ["token", "revoke", "--name", "CAROL", "--issued-before", before]
         assert await trio.to_thread.run_sync(main, revoke) == 0
         for service in (one, other):
             await refused_within_seconds(service, kept)
         assert said(capsys)[0].startswith("CAROL's tokens issued before 20")
-        later = mint(
-            SECRET, subject="carol", role=Role.VIEWER, seconds=60, now=int(time.time()) + 2
-        )
+        later = mint(SECRET, subject="carol", role=Role.VIEWER, seconds=60, now=now + 1)
         assert (await ask(one, "GET", TASKS, bearer=later)).status_code == 200
 
         assert await trio.to_thread.run_sync(main, ["token", "list-revoked"]) == 0
@@ -137,3 +139,18 @@ async def test_a_revocation_reaches_every_replica_within_two_seconds(
         trail = await rows(one, "SELECT actor, details FROM audit_logs WHERE action LIKE 'token%'")
         assert [row["details"].get("token_id") for row in trail] == [token_id, None]
         assert trail[1]["details"]["person"] == "carol"
+
+
+async def test_no_token_that_a_clock_ahead_has_issued_outlives_the_revocation(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, database_url: str
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    async with running(database_url, admin_jwt_secret=SECRET) as service:
+        ahead = int(time.time()) + LEEWAY_SECONDS
+        token = mint(SECRET, subject="carol", role=Role.VIEWER, seconds=60, now=ahead)
+        assert (await ask(service, "GET", TASKS, bearer=token)).status_code == 200
+        revoke = ["token", "revoke", "--name", "carol"]
+        assert await trio.to_thread.run_sync(main, revoke) == 0
+        async with service.database.connection() as conn:
+            revoked = await revoked_tokens.read(conn)
+        assert authenticate(SECRET, f"Bearer {token}").token in revoked

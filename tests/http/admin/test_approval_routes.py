@@ -45,6 +45,7 @@ RISK = [
     (FREEZE, OFF, "set_freeze_flag"),
     ("/api/admin/cpi-enforced/set", {"cpi_enforced": False}, "set_cpi_enforced"),
     ("/api/admin/withdrawals/pause", {"seconds": 0}, "pause_withdrawals"),
+    ("/api/admin/withdrawals/pause", {"seconds": 3599}, "pause_withdrawals"),
     (EMERGENCY, {"owner": SOMEBODY, "amount": 1, "reason": "a test"}, "emergency_withdraw"),
     (TRANSFER, {"from_owner": SOMEBODY, "to_owner": SOMEBODY, "amount": 1}, "transfer_collateral"),
     ("/api/webhooks", {"url": "https://hooks.example/x"}, "webhook_register"),
@@ -209,7 +210,9 @@ async def test_a_request_that_nobody_may_make_is_refused_at_once(office: Service
 # --- who may decide ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["carol", "Carol", " carol ", "\uff43arol"])
+@pytest.mark.parametrize(
+    "name", ["carol", "Carol", " carol ", "\uff43arol", "carol\ufe0f", "c\u3164arol"]
+)
 async def test_nobody_approves_an_own_request(office: Service, name: str) -> None:
     approval = await requested(office, FREEZE, OFF)
     reply = await decide(office, approval, by=name)

@@ -60,6 +60,20 @@ def test_each_token_has_an_id_of_its_own_and_says_when_it_was_issued() -> None:
     assert first.issued_at == first.expires_at - 60
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["carol\ufe0f", "car\u034fol", "\u3164carol", "carol\u115f", "carol\U000e0100", "carol\u2800"],
+)
+def test_invisible_characters_make_no_other_person(name: str) -> None:
+    assert name.isprintable(), "a token may have it"
+    assert person(name) == "carol"
+
+
+def test_what_is_one_spelling_stays_it() -> None:
+    for name in ("\u1e9e", "\u0345\u0391", "\u03d3\u0301", "Carol  Smith "):
+        assert person(person(name)) == person(name)
+
+
 def test_a_token_without_an_id_stays_valid() -> None:
     claims = jwt.decode(minted(OLD), options={"verify_signature": False})
     del claims["jti"]

@@ -173,3 +173,17 @@ async def test_a_revoked_token_ends_its_subscription_without_any_event(database_
         assert (await frame(revoked))["topic"] == TOPIC
         await revoked.send_message('{"op": "ping"}')
         assert (await frame(revoked))["type"] == "pong"
+
+
+async def test_a_token_gives_no_access_beyond_that_of_the_one_that_replaces_it(
+    database_url: str,
+) -> None:
+    """A token of a day is revoked after one of seconds has taken its place."""
+    async with running(database_url, admin_jwt_secret=SECRET) as service, opened(service) as socket:
+        for claims in ({"jti": "day"}, {"jti": "short", "exp": int(time.time()) + 2}):
+            bearer = token(Role.VIEWER, **claims)
+            assert (await subscribe(socket, "security_alert", token=bearer))["type"] == "subscribed"
+        async with service.database.connection() as conn:
+            await revoked_tokens.add(conn, Revocation(token_id="day"), by="test")
+        ended = await frame(socket)
+        assert (ended["code"], ended["topic"]) == ("invalid_token", "security_alert")
