@@ -53,8 +53,10 @@ class EvidenceSources:
 
 async def find(database: Database, key: str) -> SettlementRow:
     """Return the submission with this signature, or the hash of its message. Raises NotFound."""
-    async with database.connection() as conn:
-        row = await settlements.find(conn, signature=key, message_hash=hash_in(key))
+    row = None
+    if key.isascii() and key.isalnum():  # as base58 is, and hexadecimal
+        async with database.connection() as conn:
+            row = await settlements.find(conn, signature=key, message_hash=hash_in(key))
     if row is None:
         raise NotFound(f"There is no signed submission {key}.")
     return row

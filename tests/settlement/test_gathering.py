@@ -127,6 +127,6 @@ async def test_it_is_found_by_its_signature_and_by_its_id(world: World) -> None:
     row = await find(world.database, signature)
     assert (row.owner, row.kind) == (address(owner), "deposit")
     assert (await find(world.database, row.message_hash.hex())).signature == signature
-    for key in ("x", "f" * 64, "g" * 64, ""):
+    for key in ("x", "f" * 64, "g" * 64, "", "a\0b", "\u0661"):
         with pytest.raises(NotFound):
             await find(world.database, key)
