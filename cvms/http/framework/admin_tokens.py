@@ -103,8 +103,8 @@ class Administrator:
 
 def person(subject: str) -> str:
     """Return what is equal for all spellings of a person's name."""
-    folded = unicodedata.normalize("NFKC", INVISIBLE.sub("", subject)).casefold()
-    return " ".join(unicodedata.normalize("NFKC", folded).split())
+    visible = INVISIBLE.sub("", subject)
+    return " ".join(unicodedata.normalize("NFKC", visible).casefold().split())
 
 
 def mint(
