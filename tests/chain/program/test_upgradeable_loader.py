@@ -7,7 +7,6 @@ from struct import pack
 
 import pytest
 from solana.constants import SYSTEM_PROGRAM_ID
-from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
 from cvms.chain.program.upgradeable_loader import (
@@ -19,7 +18,7 @@ from cvms.chain.program.upgradeable_loader import (
 from cvms.chain.types import Account, Lamports
 from cvms.errors import DecodeError
 
-KEY = Keypair().pubkey()
+KEY = Pubkey(bytes(range(32)))
 CODE = b"\x7fELF code"
 SOME = b"\1" + bytes(KEY)
 NONE = bytes(33)
@@ -35,14 +34,14 @@ def test_a_hash_ignores_the_zeros_behind_the_code() -> None:
     assert executable_hash(CODE + bytes(99)) == hashlib.sha256(CODE).hexdigest()
 
 
-@pytest.mark.parametrize(("option", "authority"), [(SOME, KEY), (NONE, None)])
+@pytest.mark.parametrize(("option", "authority"), [(SOME, KEY), (NONE, None)], ids=["some", "none"])
 def test_a_program_is_read_with_its_authority(option: bytes, authority: Pubkey | None) -> None:
     found = read_program(account(PROGRAM), account(DATA + option + CODE))
     assert found is not None
     assert (found.slot, found.authority, found.code) == (77, authority, CODE)
 
 
-@pytest.mark.parametrize(("option", "authority"), [(SOME, KEY), (NONE, None)])
+@pytest.mark.parametrize(("option", "authority"), [(SOME, KEY), (NONE, None)], ids=["some", "none"])
 def test_a_buffer_is_read_with_its_authority(option: bytes, authority: Pubkey | None) -> None:
     found = read_buffer(account(pack("<I", 1) + option + CODE))
     assert found is not None
@@ -61,13 +60,13 @@ def test_a_closed_program_is_an_error() -> None:
         read_program(account(PROGRAM), None)
 
 
-@pytest.mark.parametrize("data", [b"", pack("<I", 1) + SOME, PROGRAM[:-1]])
+@pytest.mark.parametrize("data", [b"", pack("<I", 1) + SOME, PROGRAM[:-1]], ids=len)
 def test_another_account_is_no_program(data: bytes) -> None:
     with pytest.raises(DecodeError, match="not a program"):
         read_program(account(data), None)
 
 
-@pytest.mark.parametrize("data", [PROGRAM, DATA + SOME, pack("<I", 1) + SOME[:-1]])
+@pytest.mark.parametrize("data", [PROGRAM, DATA + SOME, pack("<I", 1) + SOME[:-1]], ids=len)
 def test_another_account_is_no_buffer(data: bytes) -> None:
     with pytest.raises(DecodeError, match="not a buffer"):
         read_buffer(account(data))

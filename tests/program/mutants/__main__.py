@@ -1,6 +1,6 @@
 """`make mutants`: every mutant of the programs must fail a test.
 
-    python -m tests.program.mutants [--jobs 2] [--tests TEXT] [--list] [PART ...]
+    python -m tests.program.mutants [--jobs 2] [--tests TEXT] [--list] [--killed FILE] [PART ...]
 
 A PART is text of a mutant's file, function or change, such as `transfer_collateral`.
 """
@@ -10,7 +10,9 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from hashlib import sha256
+from pathlib import Path
 
 from tests.paths import ROOT
 from tests.program.mutants.equivalent import EQUIVALENT
@@ -25,6 +27,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("parts", nargs="*", help="text of the mutants' keys; all if none is given")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--tests", default="", help="run only the tests whose id has this text")
+    parser.add_argument(
+        "--killed", type=Path, help="go on after a run: mutants named in this file are left out"
+    )
     parser.add_argument("--list", action="store_true", help="show the mutants and end")
     given = parser.parse_args(arguments)
     every = derive(ROOT / "program")
@@ -32,7 +37,24 @@ def main(arguments: Sequence[str]) -> int:
     if given.list:
         show(*map(str, chosen))
         return 0
-    return report(run(chosen, given.jobs, given.tests), every=every)
+    if given.killed is not None:
+        given.killed.touch()
+        known = set(given.killed.read_text().splitlines())
+        chosen = [each for each in chosen if fingerprint(each) not in known]
+    results = []
+    for result in run(chosen, given.jobs, given.tests):
+        results.append(result)
+        if given.killed is not None and result.outcome == "killed":
+            with given.killed.open("a") as killed:
+                killed.write(f"{fingerprint(result.mutant)}\n")
+    results.sort(key=lambda each: (each.mutant.file, each.mutant.start))
+    return report(results, every=every)
+
+
+def fingerprint(mutant: Mutant) -> str:
+    """Return the hash of the source and the mutant: another source has other mutants."""
+    source = (ROOT / "program" / mutant.file).read_bytes()
+    return sha256(source + mutant.key.encode() + str(mutant.start).encode()).hexdigest()
 
 
 def report(results: Sequence[Result], *, every: Sequence[Mutant]) -> int:
@@ -46,17 +68,17 @@ def report(results: Sequence[Result], *, every: Sequence[Mutant]) -> int:
     return 1 if stale or survivors else 0
 
 
-def run(chosen: Sequence[Mutant], jobs: int, tests: str) -> list[Result]:
-    results = []
+def run(chosen: Sequence[Mutant], jobs: int, tests: str) -> Iterator[Result]:
+    """Examine the mutants, and show what becomes of each."""
     started = time.monotonic()
-    for examined in examine(chosen, jobs=jobs, tests=lambda _: tests):
+    examined_ones = examine(chosen, jobs=jobs, tests=lambda _: tests)
+    for number, examined in enumerate(examined_ones, 1):
         reason = EQUIVALENT.get(examined.mutant.key) if examined.survived else None
         result = Result(examined.mutant, "equivalent", reason) if reason else examined
-        results.append(result)
         seconds = round(time.monotonic() - started)
         by = "" if result.outcome == "does not build" else f" ({result.by})"
-        show(f"{len(results)}/{len(chosen)} {seconds} s {result.outcome}: {result.mutant}{by}")
-    return sorted(results, key=lambda each: (each.mutant.file, each.mutant.start))
+        show(f"{number}/{len(chosen)} {seconds} s {result.outcome}: {result.mutant}{by}")
+        yield result
 
 
 def table(results: Sequence[Result]) -> list[str]:
