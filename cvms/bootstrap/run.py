@@ -18,7 +18,7 @@ from cvms.bootstrap.transactions import TransactionSender
 from cvms.chain.rpc.rpc_client import open_rpc
 from cvms.chain.transactions.priority_fees import PriorityFees
 from cvms.chain.types import Programs
-from cvms.errors import ConfigurationError, RpcError, StepFailed
+from cvms.errors import ChainUnavailable, ConfigurationError, RpcError, StepFailed
 from cvms.metrics import Metrics
 
 RPC_TIMEOUT = 20.0
@@ -51,10 +51,19 @@ class Pace:
 
 @asynccontextmanager
 async def connected(urls: Sequence[str]) -> AsyncIterator[Cluster]:
-    """Connect to a cluster. Raises ConfigurationError for URLs that are none."""
+    """Connect to a cluster. Raises ConfigurationError for URLs that are none.
+
+    Raises StepFailed for what the endpoints raise meanwhile.
+    """
     async with open_rpc(urls, timeout=RPC_TIMEOUT) as rpc:
-        await rpc.probe()  # which finds endpoints of another cluster
-        yield await open_cluster(rpc)
+        try:
+            await rpc.probe()  # which finds endpoints of another cluster
+            yield await open_cluster(rpc)
+        except (ChainUnavailable, RpcError) as error:
+            raise StepFailed(
+                f"{error}; check the endpoint (--rpc-url or SOLANA_RPC_URL), and run the command "
+                "again, which goes on from here"
+            ) from None
 
 
 def sender_for(
@@ -127,8 +136,19 @@ async def carry_out(
         return
     if not terminal.confirm():
         raise StepFailed("nothing was done")
+    await _check_cluster(cluster)
     await run_steps(steps, terminal.report)
     terminal.report("Done.")
+
+
+async def _check_cluster(cluster: Cluster) -> None:
+    """Raise StepFailed if the endpoints serve another cluster than the one that was shown."""
+    genesis = (await open_cluster(cluster.rpc)).genesis
+    if genesis != cluster.genesis:
+        raise StepFailed(
+            f"the endpoints serve another cluster now, with genesis {genesis}, so nothing was "
+            "done; name endpoints of one cluster with --rpc-url"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,8 @@ class Cost:
 class Step:
     """A thing that must exist: its `state`, and the `actions` that make it so, if any is needed.
 
-    `waits_for` says what somebody else must do, since their key is not here.
+    `waits_for` says what somebody else must do, since their key is not here. `before` asks what
+    only a person can answer before any step is done, and raises StepFailed if that ends it all.
     """
 
     title: str
@@ -45,6 +46,7 @@ class Step:
     cost: Cost = Cost()
     run: Callable[[], Awaitable[None]] | None = field(default=None, repr=False)
     waits_for: str = ""
+    before: Callable[[], None] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +89,11 @@ def describe_cost(steps: Sequence[Step]) -> str:
 
 
 async def run_steps(steps: Sequence[Step], report: Report) -> None:
-    """Do what is to be done, in order. Raises StepFailed."""
+    """Ask first, then do what is to be done, in order. Raises StepFailed."""
     due = [step for step in steps if step.actions]
+    for step in due:
+        if step.before is not None:
+            step.before()
     for number, step in enumerate(due, start=1):
         report(f"[{number}/{len(due)}] {step.title}")
         if step.run is not None:
