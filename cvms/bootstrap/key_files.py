@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import stat
@@ -15,7 +16,7 @@ from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
 from cvms.config.parsers import keypair_file
-from cvms.errors import ConfigurationError
+from cvms.errors import ConfigurationError, StepFailed
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,35 @@ def check_private(folder: Path) -> None:
                 f"{folder}: others can read or write the folder of the keys; "
                 f"run `chmod 700 {folder}`"
             )
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep other commands from using a folder's keys meanwhile. It is made if it is missing.
+
+    Raises StepFailed if one does, and ConfigurationError if the folder cannot be locked.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise ConfigurationError(f"{folder} cannot be opened: {error.strerror}") from None
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StepFailed(
+                f"another command uses the keys in {folder}, so nothing was done; let it end, "
+                "then run this one again"
+            ) from None
+        except OSError as error:
+            raise ConfigurationError(
+                f"{folder} cannot be locked: {error.strerror}; name a folder on a local disk "
+                "with --keys"
+            ) from None
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def write_new(path: Path, text: str) -> None:

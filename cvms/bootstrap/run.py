@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import trio
 from solders.keypair import Keypair
@@ -12,8 +13,17 @@ from solders.keypair import Keypair
 from cvms.bootstrap.cluster import Cluster, open_cluster
 from cvms.bootstrap.deployment import DeploymentPlan, Keys, Request, read_keys
 from cvms.bootstrap.env_file import Ask
-from cvms.bootstrap.key_files import KeyFile
-from cvms.bootstrap.steps import Report, Step, describe, describe_cost, run_steps, sol, total_cost
+from cvms.bootstrap.key_files import KeyFile, locked
+from cvms.bootstrap.steps import (
+    Report,
+    Step,
+    ask_first,
+    describe,
+    describe_cost,
+    run_steps,
+    sol,
+    total_cost,
+)
 from cvms.bootstrap.transactions import TransactionSender
 from cvms.chain.rpc.rpc_client import open_rpc
 from cvms.chain.transactions.priority_fees import PriorityFees
@@ -112,7 +122,7 @@ async def bootstrap(
     funding = Funding(cluster, keys.payer, airdrop=airdrop, pace=pace)
     steps = [keys_step, await funding.step(total_cost(others).total, balance), *others]
     shown = _without_new_keys(describe(steps), keys)
-    await carry_out(cluster, steps, shown, balance, terminal, dry_run=dry_run)
+    await carry_out(cluster, steps, shown, balance, terminal, folder=request.keys, dry_run=dry_run)
 
 
 async def carry_out(
@@ -122,9 +132,13 @@ async def carry_out(
     balance: int,
     terminal: Terminal,
     *,
+    folder: Path,
     dry_run: bool,
 ) -> None:
-    """Show steps and their cost and, unless it is a dry run, ask and do them."""
+    """Show steps and their cost and, unless it is a dry run, ask and do them.
+
+    `folder` has the keys, which no other command may use meanwhile.
+    """
     terminal.report(f"Cluster {cluster.name}, genesis {cluster.genesis}\n")
     for line in shown:
         terminal.report(line)
@@ -137,7 +151,9 @@ async def carry_out(
     if not terminal.confirm():
         raise StepFailed("nothing was done")
     await _check_cluster(cluster)
-    await run_steps(steps, terminal.report)
+    ask_first(steps)
+    with locked(folder):
+        await run_steps(steps, terminal.report)
     terminal.report("Done.")
 
 

@@ -88,12 +88,16 @@ def describe_cost(steps: Sequence[Step]) -> str:
     return f"{shown}, lent {sol(cost.lent)}, which comes back" if cost.lent else shown
 
 
-async def run_steps(steps: Sequence[Step], report: Report) -> None:
-    """Ask first, then do what is to be done, in order. Raises StepFailed."""
-    due = [step for step in steps if step.actions]
-    for step in due:
+def ask_first(steps: Sequence[Step]) -> None:
+    """Ask what steps need to know before any is done. Raises StepFailed."""
+    for step in steps:
         if step.before is not None:
             step.before()
+
+
+async def run_steps(steps: Sequence[Step], report: Report) -> None:
+    """Do what is to be done, in order. Raises StepFailed."""
+    due = [step for step in steps if step.actions]
     for number, step in enumerate(due, start=1):
         report(f"[{number}/{len(due)}] {step.title}")
         if step.run is not None:

@@ -16,6 +16,7 @@ from solders.token.state import Mint
 from spl.token.constants import TOKEN_2022_PROGRAM_ID, TOKEN_PROGRAM_ID
 
 from cvms.bootstrap.cluster import MAINNET
+from cvms.bootstrap.key_files import locked
 from cvms.bootstrap.programs.program_steps import deployed_program
 from cvms.bootstrap.run import AIRDROP_SPARE
 from cvms.chain.program.accounts import read_transfer_limits
@@ -155,6 +156,18 @@ async def test_nothing_is_spent_on_another_cluster_than_the_one_shown(
     with pytest.raises(StepFailed, match="another cluster now"):
         await deployer.bootstrap()
     assert files_in(tmp_path) == []
+
+
+async def test_two_commands_do_not_use_one_folder_of_keys_at_once(
+    deployer: Deployer, tmp_path: Path
+) -> None:
+    with locked(tmp_path / "keys"), pytest.raises(StepFailed, match="another command"):
+        await deployer.bootstrap()
+    assert files_in(tmp_path / "keys") == []
+    await deployer.bootstrap()
+    with locked(tmp_path / "keys"):
+        await deployer.bootstrap()
+    assert deployer.said[-1].strip() == "Nothing to do.", "what changes nothing needs no lock"
 
 
 async def test_nothing_is_spent_if_the_settings_are_another_deployments(
