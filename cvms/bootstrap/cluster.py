@@ -11,7 +11,7 @@ from cvms.chain.program.cluster_features import REQUIRED_FEATURES, missing_featu
 from cvms.chain.rpc.responses import Count, reader
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Account, Commitment
-from cvms.errors import StepFailed
+from cvms.errors import RpcError, StepFailed
 
 MAINNET = "5eykt4UsFv8P8NJdTREpY1vzqKqZKvdpKuc147dw2N9d"
 NAMES = {
@@ -63,6 +63,12 @@ class Cluster:
 
 
 async def open_cluster(rpc: RpcClient) -> Cluster:
-    """Return the cluster that the endpoints serve."""
+    """Return the cluster that the endpoints serve. Raises StepFailed if they do not tell it."""
     method = "getGenesisHash"
-    return Cluster(rpc, await rpc.call(method, [], parse=reader(str, method)))
+    try:
+        return Cluster(rpc, await rpc.call(method, [], parse=reader(str, method)))
+    except RpcError as error:
+        raise StepFailed(
+            f"the endpoint does not tell which cluster it serves ({method}: {error}); name another "
+            "one with --rpc-url"
+        ) from None

@@ -10,7 +10,7 @@ from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
 from cvms.bootstrap.authority import AuthoritySetup, Limits, WantedAuthority
-from cvms.bootstrap.cluster import Cluster
+from cvms.bootstrap.cluster import OWN, Cluster
 from cvms.bootstrap.env_file import Ask, EnvFile
 from cvms.bootstrap.key_files import KeyFile, check_private, key_in
 from cvms.bootstrap.mint import MintSetup
@@ -30,12 +30,16 @@ OPERATOR, UPGRADE_AUTHORITY, MINT = "operator", "upgrade_authority", "mint"
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is asked for. `environ` has the settings of before, by which the programs are found."""
+    """What is asked for. `environ` has the settings of before, by which the programs are found.
+
+    `rpc_given`: the endpoint was named for this run, and the settings have to name it too.
+    """
 
     keys: Path
     env_file: Path
     environ: Mapping[str, str]
     rpc_url: str
+    rpc_given: bool = False
     ws_url: str | None = None
     database_url: str | None = None
     payer: Path | None = None
@@ -220,16 +224,18 @@ class DeploymentPlan:
             "USDT_MINT": str(programs.mint),
             "VAULT_AUTHORITY_PUBKEY": str(vault_authority_address(programs)),
         }
-        if request.database_url is not None:
-            values["DATABASE_URL"] = request.database_url
+        given = {"DATABASE_URL": request.database_url, "SOLANA_WS_URL": request.ws_url}
+        values |= {name: value for name, value in given.items() if value is not None}
+        if request.rpc_given:
+            values["SOLANA_RPC_URL"] = request.rpc_url
+        if self.cluster.name != OWN:
+            values["SIWS_CHAIN_ID"] = self.cluster.name
         defaults = {
             "SOLANA_RPC_URL": request.rpc_url,
             "SIWS_CHAIN_ID": self.cluster.name,
             "DEPLOYER_KEYPAIR_PATH": str(self.keys.operator.path.resolve()),
             **sources,
         }
-        if request.ws_url is not None:
-            defaults["SOLANA_WS_URL"] = request.ws_url
         return EnvFile(request.env_file, values, defaults)
 
 

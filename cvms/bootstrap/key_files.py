@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +16,7 @@ from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
 from cvms.config.parsers import keypair_file
-from cvms.errors import ConfigurationError
+from cvms.errors import ConfigurationError, StepFailed
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +47,7 @@ def key_in(path: Path) -> KeyFile:
 
     Raises ConfigurationError if the file is no keypair, or others can read it.
     """
-    if path.exists():
+    if os.path.lexists(path):  # a link that leads nowhere is no place for a new key
         return KeyFile(path, existing_key(path), is_new=False)
     return KeyFile(path, Keypair(), is_new=True)
 
@@ -68,42 +72,89 @@ def check_private(folder: Path) -> None:
             )
 
 
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep other commands from using a folder's keys meanwhile. It is made if it is missing.
+
+    Raises StepFailed if one does, and ConfigurationError if the folder cannot be locked.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise ConfigurationError(f"{folder} cannot be opened: {error.strerror}") from None
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StepFailed(
+                f"another command uses the keys in {folder}, so nothing was done; let it end, "
+                "then run this one again"
+            ) from None
+        except OSError as error:
+            raise ConfigurationError(
+                f"{folder} cannot be locked: {error.strerror}; name a folder on a local disk "
+                "with --keys"
+            ) from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def write_new(path: Path, text: str) -> None:
     """Write a file that only its owner may read, and that does not exist yet, to the disk.
 
     It appears complete or not at all. Raises ConfigurationError if it exists or cannot be written.
     """
-    draft = path.with_name(f"{path.name}.new")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        draft.unlink(missing_ok=True)  # of a run that was killed
-        write_draft(draft, text)
-        os.link(draft, path)
-        draft.unlink()
+        with written_draft(path, text) as draft:
+            os.link(draft, path)
         sync_folder(path.parent)
+    except FileExistsError:
+        raise ConfigurationError(
+            f"{path} was made by another run meanwhile; let that one end, then run the command "
+            "again"
+        ) from None
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be written: {error.strerror}") from None
 
 
 def replace_file(path: Path, text: str) -> None:
-    """Write a file that only its owner may read in place of another. Raises ConfigurationError."""
-    draft = path.with_name(f"{path.name}.new")
+    """Write a private file in place of another, whose owner it keeps. Raises ConfigurationError.
+
+    Only the owner may read it, and the group if it might before and others might not. Of a link it
+    replaces the file that it leads to.
+    """
+    path = path.resolve()
     try:
-        draft.unlink(missing_ok=True)
-        write_draft(draft, text)
-        draft.replace(path)
+        before = path.stat() if path.exists() else None
+        with written_draft(path, text) as draft:
+            if before is not None:
+                os.chown(draft, before.st_uid, before.st_gid)
+                draft.chmod(0o600 if before.st_mode & stat.S_IRWXO else before.st_mode & 0o660)
+            draft.replace(path)
         sync_folder(path.parent)
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be written: {error.strerror}") from None
 
 
-def write_draft(draft: Path, text: str) -> None:
-    """Write a new file with mode 0600 to the disk. Raises OSError."""
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+@contextmanager
+def written_draft(path: Path, text: str) -> Iterator[Path]:
+    """Write a file with mode 0600 beside `path` to the disk, under a name that no other run has.
+
+    It is removed at the end, unless it has got another name. Raises OSError.
+    """
+    descriptor, name = tempfile.mkstemp(prefix=f"{path.name}.", suffix=".new", dir=path.parent)
+    draft = Path(name)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        yield draft
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import trio
 from solders.keypair import Keypair
@@ -12,13 +13,22 @@ from solders.keypair import Keypair
 from cvms.bootstrap.cluster import Cluster, open_cluster
 from cvms.bootstrap.deployment import DeploymentPlan, Keys, Request, read_keys
 from cvms.bootstrap.env_file import Ask
-from cvms.bootstrap.key_files import KeyFile
-from cvms.bootstrap.steps import Report, Step, describe, describe_cost, run_steps, sol, total_cost
+from cvms.bootstrap.key_files import KeyFile, locked
+from cvms.bootstrap.steps import (
+    Report,
+    Step,
+    ask_first,
+    describe,
+    describe_cost,
+    run_steps,
+    sol,
+    total_cost,
+)
 from cvms.bootstrap.transactions import TransactionSender
 from cvms.chain.rpc.rpc_client import open_rpc
 from cvms.chain.transactions.priority_fees import PriorityFees
 from cvms.chain.types import Programs
-from cvms.errors import ConfigurationError, RpcError, StepFailed
+from cvms.errors import ChainUnavailable, ConfigurationError, RpcError, StepFailed
 from cvms.metrics import Metrics
 
 RPC_TIMEOUT = 20.0
@@ -51,10 +61,19 @@ class Pace:
 
 @asynccontextmanager
 async def connected(urls: Sequence[str]) -> AsyncIterator[Cluster]:
-    """Connect to a cluster. Raises ConfigurationError for URLs that are none."""
+    """Connect to a cluster. Raises ConfigurationError for URLs that are none.
+
+    Raises StepFailed for what the endpoints raise meanwhile.
+    """
     async with open_rpc(urls, timeout=RPC_TIMEOUT) as rpc:
-        await rpc.probe()  # which finds endpoints of another cluster
-        yield await open_cluster(rpc)
+        try:
+            await rpc.probe()  # which finds endpoints of another cluster
+            yield await open_cluster(rpc)
+        except (ChainUnavailable, RpcError) as error:
+            raise StepFailed(
+                f"{error}; check the endpoint (--rpc-url or SOLANA_RPC_URL), and run the command "
+                "again, which goes on from here"
+            ) from None
 
 
 def sender_for(
@@ -103,7 +122,7 @@ async def bootstrap(
     funding = Funding(cluster, keys.payer, airdrop=airdrop, pace=pace)
     steps = [keys_step, await funding.step(total_cost(others).total, balance), *others]
     shown = _without_new_keys(describe(steps), keys)
-    await carry_out(cluster, steps, shown, balance, terminal, dry_run=dry_run)
+    await carry_out(cluster, steps, shown, balance, terminal, folder=request.keys, dry_run=dry_run)
 
 
 async def carry_out(
@@ -113,9 +132,13 @@ async def carry_out(
     balance: int,
     terminal: Terminal,
     *,
+    folder: Path,
     dry_run: bool,
 ) -> None:
-    """Show steps and their cost and, unless it is a dry run, ask and do them."""
+    """Show steps and their cost and, unless it is a dry run, ask and do them.
+
+    `folder` has the keys, which no other command may use meanwhile.
+    """
     terminal.report(f"Cluster {cluster.name}, genesis {cluster.genesis}\n")
     for line in shown:
         terminal.report(line)
@@ -127,8 +150,21 @@ async def carry_out(
         return
     if not terminal.confirm():
         raise StepFailed("nothing was done")
-    await run_steps(steps, terminal.report)
+    await _check_cluster(cluster)
+    ask_first(steps)
+    with locked(folder):
+        await run_steps(steps, terminal.report)
     terminal.report("Done.")
+
+
+async def _check_cluster(cluster: Cluster) -> None:
+    """Raise StepFailed if the endpoints serve another cluster than the one that was shown."""
+    genesis = (await open_cluster(cluster.rpc)).genesis
+    if genesis != cluster.genesis:
+        raise StepFailed(
+            f"the endpoints serve another cluster now, with genesis {genesis}, so nothing was "
+            "done; name endpoints of one cluster with --rpc-url"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,8 @@ class Cost:
 class Step:
     """A thing that must exist: its `state`, and the `actions` that make it so, if any is needed.
 
-    `waits_for` says what somebody else must do, since their key is not here.
+    `waits_for` says what somebody else must do, since their key is not here. `before` asks what
+    only a person can answer before any step is done, and raises StepFailed if that ends it all.
     """
 
     title: str
@@ -45,6 +46,7 @@ class Step:
     cost: Cost = Cost()
     run: Callable[[], Awaitable[None]] | None = field(default=None, repr=False)
     waits_for: str = ""
+    before: Callable[[], None] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,13 @@ def describe_cost(steps: Sequence[Step]) -> str:
     cost = total_cost(steps)
     shown = f"Cost {sol(cost.total)}: rent {sol(cost.rent)}, fees about {sol(cost.fees)}"
     return f"{shown}, lent {sol(cost.lent)}, which comes back" if cost.lent else shown
+
+
+def ask_first(steps: Sequence[Step]) -> None:
+    """Ask what steps need to know before any is done. Raises StepFailed."""
+    for step in steps:
+        if step.before is not None:
+            step.before()
 
 
 async def run_steps(steps: Sequence[Step], report: Report) -> None:

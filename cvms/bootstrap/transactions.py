@@ -32,6 +32,8 @@ BLOCKHASH_SECONDS = 20.0
 """A blockhash is used that long for new transactions. It expires after 150 blocks, about 60 s."""
 EXPIRY_MARGIN = 16
 """Blocks after the last valid one: the node that knows no transaction may be behind."""
+NO_FUNDS = ("AccountNotFound", "InsufficientFundsForFee")
+"""Errors of a payer without SOL. The system program logs a transfer's `insufficient lamports`."""
 SIMULATIONS = 3
 """A node that is a little behind may not know an account yet that another has confirmed."""
 
@@ -127,6 +129,11 @@ class TransactionSender:
         said = [line for line in said if not line.startswith("Program ")][-2:]
         error = to_program_error(err, logs, self.programs)
         reason = error.name if isinstance(error, ProgramRefused) else ""
+        if err in NO_FUNDS or any("insufficient lamports" in line for line in logs):
+            said.append(
+                f"send SOL to {self.payer.pubkey()}, which pays, and run the command again: it "
+                "goes on from here"
+            )
         return StepFailed(f"{draft.what}: {'; '.join([str(error), *said])}", reason=reason)
 
 

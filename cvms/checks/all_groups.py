@@ -20,6 +20,7 @@ from cvms.checks.deployment import Deployment, DeploymentReader
 from cvms.checks.endpoint_check import (
     EndpointReport,
     endpoint_reports,
+    expected_genesis,
     genesis_findings,
     pubsub_finding,
 )
@@ -41,7 +42,8 @@ from cvms.signing.signer_set import SignerSet
 from cvms.store.index import chain_genesis
 from cvms.store.postgres.database import open_database
 
-BAD_SETTINGS, NO_DATABASE, NO_CHAIN = "bad settings", "no database", "no chain"
+BAD_SETTINGS, NO_DATABASE = "bad settings", "no database"
+NO_CHAIN, ANOTHER_CHAIN = "no chain", "no endpoint of this chain"
 
 
 @dataclass(slots=True, eq=False)
@@ -65,15 +67,13 @@ class Checks:
 
     def groups(self) -> list[Group]:
         """Return the groups in the order in which they are shown."""
-        chain = ("endpoints",)
+        chain = ("database", "endpoints")  # the database says which chain it is
         return [
             Group(name="settings", run=self._settings),
             Group(name="database", run=self._database, blocked=self._without("database_url")),
             Group(name="redis", run=self._redis),
             Group(name="endpoints", run=self._endpoints, blocked=self._without("rpc_urls")),
-            Group(
-                name="chain", run=self._chain, after=("database", *chain), blocked=self._no_chain
-            ),
+            Group(name="chain", run=self._chain, after=chain, blocked=self._unreached),
             Group(name="programs", run=self._programs, after=chain, blocked=self._no_chain),
             Group(
                 name="authority",
@@ -84,7 +84,7 @@ class Checks:
             Group(
                 name="mint",
                 run=self._mint,
-                after=("programs", "database"),
+                after=("programs",),
                 blocked=self._no_deployment,
             ),
             Group(
@@ -107,11 +107,16 @@ class Checks:
     def _without(self, name: str) -> Callable[[], str | None]:
         return lambda: BAD_SETTINGS if self._setting(name) is None else None
 
-    def _no_chain(self) -> str | None:
+    def _unreached(self) -> str | None:
         if self._setting("programs") is None:
             return BAD_SETTINGS
         reached = any(each.slot is not None for each in self.observed.endpoints)
         return None if reached else NO_CHAIN
+
+    def _no_chain(self) -> str | None:
+        if (reason := self._unreached()) is not None:
+            return reason
+        return None if self._usable_urls() else ANOTHER_CHAIN
 
     def _no_deployment(self) -> str | None:
         return "the programs could not be read" if self.observed.deployment is None else None
@@ -189,6 +194,8 @@ class Checks:
         alerts: AlertSettings | None = self._setting("alerts")
         if sponsoring is None or alerts is None:
             return found
+        if (reason := self._no_chain()) is not None:
+            return [*found, skipped("operator_balance", reason)]
         async with self._rpc() as rpc:
             for address in addresses:
                 found.append(
@@ -226,7 +233,16 @@ class Checks:
         first = operators[0]
         return first.pubkey() if isinstance(first, Keypair) else first.address
 
+    def _usable_urls(self) -> list[str]:
+        """Return the endpoints that answer, and are not of another chain than the database's."""
+        reports = self.observed.endpoints
+        expected = expected_genesis(reports, recorded=self.observed.genesis)
+        pairs = zip(self._setting("rpc_urls"), reports, strict=True)
+        return [
+            url for url, each in pairs if each.slot is not None and each.genesis in {None, expected}
+        ]
+
     @asynccontextmanager
     async def _rpc(self) -> AsyncIterator[RpcClient]:
-        async with open_rpc(self._setting("rpc_urls")) as rpc:
+        async with open_rpc(self._usable_urls()) as rpc:
             yield rpc

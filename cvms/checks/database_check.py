@@ -129,7 +129,10 @@ def _closed_finding(facts: ServerFacts, closed: Sequence[str]) -> Finding:
 
 def unreachable(reason: str) -> list[Finding]:
     """Return the findings of a database that cannot be reached."""
-    advice = "start the server, and check DATABASE_URL, the network and the role's password"
+    advice = (
+        "start the server, create the database, and check DATABASE_URL, the network and the role's "
+        "password"
+    )
     return [
         failure("database_reachable", reason, advice),
         skipped("database", "no database"),

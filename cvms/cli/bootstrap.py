@@ -150,7 +150,7 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
         type=Path,
         default=Path(".env"),
         metavar="FILE",
-        help="file of settings that is written; values in it stay (%(default)s)",
+        help="file of settings that is read and written; values in it stay (%(default)s)",
     )
     parser.add_argument("--database-url", metavar="URL", help="DATABASE_URL to write into it")
     parser.add_argument("--ws-url", metavar="URL", help="SOLANA_WS_URL to write into it")
@@ -242,7 +242,7 @@ def cmd_bootstrap(options: argparse.Namespace) -> int:
     from cvms.bootstrap.deployment import Request  # noqa: PLC0415
     from cvms.bootstrap.run import Pace, bootstrap, connected  # noqa: PLC0415
 
-    environ = read_environment()
+    environ = read_environment(options.env_file)
     vault, total = options.transfer_limit, options.transfer_limit_total
     if (vault is None) != (total is None):
         raise ConfigurationError("--transfer-limit and --transfer-limit-total go together")
@@ -255,6 +255,7 @@ def cmd_bootstrap(options: argparse.Namespace) -> int:
         env_file=options.env_file,
         environ=environ,
         rpc_url=",".join(urls),
+        rpc_given=options.rpc_url is not None,
         ws_url=options.ws_url,
         database_url=options.database_url,
         payer=options.payer,

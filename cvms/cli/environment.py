@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 
-from cvms.config.environment import environment, misspelt
+from cvms.config.environment import DOTENV, environment, misspelt
 
 
-def read_environment() -> dict[str, str]:
-    """Return the variables of the environment and `.env`, and warn of misspelt settings."""
-    environ = environment()
+def read_environment(dotenv: Path = DOTENV) -> dict[str, str]:
+    """Return the variables of the environment and the file, and warn of misspelt settings."""
+    environ = environment(dotenv)
     print_misspelt(environ)
     return environ
 

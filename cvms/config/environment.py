@@ -14,28 +14,37 @@ from cvms.config.fields import settings_of
 from cvms.config.settings import Config
 from cvms.errors import ConfigurationError
 
-DOTENV = ".env"
+DOTENV = Path(".env")
+"""In the working directory."""
 SIMILARITY = 0.85
 """Of names, by difflib: one wrong letter in six, or a missing `S` at the end."""
 _OTHERS = frozenset({"DATA_DIR", "LOCALNET_PORT"})  # defaults of flags
 
 
-def environment() -> dict[str, str]:
-    """Return the environment and, for variables it does not have, `.env` of the working directory.
+def environment(dotenv: Path = DOTENV) -> dict[str, str]:
+    """Return the environment and, for variables it does not have, those of the file.
 
-    Empty values in `.env` are ignored. Raises ConfigurationError if it cannot be read.
+    Empty values in the file are ignored. Raises ConfigurationError if it cannot be read.
     """
+    return parsed_dotenv(dotenv_text(dotenv)) | dict(os.environ)
+
+
+def dotenv_text(path: Path) -> str:
+    """Return a file's text, empty if there is no file. Raises ConfigurationError."""
     try:
-        text = Path(DOTENV).read_bytes().decode("utf-8-sig")
+        return path.read_bytes().decode("utf-8-sig")
     except (FileNotFoundError, IsADirectoryError):
-        text = ""
+        return ""
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
-        raise ConfigurationError(f"{DOTENV} is not UTF-8 in line {line}") from None
+        raise ConfigurationError(f"{path} is not UTF-8 in line {line}") from None
     except OSError as error:
-        raise ConfigurationError(f"{DOTENV} cannot be read: {error.strerror}") from None
-    values = dotenv_values(stream=StringIO(text))
-    return {name: value for name, value in values.items() if value} | dict(os.environ)
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def parsed_dotenv(text: str) -> dict[str, str]:
+    """Return the variables that are not empty, with `${…}` replaced."""
+    return {name: value for name, value in dotenv_values(stream=StringIO(text)).items() if value}
 
 
 def misspelt(environ: Mapping[str, str]) -> dict[str, str]:

@@ -17,6 +17,7 @@ from cvms.bootstrap.deployment import Request
 from cvms.bootstrap.key_files import existing_key
 from cvms.bootstrap.programs.commands import ProgramContext
 from cvms.bootstrap.run import Pace, Terminal, bootstrap
+from cvms.bootstrap.steps import Report
 from cvms.chain.program.accounts import VaultAuthority, read_vault_authority
 from cvms.chain.program.addresses import vault_authority_address
 from cvms.chain.program.upgradeable_loader import LOADER
@@ -31,19 +32,25 @@ PACE = Pace(poll_seconds=0.01, resend_seconds=0.2, patience=60.0)
 
 @dataclass
 class Deployer:
-    """Runs commands in `folder`. `agrees` is the answer to every question, `typed` a typed line."""
+    """Runs commands in `folder`. `agrees` is the answer to every question, `typed` a typed line.
+
+    `declines` is for questions in between only, as with --yes. `report` may be replaced.
+    """
 
     running: Running
     cluster: Cluster
     folder: Path
     agrees: bool = True
     typed: str = ""
+    declines: bool = False
+    report: Report | None = None
     said: list[str] = field(default_factory=list)
     questions: list[str] = field(default_factory=list)
 
     @property
     def terminal(self) -> Terminal:
-        return Terminal(self.said.append, self._confirm, self._ask, lambda prompt: self.typed)
+        report = self.report or self.said.append
+        return Terminal(report, self._confirm, self._ask, lambda prompt: self.typed)
 
     @property
     def text(self) -> str:
@@ -123,4 +130,4 @@ class Deployer:
 
     def _ask(self, question: str) -> bool:
         self.questions.append(question)
-        return self.agrees
+        return self.agrees and not (self.declines and question.startswith("Replace"))

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 
 import pytest
 
-from cvms.bootstrap.key_files import check_private, existing_key, key_in, write_new
+from cvms.bootstrap.key_files import (
+    check_private,
+    existing_key,
+    key_in,
+    replace_file,
+    write_new,
+    written_draft,
+)
 from cvms.errors import ConfigurationError
 
 
@@ -28,15 +36,41 @@ def test_a_file_that_appears_meanwhile_is_not_overwritten(tmp_path: Path) -> Non
     path = tmp_path / "operator.json"
     late = key_in(path)
     first = key_in(path).saved()
-    with pytest.raises(ConfigurationError, match="File exists"):
+    with pytest.raises(ConfigurationError, match="another run"):
         late.write()
     assert existing_key(path) == first.key
+
+
+def test_two_runs_at_once_do_not_mix_their_keys(tmp_path: Path) -> None:
+    """What is in a file is what the run that made it uses."""
+    path = tmp_path / "operator.json"
+    with written_draft(path, "theirs") as draft:
+        ours = key_in(path).saved()
+        with pytest.raises(FileExistsError):
+            os.link(draft, path)
+    assert existing_key(path) == ours.key
+    assert [each.name for each in tmp_path.iterdir()] == ["operator.json"]
 
 
 def test_the_draft_of_a_killed_run_is_no_obstacle(tmp_path: Path) -> None:
     (tmp_path / "operator.json.new").write_text("[1,2")
     write_new(tmp_path / "operator.json", "text")
-    assert [each.name for each in tmp_path.iterdir()] == ["operator.json"]
+    assert (tmp_path / "operator.json").read_text() == "text"
+
+
+def test_a_failure_leaves_no_draft(tmp_path: Path) -> None:
+    folder = tmp_path / "operator.json"
+    folder.mkdir()
+    for write in (write_new, replace_file):
+        with pytest.raises(ConfigurationError):
+            write(folder, "secret")
+    assert [*tmp_path.iterdir()] == [folder]
+
+
+def test_a_link_that_leads_nowhere_is_no_place_for_a_key(tmp_path: Path) -> None:
+    (tmp_path / "operator.json").symlink_to(tmp_path / "safe" / "operator.json")
+    with pytest.raises(ConfigurationError, match="No such file"):
+        key_in(tmp_path / "operator.json")
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o604, 0o620])

@@ -16,6 +16,7 @@ from solders.token.state import Mint
 from spl.token.constants import TOKEN_2022_PROGRAM_ID, TOKEN_PROGRAM_ID
 
 from cvms.bootstrap.cluster import MAINNET
+from cvms.bootstrap.key_files import locked
 from cvms.bootstrap.programs.program_steps import deployed_program
 from cvms.bootstrap.run import AIRDROP_SPARE
 from cvms.chain.program.accounts import read_transfer_limits
@@ -145,6 +146,70 @@ async def test_mainnet_needs_a_named_governance(deployer: Deployer) -> None:
         make_mint=False, mint=mint, airdrop=False, dry_run=True, governance=governance
     )
     assert f"propose {governance} as governance" in deployer.text
+
+
+async def test_nothing_is_spent_on_another_cluster_than_the_one_shown(
+    deployer: Deployer, tmp_path: Path
+) -> None:
+    """The endpoint's host leads elsewhere once somebody has agreed."""
+    deployer.cluster = replace(deployer.cluster, genesis="of the cluster that was there before")
+    with pytest.raises(StepFailed, match="another cluster now"):
+        await deployer.bootstrap()
+    assert files_in(tmp_path) == []
+
+
+async def test_two_commands_do_not_use_one_folder_of_keys_at_once(
+    deployer: Deployer, tmp_path: Path
+) -> None:
+    with locked(tmp_path / "keys"), pytest.raises(StepFailed, match="another command"):
+        await deployer.bootstrap()
+    assert files_in(tmp_path / "keys") == []
+    await deployer.bootstrap()
+    with locked(tmp_path / "keys"):
+        await deployer.bootstrap()
+    assert deployer.said[-1].strip() == "Nothing to do.", "what changes nothing needs no lock"
+
+
+async def test_nothing_is_spent_if_the_settings_are_another_deployments(
+    deployer: Deployer, tmp_path: Path
+) -> None:
+    text = "SOLANA_RPC_URL=http://other\nDATABASE_URL=db\n"
+    deployer.env_file.write_text(text)
+    before = deployer.running.chain.transaction_count
+    deployer.declines = True
+    with pytest.raises(StepFailed, match="has another SOLANA_RPC_URL"):
+        await deployer.bootstrap(rpc_given=True)
+    assert deployer.running.chain.transaction_count == before
+    assert files_in(tmp_path) == [deployer.env_file]
+    assert deployer.env_file.read_text() == text
+
+
+async def test_a_payer_who_runs_out_of_sol_is_named_and_the_next_run_goes_on(
+    deployer: Deployer,
+) -> None:
+    await deployer.bootstrap(dry_run=True)
+    with pytest.raises(StepFailed, match="lacks"):
+        await deployer.bootstrap(airdrop=False)
+    operator = deployer.key("operator").pubkey()
+
+    def give(lamports: int) -> None:
+        account = Account(lamports, b"", SYSTEM_PROGRAM_ID)
+        deployer.running.chain.overwrite(operator, account)
+
+    def spend_elsewhere(line: str) -> None:
+        deployer.said.append(line)
+        if "written" in line and not spent:
+            spent.append(line)
+            give(10_000_000)
+
+    spent: list[str] = []
+    give(4 * SOL)
+    deployer.report = spend_elsewhere
+    with pytest.raises(StepFailed, match=f"send SOL to {operator}"):
+        await deployer.bootstrap(airdrop=False)
+    give(4 * SOL)
+    await deployer.bootstrap(airdrop=False)
+    assert deployer.said[-1] == "Done."
 
 
 async def test_limits_are_named_or_refused_in_words(deployer: Deployer) -> None:

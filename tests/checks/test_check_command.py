@@ -71,6 +71,17 @@ async def test_no_line_has_a_secret(setup: Setup) -> None:
         assert secret not in printed
 
 
+async def test_a_file_of_settings_that_cannot_be_read_is_a_failure_for_scripts_too(
+    setup: Setup,
+) -> None:
+    (setup.folder / ".env").write_bytes(b"PORT=1\nX=\xff\n")
+    checked = await setup.check()
+    assert (checked.status, checked.failures) == (1, {"settings_loaded"})
+    assert checked.line("settings_loaded").seen == ".env is not UTF-8 in line 2"
+    assert {each.group for each in checked.lines if each.level == "skipped"} == {*GROUPS[1:]}
+    assert (await setup.check("--only", "redis")).status == 1
+
+
 @pytest.mark.parametrize("arguments", [["--only", "weather"], ["--loud"]], ids=" ".join)
 def test_a_bad_argument_ends_with_2(
     arguments: list[str], capsys: pytest.CaptureFixture[str]

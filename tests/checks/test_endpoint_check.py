@@ -123,3 +123,34 @@ async def test_an_endpoint_that_lags_is_a_warning(deployed: Setup, localnet: Loc
         checked = await deployed.check("--only", "endpoints")
     line = checked.line("rpc_lag")
     assert (line.level, line.subject) == ("warning", served.url.removeprefix("http://"))
+
+
+async def test_nothing_is_said_of_a_deployment_by_an_endpoint_of_another_chain(
+    deployed: Setup, localnet: Localnet, nursery: trio.Nursery, database_url: str
+) -> None:
+    other = await start_chain(nursery, programs=False)
+    here = str(localnet.running.chain.genesis_hash)
+    with psycopg.connect(database_url, autocommit=True) as owner:
+        owner.execute("INSERT INTO chain_genesis (hash) VALUES (%s)", [here])
+    deployed.set(SOLANA_RPC_URL=f"{other.rpc_url},{localnet.rpc_url}")
+    assert (await deployed.check()).failures == {"chain_genesis"}
+    deployed.set(SOLANA_RPC_URL=other.rpc_url)
+    checked = await deployed.check()
+    assert checked.failures == {"chain_genesis"}
+    skipped = {each.check: each.seen for each in checked.lines if each.level == "skipped"}
+    assert skipped == {
+        "programs": "no endpoint of this chain",
+        "authority": "the programs could not be read",
+        "mint": "the programs could not be read",
+        "operator_balance": "no endpoint of this chain",
+    }
+
+
+async def test_a_chain_that_is_away_is_one_failure(deployed: Setup) -> None:
+    deployed.set(SOLANA_RPC_URL=f"http://{NOWHERE}")
+    checked = await deployed.check("--only", "operator")
+    assert checked.status == 1, "what was skipped is not in order"
+    assert [(each.check, each.level) for each in checked.lines] == [
+        ("operator_key", "ok"),
+        ("operator_balance", "skipped"),
+    ]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -234,3 +236,34 @@ def test_the_books_of_another_program_are_refused(
         )
     line = last_line_of_serve(database_url, monkeypatch)
     assert f"leads to the books of {other}; expected a database for each program" in line
+
+
+def test_ctrl_c_in_the_middle_of_a_check_ends_it_without_a_traceback() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        process = subprocess.Popen(
+            [sys.executable, "-m", "cvms.cli", "check"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"SOLANA_RPC_URL": url},
+        )
+        connection, _ = silent.accept()  # it waits for an answer now
+        process.send_signal(signal.SIGINT)
+        output = process.communicate(timeout=HANG_SECONDS)
+        connection.close()
+    assert (process.returncode, *output) == (130, "", "")
+
+
+def test_a_reader_that_has_ended_is_no_fault() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "cvms.cli", "check", "--only", "webhooks"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 1

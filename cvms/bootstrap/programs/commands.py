@@ -64,7 +64,13 @@ class ProgramContext:
         funding = Funding(self.cluster, payer, airdrop=False, pace=self.pace)
         steps = [await funding.step(total_cost(steps).total, balance), *steps]
         await carry_out(
-            self.cluster, steps, describe(steps), balance, self.terminal, dry_run=self.dry_run
+            self.cluster,
+            steps,
+            describe(steps),
+            balance,
+            self.terminal,
+            folder=self.keys,
+            dry_run=self.dry_run,
         )
 
 

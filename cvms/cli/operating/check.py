@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from cvms.checks.finding import GROUPS, Finding, Level
+from cvms.checks.finding import GROUPS, Finding, Level, failure, skipped
 from cvms.cli.arguments import Commands, add_command
 from cvms.config.environment import environment
+from cvms.errors import ConfigurationError, one_line
 
 if TYPE_CHECKING:
     from cvms.config.webhook_url import WebhookTarget
@@ -24,8 +25,8 @@ ok, a warning, a failure, or skipped because of another failure, with what was s
 It reads the settings as "cvms serve" does. It may run beside the service. The service makes the
 same checks of database, chain, programs, authority and mint: docs/operations/check.md.
 
-Exit status: 0 if nothing fails; 1 if something fails, or with --strict if there is a warning;
-2 for a bad argument.
+Exit status: 0 if nothing fails; 1 if something fails or is skipped, or with --strict if there is a
+warning; 2 for a bad argument.
 """
 
 
@@ -41,15 +42,20 @@ def cmd_check(options: argparse.Namespace) -> int:
     from cvms.checks.all_groups import Checks  # noqa: PLC0415
     from cvms.checks.groups import run_groups  # noqa: PLC0415
 
-    environ = environment()
+    try:
+        environ = environment()
+    except ConfigurationError as error:
+        found = _without_settings(error, only=options.only)
+    else:
 
-    async def check() -> dict[str, list[Finding]]:
-        groups = Checks(environ=environ, connect=_connect).groups()
-        return await run_groups(groups, only=options.only)
+        async def check() -> dict[str, list[Finding]]:
+            groups = Checks(environ=environ, connect=_connect).groups()
+            return await run_groups(groups, only=options.only)
 
-    found = trio.run(check)
+        found = trio.run(check)
     levels = Counter(each.level for findings in found.values() for each in findings)
-    failing = [Level.FAILURE, Level.WARNING] if options.strict else [Level.FAILURE]
+    # What is skipped was not checked: with --only, the failure itself is in another group.
+    failing = {Level.FAILURE, Level.SKIPPED} | ({Level.WARNING} if options.strict else set())
     failed = any(levels[level] for level in failing)
     if options.json:
         print(json.dumps(_as_json(found, failed=failed), indent=2))
@@ -60,6 +66,13 @@ def cmd_check(options: argparse.Namespace) -> int:
             f"{levels[Level.FAILURE]} failures, {levels[Level.SKIPPED]} skipped"
         )
     return 1 if failed else 0
+
+
+def _without_settings(error: ConfigurationError, *, only: str | None) -> dict[str, list[Finding]]:
+    """Return the findings where the settings cannot even be read."""
+    unread = failure("settings_loaded", one_line(error), "correct the file")
+    found = {name: [skipped(name, "bad settings")] for name in GROUPS} | {"settings": [unread]}
+    return {name: findings for name, findings in found.items() if only in {None, name}}
 
 
 async def _connect(target: WebhookTarget, private: bool) -> None:
