@@ -26,15 +26,16 @@ from tests.harness.resources import config_for_tests
 from tests.nursery.supervision.test_service_manager import environ_of
 
 WORKER = """
-import os, signal, sys
+import os, sys
 from pathlib import Path
 conduct = Path(sys.argv[1]).read_text()
 if conduct == "end for bad settings":
     sys.exit(2)
-os.write(int(sys.argv[-1].split(",")[0]), b"!")
+parent = int(sys.argv[-1].split(",")[0])
+os.write(parent, b"!")
 with open(sys.argv[1] + ".ready", "a") as file:
     print(os.getpid(), file=file)
-signal.pause()
+os.read(parent, 1)
 """
 """A program in the place of a worker, which behaves as a file says when it starts."""
 
