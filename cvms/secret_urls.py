@@ -6,6 +6,7 @@ and quotes nothing.
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Iterator
 from ipaddress import ip_address
@@ -113,6 +114,13 @@ def host_of(url: str) -> str:
     return shown if port is None else f"{shown}:{port}"
 
 
+def basic_credentials(url: str) -> str:
+    """Return the user and the password of a URL as the header `Authorization: Basic` has them."""
+    parts = urlsplit(url)
+    user = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
+    return base64.b64encode(user.encode()).decode()
+
+
 def redacted(text: str, url: str) -> str:
     """Return a text, such as a provider's, without what may be the key in `url`."""
     for secret in sorted(_secrets_of(url), key=len, reverse=True):
@@ -127,3 +135,5 @@ def _secrets_of(url: str) -> Iterator[str]:
         for secret in {piece, unquote(piece)}:
             if len(secret) >= _SECRET_LENGTH:
                 yield secret
+    if parts.username or parts.password:
+        yield basic_credentials(url)

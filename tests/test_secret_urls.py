@@ -65,3 +65,16 @@ def test_a_text_is_redacted_of_every_secret_part() -> None:
     url = "https://us%20er:pass%40word@h/longerkey-1?a=longerkey"
     text = "us er pass@word pass%40word longerkey-1 longerkey h"
     assert redacted(text, url) == "us er … … … … h"
+
+
+@pytest.mark.parametrize(
+    ("url", "header"),
+    [
+        ("https://us%20er:pass%40word@h/", "dXMgZXI6cGFzc0B3b3Jk"),
+        ("https://key@h/", "a2V5Og=="),
+        ("https://:key@h/", "OmtleQ=="),
+    ],
+)
+def test_a_text_is_redacted_of_the_header_with_the_password(url: str, header: str) -> None:
+    """A provider that refuses a request may quote it."""
+    assert redacted(f"authorization: Basic {header}", url) == "authorization: Basic …"

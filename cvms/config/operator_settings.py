@@ -149,7 +149,7 @@ class SignerSettings:
     )
     vault_token: str | None = setting(
         "VAULT_TOKEN",
-        parse.optional(str),
+        parse.optional(parse.header_value),
         default="",
         expected="a token of Vault or OpenBao, or unset",
         about="Token for signers of `vault-transit:` that name no `token-file`",

@@ -210,3 +210,10 @@ def private_text(path: Path) -> str:
         if os.fstat(file.fileno()).st_mode & (stat.S_IRWXO | stat.S_IWGRP):
             raise BadValue(f"others can read or write the file; run `chmod 600 {path}`")
         return file.read()
+
+
+def header_value(raw: str) -> str:
+    """Parse the value of an HTTP header. Raises BadValue, which quotes nothing."""
+    if not raw or not raw.isascii() or not raw.isprintable():
+        raise BadValue("it is empty, or not one line of ASCII")
+    return raw

@@ -18,7 +18,7 @@ import pkcs11
 import structlog
 import trio
 from pkcs11 import Attribute, KeyType, Mechanism, ObjectClass
-from pkcs11.exceptions import PinIncorrect, PKCS11Error
+from pkcs11.exceptions import PinIncorrect, PinInvalid, PinLenRange, PKCS11Error
 from solders.pubkey import Pubkey
 from solders.signature import Signature
 
@@ -32,6 +32,8 @@ CLOSE_SECONDS = 0.5
 KEY_BYTES = 32
 OCTET_STRING = bytes([4, KEY_BYTES])
 """Begins a DER octet string of 32 bytes, which is how CKA_EC_POINT holds a key."""
+REFUSALS = (PinIncorrect, PinInvalid, PinLenRange)
+"""Of a PIN. Tokens count them, and lock themselves."""
 
 
 @dataclass(slots=True, eq=False)
@@ -39,12 +41,14 @@ class Module:
     """A PKCS#11 library, of which a process has one: C_Finalize ends all of its sessions.
 
     A login is for all sessions with a token. The first session, with which the process has logged
-    in, stays open.
+    in, stays open. A PIN that a token has refused is refused for all of its keys.
     """
 
     path: str
     lock: Lock = field(default_factory=Lock)
     logged_in: dict[bytes, Any] = field(default_factory=dict)
+    refused: dict[bytes, str | None] = field(default_factory=dict, repr=False)
+    """By the token's serial number."""
 
     def reinitialize(self) -> None:
         """Let the library look anew which tokens there are."""
@@ -65,7 +69,6 @@ class Pkcs11Key:
     uri: Pkcs11Uri
     _key: Any = field(default=None, init=False)
     _session: Any = field(default=None, init=False)
-    _refused_pin: str | None = field(default=None, init=False, repr=False)
 
     def sign(self, message: bytes) -> bytes:
         """Sign the message. Raises SignerFailed."""
@@ -114,7 +117,7 @@ class Pkcs11Key:
         """Open a session and find the key, if need be after the module was initialized anew."""
         try:
             self._find()
-        except PinIncorrect:
+        except REFUSALS:
             raise
         except (PKCS11Error, SignerFailed):
             self._module.reinitialize()
@@ -131,16 +134,16 @@ class Pkcs11Key:
 
     def _logged_in(self, token: Any) -> Any:
         """Return a session. A PIN that was refused is not tried again: that locks tokens."""
-        known = self._module.logged_in
+        known, refused = self._module.logged_in, self._module.refused
         if token.serial in known:
             return token.open()
         pin = self.uri.pin()
-        if pin is not None and pin == self._refused_pin:
+        if pin is not None and pin == refused.get(token.serial):
             raise PinIncorrect("the token has refused it before; it is not tried again")
         try:
             known[token.serial] = token.open(user_pin=pin)
-        except PinIncorrect:
-            self._refused_pin = pin
+        except REFUSALS:
+            refused[token.serial] = pin
             raise
         return token.open()
 

@@ -23,7 +23,7 @@ from solders.pubkey import Pubkey
 from solders.signature import Signature
 
 from cvms.config.operator_settings import SignerSettings, SignerUri
-from cvms.config.parsers import private_text
+from cvms.config.parsers import header_value, private_text
 from cvms.errors import BadValue, ConfigurationError, SignerFailed, leaves, one_line
 
 T = TypeVar("T")
@@ -145,12 +145,12 @@ class TransitKey:
             version = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
             if self._read is None or self._read[0] != version:
                 text = await trio.to_thread.run_sync(private_text, file)
-                self._read = (version, text.strip())
+                self._read = (version, header_value(text.strip()))
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "is not text"
             raise SignerFailed(f"token-file {file}: {reason}") from None
         except BadValue as error:
-            raise SignerFailed(f"token-file: {error}") from None
+            raise SignerFailed(f"token-file {file}: {error}") from None
         return self._read[1]
 
 
@@ -208,12 +208,15 @@ def parse_transit_uri(location: str) -> TransitUri:
     if parts.scheme == "http" and not _is_loopback(host):
         raise BadValue("only this machine may be spoken to by http://, since a token is sent")
     mount, keys, name = parts.path.removeprefix("/v1/").strip("/").rpartition("/keys/")
-    if not keys or not name or "/" in name:
+    if not keys or not name or "/" in name or not f"{host}{mount}".isprintable():
         raise BadValue("its path is not /MOUNT/keys/NAME, such as /transit/keys/operator")
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     for option, value in options.items():
         if option not in _OPTIONS or not value:
             raise BadValue(f"it has an option that is none of {', '.join(_OPTIONS)}, or no value")
+    namespace = options.get("namespace")
+    if namespace is not None:
+        header_value(namespace)
     version = options.get("version")
     if version is not None and not (version.isdecimal() and int(version) > 0):
         raise BadValue("version is not a number of 1 or more")
@@ -222,7 +225,7 @@ def parse_transit_uri(location: str) -> TransitUri:
         mount=mount,
         name=quote(unquote(name), safe=""),
         token_file=_path(options.get("token-file")),
-        namespace=options.get("namespace"),
+        namespace=namespace,
         ca_file=_path(options.get("ca-file")),
         version=None if version is None else int(version),
     )

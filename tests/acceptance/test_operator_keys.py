@@ -28,8 +28,8 @@ from tests.signing.softhsm import SoftHsm, start_softhsm
 pytestmark = pytest.mark.slow(seconds=30)
 
 CLIENTS = 2
-PAUSE_SECONDS = 0.05
-"""Between two deposits of an owner, so that the workers have time to start."""
+PAUSE_SECONDS = 0.25
+"""Between two deposits of an owner, so that most of the time goes to the workers that start."""
 NEW_CONNECTIONS = httpx.Limits(max_keepalive_connections=0)
 NO_LIMITS = {f"RATE_LIMIT_{each}": "off" for each in ("ADDRESS", "SENSITIVE", "OWNER", "GLOBAL")}
 

@@ -103,6 +103,28 @@ async def test_a_refused_pin_is_tried_once_and_never_shown(hsm: SoftHsm) -> None
     assert PIN not in shown
 
 
+@pytest.mark.parametrize("pin", ["wrong PIN", "1"])
+async def test_a_pin_that_one_key_was_refused_with_is_not_tried_for_another(
+    hsm: SoftHsm, pin: str
+) -> None:
+    """The token counts for both. A PIN of a wrong length counts too."""
+    addresses = [Pubkey(hsm.make_key(each)) for each in ("first", "second")]
+    hsm.pin_file.write_text(pin)
+    async with (
+        opened(hsm.uri("first"), addresses[0]) as first,
+        opened(hsm.uri("second"), addresses[1]) as second,
+    ):
+        with pytest.raises(SignerFailed, match=r"^Pin") as raised:
+            await first.sign(b"text")
+        assert "not tried again" not in str(raised.value)
+        for each in (first, second):
+            with pytest.raises(SignerFailed, match="not tried again"):
+                await each.sign(b"text")
+        hsm.pin_file.write_text(PIN)
+        for each in (first, second):
+            await each.sign(b"text")
+
+
 async def test_a_pin_in_the_setting_works_with_a_warning_that_does_not_show_it(
     hsm: SoftHsm,
 ) -> None:

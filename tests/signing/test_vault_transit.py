@@ -162,6 +162,19 @@ async def test_the_token_is_in_no_text(server: TransitServer, token_file: Path) 
             assert "hvs" not in f"{logs} {signer!r} {signer.key!r} {raised.value}"
 
 
+@pytest.mark.parametrize("token", ["", "hvs.first\nSECRET", "hvs.first\tSECRET", "hvs.SECRÉT"])
+async def test_a_token_that_cannot_be_sent_is_refused_without_being_quoted(
+    server: TransitServer, token_file: Path, token: str
+) -> None:
+    """An HTTP library quotes a header that it refuses."""
+    write(token_file, token)
+    with pytest.raises(SignerFailed, match="not one line of ASCII") as raised:
+        async with opened(server.location(f"?token-file={token_file}")):
+            pass
+    assert "SECR" not in str(raised.value)
+    assert server.requests == []
+
+
 async def test_the_certificate_is_checked_against_the_given_authority(
     nursery: trio.Nursery, tmp_path: Path
 ) -> None:
@@ -199,6 +212,8 @@ async def test_without_a_token_it_cannot_start(server: TransitServer) -> None:
         ("https://localhost/keys/operator", "not /MOUNT/keys/NAME"),
         ("https://localhost/transit/keys/operator?token=SECRET", "none of token-file"),
         ("https://localhost/transit/keys/operator?version=0", "not a number"),
+        ("https://localhost/transit/keys/operator?namespace=SECRET%0A", "one line of ASCII"),
+        ("https://localhost/SECRET\x01/keys/operator", "not /MOUNT/keys/NAME"),
     ],
 )
 def test_a_bad_location_is_refused_without_being_quoted(location: str, reason: str) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import h11
 import httpx
@@ -20,7 +19,7 @@ from wsproto.utilities import LocalProtocolError
 from cvms.chain.pubsub.messages import Answer, Notification, read_message
 from cvms.chain.rpc.transport.jsonrpc import encode_body, encode_call
 from cvms.errors import ConfigurationError
-from cvms.secret_urls import host_of
+from cvms.secret_urls import basic_credentials, host_of
 
 CONNECT_SECONDS = 5.0  # also the cost of a peer that hangs up before the handshake
 CLOSE_SECONDS = 0.5  # a dead peer does not answer the close frame
@@ -199,8 +198,7 @@ async def _handshake(
 def _credentials(parts: SplitResult) -> tuple[tuple[bytes, bytes], ...]:
     if parts.username is None:
         return ()
-    user = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-    return ((b"Authorization", b"Basic " + base64.b64encode(user.encode())),)
+    return ((b"Authorization", f"Basic {basic_credentials(parts.geturl())}".encode()),)
 
 
 def _reason(closed: ConnectionClosed) -> str:

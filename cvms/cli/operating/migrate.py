@@ -43,8 +43,9 @@ on far beyond those that were given out, and whoever resumes a subscription is t
 nonces, and the codes of second factors that are valid now, count as used. The audit trail says so.
 
 `cvms serve` does this by itself when it finds its database on another server, under another number,
-or on a server that was promoted or recovered to a point in time. This command is for what it cannot
-see: a new database in the place of a lost one, or a copy of the server's files.
+with tables that were made anew, or on a server that was promoted or recovered to a point in time.
+This command is for what it cannot see: a new database in the place of a lost one, rows that were
+read into the tables that were there, or a copy of the server's files.
 
 Exit status: 0 if it was done; 1 if the database is unavailable, or has no schema; 2 for a bad
 setting.

@@ -13,6 +13,8 @@ import trio
 log = structlog.get_logger(__name__)
 
 ADDRESS = "NOTIFY_SOCKET"
+NO_WATCHDOG = 2**64 - 1
+"""Microseconds, as systemd writes an infinite time."""
 REFRESH_SECONDS = 5.0
 """Between two notifications at most: how old the status may be."""
 
@@ -62,6 +64,8 @@ def service_manager_of(environ: Mapping[str, str], *, pid: int | None = None) ->
     """
     address = environ.get(ADDRESS) or None
     mine = environ.get("WATCHDOG_PID") in {None, "", str(pid or os.getpid())}
-    microseconds = environ.get("WATCHDOG_USEC", "")
-    watchdog = int(microseconds) / 1e6 if mine and microseconds.isdecimal() else None
-    return ServiceManager(address, watchdog or None)
+    text = environ.get("WATCHDOG_USEC", "")
+    known = mine and text.isdecimal() and len(text) <= len(str(NO_WATCHDOG))
+    microseconds = int(text) if known else 0
+    watched = 0 < microseconds < NO_WATCHDOG
+    return ServiceManager(address, microseconds / 1e6 if watched else None)

@@ -40,6 +40,7 @@ STUCK_SECONDS = 30.0
 """Without a heartbeat, after which a worker's event loop is taken to be stuck."""
 SERVING, READY = b".", b"!"
 """Heartbeats: of a worker that accepts connections, and of one that has been ready too."""
+COMMAND = (sys.executable, "-m", "cvms.cli", "serve")
 BAD_SETTINGS = 2
 """Exit status of a worker that cannot work with its settings, its database or its chain."""
 
@@ -53,6 +54,7 @@ class Worker:
     serving: trio.Event = field(default_factory=trio.Event)
     ready: trio.Event = field(default_factory=trio.Event)
     ended: trio.Event = field(default_factory=trio.Event)
+    ready_or_ended: trio.Event = field(default_factory=trio.Event)
 
 
 class Workers:
@@ -65,7 +67,9 @@ class Workers:
         *,
         deadline: float,
         service_manager: ServiceManager,
+        command: Sequence[str] = COMMAND,
     ) -> None:
+        self._command = command
         self._count = count
         self._listeners = listeners
         self._deadline = deadline
@@ -115,7 +119,7 @@ class Workers:
         backoff = Backoff(first=FIRST_DELAY, longest=LONGEST_DELAY)
         while not self._stopping.is_set():
             began = trio.current_time()
-            self._current[index] = await self._start(nursery)
+            await self._start_again(index, nursery)
             while not (worker := self._current[index]).ended.is_set():
                 await worker.ended.wait()  # then its successor, if it was replaced
                 if self._stopping.is_set():
@@ -128,6 +132,15 @@ class Workers:
                         backoff.reset()
                     await self._pause(worker, backoff.next())
 
+    async def _start_again(self, index: int, nursery: trio.Nursery) -> None:
+        """Start a worker, unless the one before is replaced meanwhile."""
+        before = self._current.get(index)
+        worker = await self._start(nursery)
+        if self._current.get(index) is before:
+            self._current[index] = worker
+        else:
+            await self._end(worker)
+
     async def _pause(self, worker: Worker, seconds: float) -> None:
         status = worker.process.returncode
         log.error("worker_ended", pid=worker.process.pid, status=status, restart_in=seconds)
@@ -135,7 +148,12 @@ class Workers:
             await self._stopping.wait()
 
     async def _replace_all(self, nursery: trio.Nursery) -> None:
-        """Replace the workers in turn; a worker whose successor is not ready is kept."""
+        """Replace the workers in turn; a worker whose successor is not ready is kept.
+
+        Whoever asks for it while another request waits is served by that one: it has yet to begin.
+        """
+        if self._replacing.statistics().tasks_waiting:
+            return
         async with self._replacing:
             now = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
             self._manager.notify("RELOADING=1", f"MONOTONIC_USEC={now}")
@@ -146,9 +164,9 @@ class Workers:
     async def _replace(self, index: int, nursery: trio.Nursery) -> None:
         successor = await self._start(nursery)
         with trio.move_on_after(READY_SECONDS):
-            await successor.ready.wait()
+            await successor.ready_or_ended.wait()
         before = self._current[index]
-        if not successor.ready.is_set():
+        if not successor.ready.is_set() or successor.ended.is_set():
             log.error("successor_not_ready", pid=successor.process.pid, of=before.process.pid)
             await self._end(successor)
             return
@@ -159,10 +177,9 @@ class Workers:
     async def _start(self, nursery: trio.Nursery) -> Worker:
         ours, theirs = socket.socketpair()
         with theirs:
-            command = (sys.executable, "-m", "cvms.cli", "serve")
             inherited = [each.fileno() for each in (theirs, *self._listeners)]
             process = await trio.lowlevel.open_process(
-                [*command, "--inherit", ",".join(map(str, inherited))],
+                [*self._command, "--inherit", ",".join(map(str, inherited))],
                 stdin=subprocess.DEVNULL,
                 pass_fds=inherited,
                 start_new_session=True,  # Ctrl-C reaches only the parent, which ends them
@@ -170,6 +187,8 @@ class Workers:
         worker = Worker(process, trio.SocketStream(trio.socket.from_stdlib_socket(ours)))
         self._alive.add(worker)
         nursery.start_soon(self._monitor, worker)
+        if self._stopping.is_set():  # it was set while the process was made
+            nursery.start_soon(self._end, worker)
         return worker
 
     async def _monitor(self, worker: Worker) -> None:
@@ -180,6 +199,7 @@ class Workers:
             nursery.cancel_scope.cancel()
         self._alive.discard(worker)
         worker.ended.set()
+        worker.ready_or_ended.set()
 
     async def _receive_heartbeats(self, worker: Worker) -> None:
         """Record the worker's state. Kill the worker if it has reported one and no longer does."""
@@ -189,6 +209,7 @@ class Workers:
                 worker.serving.set()
                 if READY in heartbeats:
                     worker.ready.set()
+                    worker.ready_or_ended.set()
                 if len(self._current) == self._count and all(
                     each.serving.is_set() for each in self._current.values()
                 ):

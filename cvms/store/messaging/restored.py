@@ -20,7 +20,7 @@ integers that JavaScript holds exactly.
 """
 
 # A promotion begins a timeline, as a recovery to a point in time does; a dump is read into another
-# database. Some hosted servers do not tell the first part.
+# database, or makes the tables of this one anew. Some hosted servers do not tell the first part.
 IDENTITY = """
 SELECT concat_ws(
            '/',
@@ -28,6 +28,7 @@ SELECT concat_ws(
                THEN (SELECT system_identifier FROM pg_control_system())
            END,
            own.oid,
+           to_regclass('database_identity')::OID,
            left(pg_walfile_name(pg_current_wal_lsn()), 8)
        )
 FROM pg_database AS own

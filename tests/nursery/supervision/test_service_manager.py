@@ -142,6 +142,8 @@ async def test_nothing_is_sent_where_nobody_listens() -> None:
         ({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": "8"}, None),
         ({"WATCHDOG_USEC": "0"}, None),
         ({"WATCHDOG_USEC": "soon"}, None),
+        ({"WATCHDOG_USEC": str(2**64 - 1)}, None),
+        ({"WATCHDOG_USEC": "9" * 5000}, None),
     ],
 )
 def test_the_watchdog_is_that_of_this_process(

@@ -25,6 +25,7 @@ from cvms.store.security.nonces import NewNonce
 from tests.harness.postgres_pair import postgres_pair
 from tests.postgres_server import new_database
 from tests.store.examples import message
+from tests.store.own_server import server_binaries
 
 BOX = SecretBox([Fernet.generate_key()])
 NOW = "SELECT floor(extract(EPOCH FROM clock_timestamp()) / 30)::BIGINT"
@@ -109,6 +110,25 @@ async def test_a_command_says_so_of_a_database_that_replaces_a_lost_one(
         assert conn.execute("SELECT actor FROM audit_logs").fetchone() == ("cvms restored",)
     async with open_database(database_url) as database, database.dedicated() as conn_of_service:
         assert not await restored.notice(conn_of_service)
+
+
+async def test_a_dump_that_makes_the_tables_of_the_same_database_anew_is_noticed(
+    database: Database, database_url: str
+) -> None:
+    async with database.transaction() as conn:
+        await fill(conn)
+        assert not await restored.notice(conn)
+    database.close()
+    programs = server_binaries()[0]
+    dump = [str(programs / "pg_dump"), "--clean", database_url]
+    psql = [str(programs / "psql"), "--quiet", "--set", "ON_ERROR_STOP=1", database_url]
+    dumped = await trio.run_process(dump, capture_stdout=True)
+    await trio.run_process(psql, stdin=dumped.stdout, capture_stdout=True)
+    for noticed in (True, False):
+        async with open_database(database_url) as again:
+            await again.prepare()
+            async with again.transaction() as conn:
+                assert await restored.notice(conn) is noticed
 
 
 @pytest.mark.slow(seconds=5)

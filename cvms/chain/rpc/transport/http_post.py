@@ -6,7 +6,6 @@ hold an API key, and follows redirects and proxies.
 
 from __future__ import annotations
 
-import base64
 import re
 import zlib
 from collections.abc import AsyncIterator, Callable
@@ -14,13 +13,13 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import unquote
 
 import httpx
 import msgspec
 import trio
 
 from cvms.chain.rpc.transport.jsonrpc import MalformedResponse
+from cvms.secret_urls import basic_credentials
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
 MAX_CONNECTIONS = 32
@@ -83,8 +82,7 @@ def build_request(raw: str, body: bytes) -> httpx.Request:
         "user-agent": "cvms",
     }
     if url.userinfo:
-        credentials = base64.b64encode(unquote(url.userinfo.decode()).encode()).decode()
-        headers["authorization"] = f"Basic {credentials}"
+        headers["authorization"] = f"Basic {basic_credentials(raw)}"
     return httpx.Request("POST", url, headers=headers, stream=_Body(body))
 
 
