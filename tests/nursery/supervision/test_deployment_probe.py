@@ -44,7 +44,7 @@ async def readiness(url: str) -> tuple[int, Any]:
         anybody = await http.get(f"{url}/ready")
         administrator = await http.get(f"{url}/ready", headers={"Authorization": f"Bearer {token}"})
     assert KEY_IN_URL not in anybody.text + administrator.text
-    return anybody.status_code, administrator.json()["parts"]["deployment"]
+    return administrator.status_code, administrator.json()["parts"]["deployment"]
 
 
 async def until_kind(url: str, kind: str) -> str:
