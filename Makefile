@@ -85,7 +85,7 @@ bench: $(INSTALLED) ## every benchmark, at most 15 minutes; fails if a ratio fel
 
 conformance: $(INSTALLED) ## the local chain against a solana-test-validator on PATH, or its recording
 	$(BIN)/python -m tests.conformance.compare
-	$(BIN)/pytest tests/conformance
+	$(BIN)/pytest tests/conformance tests/operations/test_from_nothing.py
 
 lint: $(INSTALLED) ## style, formatting and the direction of imports
 	$(BIN)/ruff check .

@@ -13,14 +13,23 @@ from solders.keypair import Keypair
 
 from cvms.chain.program.bundled_programs import bundled_elf
 from cvms.dev.data_folder import write_private
+from tests.conformance import validator
 from tests.harness.free_ports import free_port
 from tests.harness.processes import cvms
 from tests.operations.pages import Block, Shell, shell
 
+VALIDATOR = "a real validator"
+
 
 @asynccontextmanager
-async def empty_chain(folder: Path) -> AsyncIterator[str]:
-    """Run the local chain with the loader and without a program. Yield its URL."""
+async def empty_chain(kind: str, folder: Path) -> AsyncIterator[str]:
+    """Run a chain with the loader and without a program of ours. Yield its URL."""
+    if kind == VALIDATOR:
+        if validator.found() is None:
+            pytest.skip(f"no {validator.NAME} on the PATH")
+        async with validator.validator(folder) as running:
+            yield running.rpc_url
+        return
     port = free_port()
     async with cvms(
         "localnet", "--bare", "--in-memory", "--port", str(port), folder=folder
@@ -34,14 +43,15 @@ async def run(bash: Shell, command: str) -> str:
 
 
 @pytest.mark.slow(seconds=60)
+@pytest.mark.parametrize("kind", ["the local chain", VALIDATOR])
 async def test_from_an_empty_chain_to_deposits_upgrades_and_new_keys(
-    database_url: str, tmp_path: Path
+    kind: str, database_url: str, tmp_path: Path
 ) -> None:
     folder = tmp_path / "empty"
     folder.mkdir()
     grown = tmp_path / "grown.so"
     grown.write_bytes(bundled_elf("position_manager") + bytes(20_000))
-    async with empty_chain(tmp_path) as rpc_url:
+    async with empty_chain(kind, tmp_path) as rpc_url:
         environ = {
             "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
             "RPC_URL": rpc_url,
