@@ -42,7 +42,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class WantedAuthority:
-    """What governance should be like. None leaves what is."""
+    """The governance that is wanted. None leaves what is."""
 
     governance: Pubkey | None
     limits: Limits | None

@@ -30,7 +30,7 @@ OPERATOR, UPGRADE_AUTHORITY, MINT = "operator", "upgrade_authority", "mint"
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is asked for. `environ` has the settings of before, by which the programs are found.
+    """A deployment that is asked for. `environ` has the settings that are found before it.
 
     `rpc_given`: the endpoint was named for this run, and the settings have to name it too.
     """

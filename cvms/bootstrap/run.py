@@ -38,7 +38,7 @@ AIRDROP_SPARE = 1_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Terminal:
-    """Where a command prints, and whom it asks: `confirm` before it spends, `ask` in between.
+    """The person at a command: `confirm` is asked before it spends, `ask` in between.
 
     `read` returns a typed line, empty at the end of the input.
     """
@@ -51,7 +51,7 @@ class Terminal:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How a command sends: its highest price of a compute unit, and the times of the sender."""
+    """The highest price of a compute unit that a command pays, and the times of its sender."""
 
     max_price: int = 100_000
     poll_seconds: float = 0.4

@@ -28,7 +28,7 @@ class Cost:
 
     @property
     def total(self) -> int:
-        """What is needed to start: all of it."""
+        """The sum, which is needed to start."""
         return self.rent + self.fees + self.lent
 
 
@@ -51,7 +51,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """What a transaction costs: its signatures, and the price of its compute units."""
+    """The cost of a transaction: its signatures, and the price of its compute units."""
 
     unit_price: int
 
