@@ -18,6 +18,8 @@ from tests.paths import ROOT
 from tests.program.mutants.mutations import Mutant
 from tests.program.mutants.workshop import Workshop
 
+MANY = 20  # to build them together takes as long as ten of them
+
 
 @dataclass(frozen=True, slots=True)
 class Result:
@@ -35,19 +37,24 @@ class Result:
 def examine(
     mutants: Sequence[Mutant], *, jobs: int, tests: Callable[[Mutant], str]
 ) -> Iterator[Result]:
-    """Yield the result of each mutant as it comes. `tests` gives a part of the ids of its tests."""
+    """Yield the result of each mutant as it comes. `tests` gives a part of the ids of its tests.
+
+    Many of them are built together first.
+    """
     with tempfile.TemporaryDirectory(prefix="cvms-mutants-") as folder:
         jobs = min(jobs, len(mutants))
+        folders = [Path(folder) / str(number) for number in range(jobs)]
+        numbers = set_up(folders, mutants)
         with ThreadPoolExecutor(max(jobs, 1)) as pool:
             idle: SimpleQueue[subprocess.Popen[str]] = SimpleQueue()
-            with workers([Path(folder) / str(number) for number in range(jobs)]) as started:
+            with workers(folders) as started:
                 for process in started:
                     idle.put(process)
 
                 def one(mutant: Mutant) -> Result:
                     process = idle.get()
                     try:
-                        return ask(process, mutant, tests(mutant))
+                        return ask(process, mutant, numbers.get(mutant, 0), tests(mutant))
                     finally:
                         idle.put(process)
 
@@ -55,12 +62,21 @@ def examine(
                     yield done.result()
 
 
-@contextmanager
-def workers(folders: Sequence[Path]) -> Iterator[list[subprocess.Popen[str]]]:
+def set_up(folders: Sequence[Path], mutants: Sequence[Mutant]) -> dict[Mutant, int]:
+    """Make the workshops. Return the numbers of the mutants that are built together."""
+    numbers = {}
     for folder in folders[:1]:
-        Workshop(folder).set_up()
+        workshop = Workshop(folder)
+        workshop.set_up()
+        if len(mutants) >= MANY:
+            numbers = workshop.combine(mutants)
     for folder in folders[1:]:
         shutil.copytree(folders[0], folder, symlinks=True)
+    return numbers
+
+
+@contextmanager
+def workers(folders: Sequence[Path]) -> Iterator[list[subprocess.Popen[str]]]:
     processes = [start(folder) for folder in folders]
     try:
         yield processes
@@ -85,10 +101,11 @@ def start(folder: Path) -> subprocess.Popen[str]:
         )
 
 
-def ask(process: subprocess.Popen[str], mutant: Mutant, tests: str) -> Result:
+def ask(process: subprocess.Popen[str], mutant: Mutant, number: int, tests: str) -> Result:
     assert process.stdin is not None
     assert process.stdout is not None
-    process.stdin.write(json.dumps({"mutant": asdict(mutant), "tests": tests}) + "\n")
+    request = {"mutant": asdict(mutant), "number": number, "tests": tests}
+    process.stdin.write(json.dumps(request) + "\n")
     process.stdin.flush()
     line = process.stdout.readline()
     assert line, f"the worker ended with {process.wait()}"

@@ -11,6 +11,7 @@ import pytest
 from tests.harness.debian_programs import missing
 from tests.paths import ROOT
 from tests.program.mutants.__main__ import report
+from tests.program.mutants.combined import combine
 from tests.program.mutants.equivalent import EQUIVALENT
 from tests.program.mutants.examination import Result, examine
 from tests.program.mutants.mutations import Mutant, derive, derive_from, flat
@@ -72,6 +73,16 @@ def test_a_constant_moves_by_one() -> None:
 
 def test_what_the_compiler_proves_has_no_mutants() -> None:
     assert changed("const fn f() -> bool { 1 < 2 } const _: () = { assert!(f()); };") == set()
+
+
+def test_mutants_of_one_place_and_inside_each_other_are_combined() -> None:
+    source = b"fn f() -> Result { if a < b { return Err(E); } Ok(()) }"
+    every = dict(enumerate(derive_from(source, "sdk/src/lib.rs"), 1))
+    assert [flat(each.after) for each in every.values()] == ["", "a <= b"]
+    assert combine(source, every).decode() == (
+        "fn f() -> Result { if crate::mutant::is(1) {  } else { "
+        "if (if crate::mutant::is(2) { a <= b } else { a < b }) { return Err(E); } } Ok(()) }"
+    )
 
 
 def test_every_reviewed_mutant_exists() -> None:

@@ -1,8 +1,9 @@
-"""A process that builds mutants and runs the tests on each, until one fails.
+"""A process that runs the tests on each mutant, until one fails.
 
-It collects the tests once, and forks for each mutant: the fork runs the tests in the order in which
-they probably fail. Requests come in on standard input and results go out on standard output, as
-lines of JSON.
+Mutants that were built together are chosen by number; the others, and those that no test fails, are
+built here. It collects the tests once, and forks for each mutant: the fork runs the tests in the
+order in which they probably fail. Requests come in on standard input and results go out on standard
+output, as lines of JSON.
 """
 
 import json
@@ -11,8 +12,9 @@ import select
 import signal
 import sys
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import asdict
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -31,14 +33,23 @@ LEFT_OUT = (
 )
 
 
+@dataclass(slots=True)
+class Verdicts:
+    """The tests that are known to pass, or fail, on programs without a mutant."""
+
+    place: Callable[[], None]
+    passing: set[str] = field(default_factory=set)
+    failing: set[str] = field(default_factory=set)
+
+
 class Worker:
     """A pytest plugin that runs the collected tests for each mutant instead of once."""
 
     def __init__(self, workshop: Workshop, requests: Iterable[str], results: IO[str]) -> None:
         self.workshop, self.requests, self.results = workshop, requests, results
         self.failed: str | None = None
-        self.passing: set[str] = set()  # on the unchanged sources
-        self.failing: set[str] = set()
+        self.unmutated = Verdicts(workshop.restore)
+        self.unchosen = Verdicts(partial(workshop.choose, 0))
         self.killers: defaultdict[str, list[str]] = defaultdict(list)
 
     def pytest_collection(self) -> None:
@@ -60,40 +71,48 @@ class Worker:
             request = json.loads(line)
             mutant = Mutant(**request["mutant"])
             chosen = [item for item in items if request["tests"] in item.nodeid]
-            outcome = self.examine(mutant, self.in_order(mutant, chosen))
+            outcome = self.examine(mutant, request["number"], self.in_order(mutant, chosen))
             print(json.dumps({"mutant": asdict(mutant), **outcome}), file=self.results, flush=True)
         return True
 
-    def examine(self, mutant: Mutant, items: list[pytest.Item]) -> dict[str, str]:
+    def examine(self, mutant: Mutant, number: int, items: list[pytest.Item]) -> dict[str, str]:
+        left = items
+        if number:
+            self.workshop.choose(number)
+            if killer := self.killer(items, self.unchosen):
+                return self.killed(mutant, killer)
+            left = [item for item in items if item.nodeid in self.unchosen.failing]
         failure = self.workshop.build_mutant(mutant)
         if failure is not None:
             return {"outcome": "does not build", "by": failure}
         if self.workshop.same_bytes():
             return {"outcome": "same bytes", "by": "the compiler"}
-        killer = self.killer(items)
-        if killer is None:
-            passed = sum(item.nodeid not in self.failing for item in items)
-            return {"outcome": "survived", "by": f"{passed} tests passed"}
+        if killer := self.killer(left, self.unmutated):
+            return self.killed(mutant, killer)
+        passed = sum(item.nodeid not in self.unmutated.failing for item in items)
+        return {"outcome": "survived", "by": f"{passed} tests passed"}
+
+    def killed(self, mutant: Mutant, killer: str) -> dict[str, str]:
         self.killers[mutant.file].insert(0, killer)
         return {"outcome": "killed", "by": killer}
 
-    def killer(self, items: list[pytest.Item]) -> str | None:
+    def killer(self, items: list[pytest.Item], without: Verdicts) -> str | None:
         """Return the first test that fails because of the mutant: without it, it passes."""
         while True:
-            left = [item for item in items if item.nodeid not in self.failing]
+            left = [item for item in items if item.nodeid not in without.failing]
             failed = self.run(left)
-            if failed is None or failed in self.passing:
+            if failed is None or failed in without.passing:
                 return failed
             at = [item.nodeid for item in left].index(failed)
-            if self.passes_unchanged(left[at]):
-                self.passing.add(failed)
+            if self.passes(left[at], without):
+                without.passing.add(failed)
                 return failed
-            self.failing.add(failed)
+            without.failing.add(failed)
             items = left[at + 1 :]
 
-    def passes_unchanged(self, item: pytest.Item) -> bool:
+    def passes(self, item: pytest.Item, without: Verdicts) -> bool:
         mutants = {elf: elf.read_bytes() for elf in self.workshop.elfs.iterdir()}
-        self.workshop.restore()
+        without.place()
         try:
             return self.run([item]) is None
         finally:
