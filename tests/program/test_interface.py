@@ -107,12 +107,21 @@ def test_unknown_instructions_are_refused(ledger: Ledger, data: bytes) -> None:
     assert_refused(bare(ledger, data), "InstructionFallbackNotFound")
 
 
-def test_more_accounts_than_the_program_can_hold_are_refused(ledger: Ledger) -> None:
-    payer = ledger.wallet()
-    metas = [readonly(chain.MINT)] * 200
-    data = VAULT_IDL.instruction_data("get_vault_info", {})
-    outcome = ledger.send(Instruction(PROGRAM, data, metas), payer)
-    assert outcome.error == "InstructionErrorFieldless.InvalidArgument"
+@pytest.mark.parametrize(
+    ("count", "error"),
+    [
+        (128, None),
+        (129, "InstructionErrorFieldless.InvalidArgument"),
+        (200, "InstructionErrorFieldless.InvalidArgument"),
+    ],
+)
+def test_more_accounts_than_the_program_can_hold_are_refused(
+    ledger: Ledger, count: int, error: str | None
+) -> None:
+    info = chain.get_vault_info(ledger.owner().pubkey())
+    metas = [*info.accounts, *[readonly(chain.MINT)] * (count - len(info.accounts))]
+    outcome = ledger.send(Instruction(PROGRAM, bytes(info.data), metas), ledger.wallet())
+    assert outcome.error == error
 
 
 def test_get_vault_info_succeeds_only_for_vaults(ledger: Ledger) -> None:

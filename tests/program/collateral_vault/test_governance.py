@@ -153,6 +153,9 @@ def test_no_account_replaces_the_authority(
         address = Keypair().pubkey()
         listed.put(address, program, data)
         copies.append((address, refusal))
+    empty = Keypair().pubkey()
+    listed.put(empty, TOKEN, b"")
+    copies.append((empty, "AccountOwnedByWrongProgram"))
     copies.append((vault, "AccountDiscriminatorMismatch"))
     copies.append((Keypair().pubkey(), "AccountNotInitialized"))
     for address, refusal in copies:

@@ -1,6 +1,7 @@
 """`make mutants`: every mutant of the programs must fail a test.
 
-    python -m tests.program.mutants [--jobs 2] [--tests TEXT] [--list] [--killed FILE] [PART ...]
+    python -m tests.program.mutants [--jobs 2] [--tests TEXT] [--quick] [--list] [--killed FILE]
+                                   [PART ...]
 
 A PART is text of a mutant's file, function or change, such as `transfer_collateral`.
 """
@@ -15,8 +16,9 @@ from hashlib import sha256
 from pathlib import Path
 
 from tests.paths import ROOT
+from tests.program.mutants.combined import can_be_chosen
 from tests.program.mutants.equivalent import EQUIVALENT
-from tests.program.mutants.examination import Result, examine
+from tests.program.mutants.examination import Result, Tests, examine
 from tests.program.mutants.mutations import Mutant, derive
 
 OUTCOMES = ("killed", "survived", "equivalent", "same bytes", "does not build")
@@ -27,6 +29,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("parts", nargs="*", help="text of the mutants' keys; all if none is given")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--tests", default="", help="run only the tests whose id has this text")
+    parser.add_argument(
+        "--quick", action="store_true", help="leave out the slow tests, to see what may survive"
+    )
     parser.add_argument(
         "--killed", type=Path, help="go on after a run: mutants named in this file are left out"
     )
@@ -41,8 +46,10 @@ def main(arguments: Sequence[str]) -> int:
         given.killed.touch()
         known = set(given.killed.read_text().splitlines())
         chosen = [each for each in chosen if fingerprint(each) not in known]
+    # Those that are built alone come last: most time is theirs.
+    chosen.sort(key=can_be_chosen, reverse=True)
     results = []
-    for result in run(chosen, given.jobs, given.tests):
+    for result in run(chosen, given.jobs, Tests(given.tests, quick=given.quick)):
         results.append(result)
         if given.killed is not None and result.outcome == "killed":
             with given.killed.open("a") as killed:
@@ -68,7 +75,7 @@ def report(results: Sequence[Result], *, every: Sequence[Mutant]) -> int:
     return 1 if stale or survivors else 0
 
 
-def run(chosen: Sequence[Mutant], jobs: int, tests: str) -> Iterator[Result]:
+def run(chosen: Sequence[Mutant], jobs: int, tests: Tests) -> Iterator[Result]:
     """Examine the mutants, and show what becomes of each."""
     started = time.monotonic()
     examined_ones = examine(chosen, jobs=jobs, tests=lambda _: tests)

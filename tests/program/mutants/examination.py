@@ -22,6 +22,14 @@ MANY = 20  # to build them together takes as long as ten of them
 
 
 @dataclass(frozen=True, slots=True)
+class Tests:
+    """Those whose ids have `text`; if `quick`, without those that are marked slow."""
+
+    text: str = ""
+    quick: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """What became of a mutant, and by which test or message."""
 
@@ -35,9 +43,9 @@ class Result:
 
 
 def examine(
-    mutants: Sequence[Mutant], *, jobs: int, tests: Callable[[Mutant], str]
+    mutants: Sequence[Mutant], *, jobs: int, tests: Callable[[Mutant], Tests]
 ) -> Iterator[Result]:
-    """Yield the result of each mutant as it comes. `tests` gives a part of the ids of its tests.
+    """Yield the result of each mutant as it comes. `tests` says which tests it has to fail.
 
     Many of them are built together first.
     """
@@ -101,10 +109,10 @@ def start(folder: Path) -> subprocess.Popen[str]:
         )
 
 
-def ask(process: subprocess.Popen[str], mutant: Mutant, number: int, tests: str) -> Result:
+def ask(process: subprocess.Popen[str], mutant: Mutant, number: int, tests: Tests) -> Result:
     assert process.stdin is not None
     assert process.stdout is not None
-    request = {"mutant": asdict(mutant), "number": number, "tests": tests}
+    request = {"mutant": asdict(mutant), "number": number, "tests": asdict(tests)}
     process.stdin.write(json.dumps(request) + "\n")
     process.stdin.flush()
     line = process.stdout.readline()

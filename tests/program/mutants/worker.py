@@ -70,7 +70,10 @@ class Worker:
         for line in self.requests:
             request = json.loads(line)
             mutant = Mutant(**request["mutant"])
-            chosen = [item for item in items if request["tests"] in item.nodeid]
+            text, quick = request["tests"]["text"], request["tests"]["quick"]
+            chosen = [
+                item for item in items if text in item.nodeid and not (quick and is_slow(item))
+            ]
             outcome = self.examine(mutant, request["number"], self.in_order(mutant, chosen))
             print(json.dumps({"mutant": asdict(mutant), **outcome}), file=self.results, flush=True)
         return True
@@ -163,10 +166,13 @@ class Worker:
 
         def rank(item: pytest.Item) -> tuple[bool, int, int]:
             known = killers.index(item.nodeid) if item.nodeid in killers[:5] else 5
-            slow = item.get_closest_marker("slow") is not None
-            return slow, known, -likeness(mutant, item.nodeid)
+            return is_slow(item), known, -likeness(mutant, item.nodeid)
 
         return sorted(items, key=rank)
+
+
+def is_slow(item: pytest.Item) -> bool:
+    return item.get_closest_marker("slow") is not None
 
 
 def likeness(mutant: Mutant, nodeid: str) -> int:
