@@ -143,6 +143,15 @@ def test_without_a_guard_the_owner_changes_everything_at_once(
         governed.must(change.at_once(owner), owner)
 
 
+@each_loosening
+def test_a_vault_whose_balances_do_not_add_up_takes_no_change(
+    governed: Ledger, owner: Keypair, change: GuardChange, result: dict[str, Any]
+) -> None:
+    """No instruction can produce such balances: they are written directly."""
+    governed.change_vault(owner.pubkey(), total_balance=1)
+    refused(governed, owner.pubkey(), change.at_once(owner), owner, error="InvariantViolation")
+
+
 # By request
 
 
