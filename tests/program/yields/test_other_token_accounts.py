@@ -328,6 +328,22 @@ def test_a_burn_of_another_mint_does_not_count(
     commands = (pay(owner, AMOUNT), burn(tokens, third, vault, 50), spend(owner, receipts))
     given = order(governed, "yield_withdraw", owner, *commands)
     refused(governed, given, owner, error="InvariantViolation")
+    redeemed = (pay(owner, AMOUNT), burn(tokens, third, vault, 50), burned(owner, receipts, 30))
+    governed.must(order(governed, "yield_withdraw", owner, *redeemed), owner)
+
+
+def test_an_issue_of_more_receipts_is_no_burn(
+    governed: Ledger, owner: Keypair, receipts: Pubkey
+) -> None:
+    mint = mint_data(supply=1_000)
+    governed.put(OTHER_MINT, TOKEN, b"\1\0\0\0" + bytes(HANDS) + mint[36:])
+    accounts = [writable(OTHER_MINT), writable(token_address(HANDS, OTHER_MINT)), signer(HANDS)]
+    issue = Instruction(TOKEN, b"\7" + (1).to_bytes(8, "little"), accounts)
+    stolen = (pay(owner, AMOUNT), issue, spend(owner, receipts))
+    given = order(governed, "yield_withdraw", owner, *stolen)
+    refused(governed, given, owner, error="InvariantViolation")
+    honestly = order(governed, "yield_withdraw", owner, pay(owner, AMOUNT), issue)
+    governed.must(honestly, owner)
 
 
 def test_an_account_that_is_passed_twice_counts_once(
