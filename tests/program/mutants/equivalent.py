@@ -1,6 +1,10 @@
 """Mutants that no test can kill, because they behave like the original. Each was reviewed."""
 
 POOL = "yield_pool/src/instructions/initialize_pool.rs process: "
+ROOM = "a buffer has room that nothing uses"
+LOADED = "whatever is executable is owned by a loader"
+SUPPLY = "the amounts of a mint's tokens are at most its supply, which is a u64"
+NATIVE = "the virtual machine asks its own account, not what the call says of it"
 
 EQUIVALENT: dict[str, str] = {
     f"{POOL}accounts::pool_tokens(&pool, pool_tokens)?; -> ": (
@@ -19,6 +23,33 @@ EQUIVALENT: dict[str, str] = {
     "now.saturating_sub(request.requested_at) -> now.wrapping_sub(request.requested_at)": (
         "a request that is executable was made at most 372 days ago"
     ),
+    "collateral_vault/src/instructions/guard_changes.rs apply: "
+    "request.executable_at.saturating_add(EXECUTABLE_FOR) -> "
+    "request.executable_at.wrapping_add(EXECUTABLE_FOR)": (
+        "no delay is longer than a year, so a request is executable within 372 days"
+    ),
+    "collateral_vault/src/holdings.rs left: "
+    "sum.saturating_add(held.amount.saturating_sub(tokens.amount()?)) -> "
+    "sum.wrapping_add(held.amount.saturating_sub(tokens.amount()?))": SUPPLY,
+    "sdk/src/bytes.rs part: at.checked_add(length) -> Some(at.wrapping_add(length))": (
+        "positions and lengths are below 2^40: they come from u32 values and constants"
+    ),
+    "sdk/src/cpi.rs MAX_SEEDS: 4 -> (4) + 1": ROOM,
+    "sdk/src/input.rs close: theirs.lamports.get().checked_add(ours.lamports.get()) -> "
+    "Some(theirs.lamports.get().wrapping_add(ours.lamports.get()))": (
+        "all lamports that there are fit in a u64"
+    ),
+    "sdk/src/input.rs close: self.data().clear(0, self.data().len())?; -> ": (
+        "the account has no data in the next line, and the runtime clears what grows"
+    ),
+    "sdk/src/input.rs info: header.executable != 0 -> true": NATIVE,
+    "sdk/src/input.rs info: header.executable != 0 -> false": NATIVE,
+    "sdk/src/input.rs is_executable: self.header().executable != 0 -> false": LOADED,
+    "sdk/src/loader.rs is_program: account.is_executable() || "
+    "LOADERS.iter().any(|loader| account.owned_by(loader)) -> "
+    "LOADERS.iter().any(|loader| account.owned_by(loader))": LOADED,
+    "sdk/src/log.rs LENGTH: 32 -> (32) + 1": ROOM,
+    "sdk/src/log.rs LENGTH: 1 -> (1) + 1": ROOM,
     "yield_pool/src/interest.rs growth: now <= since -> now < since": (
         "the difference of equal times is zero as well"
     ),
