@@ -18,7 +18,7 @@ from pathlib import Path
 from tests.paths import ROOT
 from tests.program.mutants.combined import can_be_chosen
 from tests.program.mutants.equivalent import EQUIVALENT
-from tests.program.mutants.examination import Result, Tests, examine
+from tests.program.mutants.examination import Result, Selection, examine
 from tests.program.mutants.mutations import Mutant, derive
 
 OUTCOMES = ("killed", "survived", "equivalent", "same bytes", "does not build")
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str]) -> int:
     # Those that are built alone come last: most time is theirs.
     chosen.sort(key=can_be_chosen, reverse=True)
     results = []
-    for result in run(chosen, given.jobs, Tests(given.tests, quick=given.quick)):
+    for result in run(chosen, given.jobs, Selection(given.tests, quick=given.quick)):
         results.append(result)
         if given.killed is not None and result.outcome == "killed":
             with given.killed.open("a") as killed:
@@ -75,7 +75,7 @@ def report(results: Sequence[Result], *, every: Sequence[Mutant]) -> int:
     return 1 if stale or survivors else 0
 
 
-def run(chosen: Sequence[Mutant], jobs: int, tests: Tests) -> Iterator[Result]:
+def run(chosen: Sequence[Mutant], jobs: int, tests: Selection) -> Iterator[Result]:
     """Examine the mutants, and show what becomes of each."""
     started = time.monotonic()
     examined_ones = examine(chosen, jobs=jobs, tests=lambda _: tests)

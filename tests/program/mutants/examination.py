@@ -22,7 +22,7 @@ MANY = 20  # to build them together takes as long as ten of them
 
 
 @dataclass(frozen=True, slots=True)
-class Tests:
+class Selection:
     """Those whose ids have `text`; if `quick`, without those that are marked slow."""
 
     text: str = ""
@@ -43,7 +43,7 @@ class Result:
 
 
 def examine(
-    mutants: Sequence[Mutant], *, jobs: int, tests: Callable[[Mutant], Tests]
+    mutants: Sequence[Mutant], *, jobs: int, tests: Callable[[Mutant], Selection]
 ) -> Iterator[Result]:
     """Yield the result of each mutant as it comes. `tests` says which tests it has to fail.
 
@@ -109,7 +109,7 @@ def start(folder: Path) -> subprocess.Popen[str]:
         )
 
 
-def ask(process: subprocess.Popen[str], mutant: Mutant, number: int, tests: Tests) -> Result:
+def ask(process: subprocess.Popen[str], mutant: Mutant, number: int, tests: Selection) -> Result:
     assert process.stdin is not None
     assert process.stdout is not None
     request = {"mutant": asdict(mutant), "number": number, "tests": asdict(tests)}

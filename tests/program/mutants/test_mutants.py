@@ -13,7 +13,7 @@ from tests.paths import ROOT
 from tests.program.mutants.__main__ import report
 from tests.program.mutants.combined import combine
 from tests.program.mutants.equivalent import EQUIVALENT
-from tests.program.mutants.examination import Result, Tests, examine
+from tests.program.mutants.examination import Result, Selection, examine
 from tests.program.mutants.mutations import Mutant, derive, derive_from, flat
 
 SAMPLE = 6
@@ -36,7 +36,7 @@ def results() -> dict[Mutant, Result]:
     found_out = examine(
         [*sample, *made],
         jobs=2,
-        tests=lambda mutant: Tests("yield_pool" if mutant in made else ""),
+        tests=lambda mutant: Selection("yield_pool" if mutant in made else ""),
     )
     return {result.mutant: result for result in found_out}
 
