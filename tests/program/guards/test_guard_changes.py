@@ -207,6 +207,21 @@ def test_a_change_waits_for_the_delay_and_for_the_multisig_a_week(
     governed.must(change.apply(owner), owner)
 
 
+def test_a_change_waits_for_the_delay_of_its_request_though_it_is_shorter_now(
+    governed: Ledger, owner: Keypair
+) -> None:
+    cosigner = governed.wallet()
+    governed.must(multisig([cosigner], 1).at_once(owner), owner)
+    governed.must(min_delay(2 * WEEK).at_once(owner), owner)
+    change = whitelisted(FRIEND.pubkey())
+    governed.must(change.request(owner), owner)
+    governed.must(min_delay(0).at_once(owner, cosigner), owner, cosigner)
+    governed.later(2 * WEEK - 1)
+    refused(governed, owner.pubkey(), change.apply(owner), owner, error="NotExecutableNow")
+    governed.later(1)
+    governed.must(change.apply(owner), owner)
+
+
 def test_a_change_is_made_within_seven_days_or_not_at_all(
     governed: Ledger, guarded: Keypair
 ) -> None:
