@@ -6,7 +6,8 @@ in it, gives right parts of a history. So rebuilt tables replace live ones only 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 
 from solders.pubkey import Pubkey
@@ -73,15 +74,20 @@ class CompletenessCheck:
         tips, begins = await read_tips(self.rpc), await first_block(self.rpc)
         await owners.collect(tips.finalized.slot)
         problems: dict[str, str] = {}
-        async for page in _pages(owners, "settled"):
-            problems |= await self._differing_page(page, Commitment.FINALIZED, tips.finalized.slot)
+        async with aclosing(_pages(owners, "settled")) as pages:
+            async for page in pages:
+                at_least = tips.finalized.slot
+                problems |= await self._differing_page(page, Commitment.FINALIZED, at_least)
         # Finalized accounts do not have the latest changes yet. Confirmed ones prove these.
-        async for page in _pages(owners, "latest"):
-            problems |= await self._differing_page(page, Commitment.CONFIRMED, Slot(cursor.slot))
+        async with aclosing(_pages(owners, "latest")) as pages:
+            async for page in pages:
+                at_least = Slot(cursor.slot)
+                problems |= await self._differing_page(page, Commitment.CONFIRMED, at_least)
         for owner in await moved_owners(self.scratch, self.rpc, sorted(problems), cursor):
             del problems[owner]
-        async for page in _pages(owners, "not built"):
-            problems |= dict.fromkeys(page, "the rebuilt index does not know it")
+        async with aclosing(_pages(owners, "not built")) as pages:
+            async for page in pages:
+                problems |= dict.fromkeys(page, "the rebuilt index does not know it")
         lost = await self._lost(owners, cursor, final=tips.finalized.slot, begins=begins)
         for owner, problem in lost.items():
             problems.setdefault(owner, problem)
@@ -147,7 +153,7 @@ class CompletenessCheck:
         return await lacks_transaction(self.rpc, event.signature, slot, commitment=commitment)
 
 
-async def _pages(owners: RebuildOwners, group: Group) -> AsyncIterator[list[str]]:
+async def _pages(owners: RebuildOwners, group: Group) -> AsyncGenerator[list[str], None]:
     after = ""
     while page := await owners.page(group, after=after, limit=VAULTS_PER_CALL):
         yield page
