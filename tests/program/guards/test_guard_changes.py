@@ -106,11 +106,12 @@ def test_an_owner_among_the_signers_counts_as_one(governed: Ledger, owner: Keypa
         (rate_limit(DAY, 99), {"rate_limit_amount": 99}),
         (rate_limit(2 * DAY, 100), {"rate_window_seconds": 2 * DAY}),
         (rate_limit(2**32 - 1, 1), {"rate_window_seconds": 2**32 - 1, "rate_limit_amount": 1}),
+        (allowance(5), {}),
         (allowance(4), {"transfer_allowance": 4}),
         (allowance(0), {"transfer_allowance": 0}),
     ],
 )
-def test_the_owner_alone_tightens_at_once(
+def test_the_owner_alone_tightens_or_repeats_a_guard_at_once(
     governed: Ledger, guarded: Keypair, change: GuardChange, result: dict[str, Any]
 ) -> None:
     governed.change_vault(guarded.pubkey(), transfer_allowance=5)
