@@ -89,6 +89,17 @@ def test_the_length_of_a_pause_is_bounded(
     assert governed.authority()["withdrawals_paused_until"] == 0
 
 
+@pytest.mark.parametrize("left", [LONGEST - 1, LONGEST, LONGEST + 7 * DAY - 1])
+def test_a_pause_that_time_has_no_numbers_for_is_refused(
+    governed: Ledger, governance: Keypair, left: int
+) -> None:
+    """A sum that wrapped would end the pause, or allow the next one, in the past."""
+    governed.set_time(2**63 - 1 - left)
+    assert_refused(governed.send(pause(governance.pubkey(), LONGEST), governance), "Overflow")
+    governed.set_time(2**63 - 1 - LONGEST - 7 * DAY)
+    governed.must(pause(governance.pubkey(), LONGEST), governance)
+
+
 def test_a_pause_is_not_renewed_forever(
     governed: Ledger, governance: Keypair, owner: Keypair
 ) -> None:
