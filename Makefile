@@ -61,8 +61,8 @@ fuzz: MINUTES = 10
 fuzz: $(INSTALLED) ## attacks on the programs and new steps against their specification, for MINUTES (10); counts them
 	HYPOTHESIS_PROFILE=long FUZZ_MINUTES=$(MINUTES) $(BIN)/pytest -s tests/program/state_machine
 
-mutants: $(INSTALLED) ## faults in the programs' sources, each of which must fail a test; ONLY=part of a name, KILLED=file to go on later
-	@exec $(BIN)/python -m tests.program.mutants --jobs $(JOBS) $(if $(KILLED),--killed $(KILLED)) $(ONLY)
+mutants: $(INSTALLED) ## faults in the programs' sources, each of which must fail a test; ONLY=part of a name, ALL=1 those of record.txt, too
+	@exec $(BIN)/python -m tests.program.mutants --jobs $(JOBS) $(if $(ALL),--all) $(ONLY)
 
 wallet-fuzz: $(INSTALLED) ## 20,000 mutations of planned transactions: the operator loses no more than its fees
 	WALLET_MUTATIONS=20000 $(BIN)/pytest -s tests/http/operations/test_fee_payer_machine.py

@@ -1,7 +1,6 @@
 """`make mutants`: every mutant of the programs must fail a test.
 
-    python -m tests.program.mutants [--jobs 2] [--tests TEXT] [--quick] [--list] [--killed FILE]
-                                   [PART ...]
+    python -m tests.program.mutants [--jobs 2] [--tests TEXT] [--quick] [--list] [--all] [PART ...]
 
 A PART is text of a mutant's file, function or change, such as `transfer_collateral`.
 """
@@ -12,14 +11,13 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from hashlib import sha256
-from pathlib import Path
 
 from tests.paths import ROOT
 from tests.program.mutants.combined import can_be_chosen
 from tests.program.mutants.equivalent import EQUIVALENT
 from tests.program.mutants.examination import Result, Selection, examine
 from tests.program.mutants.mutations import Mutant, derive
+from tests.program.mutants.record import Record
 
 OUTCOMES = ("killed", "survived", "equivalent", "same bytes", "does not build")
 
@@ -33,7 +31,7 @@ def main(arguments: Sequence[str]) -> int:
         "--quick", action="store_true", help="leave out the slow tests, to see what may survive"
     )
     parser.add_argument(
-        "--killed", type=Path, help="go on after a run: mutants named in this file are left out"
+        "--all", action="store_true", help="examine those again, too, that record.txt has"
     )
     parser.add_argument("--list", action="store_true", help="show the mutants and end")
     given = parser.parse_args(arguments)
@@ -42,26 +40,19 @@ def main(arguments: Sequence[str]) -> int:
     if given.list:
         show(*map(str, chosen))
         return 0
-    if given.killed is not None:
-        given.killed.touch()
-        known = set(given.killed.read_text().splitlines())
-        chosen = [each for each in chosen if fingerprint(each) not in known]
+    record = Record.read()
+    if not given.all:
+        chosen = record.missing(chosen)
     # Those that are built alone come last: most time is theirs.
     chosen.sort(key=can_be_chosen, reverse=True)
     results = []
     for result in run(chosen, given.jobs, Selection(given.tests, quick=given.quick)):
         results.append(result)
-        if given.killed is not None and result.outcome == "killed":
-            with given.killed.open("a") as killed:
-                killed.write(f"{fingerprint(result.mutant)}\n")
+        if result.outcome != "survived":
+            record.add(result.mutant)
+    record.prune(every)
     results.sort(key=lambda each: (each.mutant.file, each.mutant.start))
     return report(results, every=every)
-
-
-def fingerprint(mutant: Mutant) -> str:
-    """Return the hash of the source and the mutant: another source has other mutants."""
-    source = (ROOT / "program" / mutant.file).read_bytes()
-    return sha256(source + mutant.key.encode() + str(mutant.start).encode()).hexdigest()
 
 
 def report(results: Sequence[Result], *, every: Sequence[Mutant]) -> int:

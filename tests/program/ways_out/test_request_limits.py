@@ -110,6 +110,16 @@ def test_a_full_list_of_stale_requests_does_not_lock_the_owner_out(
     assert governed.tokens(key) == 1_000
 
 
+def test_of_requests_for_one_amount_that_of_the_given_time_is_cancelled(
+    governed: Ledger, owner: Keypair
+) -> None:
+    for at in (START, START + 5):
+        governed.set_time(at)
+        governed.must(ask(owner, 300), owner)
+    governed.must(cancel(owner, 300, START + 5 + DELAY), owner)
+    assert governed.vault(owner.pubkey())["pending_withdrawals"] == [request(300, START)]
+
+
 def test_the_owner_frees_a_full_list_at_once(governed: Ledger, owner: Keypair) -> None:
     for _ in range(64):
         governed.must(ask(owner, 1), owner)
