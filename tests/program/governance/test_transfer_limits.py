@@ -313,6 +313,17 @@ def test_limits_at_another_address_are_refused(market: Market) -> None:
     assert_refused(market.ledger.send(*given), "AccountDiscriminatorMismatch")
 
 
+def test_limits_are_set_only_in_a_writable_account(market: Market) -> None:
+    for daily in (100, 50):  # the first ones, and others
+        given = limit_transfers(market.governance.pubkey(), daily, daily)
+        account = given.accounts[2]
+        assert account.pubkey == transfer_limits_address()
+        accounts = [*given.accounts[:2], readonly(account.pubkey), *given.accounts[3:]]
+        fixed = Instruction(given.program_id, given.data, accounts)
+        assert_refused(market.ledger.send(fixed, market.governance), "ConstraintMut")
+        market.limit(daily, daily)
+
+
 # The account of a transfer
 
 
