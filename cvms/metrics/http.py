@@ -14,8 +14,10 @@ UNMATCHED = "unmatched"
 """The route of requests that reach none: of unknown paths, and those refused before."""
 METHODS = ("GET", "HEAD", "POST", "DELETE", "OPTIONS")
 OTHER = "other"
-BUCKETS = (0.005, 0.025, 0.1, 0.5, 2.5)
-"""Few, since each route has them: quick, usual, slow, and what waits for the chain."""
+BUCKETS = (0.025, 0.25, 2.5)
+"""Few, since each route has them: usual, slow, and what waits for the chain."""
+FIRST_CLASSES = (2, 5)
+"""Classes of statuses whose series exist from the start; clients' mistakes begin with the first."""
 
 
 class RouteMetrics:
@@ -63,7 +65,7 @@ class HttpMetrics:
             route=(),
         )
         self._unmatched = {
-            method: self._series(method, UNMATCHED, known=(4, 5)) for method in (*METHODS, OTHER)
+            method: self._series(method, UNMATCHED, known=()) for method in (*METHODS, OTHER)
         }
         self.limited = series.counter(
             "requests_limited_total",
@@ -84,7 +86,7 @@ class HttpMetrics:
 
     def of_route(self, method: str, route: str) -> RouteMetrics:
         """Return the series of a method of a route, which exist from now on."""
-        return self._series(method, route, known=(2, 4, 5))
+        return self._series(method, route, known=FIRST_CLASSES)
 
     def unmatched(self, method: str) -> RouteMetrics:
         """Return the series of requests with this method that reach no route."""

@@ -11,8 +11,8 @@ from cvms.http.framework.problems import problem_of
 from cvms.metrics import Metrics
 from cvms.metrics.series import start_at_zero
 
-FIRST_OUTCOMES = ("accepted", "internal_error", "database_unavailable", "chain_unavailable")
-"""Outcomes whose series exist from the start; those of clients' mistakes begin with the first."""
+FIRST_OUTCOMES = ("accepted", "internal_error")
+"""Outcomes whose series exist from the start; all others begin with the first."""
 
 
 @contextmanager
@@ -34,5 +34,5 @@ def counted(deps: Dependencies, operation: str) -> Iterator[None]:
 
 
 def start_operations(metrics: Metrics, operations: Iterable[str]) -> None:
-    """Make the series of these operations, with the outcomes that alerts are about."""
+    """Make the series of these operations, with the first outcomes."""
     start_at_zero(metrics.vaults.operations, operation=[*operations], outcome=FIRST_OUTCOMES)

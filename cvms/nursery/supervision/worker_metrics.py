@@ -175,7 +175,8 @@ class ServiceMetrics:
         self._members: set[_Member] = set()
         self._ended: Snapshot = ()
         self._gathered: Snapshot = ()
-        self._rounds = 0
+        self.rounds = 0
+        """How often the workers were asked."""
         self._gathering = trio.Lock()
 
     async def serve(self, end: socket.socket) -> None:
@@ -198,7 +199,7 @@ class ServiceMetrics:
 
     def _saw(self, member: _Member, message: Message) -> None:
         member.seen = message.values
-        if message.number == self._rounds:
+        if message.number == self.rounds:
             member.waiting.answer(message.values)
 
     async def _answer(self, member: _Member, number: int) -> None:
@@ -206,14 +207,14 @@ class ServiceMetrics:
 
     async def _gather(self) -> Snapshot:
         """Return values that were read after the call: at most one round is under way."""
-        before = self._rounds
+        before = self.rounds
         async with self._gathering:
-            if self._rounds == before:
+            if self.rounds == before:
                 await self._make_round()
             return self._gathered
 
     async def _make_round(self) -> None:
-        self._rounds += 1
+        self.rounds += 1
         asked = list(self._members)
         with trio.move_on_after(ANSWER_SECONDS):
             async with trio.open_nursery() as nursery:
@@ -228,5 +229,5 @@ class ServiceMetrics:
         )
 
     async def _ask(self, member: _Member) -> None:
-        await member.channel.send("ask", self._rounds)
+        await member.channel.send("ask", self.rounds)
         await member.waiting.answered.wait()
