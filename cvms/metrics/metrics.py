@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
 
-from cvms.metrics.chain import RpcMetrics
-from cvms.metrics.database import PoolMetrics, ReplicaMetrics
-from cvms.metrics.delivery import OutboxMetrics, WebhookMetrics, WebSocketMetrics
+from cvms.metrics.database_metrics import PoolMetrics, ReplicaMetrics
+from cvms.metrics.delivery_metrics import OutboxMetrics, WebhookMetrics, WebSocketMetrics
 from cvms.metrics.exposition import Exposition, Gather
-from cvms.metrics.http import HttpMetrics
-from cvms.metrics.indexing import IndexingMetrics, ReconciliationMetrics
+from cvms.metrics.http_metrics import HttpMetrics
+from cvms.metrics.indexing_metrics import IndexingMetrics, ReconciliationMetrics
+from cvms.metrics.rpc_metrics import RpcMetrics
 from cvms.metrics.series import Series
-from cvms.metrics.service import AlertMetrics, ServiceMetrics, TaskMetrics
+from cvms.metrics.service_metrics import AlertMetrics, ServiceMetrics, TaskMetrics
 from cvms.metrics.snapshot import Across
-from cvms.metrics.submissions import OperatorMetrics, SubmissionMetrics
-from cvms.metrics.vaults import VaultMetrics
+from cvms.metrics.submission_metrics import OperatorMetrics, SubmissionMetrics
+from cvms.metrics.vault_metrics import VaultMetrics
 
 OF_THE_PROCESS = {
     "process_resident_memory_bytes": Across.SUM,

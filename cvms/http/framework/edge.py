@@ -33,7 +33,7 @@ from cvms.http.framework.response import NO_BODY, ByteStream, Response
 from cvms.http.framework.routing import Method, RouteTable, View, template_of
 from cvms.log import log_fields
 from cvms.metrics import Metrics
-from cvms.metrics.http import RouteMetrics
+from cvms.metrics.http_metrics import RouteMetrics
 
 log = structlog.get_logger(__name__)
 

@@ -17,7 +17,7 @@ from werkzeug.http import parse_options_header
 from cvms.config.webhook_url import MAX_URL
 from cvms.errors import FieldProblem, InvalidRequest
 from cvms.log import log_fields
-from cvms.metrics.http import RouteMetrics
+from cvms.metrics.http_metrics import RouteMetrics
 from cvms.store.redis.rate_limiter import Allowance
 
 MAX_AMOUNT = 2**63 - 1

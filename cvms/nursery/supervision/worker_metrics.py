@@ -168,7 +168,7 @@ class _Member:
     waiting: _Waiting = field(default_factory=_Waiting)
 
 
-class ServiceMetrics:
+class MetricsGatherer:
     """The parent's side: gathers the values of the workers, for whichever is scraped."""
 
     def __init__(self) -> None:

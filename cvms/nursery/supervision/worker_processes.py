@@ -32,7 +32,7 @@ from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.supervision.service_manager import ServiceManager
 from cvms.nursery.supervision.supervisor import FIRST_DELAY, LONGEST_DELAY, STABLE_SECONDS
 from cvms.nursery.supervision.worker_metrics import (
-    ServiceMetrics,
+    MetricsGatherer,
     WorkerMetrics,
     open_channel,
 )
@@ -90,7 +90,7 @@ class Workers:
         self._all_serve = trio.Event()
         self._stopping = trio.Event()
         self._started = False
-        self._metrics = ServiceMetrics()
+        self._metrics = MetricsGatherer()
         self._replacing = trio.Lock()
 
     async def run(self) -> None:

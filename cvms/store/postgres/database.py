@@ -13,7 +13,7 @@ import structlog
 import trio
 
 from cvms.errors import ConfigurationError, DatabaseUnavailable, one_line
-from cvms.metrics.database import PoolMetrics
+from cvms.metrics.database_metrics import PoolMetrics
 from cvms.store.postgres.circuit_breaker import CircuitBreaker
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.driver.pooler import backends_are_shared, is_behind_pooler

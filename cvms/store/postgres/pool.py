@@ -13,7 +13,7 @@ import psycopg
 import trio
 
 from cvms.errors import DatabaseUnavailable
-from cvms.metrics.database import PoolMetrics
+from cvms.metrics.database_metrics import PoolMetrics
 from cvms.store.postgres.circuit_breaker import CircuitBreaker
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.driver.event_loop import readable_now

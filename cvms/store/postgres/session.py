@@ -6,7 +6,7 @@ import psycopg
 from psycopg._conninfo_utils import get_param
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from cvms.metrics.database import PoolMetrics
+from cvms.metrics.database_metrics import PoolMetrics
 from cvms.store.postgres.driver.connection import Connection
 
 # The server's timeout fires first, so that a slow query ends in an error and keeps its connection.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import httpx
@@ -17,7 +18,8 @@ from cvms.store.analytics import event_counters
 from cvms.store.projection import vault_writer
 from tests.harness.installed_tools import program
 from tests.harness.processes import HANG_SECONDS
-from tests.harness.service import Service
+from tests.harness.service import Served, Service
+from tests.paths import ROOT
 from tests.store.examples import vault_row
 
 
@@ -154,3 +156,91 @@ async def test_of_scrapes_at_the_same_time_one_reads_the_database(
         with trio.fail_after(HANG_SECONDS):
             await nearly_all.wait()
         assert reads == 1
+
+
+PAGE = ROOT / "docs/operations/metrics.md"
+ROW = re.compile(r"^\| `(\w+)` \| (\w+) \|([^|]*)\|", re.MULTILINE)
+LARGEST_BYTES = 150_000
+
+
+async def test_a_fresh_process_has_each_known_series_and_the_page_has_each_metric(
+    system: Served,
+) -> None:
+    text = re.sub(r'(endpoint="127.0.0.1):\d+', r"\1", (await system.get("/metrics")).text)
+    exposed = dict(families(text))
+    for series in STARTED.split():
+        assert re.search(rf"^{re.escape(series)} \S+$", text, re.MULTILINE), series
+    assert "_created" not in text
+    assert len(text) < LARGEST_BYTES
+    page = {name: (kind, labels) for name, kind, labels in ROW.findall(PAGE.read_text())}
+    assert set(page) == set(exposed)
+    for name, family in exposed.items():
+        kind, labels = page[name]
+        assert kind == family.type, name
+        shown = {label for each in family.samples for label in each.labels} - {"le"}
+        assert shown <= set(re.findall(r"`(\w+)`", labels)), name
+    for name in ("vault_deposits_total", "total_value_locked", "vault_operations_total"):
+        of_both = [sorted(map(str, _values(exposed[each]))) for each in (name, f"cvms_{name}")]
+        assert of_both[0] == of_both[1]
+
+
+STARTED = """
+cvms_reconciliation_differences_total{field="total",healed="false"}
+cvms_reconciliation_differences_total{field="tvl",healed="false"}
+cvms_reconciliation_checks_total{outcome="difference"}
+cvms_transaction_submissions_total{state="failed"}
+cvms_transaction_submissions_under_way{state="quarantined"}
+cvms_vault_operations_total{operation="withdraw",outcome="internal_error"}
+vault_operations_total{operation="deposit",outcome="accepted"}
+cvms_http_requests_total{method="POST",route="/api/vault/withdraw",status="5xx"}
+cvms_http_request_duration_seconds_count{route="/api/vault/balance/{owner}"}
+cvms_alerts_open{kind="part_down",severity="critical"}
+cvms_websocket_frames_total{topic="deposit_event"}
+cvms_websocket_closed_total{reason="slow"}
+cvms_rpc_requests_total{method="getTransaction",outcome="timeout"}
+cvms_rpc_request_duration_seconds_count{endpoint="127.0.0.1",method="getBlock"}
+cvms_rpc_endpoint_requests_total{endpoint="127.0.0.1",outcome="throttled"}
+cvms_task_restarts_total{task="indexer"}
+cvms_task_up{task="reconciler"}
+cvms_task_run_duration_seconds_count{task="retention"}
+cvms_component_up{component="database"}
+cvms_component_up{component="tasks"}
+cvms_webhook_messages_total{outcome="given_up"}
+cvms_webhook_endpoints{state="failing"}
+cvms_database_pool_connections{state="in_use"}
+cvms_database_pool_waiting
+cvms_database_queries_total{outcome="timeout"}
+cvms_outbox_lag_seconds
+cvms_log_lines_total{level="error"}
+cvms_certificate_expiry_seconds
+process_open_fds
+"""
+
+
+def families(text: str) -> Iterator[tuple[str, Metric]]:
+    """Yield the metrics by the names of docs: those of counters end in `_total`."""
+    for each in prometheus.text_string_to_metric_families(text):
+        yield each.name + ("_total" if each.type == "counter" else ""), each
+
+
+def _values(family: Metric) -> Iterator[tuple[tuple[tuple[str, str], ...], float]]:
+    for each in family.samples:
+        yield tuple(sorted(each.labels.items())), each.value
+
+
+async def test_requests_are_counted_by_route_and_class_of_the_status(service: Service) -> None:
+    """Whichever way they come: the short one of ordinary requests, or that of all others."""
+    for path in ("/health", "//health", "/api/nothing", "/api/vault/tvl", "/docs/%73tart.js"):
+        await service.get(path)
+    await service.http.get(f"{service.url}/health", headers={"Connection": "close"})
+    await service.http.request("BREW", f"{service.url}/health")
+    text = (await service.get("/metrics")).text
+    for method, route, status, count in (
+        ("GET", "/health", "2xx", 2),
+        ("GET", "/api/vault/tvl", "2xx", 1),
+        ("GET", "unmatched", "4xx", 3),
+        ("other", "unmatched", "4xx", 1),
+    ):
+        labels = f'{{method="{method}",route="{route}",status="{status}"}}'
+        assert f"cvms_http_requests_total{labels} {count}.0" in text
+    assert 'cvms_http_request_duration_seconds_count{route="/health"} 2.0' in text

@@ -13,18 +13,18 @@ import trio
 from cvms.errors import Overloaded
 from cvms.metrics.snapshot import Snapshot
 from cvms.nursery.supervision import worker_metrics
-from cvms.nursery.supervision.worker_metrics import ServiceMetrics, WorkerMetrics, open_channel
+from cvms.nursery.supervision.worker_metrics import MetricsGatherer, WorkerMetrics, open_channel
 
 RESENDS = "cvms_transaction_resends_total"
 
 
 @pytest.fixture
-def service() -> ServiceMetrics:
-    return ServiceMetrics()
+def service() -> MetricsGatherer:
+    return MetricsGatherer()
 
 
 @asynccontextmanager
-async def worker(service: ServiceMetrics) -> AsyncIterator[WorkerMetrics]:
+async def worker(service: MetricsGatherer) -> AsyncIterator[WorkerMetrics]:
     """A worker of the service, until the end of the block, and then until the parent knows."""
     ours, theirs = socket.socketpair()
     async with trio.open_nursery() as parent:
@@ -46,7 +46,7 @@ async def scrape(of_worker: WorkerMetrics) -> Snapshot:
         return await of_worker.metrics.exposition.read()
 
 
-async def test_counters_and_gauges_of_all_workers_become_one(service: ServiceMetrics) -> None:
+async def test_counters_and_gauges_of_all_workers_become_one(service: MetricsGatherer) -> None:
     async with worker(service) as one, worker(service) as other:
         for each, number in ((one, 2), (other, 3)):
             each.metrics.submissions.resends.inc(number)
@@ -65,7 +65,7 @@ async def test_counters_and_gauges_of_all_workers_become_one(service: ServiceMet
 
 
 async def test_what_the_database_has_is_that_of_the_worker_that_is_scraped(
-    service: ServiceMetrics,
+    service: MetricsGatherer,
 ) -> None:
     async with worker(service) as one, worker(service) as other:
         one.metrics.vaults.total_value_locked.set(900)
@@ -75,7 +75,7 @@ async def test_what_the_database_has_is_that_of_the_worker_that_is_scraped(
 
 
 async def test_counters_of_workers_that_have_ended_stay_and_their_gauges_do_not(
-    service: ServiceMetrics,
+    service: MetricsGatherer,
 ) -> None:
     async with worker(service) as one:
         for _ in range(2):
@@ -88,7 +88,7 @@ async def test_counters_of_workers_that_have_ended_stay_and_their_gauges_do_not(
 
 
 async def test_a_worker_that_is_stuck_delays_a_scrape_by_a_second_and_keeps_its_counters(
-    service: ServiceMetrics, monkeypatch: pytest.MonkeyPatch
+    service: MetricsGatherer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker_metrics, "ANSWER_SECONDS", 0.2)
     ours, theirs = socket.socketpair()
@@ -104,7 +104,7 @@ async def test_a_worker_that_is_stuck_delays_a_scrape_by_a_second_and_keeps_its_
         await stuck.aclose()
 
 
-async def test_scrapes_at_the_same_time_share_rounds(service: ServiceMetrics) -> None:
+async def test_scrapes_at_the_same_time_share_rounds(service: MetricsGatherer) -> None:
     async with worker(service) as one, worker(service) as other:
         async with trio.open_nursery() as scrapes:
             for each in [one, other] * 20:
@@ -127,7 +127,7 @@ async def test_without_an_answer_of_the_parent_a_scrape_fails_instead_of_going_b
 
 
 async def test_a_message_of_another_release_ends_the_channel_and_no_process(
-    service: ServiceMetrics,
+    service: MetricsGatherer,
 ) -> None:
     ours, theirs = socket.socketpair()
     with theirs:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from cvms.chain.rpc.transport.endpoint_pool import Endpoint, EndpointPool
 from cvms.metrics import Metrics
-from cvms.metrics.chain import ATTEMPT_OUTCOMES, OUTCOMES
+from cvms.metrics.rpc_metrics import ATTEMPT_OUTCOMES, OUTCOMES
 from cvms.metrics.series import start_at_zero
 
 

@@ -21,7 +21,7 @@ from psycopg.adapt import AdaptersMap
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import AsyncRowFactory, TupleRow, tuple_row
 
-from cvms.metrics.database import PoolMetrics
+from cvms.metrics.database_metrics import PoolMetrics
 from cvms.store.postgres.driver.array_dumper import ArrayDumper
 from cvms.store.postgres.driver.connect import connect_first
 from cvms.store.postgres.driver.event_loop import RV, YieldTimer, run_connecting, run_generator
