@@ -18,6 +18,7 @@ from psycopg.types.json import Jsonb
 
 from bench import report
 from bench.growth.pgbench import transactions_per_second, with_values
+from cvms.metrics import Metrics
 from cvms.nursery.channels.hub import Hub
 from cvms.nursery.channels.reply_cache import ReplyCache
 from cvms.nursery.channels.status_board import StatusBoard
@@ -179,6 +180,7 @@ async def _broadcaster(url: str) -> report.Row:
             wake=OutboxWakeup(),
             notifier=PostgresOutboxNotifier(database),
             board=StatusBoard(),
+            metrics=Metrics(),
         )
         await broadcaster.run_once()
         hub.register(client)

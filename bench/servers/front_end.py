@@ -19,6 +19,7 @@ from cvms.config.loader import load_programs
 from cvms.config.settings import Config, Rates
 from cvms.http import serve_http
 from cvms.http.websocket.client_session import WebSocketLimits
+from cvms.metrics import Metrics
 from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.wiring.front_end import build_front_end
 from cvms.nursery.wiring.replica_tasks import build_broadcaster
@@ -50,7 +51,7 @@ async def serve(
     )
     shutdown = trio.Event()
     async with (
-        open_resources(config, board=StatusBoard()) as resources,
+        open_resources(config, board=StatusBoard(), metrics=Metrics()) as resources,
         trio.open_nursery() as nursery,
     ):
         await resources.database.prepare()

@@ -99,6 +99,7 @@ async def measure(
                 )
                 await endpoint_secrets.add(conn, BOX, row.id, b"s" * 32)
         hub, board, wake = Hub(), StatusBoard(), OutboxWakeup()
+        metrics = Metrics()
         broadcaster = Broadcaster(
             database=database,
             hub=hub,
@@ -106,6 +107,7 @@ async def measure(
             wake=wake,
             notifier=PostgresOutboxNotifier(database),
             board=board,
+            metrics=metrics,
         )
         senders = EventWebhooks(
             database=database,
@@ -114,7 +116,7 @@ async def measure(
             private=True,
             context=ssl.create_default_context(),
             board=board,
-            metrics=Metrics(),
+            metrics=metrics,
         )
         nursery.start_soon(broadcaster.run)
         nursery.start_soon(senders.run)

@@ -100,7 +100,7 @@ async def _run(url: str, count: int, lines: int) -> list[report.Row]:
                 each = cpu * 1000 / count
                 rows.append(report.row(f"CPU each, {name}, the chain's included", each, "CPU ms"))
         equal = metrics.registry.get_sample_value(
-            "reconciliation_checks_total", {"outcome": "equal"}
+            "cvms_reconciliation_checks_total", {"outcome": "equal"}
         )
         if equal != 2 * count:
             raise ValueError(f"{equal} of {2 * count} checks found a vault equal")

@@ -57,7 +57,9 @@ async def complete_pass(database: Database, planned: Books) -> PassSeconds:
             async with database.connection() as conn:
                 listing = (await pass_position.read(conn)).listed_ago  # since it began
             took, cpu = time.perf_counter() - begin, time.process_time() - cpu
-    equal = metrics.registry.get_sample_value("reconciliation_checks_total", {"outcome": "equal"})
+    equal = metrics.registry.get_sample_value(
+        "cvms_reconciliation_checks_total", {"outcome": "equal"}
+    )
     bad = {name: each.detail for name, each in board.checks.statuses().items() if not each.ok}
     if equal != planned.vaults or bad:
         raise ValueError(

@@ -142,7 +142,7 @@ async def _ask_everything(report: EndpointReport, url: str, programs: Programs |
         report.findings += await _method_findings(report, rpc, programs)
         report.findings += await _feature_findings(rpc, report.host)
     throttled = metrics.registry.get_sample_value(
-        "rpc_endpoint_requests_total", {"endpoint": host, "outcome": "throttled"}
+        "cvms_rpc_endpoint_requests_total", {"endpoint": host, "outcome": "throttled"}
     )
     if throttled:
         seen = f"it throttled {throttled:g} of some twenty requests"

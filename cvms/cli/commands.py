@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -33,7 +34,11 @@ log = structlog.get_logger(__name__)
 def cmd_serve(options: argparse.Namespace) -> int:
     from cvms.nursery.run import serve_process  # noqa: PLC0415
     from cvms.nursery.supervision.service_manager import service_manager_of  # noqa: PLC0415
-    from cvms.nursery.supervision.worker_processes import run_workers, serve_as_worker  # noqa: PLC0415
+    from cvms.nursery.supervision.worker_processes import (  # noqa: PLC0415
+        METRICS_CHANNEL,
+        run_workers,
+        serve_as_worker,
+    )
 
     environ = environment()
     try:
@@ -47,7 +52,14 @@ def cmd_serve(options: argparse.Namespace) -> int:
             log.warning("setting_unknown", name=name, similar_to=setting)
     manager = service_manager_of(environ)
     if options.inherit is not None:
-        trio.run(serve_as_worker, config, options.inherit, serve_process)
+        channel = os.environ.get(METRICS_CHANNEL)
+        metrics_channel = None if channel is None else int(channel)
+        trio.run(
+            partial(serve_as_worker, metrics_channel=metrics_channel),
+            config,
+            options.inherit,
+            serve_process,
+        )
     elif options.workers > 1:
         trio.run(partial(run_workers, config, options.workers, service_manager=manager))
     else:

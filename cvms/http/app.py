@@ -24,14 +24,16 @@ from cvms.http.admin import (
     submission_routes,
 )
 from cvms.http.auth import nonce_routes, second_factor_routes
+from cvms.http.auth.signed_texts import TEXT_OF_ACTION
 from cvms.http.framework.cors import Cors
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.edge import Edge
+from cvms.http.framework.operation_metrics import start_operations
 from cvms.http.framework.rate_limits import RateLimits
 from cvms.http.framework.routing import answer
 from cvms.http.multisig import proposal_routes, webhook_routes
 from cvms.http.operations.approvals import guard
-from cvms.http.service_info import config_routes, idl_routes, probe_routes
+from cvms.http.service_info import config_routes, idl_routes, metrics_routes, probe_routes
 from cvms.http.service_info.config_routes import WebSocketBounds
 from cvms.http.service_info.swagger_ui import register_docs
 from cvms.http.vaults import (
@@ -65,6 +67,17 @@ from cvms.store.redis.rate_limiter import Limiter
 from cvms.store.security.encryption import SecretBox
 from cvms.store.security.revoked_tokens import RevocationList
 from cvms.store.submissions.fee_budget import FeeBudget
+
+OPERATIONS_WITHOUT_TEXT = (
+    "emergency_withdraw",
+    "initialize",
+    "pm_settle",
+    "release_timelocks",
+    "submit",
+    "transfer_collateral",
+    "twofa_verify",
+)
+"""Operations for which no wallet signs a text."""
 
 
 def create_app(
@@ -118,11 +131,12 @@ def create_app(
             rpc, yield_sources, programs=programs, max_age=config.yield_rates_seconds
         ),
     )
+    start_operations(metrics, [*TEXT_OF_ACTION, *OPERATIONS_WITHOUT_TEXT])
     cors = Cors(config.cors_origins)
     app = Edge(__name__, limits=limits, metrics=metrics, cors=cors, max_in_flight=max_in_flight)
     routes = (
         *probe_routes.ROUTES,
-        *probe_routes.metrics_routes(deps),
+        *metrics_routes.metrics_routes(deps),
         *config_routes.config_routes(_websocket_bounds(websocket_limits)),
         *idl_routes.ROUTES,
         *asyncapi.ROUTES,

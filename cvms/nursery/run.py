@@ -33,6 +33,7 @@ import trio
 from cvms.config.settings import Config
 from cvms.errors import ConfigurationError, only
 from cvms.http import serve_http
+from cvms.metrics import Metrics
 from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.channels.task_liveness import seconds_expected
 from cvms.nursery.supervision.deployment_probe import DEPLOYMENT
@@ -40,8 +41,9 @@ from cvms.nursery.supervision.genesis_check import verify_genesis
 from cvms.nursery.supervision.leader_election import LeaderElection
 from cvms.nursery.supervision.service_manager import ServiceManager
 from cvms.nursery.supervision.supervisor import supervise
+from cvms.nursery.wiring.first_series import start_series
 from cvms.nursery.wiring.front_end import build_front_end
-from cvms.nursery.wiring.leader_tasks import leader_tasks
+from cvms.nursery.wiring.leader_tasks import LEADER_TASKS, leader_tasks
 from cvms.nursery.wiring.replica_tasks import replica_tasks, schemaless_tasks
 from cvms.nursery.wiring.resources import Resources, TaskFunction, open_resources
 from cvms.store.index import cursor as cursors
@@ -80,6 +82,7 @@ async def serve(
     listener: socket.socket | None = None,
     admin_listener: socket.socket | None = None,
     board: StatusBoard | None = None,
+    metrics: Metrics | None = None,
     service_manager: ServiceManager | None = None,
 ) -> None:
     """Run the service until SIGTERM, SIGINT, `shutdown` or a cancellation.
@@ -97,9 +100,12 @@ async def serve(
     manager = service_manager or ServiceManager()
     async with (
         _open_lifetime(stop) as lifetime,
-        open_resources(config, board=board or StatusBoard()) as resources,
+        open_resources(
+            config, board=board or StatusBoard(), metrics=metrics or Metrics()
+        ) as resources,
         trio.open_nursery() as background,
     ):
+        start_series(resources)
         _log_disabled_features(config)
         schema = _Schema()
         _start_background_tasks(background, resources, schema)
@@ -148,6 +154,8 @@ def _start_background_tasks(nursery: trio.Nursery, resources: Resources, schema:
     for name, run in schemaless_tasks(resources):
         nursery.start_soon(_supervise, resources, name, run)
     tasks = replica_tasks(resources)
+    for name in LEADER_TASKS:
+        resources.board.set_task_state(name, "standby")
     for name in [*(name for name, _ in tasks), "leader"]:
         resources.board.set_task_state(name, "starting")
     nursery.start_soon(_start_after_schema, nursery, resources, tasks, schema)
@@ -231,6 +239,7 @@ async def _run_leader_tasks(resources: Resources) -> None:
                 nursery.start_soon(_supervise, resources, name, run)
     finally:
         resources.board.checks.forget()
+        resources.metrics.end_term()
         for name, _ in tasks:
             resources.board.set_task_state(name, "standby")
 

@@ -199,11 +199,11 @@ async def _told(context: ScenarioContext, http: httpx.AsyncClient) -> Told:
 
 
 BAD = re.compile(
-    r"^(alerts_open\{[^}]*\} [1-9]"
-    r"|reconciliation_differences_total\{[^}]*\} [1-9]"
-    r"|indexer_gap_signatures [1-9]"
-    r"|indexer_lag_slots (5[1-9]|[6-9]\d|\d{3,})"
-    r"|reconciliation_check_age_seconds\{[^}]*\} (4[5-9]|[5-9]\d|\d{3,})).*",
+    r"^(cvms_alerts_open\{[^}]*\} [1-9]"
+    r"|cvms_reconciliation_differences_total\{[^}]*\} [1-9]"
+    r"|cvms_indexer_gap_signatures [1-9]"
+    r"|cvms_indexer_lag_slots (5[1-9]|[6-9]\d|\d{3,})"
+    r"|cvms_reconciliation_check_age_seconds\{[^}]*\} (4[5-9]|[5-9]\d|\d{3,})).*",
     re.MULTILINE,
 )
 

@@ -72,7 +72,7 @@ async def test_the_connections_of_one_address_are_bounded_and_probes_are_answere
             await streams[-1].send_all(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
             assert (await streams[-1].receive_some()).startswith(b"HTTP/1.1 200 ")
             metrics = (await admin.get("/metrics")).text
-            assert 'http_refused_total{reason="evicted"} 50.0' in metrics
+            assert 'cvms_http_refused_total{reason="evicted"} 50.0' in metrics
 
 
 async def _is_closed(stream: trio.SocketStream) -> bool:

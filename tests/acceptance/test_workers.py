@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import httpx
 import psutil
 import pytest
 import trio
+from trio_websocket import ConnectionClosed, WebSocketConnection
 
 from tests.acceptance.conftest import System
 from tests.harness.processes import HANG_SECONDS, Command, cvms, until_ready
+from tests.websockets import opened as opened_websocket
 
 pytestmark = pytest.mark.slow
 
@@ -58,6 +60,27 @@ async def test_all_workers_exit_with_their_parent(system: System) -> None:
         await until(lambda: not any(psutil.pid_exists(pid) for pid in before))
 
 
+async def test_a_scrape_of_any_worker_shows_all_of_them(system: System) -> None:
+    """Counters go on when a worker dies, and its gauges end with it."""
+    requests = 'cvms_http_requests_total{method="GET",route="/health",status="2xx"}'
+    clients = "cvms_websocket_clients"
+    socket_url = system.at.url.replace("http", "ws") + "/ws"
+    async with workers(system) as service, AsyncExitStack() as opened:
+        await ask_often(system.at.url, "/health", 12)
+        sockets = [await opened.enter_async_context(opened_websocket(socket_url)) for _ in range(8)]
+        before = pids(service)
+        for _ in range(8):  # by whichever worker accepts the connection
+            values = await scrape(system.at.url)
+            assert (values[requests], values[clients], values["cvms_leader"]) == (12, 8, 1)
+        psutil.Process(before[0]).kill()
+        await until(lambda: len(pids(service)) == 2 and set(pids(service)) != set(before))
+        values = await scrape(system.at.url)
+        assert values[requests] == 12
+        assert values[clients] == sum([await is_open(each) for each in sockets])
+        await ask_often(system.at.url, "/health", 3)
+        assert (await scrape(system.at.url))[requests] == 15
+
+
 @asynccontextmanager
 async def workers(system: System) -> AsyncIterator[Command]:
     """Run two workers and wait until both serve and one is ready."""
@@ -87,6 +110,30 @@ def _runs(process: psutil.Process) -> bool:
         return process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:  # it has ended since it was listed
         return False
+
+
+async def ask_often(url: str, path: str, count: int) -> None:
+    """Make requests, each on a new connection."""
+    for _ in range(count):
+        async with httpx.AsyncClient(timeout=30) as http:
+            assert (await http.get(url + path)).status_code == 200
+
+
+async def scrape(url: str) -> dict[str, float]:
+    """Return the values on a new connection, by name and labels."""
+    async with httpx.AsyncClient(timeout=30) as http:
+        lines = (await http.get(f"{url}/metrics")).text.splitlines()
+    values = (line.rpartition(" ") for line in lines if not line.startswith("#"))
+    return {name: float(value) for name, _, value in values}
+
+
+async def is_open(client: WebSocketConnection) -> bool:
+    """Return whether the service answers on a WebSocket."""
+    try:
+        await client.ping()
+    except ConnectionClosed:
+        return False
+    return True
 
 
 @asynccontextmanager

@@ -342,7 +342,7 @@ async def test_endpoints_of_one_chain_agree_and_are_sent_to_and_asked_together(
         assert [each.up for each in rpc.endpoints] == [True, True, False]
         for each in rpc.endpoints:
             counted = {"endpoint": each.host}
-            value = metrics.registry.get_sample_value("rpc_disagreements_total", counted)
+            value = metrics.registry.get_sample_value("cvms_rpc_disagreements_total", counted)
             assert value is None
         wallet = await funded(localnet, rpc, USDT)
         operator = localnet.operator.pubkey()

@@ -39,7 +39,7 @@ pytestmark = pytest.mark.slow(seconds=25)
 
 USDT, SOL = 1_000_000, 1_000_000_000
 DEADLINE = 90.0
-CHECKS = 'reconciliation_checks_total{outcome="'
+CHECKS = 'cvms_reconciliation_checks_total{outcome="'
 
 
 def genesis(programs: Programs, operator: Pubkey, owner: Pubkey) -> list[tuple[Pubkey, Account]]:

@@ -149,5 +149,7 @@ async def test_the_whole_service_works_with_every_setting_changed(
         )
         await land(service, wallet, asked)
         metrics = (await service.get("/metrics")).text
-    restarts = [line for line in metrics.splitlines() if line.startswith("task_restarts_total{")]
+    restarts = [
+        line for line in metrics.splitlines() if line.startswith("cvms_task_restarts_total{")
+    ]
     assert [line for line in restarts if not line.endswith(" 0.0")] == []

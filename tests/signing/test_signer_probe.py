@@ -19,7 +19,7 @@ def probe_of(*signers: FaultySigner) -> SignerProbe:
 
 def gauge(probe: SignerProbe, signer: FaultySigner) -> float | None:
     labels = {"address": str(signer.address)}
-    return probe.metrics.registry.get_sample_value("operator_signer_available", labels)
+    return probe.metrics.registry.get_sample_value("cvms_operator_signer_available", labels)
 
 
 async def test_the_service_is_not_ready_while_no_signer_signs(autojump_clock: MockClock) -> None:

@@ -140,7 +140,7 @@ class ChainIdentityCheck:
 
     def _count(self, endpoint: Endpoint) -> None:
         if self._transport.metrics is not None:
-            self._transport.metrics.rpc_disagreements.labels(endpoint.host).inc()
+            self._transport.metrics.rpc.disagreements.labels(endpoint.host).inc()
 
 
 def majority(hashes: Mapping[Endpoint, str], *, preferred: Endpoint | None = None) -> str:

@@ -51,13 +51,13 @@ class PriorityFees:
         if not self._known:
             log.info("priority_fees_known")
         self._known = True
-        self.metrics.priority_fees_known.set(1)
+        self.metrics.rpc.priority_fees_known.set(1)
 
     def _set_unknown(self, reason: str) -> None:
         if self._known:
             log.warning("priority_fees_unknown", reason=reason, price=0)
         self._known = False
-        self.metrics.priority_fees_known.set(0)
+        self.metrics.rpc.priority_fees_known.set(0)
 
 
 def price_among(fees: Sequence[int], cap: int) -> int:

@@ -128,7 +128,7 @@ async def settle_submission(
     )
     hook = alert_webhook(deps.config.alerts.webhook_minimum)
     settled = await settling.settle(_sources(deps), submission_id, settlement, hook=hook)
-    deps.metrics.submissions.labels(state=settled.state).inc()
+    deps.metrics.submissions.states.labels(state=settled.state).inc()
     return Reply(settled)
 
 

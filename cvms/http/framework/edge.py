@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from time import perf_counter
 from typing import Any, cast
@@ -30,9 +30,10 @@ from cvms.http.framework.problems import problem_response, resolve
 from cvms.http.framework.rate_limits import RateLimits, limit_headers
 from cvms.http.framework.request import Request, current_request
 from cvms.http.framework.response import NO_BODY, ByteStream, Response
-from cvms.http.framework.routing import Method, RouteTable, View
+from cvms.http.framework.routing import Method, RouteTable, View, template_of
 from cvms.log import log_fields
 from cvms.metrics import Metrics
+from cvms.metrics.http_metrics import RouteMetrics
 
 log = structlog.get_logger(__name__)
 
@@ -95,6 +96,7 @@ class Edge(QuartTrio):
         self._max_in_flight = max_in_flight
         self._in_flight = 0
         self._in_flight_of_address: Counter[str] = Counter()
+        self._websocket_metrics = metrics.http.of_route("GET", "/ws")
         self.background: list[Callable[[], Awaitable[None]]] = []
         """Tasks that run while the server accepts clients."""
         self.shutdown_hooks: list[Callable[[], Awaitable[None]]] = []
@@ -103,11 +105,14 @@ class Edge(QuartTrio):
     def add(self, method: Method, rule: str, view: View) -> None:
         """Add a route: to Quart's URL map, and to the table for ordinary requests."""
 
+        route = self.metrics.http.of_route(method, template_of(rule))
+        counted_view = partial(_counted, route, view)
+
         async def quart_view(**variables: str) -> QuartResponse:
-            return _quart_response(await view(current_request(), variables))
+            return _quart_response(await counted_view(current_request(), variables))
 
         self.add_url_rule(rule, f"{method} {rule}", quart_view, methods=[method])
-        self.routes.add(method, rule, view)
+        self.routes.add(method, rule, counted_view)
 
     async def handle_request(self, request: QuartRequest) -> QuartResponse:
         """Answer a request that Quart has received. Raises nothing but cancellation."""
@@ -125,7 +130,8 @@ class Edge(QuartTrio):
         request.make_current()
         log_fields.set({"request_id": request.id, "method": request.method, "path": request.path})
         response = await self._admit(request, respond)
-        self.metrics.request_seconds.observe(perf_counter() - began)
+        route = request.route or self.metrics.http.unmatched(request.method)
+        route.answered(response.status, perf_counter() - began)
         log.debug("request_answered", status=response.status)
         headers = response.headers
         headers.update(limit_headers(request.allowances))
@@ -152,7 +158,9 @@ class Edge(QuartTrio):
             async with self.websocket_context(websocket) as context:
                 return await self.full_dispatch_websocket(context)
         except (Exception, BaseExceptionGroup) as error:
-            return _quart_response(_error_response(error))
+            response = _error_response(error)
+            self._websocket_metrics.counted(response.status)
+            return _quart_response(response)
 
     async def handle_user_exception(self, error: Any) -> Any:
         """Raise the error again, for `answer` to handle it."""
@@ -205,7 +213,7 @@ class Edge(QuartTrio):
     def _take_slot_of_address(self, address: str) -> None:
         """Count a request in flight for its client. Raises RateLimited for one too many."""
         if self._in_flight_of_address[address] >= MAX_IN_FLIGHT_OF_ADDRESS:
-            self.metrics.limited.labels(scope="in_flight").inc()
+            self.metrics.http.limited.labels(scope="in_flight").inc()
             raise RateLimited(
                 f"This address has {MAX_IN_FLIGHT_OF_ADDRESS} requests in progress, the maximum.",
                 retry_after=1,
@@ -220,7 +228,7 @@ class Edge(QuartTrio):
     def _take_slot(self) -> None:
         """Count a request in flight. Raises Overloaded rather than queue without bound."""
         if self._in_flight >= self._max_in_flight:
-            self.metrics.refused.labels(reason="overloaded").inc()
+            self.metrics.http.refused.labels(reason="overloaded").inc()
             raise Overloaded(
                 f"The service is already handling {self._max_in_flight} requests, its maximum. "
                 "Try again in a moment."
@@ -257,6 +265,14 @@ def _request_of(quart: QuartRequest | Websocket) -> Request:
         probes_only=bool(scope["state"].get("probes_only")),
         identity=secrets.token_hex(8),
     )
+
+
+def _counted(
+    route: RouteMetrics, view: View, request: Request, variables: Mapping[str, str]
+) -> Awaitable[Response]:
+    """Answer a request with the view of a route, whose metrics count it."""
+    request.route = route
+    return view(request, variables)
 
 
 class _StreamedResponse(QuartResponse):

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from cvms.errors import CvmsError
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.problems import problem_of
+from cvms.metrics import Metrics
+from cvms.metrics.series import start_at_zero
+
+FIRST_OUTCOMES = ("accepted", "internal_error")
+"""Outcomes whose series exist from the start; all others begin with the first."""
 
 
 @contextmanager
@@ -25,4 +30,9 @@ def counted(deps: Dependencies, operation: str) -> Iterator[None]:
         outcome = "internal_error"
         raise
     finally:
-        deps.metrics.operations.labels(operation=operation, outcome=outcome).inc()
+        deps.metrics.vaults.operations.labels(operation=operation, outcome=outcome).inc()
+
+
+def start_operations(metrics: Metrics, operations: Iterable[str]) -> None:
+    """Make the series of these operations, with the first outcomes."""
+    start_at_zero(metrics.vaults.operations, operation=[*operations], outcome=FIRST_OUTCOMES)

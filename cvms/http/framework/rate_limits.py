@@ -64,13 +64,13 @@ class RateLimits:
         """Count a streamed reply until its end. Raises RateLimited or Overloaded."""
         address = self.address_of(request)
         if self.streams[address] >= MAX_STREAMS_OF_ADDRESS:
-            self.metrics.limited.labels(scope="streams").inc()
+            self.metrics.http.limited.labels(scope="streams").inc()
             raise RateLimited(
                 f"This address is reading {MAX_STREAMS_OF_ADDRESS} streams, the maximum.",
                 retry_after=1,
             )
         if self.streams.total() >= MAX_STREAMS:
-            self.metrics.refused.labels(reason="overloaded").inc()
+            self.metrics.http.refused.labels(reason="overloaded").inc()
             raise Overloaded(
                 f"The service is already sending {MAX_STREAMS} streams, its maximum. Try again in "
                 "a moment, or request pages of JSON."
@@ -101,7 +101,7 @@ class RateLimits:
         allowance = await self.limiter.take(claims)
         request.allowances.append(allowance)
         if allowance.retry_after is not None:
-            self.metrics.limited.labels(scope=scope).inc()
+            self.metrics.http.limited.labels(scope=scope).inc()
             seconds = math.ceil(allowance.retry_after)
             raise RateLimited(f"Too many requests. Try again in {seconds} s.", retry_after=seconds)
 

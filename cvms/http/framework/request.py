@@ -17,6 +17,7 @@ from werkzeug.http import parse_options_header
 from cvms.config.webhook_url import MAX_URL
 from cvms.errors import FieldProblem, InvalidRequest
 from cvms.log import log_fields
+from cvms.metrics.http_metrics import RouteMetrics
 from cvms.store.redis.rate_limiter import Allowance
 
 MAX_AMOUNT = 2**63 - 1
@@ -59,6 +60,7 @@ class Request:
         "probes_only",
         "query_string",
         "raw_path",
+        "route",
     )
 
     def __init__(
@@ -76,6 +78,8 @@ class Request:
         identity: str,
     ) -> None:
         self.method = method
+        self.route: RouteMetrics | None = None
+        """The metrics of its route, from when that answers it."""
         self.path = path
         self.raw_path = raw_path
         self.query_string = query_string

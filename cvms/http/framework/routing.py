@@ -165,6 +165,11 @@ class RouteGroup:
         return declare
 
 
+def template_of(rule: str) -> str:
+    """Return the rule as OpenAPI writes it, with `{owner}` for the variable `owner`."""
+    return _VARIABLE.sub(r"{\g<name>}", rule)
+
+
 class RouteTable:
     """Finds the route of a path, as the application's URL map does, for the methods of routes.
 

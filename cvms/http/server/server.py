@@ -105,7 +105,7 @@ class _Server:
         self._going_away = going_away
         total = connection_limit(config.listening.connections)
         per_address = min(config.listening.per_address, total - total // 4)
-        refused = app.metrics.refused
+        refused = app.metrics.http.refused
         self.clients = ConnectionPool(total=total, per_address=per_address, refused=refused)
         """The connections of the port for everybody."""
         self.probes = ConnectionPool(

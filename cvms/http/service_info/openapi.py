@@ -25,7 +25,7 @@ from cvms.http.framework.admin_tokens import Role
 from cvms.http.framework.edge import ALWAYS_ANSWERED, Edge
 from cvms.http.framework.problems import HTTP_CODES, outcome_of
 from cvms.http.framework.request import MAX_AMOUNT
-from cvms.http.framework.routing import Auth, Route, has_amounts
+from cvms.http.framework.routing import Auth, Route, has_amounts, template_of
 from cvms.http.multisig.proposal_view import ProposalView
 from cvms.http.service_info.component_schemas import PUBKEY, REF, ComponentSchemas
 
@@ -127,7 +127,7 @@ class _Provider(OpenAPIProvider):
 
     def build_paths(self, rule: Rule) -> tuple[dict[str, Any], dict[str, Any]]:
         route = self._routes[rule.endpoint]
-        path = _PATH_VARIABLE.sub(r"{\1}", rule.rule)
+        path = template_of(rule.rule)
         return {path: {route.method.lower(): self._operation(route)}}, {}
 
     def _operation(self, route: Route) -> dict[str, Any]:

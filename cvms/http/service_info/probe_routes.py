@@ -1,38 +1,20 @@
-"""Probes of the service: /health, /ready, /ready/traffic and /metrics."""
+"""Probes of the service: /health, /ready and /ready/traffic."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 import msgspec
-import structlog
-import trio
-from prometheus_client import Metric
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
-from prometheus_client.exposition import choose_encoder
-from prometheus_client.registry import Collector
-from psycopg import IsolationLevel
 
-from cvms.errors import DatabaseUnavailable
 from cvms.http.framework.admin_tokens import Administrator
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.problems import no_traffic, not_ready, problem_response
-from cvms.http.framework.request import Request, current_request
-from cvms.http.framework.response import Reply, Response, content
+from cvms.http.framework.response import Reply, Response
 from cvms.http.framework.routing import Auth, RouteGroup
-from cvms.nursery.channels.check_progress import CheckProgress, CheckStatus
-from cvms.nursery.channels.status_board import ComponentStatus, StatusBoard
-from cvms.store.analytics import event_counters
-from cvms.store.vaults import vaults
-from cvms.store.vaults.history import Kind
-
-log = structlog.get_logger(__name__)
-
-SCRAPE_SECONDS = 2.0
-_ODD_VERSION = re.compile(r"version\s*=(?!\s*\d{1,3}(\.\d{1,3}){2}\s*(;|$))", re.ASCII)
+from cvms.nursery.channels.check_progress import CheckStatus
+from cvms.nursery.channels.status_board import ComponentStatus
 
 ROUTES = RouteGroup("operation")
 
@@ -104,127 +86,3 @@ async def get_traffic_readiness(deps: Dependencies) -> Reply | Response:
 
 def _plain(statuses: Mapping[str, ComponentStatus] | Mapping[str, CheckStatus]) -> dict[str, Any]:
     return {name: asdict(each) for name, each in statuses.items()}
-
-
-def metrics_routes(deps: Dependencies) -> RouteGroup:
-    """Register the collectors of one application, and return the route that shows them."""
-    counters = EventCounters()
-    deps.metrics.registry.register(counters)
-    deps.metrics.registry.register(TaskGauges(deps.board))
-    deps.metrics.registry.register(CheckGauges(deps.board.checks))
-    group = RouteGroup("operation")
-    reading = trio.Lock()
-
-    @group.get("/metrics", replies={200: None})
-    async def get_metrics(deps: Dependencies) -> Response:
-        """Get the metrics in Prometheus' text format.
-
-        They are in OpenMetrics if `Accept` asks for that.
-        Counters and the total value locked are read from the database first. If it does not answer
-        within two seconds, or another scrape is reading them, they have the values of the last
-        scrape.
-        """
-        if not reading.locked():  # scrapes have no rate limit
-            async with reading:
-                await _read_database(deps, counters)
-        encode, content_type = _encoder(current_request())
-        response = content(encode(deps.metrics.registry), content_type)
-        response.headers["Vary"] = "Accept"
-        return response
-
-    return group
-
-
-def _encoder(request: Request) -> tuple[Callable[[Collector], bytes], str]:
-    """Return the encoder of the first format in `Accept` that the library knows, and its type.
-
-    The library compares versions without looking, and returns them in the type.
-    """
-    ranges = ",".join(request.headers.get("accept", ())).split(",")
-    known = [each for each in ranges if not _ODD_VERSION.search(each)]
-    return choose_encoder(",".join(known))
-
-
-async def _read_database(deps: Dependencies, counters: EventCounters) -> None:
-    """Refresh what the database counts, unless it does not answer in time."""
-    try:
-        with trio.move_on_after(SCRAPE_SECONDS):
-            async with deps.database.transaction(isolation=IsolationLevel.REPEATABLE_READ) as conn:
-                locked = await vaults.tvl(conn)
-                counts = await event_counters.read(conn)
-            counters.counts = {kind: count for kind, (count, _) in counts.items()}
-            deps.metrics.total_value_locked.set(locked.total)
-            deps.metrics.active_vaults.set(locked.vaults)
-    except DatabaseUnavailable:
-        log.debug("metrics_not_refreshed")
-
-
-class EventCounters(Collector):
-    """Counters kept in the database, so that they agree with the chain after a restart.
-
-    Exports the values read last. Exports nothing before the first read, since zero would be wrong.
-    """
-
-    def __init__(self) -> None:
-        self.counts: dict[str, int] | None = None
-
-    def collect(self) -> Iterator[Metric]:
-        if self.counts is not None:
-            for kind, name, noun in (
-                (Kind.DEPOSIT, "vault_deposits_total", "Deposits"),
-                (Kind.WITHDRAW, "vault_withdrawals_total", "Withdrawals"),
-                (Kind.LOCK, "vault_locks_total", "Locks of collateral"),
-                (Kind.UNLOCK, "vault_unlocks_total", "Unlocks of collateral"),
-            ):
-                text = f"{noun} that the chain has confirmed"
-                yield CounterMetricFamily(name, text, value=self.counts.get(kind, 0))
-
-
-class TaskGauges(Collector):
-    """The state of the supervised tasks at the time of the scrape."""
-
-    def __init__(self, board: StatusBoard) -> None:
-        self._board = board
-
-    def collect(self) -> Iterator[Metric]:
-        up = GaugeMetricFamily(
-            "task_up", "1 while a task is healthy and running, else 0", labels=["task"]
-        )
-        success = GaugeMetricFamily(
-            "task_last_success_seconds",
-            "Unix time of a task's last successful run",
-            labels=["task"],
-        )
-        faults = self._board.liveness_faults()
-        for name, task in self._board.tasks.items():
-            healthy = task.state in {"running", "finished"} and name not in faults
-            up.add_metric([name], int(healthy))
-            if task.last_success is not None:
-                success.add_metric([name], task.last_success.timestamp())
-        yield up
-        yield success
-
-    def describe(self) -> Iterator[Metric]:
-        """Return nothing: the tasks are not known yet at registration."""
-        return iter(())
-
-
-class CheckGauges(Collector):
-    """The ages of the reconciler's checks at the time of the scrape, if this replica runs it."""
-
-    def __init__(self, checks: CheckProgress) -> None:
-        self._checks = checks
-
-    def collect(self) -> Iterator[Metric]:
-        age = GaugeMetricFamily(
-            "reconciliation_check_age_seconds",
-            "Seconds since a kind of check of the database against the chain completed",
-            labels=["check"],
-        )
-        for name, seconds in self._checks.ages().items():
-            age.add_metric([name], seconds)
-        yield age
-
-    def describe(self) -> Iterator[Metric]:
-        """Return nothing: the checks are not known yet at registration."""
-        return iter(())

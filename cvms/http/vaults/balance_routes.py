@@ -78,7 +78,7 @@ async def get_balance(deps: Dependencies, owner: str, query: BalanceQuery) -> Re
     """
     if query.slot is not None:
         return with_strong_etag(await _past(deps, str(owner_in_path(owner)), query.slot))
-    with deps.metrics.balance_query_seconds.time():
+    with deps.metrics.vaults.balance_query_seconds.time():
         min_slot = read_min_slot()
         # Before the owner is parsed: what is there is valid.
         if (kept := deps.replies.get(owner)) is not None and kept.answers(min_slot):

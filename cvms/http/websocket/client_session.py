@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import trio
+from prometheus_client import Counter
 from quart import websocket
 from solders.pubkey import Pubkey
 
@@ -45,6 +46,13 @@ POLICY_VIOLATION = 1008
 INTERNAL_ERROR = 1011
 TRY_AGAIN_LATER = 1013
 
+CLIENT, SLOW, NO_ANSWER, BAD_FRAMES = "client", "slow", "no_answer", "bad_frames"
+SHUTDOWN, FAULT = "shutdown", "fault"
+CLOSE_KINDS = (CLIENT, SLOW, NO_ANSWER, BAD_FRAMES, SHUTDOWN, FAULT)
+"""Who or what ended a WebSocket, as metrics name it."""
+ACCOUNT = "account"
+"""The topic, in metrics, of frames about an account that a client watches."""
+
 
 @dataclass(frozen=True, slots=True)
 class WebSocketLimits:
@@ -59,10 +67,11 @@ class WebSocketLimits:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """Close code and reason with which the service closes a WebSocket."""
+    """Close code and reason with which the service closes a WebSocket; `kind` as in metrics."""
 
     code: int
     reason: str
+    kind: str
 
 
 class ClientSession:
@@ -74,10 +83,12 @@ class ClientSession:
         connection: HttpConnection,
         limits: WebSocketLimits,
         heartbeat: HeartbeatScheduler,
+        frames_of: Mapping[str, Counter],
         *,
         authorization: str | None,
     ) -> None:
         self._connection = connection
+        self._frames_of = frames_of
         self._limits = limits
         self._heartbeat = heartbeat
         self._hub = deps.hub
@@ -86,7 +97,7 @@ class ClientSession:
         self._program = str(deps.programs.vault)
         self._access = TopicAccess(deps, authorization)
         self._subscriptions = TopicSubscriptions()
-        self._accounts = ClientAccountSubscriptions(deps.accounts, self._notify)
+        self._accounts = ClientAccountSubscriptions(deps.accounts, self._notify_of_account)
         self._bad_frames = Window(limit=BAD_FRAMES_PER_MINUTE, seconds=60.0)
         self._frames = Window(limit=limits.frames_per_second + 1, seconds=1.0)
         self._timer: Timer | None = None
@@ -113,7 +124,7 @@ class ClientSession:
             for timer in (self._timer, self._access_timer):
                 if timer is not None:
                     timer.cancel()
-            self._end(INTERNAL_ERROR, "")
+            self._end(INTERNAL_ERROR, "", FAULT)
         assert self._ending is not None
         return self._ending
 
@@ -137,15 +148,20 @@ class ClientSession:
             self.drop_slow()
 
     def drop_slow(self) -> None:
-        self._end(TRY_AGAIN_LATER, "too slow: events were missed; subscribe again with since")
+        self._end(TRY_AGAIN_LATER, "too slow: events were missed; subscribe again with since", SLOW)
 
     def _post(self, frame: OutboxFrame) -> None:
+        self._frames_of[frame.topic].inc()
         key = (frame.topic, frame.owner) if frame.topic in CONFLATED else None
         self._connection.post(frame.wire, conflation_key=key)
 
     def _notify(self, wire: bytes, conflation_key: Hashable | None) -> None:
         self._connection.post(wire, conflation_key=conflation_key)
         self.flush()
+
+    def _notify_of_account(self, wire: bytes, conflation_key: Hashable | None) -> None:
+        self._frames_of[ACCOUNT].inc()
+        self._notify(wire, conflation_key)
 
     def _end_expired(self) -> None:
         """End the subscriptions whose token or signature has expired."""
@@ -156,14 +172,14 @@ class ClientSession:
 
     # --- the end of the session ------------------------------------------------------------------
 
-    def _end(self, code: int, reason: str) -> None:
+    def _end(self, code: int, reason: str, kind: str) -> None:
         self._hub.unregister(self)
         self._accounts.close()
-        self._ending = self._ending or Ending(code, reason)
+        self._ending = self._ending or Ending(code, reason, kind)
         self._scope.cancel()
 
     def _go_away(self) -> None:
-        self._end(GOING_AWAY, "the server is going away")
+        self._end(GOING_AWAY, "the server is going away", SHUTDOWN)
 
     def _heartbeat_due(self) -> float | None:
         """Send a ping, or check that it was answered. Returns the seconds until the next call."""
@@ -173,7 +189,7 @@ class ClientSession:
             self._connection.flush()
             return self._limits.answer_seconds
         if self._connection.last_received_at < self._pinged_at:
-            self._end(TRY_AGAIN_LATER, "no answer to ping")
+            self._end(TRY_AGAIN_LATER, "no answer to ping", NO_ANSWER)
             return None
         self._pinged_at = None
         return self._limits.heartbeat_seconds
@@ -202,7 +218,7 @@ class ClientSession:
             except (InvalidRequest, InvalidToken, InvalidSignature, NotAllowed) as error:
                 await self._send(_error(error))
                 if self._bad_frames.full_after(trio.current_time()):
-                    self._end(POLICY_VIOLATION, "too many bad frames")
+                    self._end(POLICY_VIOLATION, "too many bad frames", BAD_FRAMES)
             except CvmsError as error:
                 await self._send(_error(error))
 

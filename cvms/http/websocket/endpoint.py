@@ -19,13 +19,19 @@ from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.request import current_request
 from cvms.http.server.http_connection import HttpConnection
 from cvms.http.websocket.client_session import (
+    ACCOUNT,
+    CLIENT,
+    CLOSE_KINDS,
+    FAULT,
     INTERNAL_ERROR,
     ClientSession,
     Ending,
     WebSocketLimits,
 )
 from cvms.http.websocket.heartbeat import HeartbeatScheduler
+from cvms.metrics.series import start_at_zero
 from cvms.store.messaging import outbox
+from cvms.store.messaging.topics import Topic
 
 log = structlog.get_logger(__name__)
 
@@ -41,6 +47,11 @@ class WebSocketEndpoint:
         self._deps = deps
         self._limits = limits
         self._open: Counter[str] = Counter()
+        metrics = deps.metrics.websockets
+        self._frames_of = {
+            topic: metrics.frames.labels(topic=topic) for topic in (*map(str, Topic), ACCOUNT)
+        }
+        start_at_zero(metrics.closed, reason=CLOSE_KINDS)
         self.heartbeat = HeartbeatScheduler()
         """Must be run by the server."""
 
@@ -56,13 +67,16 @@ class WebSocketEndpoint:
                 connection,
                 self._limits,
                 self.heartbeat,
+                self._frames_of,
                 authorization=websocket.headers.get("Authorization"),
             )
-            try:
-                ending = await client.run()
-            except* Exception:
-                log.exception("websocket_failed")
-                ending = Ending(INTERNAL_ERROR, "internal error")
+            with self._counted_end() as end:
+                try:
+                    ending = await client.run()
+                except* Exception:
+                    log.exception("websocket_failed")
+                    ending = Ending(INTERNAL_ERROR, "internal error", FAULT)
+                end.append(ending.kind)
             await _close(connection, ending)
 
     async def drain(self) -> None:
@@ -76,6 +90,16 @@ class WebSocketEndpoint:
             await hub.wait_for_position(head)
 
     @contextmanager
+    def _counted_end(self) -> Iterator[list[str]]:
+        """Count the end of a session by the kind that the block appends, else as the client's."""
+        kinds: list[str] = []
+        try:
+            yield kinds
+        finally:
+            kind = kinds[0] if kinds else CLIENT
+            self._deps.metrics.websockets.closed.labels(reason=kind).inc()
+
+    @contextmanager
     def _connection_slot(self, address: str) -> Iterator[None]:
         if self._open[address] >= self._limits.connections_per_ip:
             raise TooManyRequests(
@@ -84,11 +108,11 @@ class WebSocketEndpoint:
                 retry_after=10,
             )
         self._open[address] += 1
-        self._deps.metrics.websocket_clients.inc()
+        self._deps.metrics.websockets.clients.inc()
         try:
             yield
         finally:
-            self._deps.metrics.websocket_clients.dec()
+            self._deps.metrics.websockets.clients.dec()
             self._open[address] -= 1
             if not self._open[address]:
                 del self._open[address]

@@ -106,7 +106,8 @@ class AlertMonitor:
         while True:
             # Subscribed before the run: an event that arrives during it causes the next one.
             with woken_by(self.hub, TOPICS) as wake:
-                await self.run_once()
+                with self.metrics.tasks.timed("monitor"):
+                    await self.run_once()
                 self.board.task_succeeded("monitor")
                 if await wake.wait(self.poll_seconds):
                     await trio.sleep(MIN_POLL_SECONDS)
@@ -131,9 +132,7 @@ class AlertMonitor:
             await self._in_own_transaction(rule)
         async with self.database.connection() as conn:
             open_now = await alerts.counts(conn)
-        self.metrics.alerts_open.clear()
-        for (kind, severity), count in open_now.items():
-            self.metrics.alerts_open.labels(kind=kind, severity=severity).set(count)
+        self.metrics.alerts.show(open_now)
 
     async def _in_own_transaction(self, rule: Callable[[Connection], Awaitable[int]]) -> int:
         """Apply a rule in its own transaction, and return the number of rows that it read."""
@@ -253,7 +252,7 @@ class AlertMonitor:
         if self.hook is None:
             return
         failures = await webhook_deliveries.alert_failures(conn)
-        self.metrics.alert_webhook_failing.set(failures.count)
+        self.metrics.alerts.webhook_failing.set(failures.count)
         if failures.count == 0:
             self.board.warnings.pop(WEBHOOK_WARNING, None)
         else:

@@ -35,16 +35,16 @@ class OperatorBalanceMonitor:
         payer = self.signers.payer()
         shown = payer or self.signers.preferred
         assert shown.funds.lamports is not None, "each has just been read"
-        self.metrics.operator_lamports.set(shown.funds.lamports)
-        self.metrics.operator_pays.set(int(payer is not None))
+        self.metrics.operator.lamports.set(shown.funds.lamports)
+        self.metrics.operator.pays.set(int(payer is not None))
         async with self.database.connection() as conn:
-            self.metrics.sponsored_lamports.set(await fee_budget.spent_today(conn))
+            self.metrics.operator.sponsored_lamports.set(await fee_budget.spent_today(conn))
 
     async def _read_balance(self, signer: GuardedSigner) -> None:
         address, funds = str(signer.address), signer.funds
         before = funds.enough
         funds.lamports = await self.rpc.get_balance(signer.address)
-        self.metrics.signer_lamports.labels(address=address).set(funds.lamports)
+        self.metrics.operator.signer_lamports.labels(address=address).set(funds.lamports)
         if funds.enough != before:
             event = "sponsoring_resumed" if funds.enough else "sponsoring_suspended"
             level = log.info if funds.enough else log.error

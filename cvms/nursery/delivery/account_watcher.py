@@ -37,7 +37,7 @@ class AccountSubscriptions:
 
     async def run(self) -> None:
         """Watch until cancelled. During an outage of the chain, notify clients and retry."""
-        self.metrics.watched_accounts.set_function(lambda: len(self.registry))
+        self.metrics.rpc.watched_accounts.set_function(lambda: len(self.registry))
         watch = partial(
             watch_accounts, self.ws_urls, self.registry, commitment=Commitment.CONFIRMED
         )

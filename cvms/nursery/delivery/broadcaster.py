@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 import structlog
 import trio
 from psycopg import IsolationLevel
 
+from cvms.metrics import Metrics
 from cvms.nursery.channels.hub import Hub
 from cvms.nursery.channels.reply_cache import ReplyCache
 from cvms.nursery.channels.status_board import StatusBoard
@@ -64,6 +66,7 @@ class Broadcaster:
     wake: OutboxWakeup
     notifier: OutboxNotifier
     board: StatusBoard
+    metrics: Metrics
     poll_seconds: float = POLL_SECONDS
     _publish_wake: Wakeup = field(default_factory=Wakeup, init=False)
     _pace: Pace = field(default_factory=Pace, init=False)
@@ -95,6 +98,7 @@ class Broadcaster:
             asked_at = trio.current_time()
             if (position := await self._head()) == self.hub.position:
                 self.replies.prove(position, asked_at)
+                self.metrics.outbox.lag_seconds.set(0)
                 return
             asked_at = trio.current_time()
             rows, head = await self._read(self.hub.position)
@@ -107,7 +111,9 @@ class Broadcaster:
                 self.replies.prove(head, asked_at)
             for batch in _batches(rows):
                 self._set_position(batch[0].position - 1)
+                self.metrics.outbox.lag_seconds.set(_age(batch[0]))
                 self.hub.publish(batch)
+                self.metrics.outbox.published.inc(len(batch))
                 await trio.sleep(self._pace.pause_after(len(batch), trio.current_time()))
 
     def _drop_replies(self, rows: Sequence[OutboxRow]) -> None:
@@ -139,6 +145,11 @@ class Broadcaster:
         # Whoever has read up to an earlier position, subscribers and replies, would miss the rest.
         self.replies.clear()
         self.hub.reset(position)
+
+
+def _age(row: OutboxRow) -> float:
+    """Return the seconds since the row was written, by the clocks of both hosts."""
+    return max(0.0, (datetime.now(UTC) - row.created_at).total_seconds())
 
 
 def _batches(rows: Sequence[OutboxRow]) -> Iterator[Sequence[OutboxRow]]:

@@ -133,7 +133,7 @@ class Backfill:
             if state is None or not rows or not (found or state.follows == follows):
                 await backfill_queue.drop(conn)
                 rows, left = [], 0
-        self.metrics.indexer_gap.set(left)
+        self.metrics.indexing.gap.set(left)
         if state is not None and rows:
             self._log_progress("backfill_applied", state.listed - left, state.listed)
         return [

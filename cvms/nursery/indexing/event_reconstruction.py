@@ -48,11 +48,11 @@ async def reconstruct(
             record, programs.vault, before=before, logged=parsed.events, requested=requested
         )
     except NotRebuilt as error:
-        metrics.unread_logs.inc()
+        metrics.indexing.unread_logs.inc()
         problem = f"{parsed.problem}; {error}"
         log.error("events_not_reconstructed", signature=record.signature, problem=problem)
         return batch
-    metrics.rebuilt_logs.inc()
+    metrics.indexing.rebuilt_logs.inc()
     log.warning("events_reconstructed", signature=record.signature, problem=parsed.problem)
     [info] = batch.signatures
     executed = executed_transaction(

@@ -214,7 +214,7 @@ class ForkRollback:
         return rows
 
     def _report(self, fork: ForkPoint, rolled_back: RolledBack) -> None:
-        self.metrics.retracted_events.inc(rolled_back.events)
+        self.metrics.indexing.retracted_events.inc(rolled_back.events)
         log.warning(
             "fork_rolled_back",
             slot=fork.slot,

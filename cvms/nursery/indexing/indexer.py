@@ -192,7 +192,7 @@ class Indexer:
             return await self._run_backfill(cursor, at_least)
         if gap is None:
             return False
-        self.metrics.indexer_gap.set(len(gap))
+        self.metrics.indexing.gap.set(len(gap))
         if not await self._apply_all(cursor, gap, to_end=True):
             await self._note_lack(cursor)
             return False
@@ -203,7 +203,7 @@ class Indexer:
             await cursors.reach(conn, self._program, through)
         self.progress.slot = through
         self.progress.reached_at = trio.current_time()
-        self.metrics.indexer_slot.set(through)
+        self.metrics.indexing.slot.set(through)
         self.board.task_succeeded("indexer")
         return True
 
@@ -291,8 +291,8 @@ class Indexer:
                         nursery.cancel_scope.cancel()
                         break
                     cursor, left = moved, left - len(batch.signatures)
-                    self.metrics.indexer_batches.inc()
-                    self.metrics.indexer_gap.dec(len(batch.signatures))
+                    self.metrics.indexing.batches.inc()
+                    self.metrics.indexing.gap.dec(len(batch.signatures))
         except BaseExceptionGroup as group:
             raise only(group) from None
         return left == 0

@@ -29,6 +29,8 @@ log = structlog.get_logger(__name__)
 
 ALL_VAULTS = "*"
 """Owner and vault of a log entry about all vaults."""
+HISTORY_SUMS, VAULT_SIZES, TVL = "history_sums", "vault_sizes", "tvl"
+"""The fields of a log entry about sums."""
 RECOUNT_SECONDS = 300.0
 """Timeout of a count of all vaults, or of the whole history, for which the indexer waits."""
 OWNERS_PER_QUERY = 1000
@@ -66,7 +68,7 @@ class AggregateCheck:
             await cursors.lock(conn)
             wrong = await vault_ledger.owners_with_wrong_sums(conn, wrong)
             await vault_ledger.count_sums(conn, wrong)
-        healed = self.metrics.reconciliation_differences.labels(field="history_sums", healed="true")
+        healed = self.metrics.reconciliation.differences.labels(field=HISTORY_SUMS, healed="true")
         for owner in wrong:
             log.error("history_sums_counted_again", owner=owner)
             healed.inc()
@@ -127,7 +129,7 @@ class AggregateCheck:
             await aggregate_check.count_sizes(conn)
             healed = (await aggregate_check.check(conn)).sizes_right(self.threshold)
             cause = f"{found.wrong_sizes} sums by size differ from the rows"
-            return await _log(conn, "vault_sizes", found, found.sizes, healed=healed, cause=cause)
+            return await _log(conn, VAULT_SIZES, found, found.sizes, healed=healed, cause=cause)
 
     async def _recount_flows(self, found: AggregateCounts) -> ReconciliationEntry | None:
         async with (
@@ -138,13 +140,13 @@ class AggregateCheck:
             await aggregate_check.count_flows(conn)
             healed = (await aggregate_check.check(conn)).flows_right(self.threshold)
             cause = f"{found.wrong_flows} sums over time differ from the history"
-            return await _log(conn, "tvl", found, found.newest_hour, healed=healed, cause=cause)
+            return await _log(conn, TVL, found, found.newest_hour, healed=healed, cause=cause)
 
 
 def report_difference(entry: ReconciliationEntry, metrics: Metrics) -> None:
     """Log a difference as an error, and count it in the metric that alerts are based on."""
     healed = "true" if entry.healed else "false"
-    metrics.reconciliation_differences.labels(field=entry.field, healed=healed).inc()
+    metrics.reconciliation.differences.labels(field=entry.field, healed=healed).inc()
     log.error(
         "difference_found",
         owner=entry.owner,

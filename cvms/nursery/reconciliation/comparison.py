@@ -16,6 +16,17 @@ from cvms.store.vaults.vaults import VaultRow
 
 Heal = Literal["row", "history"]
 
+FIELDS = (
+    "row",
+    "state",
+    *AMOUNTS,
+    *(f"history_{name}" for name in ("deposited", "withdrawn", *HELD)),
+    "balance_history",
+    *(f"balance_history_{name}" for name in HELD),
+    "token_account",
+)
+"""What may differ between a vault and its account."""
+
 
 @dataclass(frozen=True, slots=True)
 class ExpectedState:

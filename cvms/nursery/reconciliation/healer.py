@@ -65,7 +65,7 @@ class Healer:
             return False
         for entry in entries:
             report_difference(entry, self.metrics)
-        self.metrics.reconciliation_checks.labels(outcome="difference").inc()
+        self.metrics.reconciliation.checks.labels(outcome="difference").inc()
         self.outbox_wake.wake()
         return True
 

@@ -14,6 +14,9 @@ from cvms.store.reconciliation import reconciliation_log
 from cvms.store.reconciliation.reconciliation_log import ReconciliationEntry
 from cvms.store.vaults.history import HistoryRow
 
+EVENT, HISTORY_LINE = "event", "history_line"
+"""The fields of a log entry about what was written again."""
+
 LineKey = tuple[str, int, int, str]
 RowT = TypeVar("RowT", EventRow, HistoryRow)
 
@@ -32,7 +35,7 @@ class HistoryChange(Generic[RowT]):
         return reconciliation_log.entry(
             vault=history.address,
             owner=history.owner,
-            field="event" if isinstance(row, EventRow) else "history_line",
+            field=EVENT if isinstance(row, EventRow) else HISTORY_LINE,
             expected=_amount(self.chain),
             actual=_amount(self.stored),
             chain_slot=history.through,

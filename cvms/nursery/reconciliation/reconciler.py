@@ -379,4 +379,4 @@ class Reconciler:
     def _drop_pending(self, owner: str) -> None:
         self._pending.pop(owner, None)
         self._healer.unhealed.pop(owner, None)
-        self.metrics.reconciliation_checks.labels(outcome="equal").inc()
+        self.metrics.reconciliation.checks.labels(outcome="equal").inc()

@@ -88,7 +88,7 @@ class Reindexer:
                 raise HistoryNotIndexed("the vault has changed while its history was read")
             entries = await _correct(conn, proven, stored)
         for entry in entries:
-            self.metrics.reconciliation_differences.labels(field=entry.field, healed="true").inc()
+            self.metrics.reconciliation.differences.labels(field=entry.field, healed="true").inc()
             log.error("history_corrected", owner=owner, field=entry.field, cause=entry.cause)
         return len(entries)
 

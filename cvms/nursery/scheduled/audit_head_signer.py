@@ -42,12 +42,13 @@ class AuditHeadSigner:
         """Run every SIGN_SECONDS until cancelled; another replica signs then."""
         try:
             while True:
-                await self.run_once()
+                with self.metrics.tasks.timed("audit_heads"):
+                    await self.run_once()
                 self.board.task_succeeded("audit_heads")
                 await trio.sleep(SIGN_SECONDS)
         finally:
             self.board.warnings.pop(WARNING, None)
-            self.metrics.audit_head.set(math.nan)
+            self.metrics.operator.audit_head.set(math.nan)
 
     async def run_once(self) -> None:
         """Sign the head, store it and publish it. A contradiction is a warning on the board."""
@@ -79,7 +80,7 @@ class AuditHeadSigner:
                 signature=newest.signature.hex(),
             )
         self._last = newest
-        self.metrics.audit_head.set(newest.id)
+        self.metrics.operator.audit_head.set(newest.id)
 
     def _is_signed(self, stored: SignedHead | None, newest: int) -> bool:
         return stored is not None and stored.id == newest and stored.key in self.signers.public

@@ -47,7 +47,8 @@ class TotalsPublisher:
     async def run(self) -> None:
         """Run once after each wake-up, and every `interval` seconds, until cancelled."""
         while True:
-            complete = await self.run_once()
+            with self.metrics.tasks.timed("balances"):
+                complete = await self.run_once()
             self.board.task_succeeded("balances")
             await trio.sleep(MIN_POLL_SECONDS)
             soon = min(self.analytics_min_interval.total_seconds(), self.interval)
@@ -79,8 +80,8 @@ class TotalsPublisher:
 
     async def _tvl(self, conn: Connection) -> dict[str, Any]:
         now = await vaults.tvl(conn)
-        self.metrics.total_value_locked.set(now.total)
-        self.metrics.active_vaults.set(now.vaults)
+        self.metrics.vaults.total_value_locked.set(now.total)
+        self.metrics.vaults.active.set(now.vaults)
         return {"total": now.total, "vaults": now.vaults, "slot": now.slot}
 
     async def _overview(self, conn: Connection) -> dict[str, Any]:

@@ -97,7 +97,7 @@ class Rebroadcaster:
     async def _send(self, signature: str, wire: bytes) -> None:
         last = self._last_sends.setdefault(signature, _LastSend())
         if last.sent_at > -math.inf:
-            self._metrics.resends.inc()
+            self._metrics.submissions.resends.inc()
         last.sent_at = trio.current_time()
         try:
             await self._rpc.send_everywhere(wire, skip_preflight=True, max_retries=0)

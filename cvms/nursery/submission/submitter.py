@@ -78,7 +78,8 @@ class Submitter:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._prove_forever)
             while True:
-                count = await self._send_round()
+                with self.metrics.tasks.timed("submitter"):
+                    count = await self._send_round()
                 self.board.task_succeeded("submitter")
                 await self.wake.wait(BUSY_POLL_SECONDS if count else POLL_SECONDS)
 
@@ -173,9 +174,9 @@ class Submitter:
 
     def _report(self, change: StateChange) -> None:
         row = change.row
-        self.metrics.submissions.labels(state=change.state.value).inc()
+        self.metrics.submissions.states.labels(state=change.state.value).inc()
         if change.slot is not None and row.slot is None:
-            self.metrics.confirmation_seconds.observe(row.age)
+            self.metrics.submissions.confirmation_seconds.observe(row.age)
         if change.state is State.QUARANTINED:
             log.error("submission_quarantined", signature=row.signature, kind=row.kind)
         elif change.state is State.SUBMITTED and row.slot is not None and change.slot is None:
@@ -184,6 +185,6 @@ class Submitter:
     def _set_gauges(self, rows: Sequence[in_flight.Count]) -> None:
         counts = {row.state: row.count for row in rows}
         for state in in_flight.COUNTED:
-            self.metrics.submissions_under_way.labels(state=state).set(counts.get(state, 0))
+            self.metrics.submissions.under_way.labels(state=state).set(counts.get(state, 0))
         oldest = max((row.oldest for row in rows), default=0.0)
-        self.metrics.oldest_submission_seconds.set(oldest)
+        self.metrics.submissions.oldest_seconds.set(oldest)

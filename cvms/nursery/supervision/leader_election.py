@@ -74,7 +74,7 @@ class LeaderElection:
         began = trio.current_time()
         term = await leader_lease.take(session, self.name, lease=self.lease_seconds)
         log.info("leadership_acquired", term=term, name=self.name)
-        self.metrics.leader.set(1)
+        self.metrics.service.leader.set(1)
         scope = trio.CancelScope(deadline=began + self.lease_seconds)
         try:
             with scope:
@@ -83,7 +83,7 @@ class LeaderElection:
                     await self._renew(session, term, scope)
             log.warning("leadership_lost", term=term, reason="the lease has run out")
         finally:
-            self.metrics.leader.set(0)
+            self.metrics.service.leader.set(0)
             self.progress.slot = self.progress.problem = None
             await self._release(session, term)
 

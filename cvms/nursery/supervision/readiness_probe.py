@@ -91,10 +91,10 @@ class ReadinessProbe:
         if indexed is None and problem is None and self._leader is not None:
             indexed, problem = self._leader.slot, self._leader.problem
         if chain is not None and indexed is not None:
-            self.metrics.indexer_lag_slots.set(max(0, chain - indexed))
+            self.metrics.indexing.lag_slots.set(max(0, chain - indexed))
         if self.progress.reached_at is not None:
             lag = trio.current_time() - self.progress.reached_at
-            self.metrics.indexer_lag_seconds.set(lag)
+            self.metrics.indexing.lag_seconds.set(lag)
         trouble, detail = _indexer_condition(
             chain, indexed, problem=problem, max_lag=self.max_lag_slots
         )

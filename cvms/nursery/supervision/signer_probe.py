@@ -48,7 +48,9 @@ class SignerProbe:
         away = {each: text for each, text in away.items() if not each.available}
         self._away_since = {each: self._away_since.get(each, now) for each in away}
         for each in self.signers.remote:
-            self.metrics.signer_available.labels(address=str(each.address)).set(each not in away)
+            self.metrics.operator.signer_available.labels(address=str(each.address)).set(
+                each not in away
+            )
         names = [each.name for each in self.signers.signers if each not in away]
         detail = "; ".join([*(f"{name} signs" for name in names), *away.values()])
         self.board.set_component(COMPONENT, ok=bool(names), detail=detail)

@@ -19,6 +19,7 @@ from cvms.errors import (
     leaves,
 )
 from cvms.metrics import Metrics
+from cvms.metrics.series import start_at_zero
 from cvms.nursery.channels.status_board import StatusBoard
 
 log = structlog.get_logger(__name__)
@@ -59,6 +60,7 @@ async def supervise(
     """
     backoff = backoff or Backoff(first=FIRST_DELAY, longest=LONGEST_DELAY)
     supervised = _Supervised(name, board, metrics, backoff)
+    start_at_zero(metrics.tasks.restarts, task=(name,))
     if expected is not None:
         board.task_should_succeed(name, within=expected)
     while True:
@@ -87,13 +89,20 @@ async def supervise(
 
 
 def periodic_task(
-    board: StatusBoard, name: str, seconds: float, run_once: Callable[[], Awaitable[object]]
+    board: StatusBoard,
+    name: str,
+    seconds: float,
+    run_once: Callable[[], Awaitable[object]],
+    *,
+    metrics: Metrics,
 ) -> tuple[str, Callable[[], Awaitable[None]]]:
     """Return the task that calls `run_once` every `seconds` and reports it to the board."""
+    start_at_zero(metrics.tasks.run_seconds, task=(name,))
 
     async def run() -> None:
         while True:
-            await run_once()
+            with metrics.tasks.timed(name):
+                await run_once()
             board.task_succeeded(name)
             await trio.sleep(seconds)
 
@@ -117,7 +126,7 @@ class _Supervised:
             self.backoff.reset()
         delay = self.backoff.next(longest=LONGEST_OUTAGE_DELAY if outage else None)
         self.log(error, retry_in=round(delay, 3))
-        self.metrics.task_restarts.labels(task=self.name).inc()
+        self.metrics.tasks.restarts.labels(task=self.name).inc()
         self.board.set_task_state(
             self.name, "waiting" if outage else "backoff", error=summary(error)
         )

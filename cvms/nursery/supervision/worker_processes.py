@@ -9,6 +9,7 @@ successor is ready.
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -26,9 +27,15 @@ from cvms.chain.backoff import Backoff
 from cvms.config.settings import Config
 from cvms.errors import ConfigurationError
 from cvms.http.server.listeners import open_socket
+from cvms.metrics import Metrics
 from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.supervision.service_manager import ServiceManager
 from cvms.nursery.supervision.supervisor import FIRST_DELAY, LONGEST_DELAY, STABLE_SECONDS
+from cvms.nursery.supervision.worker_metrics import (
+    MetricsGatherer,
+    WorkerMetrics,
+    open_channel,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -36,11 +43,15 @@ READY_SECONDS = 60.0
 KILL_SECONDS = 2.0
 """Beyond a worker's own deadline, before it is killed."""
 HEARTBEAT_SECONDS = 2.0
+LAST_WORDS_SECONDS = 1.0
+"""After the end of a worker, in which whatever holds its sockets must close them."""
 STUCK_SECONDS = 30.0
 """Without a heartbeat, after which a worker's event loop is taken to be stuck."""
 SERVING, READY = b".", b"!"
 """Heartbeats: of a worker that accepts connections, and of one that has been ready too."""
 COMMAND = (sys.executable, "-m", "cvms.cli", "serve")
+METRICS_CHANNEL = "CVMS_METRICS_CHANNEL"
+"""Environment variable with the file descriptor of a worker's end of the pair for metrics."""
 BAD_SETTINGS = 2
 """Exit status of a worker that cannot work with its settings, its database or its chain."""
 
@@ -79,6 +90,7 @@ class Workers:
         self._all_serve = trio.Event()
         self._stopping = trio.Event()
         self._started = False
+        self._metrics = MetricsGatherer()
         self._replacing = trio.Lock()
 
     async def run(self) -> None:
@@ -176,27 +188,32 @@ class Workers:
 
     async def _start(self, nursery: trio.Nursery) -> Worker:
         ours, theirs = socket.socketpair()
-        with theirs:
+        metrics, their_metrics = socket.socketpair()
+        with theirs, their_metrics:
             inherited = [each.fileno() for each in (theirs, *self._listeners)]
             process = await trio.lowlevel.open_process(
                 [*self._command, "--inherit", ",".join(map(str, inherited))],
                 stdin=subprocess.DEVNULL,
-                pass_fds=inherited,
+                # Not an argument: other releases would not know it.
+                env=os.environ | {METRICS_CHANNEL: str(their_metrics.fileno())},
+                pass_fds=[*inherited, their_metrics.fileno()],
                 start_new_session=True,  # Ctrl-C reaches only the parent, which ends them
             )
         worker = Worker(process, trio.SocketStream(trio.socket.from_stdlib_socket(ours)))
         self._alive.add(worker)
-        nursery.start_soon(self._monitor, worker)
+        nursery.start_soon(self._monitor, worker, metrics)
         if self._stopping.is_set():  # it was set while the process was made
             nursery.start_soon(self._end, worker)
         return worker
 
-    async def _monitor(self, worker: Worker) -> None:
+    async def _monitor(self, worker: Worker, metrics: socket.socket) -> None:
         """Record what the worker reports, and that it has ended."""
         async with worker.control, trio.open_nursery() as nursery:
             nursery.start_soon(self._receive_heartbeats, worker)
+            nursery.start_soon(self._metrics.serve, metrics)
             await worker.process.wait()
-            nursery.cancel_scope.cancel()
+            # What it has sent last is still to be read.
+            nursery.cancel_scope.deadline = trio.current_time() + LAST_WORDS_SECONDS
         self._alive.discard(worker)
         worker.ended.set()
         worker.ready_or_ended.set()
@@ -248,12 +265,17 @@ async def run_workers(config: Config, count: int, *, service_manager: ServiceMan
 
 
 async def serve_as_worker(
-    config: Config, inherited: str, serve: Callable[..., Awaitable[None]]
+    config: Config,
+    inherited: str,
+    serve: Callable[..., Awaitable[None]],
+    *,
+    metrics_channel: int | None = None,
 ) -> None:
     """Run `serve` as one of the workers.
 
     `inherited` holds file descriptors: those of the worker's end of its socket pair, of the
-    listening socket, and of the one for probes if there is one.
+    listening socket, and of the one for probes if there is one. `metrics_channel` is that of the
+    worker's end of the pair for metrics, None if the parent is of a release without it.
     """
     ours, *listeners = (socket.socket(fileno=int(number)) for number in inherited.split(","))
     board, shutdown = StatusBoard(), trio.Event()
@@ -275,8 +297,13 @@ async def serve_as_worker(
             await control.receive_some(1)
         shutdown.set()
 
+    metrics = Metrics()
     async with control, trio.open_nursery() as nursery:
         nursery.start_soon(stop_with_parent)
+        if metrics_channel is not None:
+            shared = WorkerMetrics(open_channel(socket.socket(fileno=metrics_channel)))
+            metrics = shared.metrics
+            nursery.start_soon(shared.run)
         async with trio.open_nursery() as serving:
             await serving.start(
                 partial(
@@ -285,6 +312,7 @@ async def serve_as_worker(
                     listener=listeners[0],
                     admin_listener=listeners[1] if len(listeners) > 1 else None,
                     board=board,
+                    metrics=metrics,
                     shutdown=shutdown,
                 )
             )

@@ -40,6 +40,36 @@ from cvms.signing.operator_key import OperatorKey
 from cvms.store.security.encryption import SecretBox
 from cvms.store.submissions.fee_budget import FeeBudget
 
+LEADER_TASKS = (
+    "indexer",
+    "reconciler",
+    "submitter",
+    "balances",
+    "snapshots",
+    "settler",
+    "audit_heads",
+    "retention",
+    "webhooks",
+    "alert_webhooks",
+    "endpoint_messages",
+    "event_webhooks",
+    "timelocks",
+    "yield_rates",
+    "compounding",
+    "calls",
+)
+"""The names of the leader's tasks, for replicas that do not lead yet."""
+TIMED_TASKS = (
+    "submitter",
+    "balances",
+    "snapshots",
+    "settler",
+    "audit_heads",
+    "retention",
+    "yield_rates",
+)
+"""Those of them that record how long each run takes."""
+
 
 def leader_tasks(resources: Resources) -> list[tuple[str, TaskFunction]]:
     """Build the leader's tasks, with the names that the status board shows. Called once a term."""
@@ -51,7 +81,7 @@ def leader_tasks(resources: Resources) -> list[tuple[str, TaskFunction]]:
     secret_box = SecretBox(config.data_encryption_keys)
     signers, single = SignersQueue(secret_box=secret_box), EndpointsQueue(secret_box=secret_box)
     alerts = [AlertsQueue(url=url, secret=secret) for url, secret in config.alerts.webhooks]
-    periodic = partial(periodic_task, resources.board)
+    periodic = partial(periodic_task, resources.board, metrics=resources.metrics)
     return [
         ("indexer", indexer.run),
         ("reconciler", build_reconciler(resources).run),

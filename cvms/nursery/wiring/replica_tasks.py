@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from cvms.checks.deployment import DeploymentReader
 from cvms.nursery.alerts.monitor import AlertMonitor
 from cvms.nursery.alerts.operator_balance import BALANCE_SECONDS, OperatorBalanceMonitor
@@ -19,27 +21,29 @@ from cvms.store.alerts.lifecycle import alert_webhook
 
 def replica_tasks(resources: Resources) -> list[tuple[str, TaskFunction]]:
     """Build the tasks that need the database schema, with the names that the status board shows."""
-    board, balance = resources.board, build_operator_balance_monitor(resources)
+    balance = build_operator_balance_monitor(resources)
+    periodic = partial(periodic_task, resources.board, metrics=resources.metrics)
     return [
         ("broadcaster", build_broadcaster(resources).run),
-        periodic_task(board, "operator_balance", BALANCE_SECONDS, balance.run_once),
+        periodic("operator_balance", BALANCE_SECONDS, balance.run_once),
         ("monitor", build_alert_monitor(resources).run),
     ]
 
 
 def schemaless_tasks(resources: Resources) -> list[tuple[str, TaskFunction]]:
     """Build the tasks that run before the schema is applied too."""
-    probe, board, reader = build_readiness_probe(resources), resources.board, resources.reader
+    probe, reader = build_readiness_probe(resources), resources.reader
+    periodic = partial(periodic_task, resources.board, metrics=resources.metrics)
     tasks = [
-        periodic_task(board, "health", PROBE_SECONDS, probe.probe),
+        periodic("health", PROBE_SECONDS, probe.probe),
         (DEPLOYMENT, build_deployment_probe(resources).run),
         ("accounts", _account_subscriptions(resources).run),
     ]
     if resources.signers.remote:
         signers = build_signer_probe(resources)
-        tasks.append(periodic_task(board, "signers", SIGNER_SECONDS, signers.run_once))
+        tasks.append(periodic("signers", SIGNER_SECONDS, signers.run_once))
     if reader.replicas:
-        tasks.append(periodic_task(board, "read_replicas", PROBE_SECONDS, reader.check))
+        tasks.append(periodic("read_replicas", PROBE_SECONDS, reader.check))
     return tasks
 
 
@@ -87,6 +91,7 @@ def build_broadcaster(resources: Resources) -> Broadcaster:
         wake=resources.outbox_wake,
         notifier=resources.outbox_notifier,
         board=resources.board,
+        metrics=resources.metrics,
     )
 
 

@@ -61,16 +61,17 @@ class Resources:
 
 
 @asynccontextmanager
-async def open_resources(config: Config, *, board: StatusBoard) -> AsyncIterator[Resources]:
+async def open_resources(
+    config: Config, *, board: StatusBoard, metrics: Metrics
+) -> AsyncIterator[Resources]:
     """Build the resources, and close the connections to database, Redis, nodes and signers
     afterwards."""
-    metrics = Metrics()
     async with (
         open_redis(config.redis_url) as redis,
         open_database(
             config.database_url,
             size=config.database_connections,
-            repeats=metrics.transaction_repeats,
+            metrics=metrics.database,
         ) as database,
         open_rpc(config.rpc_urls, metrics=metrics) as rpc,
         open_signers(

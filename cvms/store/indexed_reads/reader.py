@@ -127,10 +127,10 @@ class Reader:
     async def _check(self, replica: Replica) -> None:
         await replica.check()
         label = str(replica.number)
-        self._metrics.replica_up.labels(replica=label).set(replica.trouble is None)
-        self._metrics.replica_slot.labels(replica=label).set(replica.slot)
+        self._metrics.replicas.up.labels(replica=label).set(replica.trouble is None)
+        self._metrics.replicas.slot.labels(replica=label).set(replica.slot)
         if replica.lag is not None:
-            self._metrics.replica_lag.labels(replica=label).set(replica.lag)
+            self._metrics.replicas.lag.labels(replica=label).set(replica.lag)
 
     def _plain(self, bound: ReadBound) -> bool:
         return bound.min_slot is None and not self.replicas
@@ -144,9 +144,9 @@ class Reader:
                 bound.slot = None
                 log.debug("replica_not_read", replica=replica.number, reason=str(error))
             else:
-                self._metrics.replica_reads.labels(server=str(replica.number)).inc()
+                self._metrics.replicas.reads.labels(server=str(replica.number)).inc()
                 return value
-        self._metrics.replica_reads.labels(server="primary").inc()
+        self._metrics.replicas.reads.labels(server="primary").inc()
         return await ask(self._on_primary)
 
     def _choose(self, min_slot: int) -> Replica | None:

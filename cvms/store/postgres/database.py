@@ -11,9 +11,9 @@ from typing import TypeVar
 import psycopg
 import structlog
 import trio
-from prometheus_client import Counter
 
 from cvms.errors import ConfigurationError, DatabaseUnavailable, one_line
+from cvms.metrics.database_metrics import PoolMetrics
 from cvms.store.postgres.circuit_breaker import CircuitBreaker
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.driver.pooler import backends_are_shared, is_behind_pooler
@@ -53,9 +53,15 @@ class Database:
         connect_timeout: float,
         query_timeout: float,
         schema: str | None = None,
-        repeats: Counter | None = None,
+        metrics: PoolMetrics | None = None,
     ) -> None:
-        self._open = partial(open_session, conninfo, connect_timeout=connect_timeout, schema=schema)
+        self._open = partial(
+            open_session,
+            conninfo,
+            connect_timeout=connect_timeout,
+            schema=schema,
+            metrics=metrics,
+        )
         self._query_timeout = query_timeout
         self._circuit_breaker = CircuitBreaker()
         self._pool = Pool(
@@ -63,10 +69,11 @@ class Database:
             limits=limits,
             circuit_breaker=self._circuit_breaker,
             report=self._report,
+            metrics=metrics,
         )
         self._dedicated: set[Connection] = set()
         self._disk_full = False
-        self._repeats = repeats
+        self._metrics = metrics
         self.schema_ready = False
 
     @property
@@ -107,8 +114,8 @@ class Database:
                 if not isinstance(error.__cause__, REPEATABLE):
                     raise
                 log.info("transaction_repeated", attempt=attempt, reason=str(error))
-            if self._repeats is not None:
-                self._repeats.inc()
+            if self._metrics is not None:
+                self._metrics.transaction_repeats.inc()
             # Whoever collided must not do so again.
             await trio.sleep(SystemRandom().uniform(0, FIRST_PAUSE_SECONDS * 2**attempt))
         async with self.transaction() as connection:
@@ -258,12 +265,11 @@ async def open_database(
     max_lifetime: float = 1800.0,
     max_idle: float = 300.0,
     schema: str | None = None,
-    repeats: Counter | None = None,
+    metrics: PoolMetrics | None = None,
 ) -> AsyncIterator[Database]:
     """Yield the database; it connects on first use. All durations are in seconds.
 
-    `schema` takes the place of the schema that the server chooses. `repeats` counts repeated
-    transactions.
+    `schema` takes the place of the schema that the server chooses.
     """
     limits = PoolLimits(
         size=size,
@@ -278,7 +284,7 @@ async def open_database(
         connect_timeout=connect_timeout,
         query_timeout=query_timeout,
         schema=schema,
-        repeats=repeats,
+        metrics=metrics,
     )
     try:
         yield database

@@ -13,6 +13,7 @@ import psycopg
 import trio
 
 from cvms.errors import DatabaseUnavailable
+from cvms.metrics.database_metrics import PoolMetrics
 from cvms.store.postgres.circuit_breaker import CircuitBreaker
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.driver.event_loop import readable_now
@@ -56,6 +57,7 @@ class Pool:
         limits: PoolLimits,
         circuit_breaker: CircuitBreaker,
         report: Callable[[Connection, psycopg.Error], None] = lambda connection, error: None,
+        metrics: PoolMetrics | None = None,
     ) -> None:
         self._connect = connect
         self._report = report
@@ -65,6 +67,9 @@ class Pool:
         self._idle: deque[_Member] = deque()  # longest idle first
         self._closed = False
         self._generation = 0
+        self._metrics = metrics
+        if metrics is not None:
+            self._show_in(metrics)
 
     def connection(self) -> AbstractAsyncContextManager[Connection]:
         """Lend a connection for a block. Raises DatabaseUnavailable if there is none in time.
@@ -93,14 +98,31 @@ class Pool:
             self._slots.release()
             raise
 
+    def _show_in(self, metrics: PoolMetrics) -> None:
+        size, slots = self._limits.size, self._slots
+        metrics.connections.labels("idle").set_function(lambda: len(self._idle))
+        metrics.connections.labels("in_use").set_function(lambda: size - slots.value)
+        metrics.waiting.set_function(lambda: slots.statistics().tasks_waiting)
+
     async def _take_slot(self) -> None:
         try:
             self._slots.acquire_nowait()  # no checkpoint: the query that follows has one
+            self._waited(0.0)
         except trio.WouldBlock:
-            seconds = self._limits.acquire_timeout
+            await self._wait_for_slot()
+
+    async def _wait_for_slot(self) -> None:
+        seconds, began = self._limits.acquire_timeout, trio.current_time()
+        try:
             with trio.move_on_after(seconds):
                 return await self._slots.acquire()
-            raise DatabaseUnavailable(f"no connection came free in {seconds:g} s") from None
+        finally:
+            self._waited(trio.current_time() - began)
+        raise DatabaseUnavailable(f"no connection came free in {seconds:g} s")
+
+    def _waited(self, seconds: float) -> None:
+        if self._metrics is not None:
+            self._metrics.wait_seconds.observe(seconds)
 
     async def _take(self) -> _Member:
         if self._closed:

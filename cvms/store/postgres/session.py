@@ -6,6 +6,7 @@ import psycopg
 from psycopg._conninfo_utils import get_param
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from cvms.metrics.database_metrics import PoolMetrics
 from cvms.store.postgres.driver.connection import Connection
 
 # The server's timeout fires first, so that a slow query ends in an error and keeps its connection.
@@ -67,6 +68,7 @@ async def open_session(
     query_timeout: float,
     schema: str | None = None,
     reads_only: bool = False,
+    metrics: PoolMetrics | None = None,
 ) -> Connection:
     """Return a connection in autocommit mode with SETTINGS, and query timeouts on both sides.
 
@@ -108,6 +110,7 @@ async def open_session(
         if not ready:
             connection.finish()
     connection.query_timeout = query_timeout + ANSWER_GRACE_SECONDS
+    connection.metrics = metrics
     return connection
 
 

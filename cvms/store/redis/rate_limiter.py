@@ -138,9 +138,9 @@ class RedisLimiter:
         try:
             slacks = await self._take_in_redis(claims)
         except RedisAway:
-            self._metrics.limits_local.set(1)
+            self._metrics.http.limits_local.set(1)
             return self._fallback.take_now(claims)
-        self._metrics.limits_local.set(0)
+        self._metrics.http.limits_local.set(0)
         return _allowance(claims, slacks)
 
     async def _take_in_redis(self, claims: Sequence[Claim]) -> list[int]:

@@ -55,7 +55,7 @@ def counted(transport: FailoverTransport, node: ScriptedNode) -> float:
     assert transport.metrics is not None
     labels = {"endpoint": f"127.0.0.1:{node.port}"}
     registry = transport.metrics.registry
-    return registry.get_sample_value("rpc_disagreements_total", labels) or 0.0
+    return registry.get_sample_value("cvms_rpc_disagreements_total", labels) or 0.0
 
 
 async def test_endpoints_that_agree_are_all_used() -> None:

@@ -72,7 +72,7 @@ async def test_without_an_answer_the_price_is_0_which_is_logged_once(
     metrics = Metrics()
 
     def known() -> float | None:
-        return metrics.registry.get_sample_value("priority_fees_known")
+        return metrics.registry.get_sample_value("cvms_priority_fees_known")
 
     with capture_logs() as logs:
         async with nodes(script) as [node], open_rpc([node.url]) as rpc:
@@ -100,4 +100,4 @@ async def test_a_slow_answer_does_not_hold_up_a_transaction(message: MessageV0) 
         began = trio.current_time()
         assert await PriorityFees(rpc, metrics).price(message, cap=1000) == 0
         assert trio.current_time() - began >= ANSWER_SECONDS
-    assert metrics.registry.get_sample_value("priority_fees_known") == 0
+    assert metrics.registry.get_sample_value("cvms_priority_fees_known") == 0

@@ -218,7 +218,8 @@ TABLE |= {
 
 def routes_of(app: Edge) -> list[Route]:
     """Return the registered routes, whichever module they come from."""
-    views = [view for view in app.routes.views.values() if isinstance(view, partial)]
+    counted = [view for view in app.routes.views.values() if isinstance(view, partial)]
+    views = [each for view in counted for each in view.args if isinstance(each, partial)]
     return [each for view in views for each in view.args if isinstance(each, Route)]
 
 

@@ -31,7 +31,7 @@ async def test_a_client_beyond_its_limit_is_told_when_to_try_again(database_url:
             reply = await service.get(probe)
             assert reply.status_code == 200
             assert "RateLimit-Limit" not in reply.headers
-        assert 'requests_limited_total{scope="address"} 1.0' in reply.text
+        assert 'cvms_requests_limited_total{scope="address"} 1.0' in reply.text
 
 
 async def test_an_unknown_path_counts_too(database_url: str) -> None:

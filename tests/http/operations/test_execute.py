@@ -43,4 +43,4 @@ async def test_a_collision_costs_the_client_nothing(front: Service, state: str) 
     trail = await rows(front, "SELECT action FROM audit_logs ORDER BY id DESC LIMIT 2")
     assert [each["action"] for each in trail] == ["submit", "deposit"]
     metrics = (await front.get("/metrics")).text
-    assert "database_transaction_repeats_total 4.0" in metrics
+    assert "cvms_database_transaction_repeats_total 4.0" in metrics

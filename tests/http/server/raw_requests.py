@@ -57,6 +57,6 @@ async def answers(stream: trio.SocketStream, request: bytes) -> bytes:
 
 async def refusals(service: Service, reason: str) -> float:
     """Return how often something was refused for a reason, as the metrics have it."""
-    name = f'http_refused_total{{reason="{reason}"}} '
+    name = f'cvms_http_refused_total{{reason="{reason}"}} '
     lines = (await service.get("/metrics")).text.splitlines()
     return sum(float(line.removeprefix(name)) for line in lines if line.startswith(name))

@@ -180,7 +180,7 @@ async def test_with_too_much_buffered_those_with_the_most_make_room(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(connection_pool, "MAX_BUFFERED", 100)
-    pool = ConnectionPool(total=9, per_address=9, refused=Metrics(CollectorRegistry()).refused)
+    pool = ConnectionPool(total=9, per_address=9, refused=Metrics(CollectorRegistry()).http.refused)
     slow, proxied = Stub("127.0.0.3", waiting_since=1), Stub(None, waiting_since=2)
     strangers = [Stub(waiting_since=3), Stub(waiting_since=4)]
     for connection in (slow, proxied, *strangers):
@@ -205,7 +205,8 @@ async def test_one_address_cannot_take_all_places(
             assert b" 200 " in await ask(third)  # probes are always answered
         assert (await service.get("/api/vault/tvl")).status_code == 200
         assert (
-            'requests_limited_total{scope="in_flight"} 1.0' in (await service.get("/metrics")).text
+            'cvms_requests_limited_total{scope="in_flight"} 1.0'
+            in (await service.get("/metrics")).text
         )
 
 
@@ -267,7 +268,7 @@ class Stub:
 
 
 async def test_refusals_are_logged_in_one_line_a_second(autojump_clock: MockClock) -> None:
-    refused = Metrics(CollectorRegistry()).refused
+    refused = Metrics(CollectorRegistry()).http.refused
     pool = ConnectionPool(total=3, per_address=2, refused=refused)
     with capture_logs() as logs:
         async with trio.open_nursery() as nursery:
@@ -287,7 +288,7 @@ async def test_refusals_are_logged_in_one_line_a_second(autojump_clock: MockCloc
 
 async def test_connections_that_end_together_are_closed_one_by_one() -> None:
     """So that others run in between: each pass of the event loop closes one, here seen in pairs."""
-    pool = ConnectionPool(total=1, per_address=1, refused=Metrics(CollectorRegistry()).refused)
+    pool = ConnectionPool(total=1, per_address=1, refused=Metrics(CollectorRegistry()).http.refused)
     closed, passes = 0, [0]
 
     async def close() -> None:

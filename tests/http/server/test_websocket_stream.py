@@ -19,7 +19,7 @@ async def test_a_frame_before_the_handshake_is_answered_is_a_400(
     with capture_logs() as logs:
         async with connected(service) as stream:
             received = await answers(stream, HANDSHAKE % b"/ws" + early)
-        assert (await service.get("/metrics")).text.count("websocket_clients 0.0") == 1
+        assert (await service.get("/metrics")).text.count("cvms_websocket_clients 0.0") == 1
     assert received.startswith(b"HTTP/1.1 400 ")
     assert received.count(b"HTTP/1.1 ") == 1
     assert b"connection: close" in received.lower()

@@ -375,8 +375,11 @@ async def test_operations_are_counted_by_outcome(front: Service) -> None:
     await initialize(front, await funded(front))
     await initialize(front, Keypair())  # no SOL: refused
     text = (await front.get("/metrics")).text
-    assert 'vault_operations_total{operation="initialize",outcome="accepted"} 1.0' in text
-    assert 'vault_operations_total{operation="initialize",outcome="insufficient_funds"} 1.0' in text
+    assert 'cvms_vault_operations_total{operation="initialize",outcome="accepted"} 1.0' in text
+    assert (
+        'cvms_vault_operations_total{operation="initialize",outcome="insufficient_funds"} 1.0'
+        in text
+    )
 
 
 # --- what the tests are made of ----------------------------------------------------------------

@@ -45,7 +45,7 @@ async def test_two_clients_of_one_account_share_one_subscription(
         assert (await frame(first))["type"] == "pong"
         assert at_the_node(localnet) == 1
     await until(lambda: at_the_node(localnet) == 0)
-    assert "watched_accounts 0.0" in (await system.get("/metrics")).text
+    assert "cvms_watched_accounts 0.0" in (await system.get("/metrics")).text
 
 
 async def test_a_lost_connection_is_reported_and_changes_during_it_are_sent(

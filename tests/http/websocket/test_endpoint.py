@@ -370,7 +370,7 @@ async def test_a_client_that_leaves_is_forgotten(service: Service) -> None:
     with trio.fail_after(5):
         while len(service.hub):
             await trio.lowlevel.checkpoint()
-    assert "websocket_clients 0.0" in (await service.get("/metrics")).text
+    assert "cvms_websocket_clients 0.0" in (await service.get("/metrics")).text
 
 
 async def test_another_path_does_not_accept_websockets(service: Service) -> None:

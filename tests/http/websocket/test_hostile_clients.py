@@ -173,7 +173,7 @@ async def test_connections_that_come_and_go_leave_nothing_behind(service: Servic
     assert [each for each in gc.get_objects() if isinstance(each, ClientSession)] == []
     assert service.hub._by_filter == {}
     assert service.accounts.wanted == frozenset()
-    assert "websocket_clients 0.0" in (await service.get("/metrics")).text
+    assert "cvms_websocket_clients 0.0" in (await service.get("/metrics")).text
 
 
 async def test_a_long_replay_read_slowly_continues_with_new_events(
@@ -342,5 +342,5 @@ async def until(condition: Callable[[], bool]) -> None:
 async def until_nobody_is_left(service: Service) -> None:
     await until(lambda: len(service.hub) == 0)
     with trio.fail_after(30):
-        while "websocket_clients 0.0" not in (await service.get("/metrics")).text:  # noqa: ASYNC110
+        while "cvms_websocket_clients 0.0" not in (await service.get("/metrics")).text:  # noqa: ASYNC110
             await trio.sleep(0.02)

@@ -211,7 +211,7 @@ async def test_an_error_that_postgresql_cannot_store_stops_no_rule(database: Dat
 
 
 def failing(monitor: AlertMonitor) -> float | None:
-    return monitor.metrics.registry.get_sample_value("alert_webhook_failing")
+    return monitor.metrics.registry.get_sample_value("cvms_alert_webhook_failing")
 
 
 async def test_a_webhook_that_fails_is_named_by_metric_board_and_alert(database: Database) -> None:
@@ -634,7 +634,7 @@ async def test_open_alerts_are_counted_by_kind_and_severity(database: Database) 
 
         def count() -> float | None:
             labels = {"kind": "low_balance", "severity": "info"}
-            return monitor.metrics.registry.get_sample_value("alerts_open", labels)
+            return monitor.metrics.registry.get_sample_value("cvms_alerts_open", labels)
 
         assert count() == 1
         await set_balance(database, 500, 2)

@@ -40,7 +40,11 @@ async def test_below_the_minimum_sponsoring_is_suspended_until_the_balance_recov
         await set_lamports(world, lamports)
         await task.run_once()
         results.append(
-            (funds.enough, gauge(world, "operator_lamports"), gauge(world, "operator_pays"))
+            (
+                funds.enough,
+                gauge(world, "cvms_operator_lamports"),
+                gauge(world, "cvms_operator_pays"),
+            )
         )
     assert results == [(False, SOL - 1, 0), (True, SOL, 1)]
 
@@ -54,10 +58,12 @@ async def test_it_runs_by_itself_and_exports_what_was_spent_today(world: World) 
 
     world.board.set_task_state("operator_balance", "running")
     monitor = balance_monitor(world, signers)
-    _, run = periodic_task(world.board, "operator_balance", BALANCE_SECONDS, monitor.run_once)
+    _, run = periodic_task(
+        world.board, "operator_balance", BALANCE_SECONDS, monitor.run_once, metrics=world.metrics
+    )
     async with running(run):
         await until(has_run)
-    assert gauge(world, "sponsored_lamports_today") == 7
+    assert gauge(world, "cvms_sponsored_lamports_today") == 7
     assert signers.preferred.funds.lamports is not None
 
 
@@ -74,10 +80,10 @@ async def test_each_key_is_watched_and_the_first_with_enough_pays(world: World) 
         await task.run_once()
         payer = signers.payer()
         assert payer is not None
-        results.append((payer.address, gauge(world, "operator_pays")))
+        results.append((payer.address, gauge(world, "cvms_operator_pays")))
         for key, lamports in balances.items():
             labels = {"address": str(key.pubkey())}
-            read = world.metrics.registry.get_sample_value("operator_signer_lamports", labels)
+            read = world.metrics.registry.get_sample_value("cvms_operator_signer_lamports", labels)
             assert read == lamports[at]
     first, second = world.operator.pubkey(), standby.pubkey()
     assert results == [(second, 1), (first, 1), (first, 1)]

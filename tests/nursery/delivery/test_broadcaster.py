@@ -9,6 +9,7 @@ import pytest
 import trio
 
 from cvms.errors import DatabaseUnavailable
+from cvms.metrics import Metrics
 from cvms.nursery.channels.hub import Hub, OutboxFrame
 from cvms.nursery.channels.reply_cache import CachedReply, ReplyCache
 from cvms.nursery.channels.status_board import StatusBoard
@@ -69,6 +70,7 @@ def broadcaster(
         wake=wake or OutboxWakeup(),
         notifier=notifier or PostgresOutboxNotifier(database),
         board=StatusBoard(),
+        metrics=Metrics(),
         poll_seconds=1_000,
     )
 

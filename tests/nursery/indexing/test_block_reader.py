@@ -313,7 +313,7 @@ async def test_a_full_slot_is_applied_in_one_run_and_its_oldest_transactions_fir
 ) -> None:
     world, owners = forking.world, [await opened(forking) for _ in range(3)]
     count, runs = FIRST_BATCH + 8, list[int]()
-    batches = world.metrics.indexer_batches._value.get
+    batches = world.metrics.indexing.batches._value.get
     expected = 0
 
     async def counted() -> bool:

@@ -57,8 +57,8 @@ async def test_reconstructed_events_equal_those_of_complete_logs(
             assert await cut.indexer(rpc=node).catch_up()
             rebuilt = await read_tables(database)
             await assert_books_match(cut)
-        assert cut.metrics.registry.get_sample_value("indexer_unread_logs_total") == 0
-        assert (cut.metrics.registry.get_sample_value("indexer_rebuilt_logs_total") or 0) > 10
+        assert cut.metrics.registry.get_sample_value("cvms_indexer_unread_logs_total") == 0
+        assert (cut.metrics.registry.get_sample_value("cvms_indexer_rebuilt_logs_total") or 0) > 10
         for one, other in zip(events, rebuilt.pop("chain_events"), strict=True):
             assert_same_event(one, other)
         assert rebuilt == whole
@@ -130,7 +130,7 @@ async def test_a_failed_reconstruction_is_logged_and_the_row_is_still_correct(wo
     with capture_logs() as logs:
         await world.indexer(rpc=ShallowNode(world.rpc._transport)).catch_up()
     assert "events_not_reconstructed" in {entry["event"] for entry in logs}
-    assert world.metrics.registry.get_sample_value("indexer_unread_logs_total") == 1
+    assert world.metrics.registry.get_sample_value("cvms_indexer_unread_logs_total") == 1
     async with world.database.connection() as conn:
         row = await vaults.get(conn, address(alice))
     assert row is not None

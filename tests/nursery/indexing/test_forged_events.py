@@ -57,7 +57,7 @@ def line(event: Event) -> str:
 
 
 def unread(world: World) -> float | None:
-    return world.metrics.registry.get_sample_value("indexer_unread_logs_total")
+    return world.metrics.registry.get_sample_value("cvms_indexer_unread_logs_total")
 
 
 async def test_a_deposit_that_a_program_repeats_around_it_counts_once(

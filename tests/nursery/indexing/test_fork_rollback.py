@@ -42,7 +42,7 @@ async def test_what_a_fork_drops_for_good_is_rolled_back(forking: Forking) -> No
         ("retracted", dropped[1], 3),
         ("retracted", dropped[0], 20),
     ]
-    assert world.metrics.registry.get_sample_value("indexer_retracted_events_total") == 4
+    assert world.metrics.registry.get_sample_value("cvms_indexer_retracted_events_total") == 4
     assert await forking.differing() == {}
     assert await world.problems() == []
 

@@ -42,13 +42,13 @@ async def entries(world: World) -> list[ReconciliationRow]:
 
 
 def outcomes(world: World, outcome: str) -> float:
-    name, labels = "reconciliation_checks_total", {"outcome": outcome}
+    name, labels = "cvms_reconciliation_checks_total", {"outcome": outcome}
     return world.metrics.registry.get_sample_value(name, labels) or 0
 
 
 def counted(world: World, field: str, *, healed: bool) -> float:
     labels = {"field": field, "healed": "true" if healed else "false"}
-    name = "reconciliation_differences_total"
+    name = "cvms_reconciliation_differences_total"
     return world.metrics.registry.get_sample_value(name, labels) or 0
 
 

@@ -72,7 +72,7 @@ async def test_a_head_is_signed_stored_logged_and_counted_once_it_has_moved(
     assert (head.id, await stored(database)) == (3, head)
     assert head.is_signed_by(KEY.public)
     assert not head.is_signed_by(OTHER.public)
-    assert signing.metrics.registry.get_sample_value("audit_head") == 3
+    assert signing.metrics.registry.get_sample_value("cvms_audit_head") == 3
     assert not await published(signing)
     await append(database, 1)
     [later] = await published(signing)

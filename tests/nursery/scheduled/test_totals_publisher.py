@@ -41,7 +41,7 @@ async def test_the_total_value_is_published_on_change_and_once_by_two_replicas(
                     nursery.start_soon(task.run_once)
         await publisher(world).run_once()  # after a restart
     assert [row.data["total"] for row in await world.outbox("tvl_update")] == [900, 700]
-    assert world.metrics.registry.get_sample_value("total_value_locked") == 700
+    assert world.metrics.registry.get_sample_value("cvms_total_value_locked") == 700
     published = [row.data for row in await world.outbox("analytics_update")]
     assert [data["tvl"] for data in published] == [900, 700]
     async with world.database.connection() as conn:

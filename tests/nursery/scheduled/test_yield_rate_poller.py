@@ -78,7 +78,9 @@ async def test_it_reads_on_its_schedule(world: World) -> None:
     async def several() -> bool:
         return await count(world) >= 6
 
-    _, run = periodic_task(world.board, "yield_rates", 0.05, poller(world).run_once)
+    _, run = periodic_task(
+        world.board, "yield_rates", 0.05, poller(world).run_once, metrics=world.metrics
+    )
     async with running(run):
         await until(several)
     assert world.board.tasks["yield_rates"].last_success is not None

@@ -43,7 +43,7 @@ class Node(RpcClient):
 
 
 def count_of_state(world: World, state: State) -> float | None:
-    return sample(world, "transaction_submissions_total", state=state.value)
+    return sample(world, "cvms_transaction_submissions_total", state=state.value)
 
 
 def sample(world: World, name: str, **labels: str) -> float | None:
@@ -70,8 +70,8 @@ async def test_a_lost_transaction_is_sent_again_with_the_same_bytes(world: World
     await until_state(world, world.submitter(rpc=node), signature, State.CONFIRMED)
     assert len(node.sent) >= 3
     assert len(set(node.sent)) == 1
-    assert sample(world, "transaction_resends_total") == len(node.sent) - 1
-    assert sample(world, "transaction_confirmation_seconds_count") == 1
+    assert sample(world, "cvms_transaction_resends_total") == len(node.sent) - 1
+    assert sample(world, "cvms_transaction_confirmation_seconds_count") == 1
     await world.indexer().catch_up()
     assert await world.history(owner) == [("deposit", 5, 5)]
 
@@ -179,8 +179,8 @@ async def test_submissions_in_flight_are_counted_by_state_and_age(world: World) 
     await accept(world, owner, world.deposit(owner, 5))
     await world.execute("UPDATE submissions SET signed_at = now() - INTERVAL '90 s'")
     await world.submitter(rpc=Node(world.rpc, loses=100)).run_once()
-    assert sample(world, "transaction_submissions_under_way", state="pending") == 1
-    oldest = sample(world, "transaction_submission_oldest_seconds")
+    assert sample(world, "cvms_transaction_submissions_under_way", state="pending") == 1
+    oldest = sample(world, "cvms_transaction_submission_oldest_seconds")
     assert oldest is not None
     assert 90 <= oldest < 120
 

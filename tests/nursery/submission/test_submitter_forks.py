@@ -210,7 +210,7 @@ async def test_a_node_without_the_blocks_makes_nothing_expire_but_quarantines(
     assert (await submission(paused, signature)).state is State.SUBMITTED
     await step(paused, QUARANTINE_AFTER_BLOCKS)
     assert (await submission(paused, signature)).state is State.QUARANTINED
-    gauge = "transaction_submissions_under_way"
+    gauge = "cvms_transaction_submissions_under_way"
     await paused.submitter().run_once()
     assert paused.metrics.registry.get_sample_value(gauge, {"state": "quarantined"}) == 1
 

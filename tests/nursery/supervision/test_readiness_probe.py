@@ -47,7 +47,7 @@ async def test_a_lag_beyond_the_bound_is_not_ready_and_is_measured(world: World)
     world.progress.slot = Slot(slot - 1 - 10)
     await probe_of(world, max_lag=10).probe()
     assert world.board.ready
-    assert world.metrics.registry.get_sample_value("indexer_lag_slots") == 10
+    assert world.metrics.registry.get_sample_value("cvms_indexer_lag_slots") == 10
     await probe_of(world, max_lag=9).probe()
     assert failed_components(world) == {"indexer"}
 

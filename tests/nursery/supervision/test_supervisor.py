@@ -16,7 +16,7 @@ from cvms.chain.backoff import Backoff
 from cvms.config.loader import load_programs
 from cvms.config.settings import Config
 from cvms.errors import ChainUnavailable, ConfigurationError, DatabaseUnavailable, RpcError
-from cvms.http.service_info.probe_routes import TaskGauges
+from cvms.http.service_info.collectors import TaskGauges
 from cvms.metrics import Metrics
 from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.channels.task_liveness import (
@@ -61,7 +61,7 @@ class Watched:
         return [after - before for before, after in zip(self.starts, self.starts[1:], strict=False)]
 
     def restarts(self) -> float | None:
-        return self.metrics.registry.get_sample_value("task_restarts_total", {"task": "task"})
+        return self.metrics.registry.get_sample_value("cvms_task_restarts_total", {"task": "task"})
 
 
 def failing(error: BaseException, *, after: float = 0) -> Run:
@@ -340,9 +340,9 @@ async def test_metrics_show_which_task_is_up_and_its_last_success(
     async with trio.open_nursery() as nursery:
         nursery.start_soon(watched.supervise)
         await watched.idle.wait()
-        assert (sample("task_up"), sample("task_last_success_seconds")) == (0, None)
+        assert (sample("cvms_task_up"), sample("cvms_task_last_success_seconds")) == (0, None)
         await trio.sleep(HEALTHY_SECONDS)
         watched.board.task_succeeded("task")
-        assert sample("task_up") == 1
-        assert abs((sample("task_last_success_seconds") or 0) - time.time()) < 60
+        assert sample("cvms_task_up") == 1
+        assert abs((sample("cvms_task_last_success_seconds") or 0) - time.time()) < 60
         nursery.cancel_scope.cancel()

@@ -44,7 +44,9 @@ class Replicated:
 
     def answered_by(self, server: str) -> float:
         """Return how many reads the server has answered."""
-        value = self.metrics.registry.get_sample_value("indexed_reads_total", {"server": server})
+        value = self.metrics.registry.get_sample_value(
+            "cvms_indexed_reads_total", {"server": server}
+        )
         return value or 0.0
 
     @property

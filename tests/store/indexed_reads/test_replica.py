@@ -39,13 +39,13 @@ async def test_a_replica_that_lags_is_left_out_until_it_has_caught_up(pair: Pair
         await until(servers, "lagging")
         assert await total(servers) == 2
         assert "more than 1 s" in servers.reader.summary
-        assert sample(servers, "read_replica_up") == 0
-        assert sample(servers, "read_replica_lag_seconds") > 1
+        assert sample(servers, "cvms_read_replica_up") == 0
+        assert sample(servers, "cvms_read_replica_lag_seconds") > 1
 
         resume(pair)
         await servers.write(300, 3)
         await until(servers, None)
-        assert sample(servers, "read_replica_up") == 1
+        assert sample(servers, "cvms_read_replica_up") == 1
 
 
 async def test_lag_is_noticed_by_the_read_itself(servers: Replicated) -> None:
@@ -67,7 +67,7 @@ async def test_a_replica_that_is_killed_fails_no_read(servers: Replicated) -> No
     servers.pair.standby.start()
     await servers.write(200, 2)
     await until(servers, None)
-    assert sample(servers, "read_replica_slot") == 200
+    assert sample(servers, "cvms_read_replica_slot") == 200
 
 
 async def test_a_replica_that_is_silent_delays_a_read_and_fails_none(servers: Replicated) -> None:

@@ -7,9 +7,9 @@ from functools import partial
 import psycopg
 import pytest
 import trio
-from prometheus_client import CollectorRegistry, Counter
 
 from cvms.errors import DatabaseUnavailable
+from cvms.metrics import Metrics
 from cvms.store.postgres.database import ATTEMPTS, Database, open_database
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import fetch_column, fetch_value
@@ -47,14 +47,14 @@ def database_url(database_url: str) -> str:
 async def test_it_is_repeated_until_it_succeeds_and_each_repetition_is_counted(
     database: Database, database_url: str, state: str
 ) -> None:
-    repeats = Counter("repeats", "", registry=CollectorRegistry())
-    async with open_database(database_url, repeats=repeats) as counting:
+    metrics = Metrics()
+    async with open_database(database_url, metrics=metrics.database) as counting:
         await counting.prepare()
         assert await counting.transact(attempts := Attempts(state, 2)) == 3
     assert attempts.made == 3
     assert await effects(database) == [3]
-    [metric] = repeats.collect()
-    assert metric.samples[0].value == 2
+    repeats = metrics.registry.get_sample_value("cvms_database_transaction_repeats_total")
+    assert repeats == 2
 
 
 async def test_it_is_given_up_after_a_few_attempts(database: Database) -> None:

@@ -133,12 +133,12 @@ async def test_replicas_share_through_redis_and_count_alone_while_it_is_away(
     claim = Claim("a", Rate(1, 3600))
     assert (await one.take([claim])).retry_after is None
     assert (await other.take([claim])).retry_after is not None
-    assert metrics.registry.get_sample_value("limits_local") == 0
+    assert metrics.registry.get_sample_value("cvms_limits_local") == 0
 
     redis_server.kill()
     assert (await one.take([claim])).retry_after is None
     assert (await one.take([claim])).retry_after is not None
-    assert metrics.registry.get_sample_value("limits_local") == 1
+    assert metrics.registry.get_sample_value("cvms_limits_local") == 1
 
 
 async def test_a_bucket_leaves_redis_once_it_is_full_again(
@@ -179,7 +179,7 @@ async def test_a_bucket_that_was_larger_refuses_for_no_longer_than_its_new_size(
     assert (await limits.take([Claim("a", Rate(1, 3600))])).retry_after is None
     refused = await limits.take([Claim("a", Rate(1, 10))])
     assert refused.retry_after == 10
-    assert metrics.registry.get_sample_value("limits_local") == 0
+    assert metrics.registry.get_sample_value("cvms_limits_local") == 0
 
 
 @pytest.mark.parametrize("slack", [-(2**63), 2**63 - 1])

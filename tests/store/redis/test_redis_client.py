@@ -54,7 +54,7 @@ class SharedLimits:
 
     @property
     def in_redis(self) -> bool:
-        return self._metrics.registry.get_sample_value("limits_local") == 0
+        return self._metrics.registry.get_sample_value("cvms_limits_local") == 0
 
 
 @pytest.fixture

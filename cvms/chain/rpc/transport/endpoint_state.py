@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from cvms.chain.rpc.transport.endpoint_pool import Endpoint, EndpointPool
 from cvms.metrics import Metrics
+from cvms.metrics.rpc_metrics import ATTEMPT_OUTCOMES, OUTCOMES
+from cvms.metrics.series import start_at_zero
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,30 @@ def summary(endpoints: Sequence[EndpointState]) -> str:
     return "; ".join(f"{each.host} {each.detail}" for each in endpoints)
 
 
+METHODS = (
+    "getBalance",
+    "getBlock",
+    "getBlockHeight",
+    "getBlocks",
+    "getEpochInfo",
+    "getFirstAvailableBlock",
+    "getGenesisHash",
+    "getLatestBlockhash",
+    "getMinimumBalanceForRentExemption",
+    "getMultipleAccounts",
+    "getProgramAccounts",
+    "getRecentPrioritizationFees",
+    "getSignatureStatuses",
+    "getSignaturesForAddress",
+    "getSlot",
+    "getTransaction",
+    "isBlockhashValid",
+    "sendTransaction",
+    "simulateTransaction",
+)
+"""The methods that the service calls: their metrics exist from the start."""
+
+
 def show_endpoints(pool: EndpointPool, metrics: Metrics) -> None:
     """Set up gauges that read the pool when they are collected, so that calls pay nothing."""
     for each in pool.all():
@@ -47,9 +73,13 @@ def show_endpoints(pool: EndpointPool, metrics: Metrics) -> None:
 
 def _show_endpoint(pool: EndpointPool, endpoint: Endpoint, metrics: Metrics) -> None:
     host = endpoint.host
-    metrics.rpc_endpoint_up.labels(host).set_function(lambda: float(pool.is_up(endpoint)))
-    metrics.rpc_endpoint_slot.labels(host).set_function(lambda: endpoint.slot)
-    metrics.rpc_endpoint_latency.labels(host).set_function(lambda: endpoint.latency or 0.0)
+    start_at_zero(metrics.rpc.requests, method=METHODS, outcome=OUTCOMES)
+    start_at_zero(metrics.rpc.endpoint_requests, endpoint=(host,), outcome=ATTEMPT_OUTCOMES)
+    start_at_zero(metrics.rpc.request_seconds, endpoint=(host,), method=METHODS)
+    start_at_zero(metrics.rpc.disagreements, endpoint=(host,))
+    metrics.rpc.endpoint_up.labels(host).set_function(lambda: float(pool.is_up(endpoint)))
+    metrics.rpc.endpoint_slot.labels(host).set_function(lambda: endpoint.slot)
+    metrics.rpc.endpoint_latency.labels(host).set_function(lambda: endpoint.latency or 0.0)
 
 
 def _detail(pool: EndpointPool, endpoint: Endpoint) -> str:

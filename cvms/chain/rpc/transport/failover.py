@@ -348,7 +348,7 @@ class FailoverTransport:
     def _count(self, methods: Collection[str], outcome: str) -> None:
         if self.metrics is not None:
             for method in methods:
-                self.metrics.rpc_requests.labels(method, outcome).inc()
+                self.metrics.rpc.requests.labels(method, outcome).inc()
 
 
 def _read_single(content: bytes, *, call_ids: Sequence[int], raw: Sequence[bool]) -> Answers:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,7 +109,7 @@ class RequestSender:
         """
         began = trio.current_time()
         endpoint.rate_limiter.sent(len(request.methods))
-        with self._pool.trial(endpoint):
+        with self._pool.trial(endpoint), self._timed(endpoint, request, began):
             try:
                 with trio.fail_after(max(seconds, 0)):
                     answers = request.read(
@@ -217,9 +218,25 @@ class RequestSender:
             if slot is not None:
                 self._pool.saw(endpoint, slot, newest=request.newest)
 
+    @contextmanager
+    def _timed(self, endpoint: Endpoint, request: RpcRequest, began: float) -> Iterator[None]:
+        """Record the time of an attempt, for each of its methods; not of a cancelled one."""
+        cancelled = True
+        try:
+            yield
+            cancelled = False
+        except Exception:
+            cancelled = False
+            raise
+        finally:
+            if self._metrics is not None and not cancelled:
+                for method in set(request.methods):
+                    seconds = self._metrics.rpc.request_seconds.labels(endpoint.host, method)
+                    seconds.observe(trio.current_time() - began)
+
     def _count(self, endpoint: Endpoint, outcome: str) -> None:
         if self._metrics is not None:
-            self._metrics.rpc_endpoint_requests.labels(endpoint.host, outcome).inc()
+            self._metrics.rpc.endpoint_requests.labels(endpoint.host, outcome).inc()
 
 
 def throttled(endpoint: Endpoint) -> ChainUnavailable:

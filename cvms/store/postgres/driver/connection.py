@@ -21,6 +21,7 @@ from psycopg.adapt import AdaptersMap
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import AsyncRowFactory, TupleRow, tuple_row
 
+from cvms.metrics.database_metrics import PoolMetrics
 from cvms.store.postgres.driver.array_dumper import ArrayDumper
 from cvms.store.postgres.driver.connect import connect_first
 from cvms.store.postgres.driver.event_loop import RV, YieldTimer, run_connecting, run_generator
@@ -47,6 +48,8 @@ class Connection(AsyncConnection[TupleRow]):
     """
 
     query_timeout: float = math.inf
+    metrics: PoolMetrics | None = None
+    """Counts the exchanges with the server."""
 
     def __init__(self, pgconn: pq.abc.PGconn, row_factory: Any = tuple_row) -> None:
         super().__init__(pgconn, row_factory)
@@ -94,6 +97,24 @@ class Connection(AsyncConnection[TupleRow]):
         When `timeout` seconds pass, psycopg's _WaitTimeout is raised, and the query goes on.
         `interval` is psycopg's polling interval, which trio does not need.
         """
+        metrics = self.metrics
+        if metrics is None or timeout is not None:  # with a timeout it waits for notifications
+            return await self._exchange(gen, timeout)
+        outcome = metrics.cancelled
+        try:
+            answer = await self._exchange(gen, None)
+            outcome = metrics.answered
+            return answer
+        except errors.QueryCanceled:
+            outcome = metrics.timed_out
+            raise
+        except errors.Error:
+            outcome = metrics.failed
+            raise
+        finally:
+            outcome.inc()
+
+    async def _exchange(self, gen: PQGen[RV], timeout: float | None) -> RV:
         if self._num_transactions == 0 and self.pgconn.transaction_status == _IDLE:
             await trio.lowlevel.checkpoint_if_cancelled()  # a cancelled task starts no exchange
         seconds = self.query_timeout if timeout is None else timeout

@@ -127,10 +127,10 @@ async def test_a_probe_asks_all_at_once_and_shows_each_by_its_host_only() -> Non
         def value(name: str, host: str, **labels: str) -> float | None:
             return metrics.registry.get_sample_value(name, {"endpoint": host, **labels})
 
-        assert [value("rpc_endpoint_up", host) for host in hosts] == [1, 0, 1]
-        assert [value("rpc_endpoint_slot", host) for host in hosts] == [1000, 0, 1003]
-        assert 0 < (value("rpc_endpoint_latency_seconds", hosts[0]) or 0) < GENEROUS
-        refused = value("rpc_endpoint_requests_total", hosts[1], outcome="unavailable")
+        assert [value("cvms_rpc_endpoint_up", host) for host in hosts] == [1, 0, 1]
+        assert [value("cvms_rpc_endpoint_slot", host) for host in hosts] == [1000, 0, 1003]
+        assert 0 < (value("cvms_rpc_endpoint_latency_seconds", hosts[0]) or 0) < GENEROUS
+        refused = value("cvms_rpc_endpoint_requests_total", hosts[1], outcome="unavailable")
         assert refused is not None
         assert refused >= FAILURES_BEFORE_DOWN
 

@@ -274,4 +274,4 @@ async def test_each_call_is_counted_by_method_and_outcome() -> None:
                 await rpc.call("getThing", [])
     for outcome_name in ("ok", "error", "unavailable", "timeout"):
         labels = {"method": "getThing", "outcome": outcome_name}
-        assert metrics.registry.get_sample_value("rpc_requests_total", labels) == 1
+        assert metrics.registry.get_sample_value("cvms_rpc_requests_total", labels) == 1

@@ -101,7 +101,7 @@ async def test_a_single_endpoint_is_used_again_after_its_pause(refusal: Script) 
         [endpoint] = rpc.pool.all()
         assert endpoint.failures == 0  # it is not ill
         labels = {"endpoint": endpoint.host, "outcome": "throttled"}
-        assert metrics.registry.get_sample_value("rpc_endpoint_requests_total", labels) == 1
+        assert metrics.registry.get_sample_value("cvms_rpc_endpoint_requests_total", labels) == 1
 
 
 async def test_a_send_that_was_refused_for_its_rate_is_sent_after_all() -> None:
