@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -37,6 +37,8 @@ PARTS_AT_ONCE = 16
 """Parts of a long list that are read at once. For each, a node looks through all accounts."""
 
 
+Compare = Callable[[Sequence[str]], Awaitable[Collection[str]]]
+"""Compares the rows of these owners with the chain, and returns those that agree."""
 IN_DOUBT_AT_ONCE = 1000
 """Owners in doubt that are compared before the sums are looked at again."""
 
@@ -64,12 +66,20 @@ class AggregateCheck:
     metrics: Metrics
     _parts_left: list[bytes] = field(default_factory=list, init=False)
 
-    async def check_sums(self, *, compared: Collection[str] = ()) -> bool:
+    async def check_sums(self, compare: Compare) -> bool:
         """Compare the stored sums with rows and history, and recount those that differ.
 
-        Return whether all are right now. `compared` are owners whose rows are those of the chain.
-        Raises RowsInDoubt, and changes nothing, if others' rows differ from their history.
+        Return whether all are right now. If they are wrong, rows that differ from their history may
+        be wrong too, so `compare` is called with their owners. Raises RowsInDoubt, and changes
+        nothing, if any of these rows is not the chain's.
         """
+        try:
+            return await self._check_sums(())
+        except RowsInDoubt as doubt:
+            compared = await compare(doubt.owners)
+        return await self._check_sums(compared)
+
+    async def _check_sums(self, compared: Collection[str]) -> bool:
         async with self.database.dedicated(query_timeout=RECOUNT_SECONDS) as conn:
             found = await aggregate_check.check(conn)
             sizes, flows = found.sizes_right(self.threshold), found.flows_right(self.threshold)
@@ -194,7 +204,7 @@ def report_difference(entry: ReconciliationEntry, metrics: Metrics) -> None:
 
 async def _require_no_doubt(conn: Connection, compared: Collection[str]) -> None:
     """Raise RowsInDoubt if rows differ from their history and are not those of the chain."""
-    owners = await aggregate_check.owners_in_doubt(conn, len(compared) + IN_DOUBT_AT_ONCE)
+    owners = await vault_ledger.owners_in_doubt(conn, len(compared) + IN_DOUBT_AT_ONCE)
     doubtful = [owner for owner in owners if owner not in compared]
     if doubtful:
         raise RowsInDoubt(doubtful[:IN_DOUBT_AT_ONCE])

@@ -54,6 +54,8 @@ class Healer:
 
     async def end_alerts(self, owners: Sequence[str]) -> None:
         """End the alerts `books_differ` about these owners, whose books agree with the chain."""
+        if not owners:
+            return
         async with self.database.connection() as conn:
             ended = await alerts.unresolved_of(conn, "books_differ", owners)
         if ended:

@@ -3,10 +3,8 @@
 A row that lags is no difference. The chain is read first, and a mismatch stays pending until the
 indexer has passed the slot of that reading and the slot is finalized. Only then is it compared with
 the finalized state, logged and healed. A pass goes page by page, its position is in the database,
-and vaults that changed meanwhile are checked between two pages.
-
-A kind of check that fails does not stop the others, and is tried again. See CheckProgress for how
-that becomes known.
+and vaults that changed meanwhile are checked between two pages. A kind of check that fails does not
+stop the others, and is tried again: see CheckProgress.
 """
 
 from __future__ import annotations
@@ -237,9 +235,12 @@ class Reconciler:
                 del self._changed[owner]
         self.board.checks.completed("changed_vaults")
 
-    async def check(self, owners: Iterable[str]) -> None:
-        """Compare these owners' vaults now; what differs stays pending for `resolve_pending`."""
-        distinct = list(dict.fromkeys(owners))
+    async def check(self, owners: Iterable[str]) -> set[str]:
+        """Compare these owners' vaults now, and return those that agree with the chain.
+
+        What differs stays pending for `resolve_pending`.
+        """
+        distinct, agreeing = list(dict.fromkeys(owners)), set[str]()
         for start in range(0, len(distinct), VAULTS_PER_CALL):
             page = distinct[start : start + VAULTS_PER_CALL]
             readings = await read_vaults(
@@ -257,6 +258,8 @@ class Reconciler:
                     self._pending[owner] = PendingDifference(chain, attempts)
             agree = [each.owner for each in readings if each.owner not in self._pending]
             await self._healer.end_alerts(agree)
+            agreeing.update(agree)
+        return agreeing
 
     async def resolve_pending(self) -> None:
         """Resolve pending differences whose slot is indexed and finalized; check sums if due."""
@@ -291,25 +294,16 @@ class Reconciler:
         if due is None or (self._pending and not late):
             return
         try:
-            right = await self._check_sums_of_right_rows()
+            right = await self._aggregate_check.check_sums(self.check)
         except RowsInDoubt:
-            if late:
-                self._sums_due = None  # until the next pass
-                raise
-            return
+            if not late:
+                return
+            self._sums_due = None  # until the next pass
+            raise
         self._sums_due = None
         if right:
             await self._healer.end_alerts([ALL_VAULTS])
         self.board.checks.completed("sums")
-
-    async def _check_sums_of_right_rows(self) -> bool:
-        """Check the sums; if they are wrong, compare the rows first that may be wrong too."""
-        try:
-            return await self._aggregate_check.check_sums()
-        except RowsInDoubt as doubt:
-            await self.check(doubt.owners)
-            compared = {*doubt.owners}.difference(self._pending)
-        return await self._aggregate_check.check_sums(compared=compared)
 
     async def _still_differing(self, owners: Sequence[str]) -> list[str]:
         """Return the owners whose vaults still differ from a reading that is not outdated."""

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.postgres.row_mapping import by_column, fetch_column, fetch_exactly_one
-from cvms.store.reconciliation.vault_ledger import HELD
-from cvms.store.vaults.history import EFFECTS, Kind
+from cvms.store.postgres.row_mapping import fetch_exactly_one
+from cvms.store.vaults.history import EFFECTS
 
 CHECK = """
 WITH effect AS (
@@ -83,42 +82,6 @@ SELECT coalesce((SELECT sum(total) FROM size), 0) AS rows,
        coalesce(
            (SELECT max(through) FROM indexer_cursor) >= (SELECT max(slot) FROM vaults), FALSE
        ) AS quiet
-"""
-
-# The kept sums of a history do not follow the rows. A row may be ahead of its history for a moment.
-IN_DOUBT = """
-WITH effect AS (
-    SELECT *
-    FROM unnest(
-        %(kind)s::TEXT[], %(total)s::INTEGER[], %(available)s::INTEGER[], %(locked)s::INTEGER[],
-        %(timelocked)s::INTEGER[], %(yield_deposited)s::INTEGER[]
-    ) AS effect (kind, total, available, locked, timelocked, yield_deposited)
-),
-history AS (
-    SELECT line.owner, sum(effect.total * line.amount) AS total,
-           sum(effect.available * line.amount) AS available,
-           sum(effect.locked * line.amount) AS locked,
-           sum(effect.timelocked * line.amount) AS timelocked,
-           sum(effect.yield_deposited * line.amount) AS yield_deposited,
-           coalesce(sum(line.count) FILTER (WHERE line.kind = %(emergency)s), 0) AS emergencies
-    FROM history_sums AS line
-    JOIN effect USING (kind)
-    GROUP BY line.owner
-)
-SELECT owner
-FROM vaults
-FULL JOIN history USING (owner)
-WHERE (coalesce(vaults.total, 0), coalesce(vaults.timelocked, 0),
-       coalesce(vaults.yield_deposited, 0))
-   <> (coalesce(history.total, 0), coalesce(history.timelocked, 0),
-       coalesce(history.yield_deposited, 0))
-   OR (
-       coalesce(history.emergencies, 0) = 0
-       AND (coalesce(vaults.available, 0), coalesce(vaults.locked, 0))
-        <> (coalesce(history.available, 0), coalesce(history.locked, 0))
-   )
-ORDER BY owner
-LIMIT %(limit)s
 """
 
 # A writer of vaults changes the sizes last. One that has not yet waits, and adds to the new count.
@@ -205,13 +168,6 @@ class AggregateCounts:
 async def check(conn: Connection) -> AggregateCounts:
     """Return the counts as of one moment: one statement is one snapshot."""
     return await fetch_exactly_one(conn, AggregateCounts, CHECK, _effects())
-
-
-async def owners_in_doubt(conn: Connection, limit: int) -> list[str]:
-    """Return up to `limit` owners whose row, or whose missing one, differs from their history."""
-    params = {"kind": list(EFFECTS), "emergency": Kind.EMERGENCY_WITHDRAW, "limit": limit}
-    effects = by_column(list(EFFECTS.values()), HELD)
-    return await fetch_column(conn, IN_DOUBT, params | effects)
 
 
 async def count_sizes(conn: Connection) -> None:
