@@ -282,7 +282,7 @@ class AlertMonitor:
         traces, now = await silence.traces(conn), trio.current_time()
         if self._snapshot is None or self._snapshot.at != traces.snapshot_at:
             self._snapshot = LastSnapshot(traces.snapshot_at, now)
-        seen = silence_observations(traces, self._snapshot, now=now)
+        seen = silence_observations(traces, self._snapshot, started=self._started_at, now=now)
         rpc = self.board.components.get("rpc")
         if (reason := self.progress.hearing.problem()) and (rpc is None or rpc.ok):
             seen.append(deaf_observation(reason))

@@ -28,16 +28,21 @@ class LastSnapshot:
     since: float
 
 
-def silence_observations(traces: Traces, last: LastSnapshot, *, now: float) -> list[Observation]:
-    """Return an observation for each kind of work that has left no trace for too long."""
+def silence_observations(
+    traces: Traces, last: LastSnapshot, *, started: float, now: float
+) -> list[Observation]:
+    """Return an observation for each kind of work that has left no trace for too long.
+
+    What was left undone before this process `started` gets as much time again.
+    """
     found = []
-    if (away := traces.without_leader) is not None and away >= LEADER_SECONDS:
+    if (away := traces.without_leader) is not None and min(away, now - started) >= LEADER_SECONDS:
         summary = (
             f"No replica has led for {away:.0f} seconds: nothing is indexed, sent or reconciled"
         )
         details = {"seconds": round(away), "last_leader": traces.last_leader}
         found.append(_observation("leader_absent", Severity.CRITICAL, summary, details))
-    if (age := traces.unsigned_for) is not None and age >= UNSIGNED_SECONDS:
+    if (age := traces.unsigned_for) is not None and min(age, now - started) >= UNSIGNED_SECONDS:
         summary = f"An entry of the audit trail has had no signed head for {age:.0f} seconds"
         found.append(
             _observation("audit_unsigned", Severity.CRITICAL, summary, {"seconds": round(age)})

@@ -64,7 +64,7 @@ NEW_CHANGES = query_for(
       AND NOT EXISTS (
           SELECT
           FROM alerts
-          WHERE alerts.kind LIKE 'foreign%%'
+          WHERE alerts.kind = ANY(%(kinds)s)
             AND alerts.subject
               = event.signature || ':' || event.instruction_index || ':' || event.ordinal
       )
@@ -113,7 +113,8 @@ async def began(conn: Connection, indexed: int | None) -> int | None:
 
 async def new_changes(conn: Connection, began: int, limit: int) -> list[ProgramEvent]:
     """Return the changes of the last week that are not ours and have no alert, oldest first."""
-    return await fetch_all(conn, ProgramEvent, NEW_CHANGES, {"began": began, "limit": limit})
+    params = {"began": began, "kinds": [*{*KIND_OF.values()}], "limit": limit}
+    return await fetch_all(conn, ProgramEvent, NEW_CHANGES, params)
 
 
 async def transfers(

@@ -90,7 +90,8 @@ WHERE (coalesce(counted.count, 0), coalesce(counted.amount, 0))
 ORDER BY owner
 """
 
-# The kept sums of a history do not follow the rows. A row may be ahead of its history for a moment.
+# The kept sums of a history do not follow the rows. A row may be ahead of its history for a moment:
+# its slot is not indexed yet.
 IN_DOUBT = """
 WITH effect AS (
     SELECT *
@@ -113,15 +114,21 @@ history AS (
 SELECT owner
 FROM vaults
 FULL JOIN history USING (owner)
-WHERE (coalesce(vaults.total, 0), coalesce(vaults.timelocked, 0),
-       coalesce(vaults.yield_deposited, 0))
-   <> (coalesce(history.total, 0), coalesce(history.timelocked, 0),
-       coalesce(history.yield_deposited, 0))
-   OR (
-       coalesce(history.emergencies, 0) = 0
-       AND (coalesce(vaults.available, 0), coalesce(vaults.locked, 0))
-        <> (coalesce(history.available, 0), coalesce(history.locked, 0))
-   )
+WHERE (
+          (coalesce(vaults.total, 0), coalesce(vaults.timelocked, 0),
+           coalesce(vaults.yield_deposited, 0))
+       <> (coalesce(history.total, 0), coalesce(history.timelocked, 0),
+           coalesce(history.yield_deposited, 0))
+       OR (
+           coalesce(history.emergencies, 0) = 0
+           AND (coalesce(vaults.available, 0), coalesce(vaults.locked, 0))
+            <> (coalesce(history.available, 0), coalesce(history.locked, 0))
+       )
+  )
+  AND (
+      %(ahead)s
+      OR coalesce(vaults.slot, 0) <= (SELECT coalesce(max(through), 0) FROM indexer_cursor)
+  )
 ORDER BY owner
 LIMIT %(limit)s
 """
@@ -200,9 +207,12 @@ async def owners_with_wrong_sums(conn: Connection, owners: Iterable[str]) -> lis
     return await fetch_column(conn, WRONG_SUMS, {"owners": list(owners)})
 
 
-async def owners_in_doubt(conn: Connection, limit: int) -> list[str]:
-    """Return up to `limit` owners whose row, or whose missing one, differs from their history."""
-    return await fetch_column(conn, IN_DOUBT, params_of(()) | {"limit": limit})
+async def owners_in_doubt(conn: Connection, limit: int, *, ahead: bool) -> list[str]:
+    """Return up to `limit` owners whose row, or whose missing one, differs from their history.
+
+    `ahead`: also those whose row is ahead of it.
+    """
+    return await fetch_column(conn, IN_DOUBT, params_of(()) | {"limit": limit, "ahead": ahead})
 
 
 async def count_sums(conn: Connection, owners: Iterable[str]) -> None:

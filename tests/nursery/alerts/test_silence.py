@@ -33,7 +33,7 @@ async def execute(database: Database, query: str) -> None:
 
 async def test_a_minute_without_a_leader_is_critical_until_one_leads(database: Database) -> None:
     async with monitoring(database) as monitor:
-        monitor._started_at = -1e9
+        monitor._started_at = trio.current_time()
         await monitor.run_once()
         assert await shown(database) == []  # nobody has led yet
         async with database.connection() as conn:
@@ -41,6 +41,9 @@ async def test_a_minute_without_a_leader_is_critical_until_one_leads(database: D
             await monitor.run_once()
             assert await shown(database) == []
             await leader_lease.renew(conn, term, lease=-61, slot=None, problem=None)
+            await monitor.run_once()
+            assert await shown(database) == []  # this replica has just started
+            monitor._started_at = -1e9
             await monitor.run_once()
             [row] = await stored(database)
             assert (row.kind, row.severity) == ("leader_absent", "critical")
