@@ -384,6 +384,12 @@ CREATE INDEX chain_events_of_alerts ON chain_events (name, slot)
         'GovernanceProposedEvent', 'GovernanceAcceptedEvent', 'WithdrawalsPausedEvent',
         'TransferLimitsSetEvent', 'GuardChangeRequestedEvent'
     );
+CREATE INDEX chain_events_of_rules ON chain_events (name, slot)
+    WHERE name IN (
+        'AuthorizedProgramAddedEvent', 'AuthorizedProgramRemovedEvent', 'YieldProgramAddedEvent',
+        'YieldProgramRemovedEvent', 'FreezeFlagSetEvent', 'CpiEnforcedSetEvent',
+        'RiskLevelSetEvent', 'UpdateUsdtMintEvent'
+    );
 ALTER TABLE chain_events SET (
     autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.02,
     autovacuum_analyze_scale_factor = 0.02
@@ -546,6 +552,8 @@ CREATE INDEX submissions_transfers ON submissions (created_at)
 CREATE INDEX submissions_by_submitted_message
     ON submissions (sha256(substr(wire, 2 + 64 * get_byte(wire, 0))))
     WHERE length(wire) > 0;
+CREATE INDEX submissions_landed ON submissions (landed_signature)
+    WHERE landed_signature IS NOT NULL;
 
 -- What the operator has signed to pay on each day (UTC): by owner, and in the row of owner '' for
 -- everybody together. Pruned by age.

@@ -86,6 +86,7 @@ async def _run(url: str, count: int, lines: int) -> list[report.Row]:
                 outbox_wake=OutboxWakeup(),
                 interval=60.0,
                 threshold=0,
+                hook=None,
                 board=StatusBoard(),
                 metrics=(metrics := Metrics()),
             )

@@ -49,6 +49,7 @@ async def complete_pass(database: Database, planned: Books) -> PassSeconds:
                 outbox_wake=OutboxWakeup(),
                 interval=60.0,
                 threshold=0,
+                hook=None,
                 board=board,
                 metrics=metrics,
             )

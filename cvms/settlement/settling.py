@@ -116,7 +116,7 @@ async def _record(
             f"The submission {signature} has changed since the evidence was gathered. Nothing is "
             "changed: look at the evidence again."
         )
-    about = await alerts.unresolved_of(conn, "submission_quarantined", signature)
+    about = await alerts.unresolved_of(conn, "submission_quarantined", [signature])
     await lifecycle.resolve(conn, about, hook=hook)
     if against:
         await lifecycle.observe(conn, [_forced(row, settlement, against)], hook=hook)

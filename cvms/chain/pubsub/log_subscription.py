@@ -69,6 +69,7 @@ async def watch_logs(
     commitment: Commitment,
     notices: trio.MemorySendChannel[LogsSubscribed | LogNotice],
     newest: Callable[[], int] | None = None,
+    lost: Callable[[], None] = lambda: None,
     open_stream: OpenStream = open_stream,
     jitter: Callable[[], float] = random.random,
 ) -> None:
@@ -84,7 +85,7 @@ async def watch_logs(
         await session.subscribe(program, commitment)
         await session.forward()
 
-    await keep_connected(urls, run_session, open_stream=open_stream, jitter=jitter)
+    await keep_connected(urls, run_session, lost=lost, open_stream=open_stream, jitter=jitter)
 
 
 async def keep_connected(

@@ -16,6 +16,7 @@ from functools import partial
 import trio
 
 from cvms.metrics import Metrics
+from cvms.nursery.alerts.foreign_conditions import change_observation, transfers_observation
 from cvms.nursery.alerts.ledger_conditions import (
     difference_observations,
     low_balance_observation,
@@ -38,17 +39,29 @@ from cvms.nursery.alerts.service_conditions import (
     task_observations,
     warning_observations,
 )
+from cvms.nursery.alerts.silence_conditions import (
+    LastSnapshot,
+    deaf_observation,
+    silence_observations,
+)
 from cvms.nursery.channels.event_wakeup import woken_by
 from cvms.nursery.channels.hub import Hub
 from cvms.nursery.channels.indexer_progress import IndexerProgress
 from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.channels.wakeups import OutboxWakeup
 from cvms.signing.signer_set import SignerSet
-from cvms.store.alerts import alerts, lifecycle, program_events, queries
+from cvms.store.alerts import (
+    alerts,
+    foreign_changes,
+    lifecycle,
+    program_events,
+    queries,
+    silence,
+)
 from cvms.store.alerts.alerts import Observation
 from cvms.store.alerts.lifecycle import AlertWebhook
 from cvms.store.analytics import aggregates
-from cvms.store.messaging import outbox, webhook_deliveries
+from cvms.store.messaging import leader_lease, outbox, webhook_deliveries
 from cvms.store.messaging.topics import ROW_WRITTEN, Topic
 from cvms.store.messaging.webhooks import endpoints
 from cvms.store.postgres.database import Database
@@ -99,6 +112,7 @@ class AlertMonitor:
     poll_seconds: float = POLL_SECONDS
     _started_at: float = field(default=0.0, init=False)
     _examined: ExaminedBalances | None = field(default=None, init=False)
+    _snapshot: LastSnapshot | None = field(default=None, init=False)
 
     async def run(self) -> None:
         """Run once after each event, and every `poll_seconds`, until cancelled."""
@@ -125,8 +139,10 @@ class AlertMonitor:
             self._quarantined,
             self._paused_webhooks,
             self._program_events,
+            self._foreign_changes,
             self._exits_and_pauses,
             self._conditions,
+            self._silence,
             self._resolve_stale,
         ):
             await self._in_own_transaction(rule)
@@ -158,9 +174,22 @@ class AlertMonitor:
 
     async def _movements(self, conn: Connection) -> int:
         bound = self.bounds.movements_per_minute
-        page = await queries.movements(conn, bound, MOVEMENTS_PAGE_SIZE)
-        await self._observe(conn, [movements_observation(row, bound) for row in page.rapid])
+        began = await self._began(conn)
+        page = await queries.movements(conn, bound, MOVEMENTS_PAGE_SIZE, began=began)
+        seen = [movements_observation(row, bound) for row in page.rapid]
+        await self._observe(conn, [*seen, *map(transfers_observation, page.foreign)])
         return page.examined
+
+    async def _foreign_changes(self, conn: Connection) -> int:
+        """Report what has changed without this service, once the first slot is indexed."""
+        if (began := await self._began(conn)) is None:
+            return 0
+        rows = await foreign_changes.new_changes(conn, began, PAGE_SIZE)
+        return await self._observe(conn, [change_observation(row) for row in rows])
+
+    async def _began(self, conn: Connection) -> int | None:
+        report = await leader_lease.report(conn) if self.progress.slot is None else None
+        return await foreign_changes.began(conn, report.slot if report else self.progress.slot)
 
     async def _differences(self, conn: Connection) -> int:
         rows = await queries.differences(conn, PAGE_SIZE)
@@ -245,6 +274,17 @@ class AlertMonitor:
         seen += warning_observations(self.board.warnings)
         seen += danger_observations(self.board.dangers)
         seen += await self._fee_payer(conn)
+        return await self._observe(conn, seen)
+
+    async def _silence(self, conn: Connection) -> int:
+        """Report work that leaves no trace, and an indexer that hears nothing."""
+        traces, now = await silence.traces(conn), trio.current_time()
+        if self._snapshot is None or self._snapshot.at != traces.snapshot_at:
+            self._snapshot = LastSnapshot(traces.snapshot_at, now)
+        seen = silence_observations(traces, self._snapshot, started=self._started_at, now=now)
+        rpc = self.board.components.get("rpc")
+        if (reason := self.progress.hearing.problem()) and (rpc is None or rpc.ok):
+            seen.append(deaf_observation(reason))
         return await self._observe(conn, seen)
 
     async def _check_webhook(self, conn: Connection) -> None:

@@ -54,6 +54,10 @@ RESOLVE_AFTER = {
     "part_down": timedelta(seconds=60),
     "task_crash_loop": timedelta(seconds=60),
     "task_stalled": timedelta(seconds=60),
+    "leader_absent": timedelta(seconds=60),
+    "audit_unsigned": timedelta(seconds=60),
+    "snapshots_overdue": timedelta(seconds=60),
+    "subscription_silent": timedelta(seconds=60),
 }
 
 

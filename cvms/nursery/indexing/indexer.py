@@ -127,7 +127,9 @@ class Indexer:
                 commitment=Commitment.CONFIRMED,
                 notices=send,
                 newest=lambda: self.rpc.newest_slot,
+                lost=self.progress.hearing.expect,
             )
+            self.progress.hearing.expect()
             nursery.start_soon(watch, self.ws_urls, self.programs.vault)
             while True:
                 complete = await self._run_once()
@@ -140,6 +142,7 @@ class Indexer:
         """Wait for a notice of a transaction that the last run did not apply."""
         while True:
             notice = await notices.receive()
+            self.progress.hearing.heard()
             if isinstance(notice, LogsSubscribed) or notice.signature not in self._applied:
                 return
 
@@ -197,6 +200,7 @@ class Indexer:
             await self._note_lack(cursor)
             return False
         self._stuck_rounds = 0
+        self.progress.hearing.unannounced += bool(gap)
         self._applied = frozenset(info.signature for info in gap) or self._applied
         self.progress.problem = None
         async with self.database.connection() as conn:

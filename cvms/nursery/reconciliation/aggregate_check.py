@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -15,6 +15,7 @@ from cvms.chain.transactions.vault_listing import (
     owner_prefixes,
 )
 from cvms.chain.types import Commitment, Programs
+from cvms.errors import CvmsError
 from cvms.metrics import Metrics
 from cvms.store.analytics import aggregate_check
 from cvms.store.analytics.aggregate_check import AggregateCounts
@@ -38,6 +39,24 @@ PARTS_AT_ONCE = 16
 """Parts of a long list that are read at once. For each, a node looks through all accounts."""
 
 
+Compare = Callable[[Sequence[str]], Awaitable[Collection[str]]]
+"""Compares the rows of these owners with the chain, and returns those that agree."""
+IN_DOUBT_AT_ONCE = 1000
+"""Owners in doubt that are compared before the sums are looked at again."""
+
+
+class RowsInDoubt(CvmsError):
+    """Sums are wrong, and so may be the rows of these owners, from which they would be counted."""
+
+    def __init__(self, owners: Sequence[str]) -> None:
+        count = f"{len(owners)}{' or more' if len(owners) == IN_DOUBT_AT_ONCE else ''}"
+        super().__init__(
+            f"sums differ, and are counted again once {count} vaults, whose rows differ from "
+            f"their history, are corrected; the first is of owner {owners[0]}"
+        )
+        self.owners = owners
+
+
 @dataclass(slots=True, kw_only=True, eq=False)
 class AggregateCheck:
     """Compares stored sums, and finds vaults whose rows differ from the chain's list."""
@@ -49,14 +68,33 @@ class AggregateCheck:
     metrics: Metrics
     _parts_left: list[bytes] = field(default_factory=list, init=False)
 
-    async def check_sums(self) -> None:
-        """Compare the stored sums with rows and history, and recount those that differ."""
+    async def check_sums(self, compare: Compare) -> bool:
+        """Compare the stored sums with rows and history, and recount those that differ.
+
+        Return whether all are right now. If they are wrong, rows that differ from their history may
+        be wrong too, so `compare` is called with their owners. Raises RowsInDoubt, and changes
+        nothing, if any of these rows is not the chain's.
+        """
+        try:
+            return await self._check_sums(None)
+        except RowsInDoubt as doubt:
+            compared = await compare(doubt.owners)
+        return await self._check_sums(compared)
+
+    async def _check_sums(self, known: Collection[str] | None) -> bool:
         async with self.database.dedicated(query_timeout=RECOUNT_SECONDS) as conn:
             found = await aggregate_check.check(conn)
-        if not found.sizes_right(self.threshold) and (entry := await self._recount_sizes(found)):
-            report_difference(entry, self.metrics)
-        if not found.flows_right(self.threshold) and (entry := await self._recount_flows(found)):
-            report_difference(entry, self.metrics)
+            sizes, flows = found.sizes_right(self.threshold), found.flows_right(self.threshold)
+            if sizes and flows:
+                return True
+            compared = known or ()
+            await _require_no_doubt(conn, compared, ahead=known is None)
+        right = True
+        if not sizes:
+            right &= await self._recount_sizes(found, compared)
+        if not flows:
+            right &= await self._recount_flows(found, compared)
+        return right
 
     async def check_history_sums(self, owners: Sequence[str]) -> None:
         """Compare the kept sums of these owners' history with its lines; count wrong ones again."""
@@ -121,7 +159,7 @@ class AggregateCheck:
                 mismatched += await vaults.owners_with_other_total(conn, totals)
         return mismatched
 
-    async def _recount_sizes(self, found: AggregateCounts) -> ReconciliationEntry | None:
+    async def _recount_sizes(self, found: AggregateCounts, compared: Collection[str]) -> bool:
         async with (
             self.database.dedicated(query_timeout=RECOUNT_SECONDS) as conn,
             conn.transaction(),
@@ -129,9 +167,13 @@ class AggregateCheck:
             await aggregate_check.count_sizes(conn)
             healed = (await aggregate_check.check(conn)).sizes_right(self.threshold)
             cause = f"{found.wrong_sizes} sums by size differ from the rows"
-            return await _log(conn, VAULT_SIZES, found, found.sizes, healed=healed, cause=cause)
+            entry = await _log(conn, VAULT_SIZES, found, found.sizes, healed=healed, cause=cause)
+            await _require_no_doubt(conn, compared)  # or a row was altered just before
+        if entry is not None:
+            report_difference(entry, self.metrics)
+        return healed
 
-    async def _recount_flows(self, found: AggregateCounts) -> ReconciliationEntry | None:
+    async def _recount_flows(self, found: AggregateCounts, compared: Collection[str]) -> bool:
         async with (
             self.database.dedicated(query_timeout=RECOUNT_SECONDS) as conn,
             conn.transaction(),
@@ -140,7 +182,11 @@ class AggregateCheck:
             await aggregate_check.count_flows(conn)
             healed = (await aggregate_check.check(conn)).flows_right(self.threshold)
             cause = f"{found.wrong_flows} sums over time differ from the history"
-            return await _log(conn, TVL, found, found.newest_hour, healed=healed, cause=cause)
+            entry = await _log(conn, TVL, found, found.newest_hour, healed=healed, cause=cause)
+            await _require_no_doubt(conn, compared)
+        if entry is not None:
+            report_difference(entry, self.metrics)
+        return healed
 
 
 def report_difference(entry: ReconciliationEntry, metrics: Metrics) -> None:
@@ -157,6 +203,20 @@ def report_difference(entry: ReconciliationEntry, metrics: Metrics) -> None:
         healed=entry.healed,
         cause=entry.cause,
     )
+
+
+async def _require_no_doubt(
+    conn: Connection, compared: Collection[str], *, ahead: bool = False
+) -> None:
+    """Raise RowsInDoubt if rows differ from their history and are not those of the chain.
+
+    Of a busy program, some are always `ahead`. All have been compared once before a sum changes.
+    """
+    limit = len(compared) + IN_DOUBT_AT_ONCE
+    owners = await vault_ledger.owners_in_doubt(conn, limit, ahead=ahead)
+    doubtful = [owner for owner in owners if owner not in compared]
+    if doubtful:
+        raise RowsInDoubt(doubtful[:IN_DOUBT_AT_ONCE])
 
 
 async def _log(

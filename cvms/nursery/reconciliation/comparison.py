@@ -77,6 +77,21 @@ class FieldDifference:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class PendingDifference:
+    """The oldest reading that differs from the database, unless the row is of a later slot.
+
+    `attempts` counts consecutive such readings at which row and history did not agree either.
+    """
+
+    chain: ExpectedState
+    attempts: int = 0
+
+    def outdated(self, ledger: VaultLedger) -> bool:
+        """Return whether the vault has changed since the reading."""
+        return ledger.row is not None and ledger.row.slot > self.chain.slot
+
+
 def differences(
     chain: ExpectedState, ledger: VaultLedger, *, threshold: int = 0
 ) -> list[FieldDifference]:

@@ -14,6 +14,8 @@ from cvms.nursery.ledger.outbox_messages import balance_message
 from cvms.nursery.reconciliation.aggregate_check import report_difference
 from cvms.nursery.reconciliation.comparison import ExpectedState, FieldDifference, differences
 from cvms.nursery.reconciliation.vault_reindexer import Reindexer
+from cvms.store.alerts import alerts, lifecycle
+from cvms.store.alerts.lifecycle import AlertWebhook
 from cvms.store.analytics import aggregate_check
 from cvms.store.index import cursor as cursors
 from cvms.store.messaging import outbox
@@ -35,6 +37,7 @@ class Healer:
     reindexer: Reindexer
     outbox_wake: OutboxWakeup
     threshold: int
+    hook: AlertWebhook | None
     metrics: Metrics
     unhealed: dict[str, list[str]] = field(default_factory=dict, init=False)
     """The fields of vaults, by owner, that could not be put right."""
@@ -48,6 +51,18 @@ class Healer:
         return (
             f"{count} vaults differ from the chain and could not be corrected: {', '.join(fields)}"
         )
+
+    async def end_alerts(self, owners: Sequence[str]) -> None:
+        """End the alerts `books_differ` about these owners, whose books agree with the chain."""
+        if not owners:
+            return
+        async with self.database.connection() as conn:
+            ended = await alerts.unresolved_of(conn, "books_differ", owners)
+        if ended:
+            async with self.database.transaction() as conn:
+                await alerts.lock(conn)
+                await lifecycle.resolve(conn, ended, hook=self.hook)
+            self.outbox_wake.wake()
 
     async def log_and_heal(self, chain: ExpectedState, found: Sequence[FieldDifference]) -> bool:
         """Log these differences from the finalized state `chain`, and heal what can be healed.

@@ -3,10 +3,8 @@
 A row that lags is no difference. The chain is read first, and a mismatch stays pending until the
 indexer has passed the slot of that reading and the slot is finalized. Only then is it compared with
 the finalized state, logged and healed. A pass goes page by page, its position is in the database,
-and vaults that changed meanwhile are checked between two pages.
-
-A kind of check that fails does not stop the others, and is tried again. See CheckProgress for how
-that becomes known.
+and vaults that changed meanwhile are checked between two pages. A kind of check that fails does not
+stop the others, and is tried again: see CheckProgress.
 """
 
 from __future__ import annotations
@@ -36,8 +34,13 @@ from cvms.nursery.channels.reconcile_requests import ReconcileQueue
 from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.channels.wakeups import OutboxWakeup
 from cvms.nursery.indexing.missed_transactions import MissedTransactions
-from cvms.nursery.reconciliation.aggregate_check import AggregateCheck
-from cvms.nursery.reconciliation.comparison import ExpectedState, FieldDifference, differences
+from cvms.nursery.reconciliation.aggregate_check import ALL_VAULTS, AggregateCheck, RowsInDoubt
+from cvms.nursery.reconciliation.comparison import (
+    ExpectedState,
+    FieldDifference,
+    PendingDifference,
+    differences,
+)
 from cvms.nursery.reconciliation.healer import Healer, row_matches_history
 from cvms.nursery.reconciliation.vault_readings import (
     VAULTS_PER_CALL,
@@ -45,6 +48,7 @@ from cvms.nursery.reconciliation.vault_readings import (
     read_vaults,
 )
 from cvms.nursery.reconciliation.vault_reindexer import Reindexer
+from cvms.store.alerts.lifecycle import AlertWebhook
 from cvms.store.index import vault_mints
 from cvms.store.postgres.database import Database
 from cvms.store.reconciliation import pass_position, vault_ledger
@@ -61,6 +65,8 @@ RESOLVE_SECONDS = 1.0
 """Delay between two checks of the pending differences outside a pass."""
 BUSY_ATTEMPTS = 20
 """Checks after which a vault that changes faster than blocks are finalized is reindexed."""
+INDEXED_WAIT_SECONDS = 3.0
+"""Longest wait until the slot of a finalized reading is indexed; the indexer looks each second."""
 SUMS_WAIT_SECONDS = 30.0
 """Longest wait for a moment without pending differences, before the sums are checked anyway."""
 LIST_SECONDS = 600.0
@@ -68,24 +74,9 @@ LIST_SECONDS = 600.0
 CheckKind = Literal["listing", "pass", "changed_vaults", "differences", "transactions", "sums"]
 """`differences`: those that are pending are looked at again, logged and healed once final.
 `transactions`: those that were missing from the list when it was indexed."""
-REFUSALS = (RpcError, ChainUnavailable, DecodeError, GapNotClosed)
-"""Errors that a node or provider may cause for one method and not for others."""
+REFUSALS = (RpcError, ChainUnavailable, DecodeError, GapNotClosed, RowsInDoubt)
+"""Errors that a node may cause for one method and not for others, or wrong rows for one check."""
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class PendingDifference:
-    """The oldest reading that differs from the database, unless the row is of a later slot.
-
-    `attempts` counts consecutive such readings at which row and history did not agree either.
-    """
-
-    chain: ExpectedState
-    attempts: int = 0
-
-    def outdated(self, ledger: VaultLedger) -> bool:
-        """Return whether the vault has changed since the reading."""
-        return ledger.row is not None and ledger.row.slot > self.chain.slot
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -100,6 +91,7 @@ class Reconciler:
     outbox_wake: OutboxWakeup
     interval: float
     threshold: int
+    hook: AlertWebhook | None
     board: StatusBoard
     metrics: Metrics
     _aggregate_check: AggregateCheck = field(init=False)
@@ -125,6 +117,7 @@ class Reconciler:
             reindexer=reindexer,
             outbox_wake=self.outbox_wake,
             threshold=self.threshold,
+            hook=self.hook,
             metrics=self.metrics,
         )
         self._missed = MissedTransactions(
@@ -242,9 +235,12 @@ class Reconciler:
                 del self._changed[owner]
         self.board.checks.completed("changed_vaults")
 
-    async def check(self, owners: Iterable[str]) -> None:
-        """Compare these owners' vaults now; what differs stays pending for `resolve_pending`."""
-        distinct = list(dict.fromkeys(owners))
+    async def check(self, owners: Iterable[str]) -> set[str]:
+        """Compare these owners' vaults now, and return those that agree with the chain.
+
+        What differs stays pending for `resolve_pending`.
+        """
+        distinct, agreeing = list(dict.fromkeys(owners)), set[str]()
         for start in range(0, len(distinct), VAULTS_PER_CALL):
             page = distinct[start : start + VAULTS_PER_CALL]
             readings = await read_vaults(
@@ -260,11 +256,15 @@ class Reconciler:
                 elif pending is None or pending.outdated(ledger):
                     attempts = 0 if row_matches_history(ledger) else self._attempts(owner) + 1
                     self._pending[owner] = PendingDifference(chain, attempts)
+            agree = [each.owner for each in readings if each.owner not in self._pending]
+            await self._healer.end_alerts(agree)
+            agreeing.update(agree)
+        return agreeing
 
     async def resolve_pending(self) -> None:
         """Resolve pending differences whose slot is indexed and finalized; check sums if due."""
         await self._attempt("differences", self._resolve_ready)
-        await self._check_sums()
+        await self._attempt("sums", self._check_sums)
 
     async def _resolve_ready(self) -> None:
         """Resolve what is ready. Raises what prevents that, after it has gone on with the rest."""
@@ -282,7 +282,7 @@ class Reconciler:
             if differing and final is None:
                 final = await self.rpc.get_slot(Commitment.FINALIZED)
             due = [each for each in differing if self._slot(each) <= (final or 0)]
-            failures += await self._resolve(due, indexed or Slot(0))
+            failures += await self._resolve(due)
         if failures:
             raise failures[0]
         self.board.checks.completed("differences", finding=self._healer.finding())
@@ -290,10 +290,19 @@ class Reconciler:
     async def _check_sums(self) -> None:
         """Check the sums after a pass, once no difference is pending: sums follow the rows."""
         due = self._sums_due
-        if due is None or (self._pending and trio.current_time() < due + SUMS_WAIT_SECONDS):
+        late = due is not None and trio.current_time() >= due + SUMS_WAIT_SECONDS
+        if due is None or (self._pending and not late):
             return
+        try:
+            right = await self._aggregate_check.check_sums(self.check)
+        except RowsInDoubt:
+            if not late:
+                return
+            self._sums_due = None  # until the next pass
+            raise
         self._sums_due = None
-        await self._aggregate_check.check_sums()
+        if right:
+            await self._healer.end_alerts([ALL_VAULTS])
         self.board.checks.completed("sums")
 
     async def _still_differing(self, owners: Sequence[str]) -> list[str]:
@@ -311,7 +320,7 @@ class Reconciler:
         await self.check(changed)
         return [owner for owner in differing if owner in self._pending]
 
-    async def _resolve(self, owners: Sequence[str], indexed: Slot) -> list[Exception]:
+    async def _resolve(self, owners: Sequence[str]) -> list[Exception]:
         """Read the finalized state of these vaults, and have differences from it healed.
 
         Return the errors that prevented it for one of them, which stays pending.
@@ -323,6 +332,10 @@ class Reconciler:
         readings = await read_vaults(
             self.rpc, self.programs, owners, commitment=Commitment.FINALIZED, at_least=newest
         )
+        # Where slots are final before they are indexed, no reading would ever count.
+        with trio.move_on_after(INDEXED_WAIT_SECONDS):
+            await self.progress.reached(max((each.slot for each in readings), default=newest))
+        indexed = self.progress.slot or Slot(0)
         ledgers = await self._read_ledgers(owners)
         expected = expected_states(readings, ledgers, mint=self.programs.mint)
         for owner in {*owners}.difference(chain.row.owner for chain in expected):

@@ -17,7 +17,7 @@ import trio
 
 from cvms.errors import DatabaseUnavailable
 from cvms.metrics import Metrics
-from cvms.nursery.channels.indexer_progress import IndexerProgress
+from cvms.nursery.channels.indexer_progress import Hearing, IndexerProgress
 from cvms.nursery.channels.status_board import StatusBoard
 from cvms.store.messaging import leader_lease
 from cvms.store.postgres.database import Database
@@ -85,6 +85,7 @@ class LeaderElection:
         finally:
             self.metrics.service.leader.set(0)
             self.progress.slot = self.progress.problem = None
+            self.progress.hearing = Hearing()
             await self._release(session, term)
 
     async def _renew(self, session: Connection, term: int, scope: trio.CancelScope) -> None:

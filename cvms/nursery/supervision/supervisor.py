@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+import psycopg
 import structlog
 import trio
 
@@ -24,7 +25,7 @@ from cvms.nursery.channels.status_board import StatusBoard
 
 log = structlog.get_logger(__name__)
 
-OUTAGES = (DatabaseUnavailable, ChainUnavailable, SignerUnavailable)
+OUTAGES = (DatabaseUnavailable, ChainUnavailable, SignerUnavailable, psycopg.OperationalError)
 """Failures of a dependency, as opposed to failures of the task itself."""
 FIRST_DELAY = 0.1
 LONGEST_DELAY = 30.0
@@ -53,10 +54,10 @@ async def supervise(
     `expected` is the number of seconds within which a run has to report a success to the board;
     after that the board shows the task as stalled.
 
-    A node's error is an outage too, unless every node would return it. An exception group is
-    one only if every member is. A group that holds an interrupt
-    propagates, of one that holds a cancellation only that, since the task was to end anyway. A
-    ConfigurationError propagates too, since no retry can cure it.
+    A node's error is an outage too, unless every node would return it, and so is an error that was
+    raised from an outage. An exception group is one only if every member is. A group that holds an
+    interrupt propagates, of one that holds a cancellation only that, since the task was to end
+    anyway. A ConfigurationError propagates too, since no retry can cure it.
     """
     backoff = backoff or Backoff(first=FIRST_DELAY, longest=LONGEST_DELAY)
     supervised = _Supervised(name, board, metrics, backoff)
@@ -160,6 +161,7 @@ def _is_outage(error: BaseException) -> bool:
         isinstance(leaf, OUTAGES)
         # An answer to the question itself, such as bad parameters, is the task's own failure.
         or (isinstance(leaf, RpcError) and kind_of(leaf) is not ErrorKind.ANSWER)
+        or (leaf.__cause__ is not None and _is_outage(leaf.__cause__))
         for leaf in leaves(error)
     )
 

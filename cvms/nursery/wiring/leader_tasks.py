@@ -37,6 +37,7 @@ from cvms.nursery.supervision.supervisor import periodic_task
 from cvms.nursery.wiring.resources import Resources, TaskFunction
 from cvms.signing.audit_signer import audit_signers
 from cvms.signing.operator_key import OperatorKey
+from cvms.store.alerts.lifecycle import alert_webhook
 from cvms.store.security.encryption import SecretBox
 from cvms.store.submissions.fee_budget import FeeBudget
 
@@ -137,6 +138,7 @@ def build_reconciler(resources: Resources) -> Reconciler:
         outbox_wake=resources.outbox_wake,
         interval=resources.config.reconciliation_interval,
         threshold=resources.config.reconciliation_threshold,
+        hook=alert_webhook(resources.config.alerts.webhook_minimum),
         board=resources.board,
         metrics=resources.metrics,
     )

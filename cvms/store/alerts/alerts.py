@@ -212,7 +212,7 @@ UNRESOLVED_OF = """
 SELECT id
 FROM alerts
 WHERE kind = %(kind)s
-  AND subject = %(subject)s
+  AND subject = ANY(%(subjects)s)
   AND resolved_at IS NULL
 """
 
@@ -308,9 +308,9 @@ async def subjects(conn: Connection, kind: str) -> set[str]:
     return set(await fetch_column(conn, SUBJECTS, {"kind": kind}))
 
 
-async def unresolved_of(conn: Connection, kind: str, subject: str) -> list[int]:
-    """Return the unresolved alert of this kind about the subject, as a list of at most one."""
-    return await fetch_column(conn, UNRESOLVED_OF, {"kind": kind, "subject": subject})
+async def unresolved_of(conn: Connection, kind: str, subjects: Sequence[str]) -> list[int]:
+    """Return the unresolved alerts of this kind about these subjects, at most one for each."""
+    return await fetch_column(conn, UNRESOLVED_OF, {"kind": kind, "subjects": list(subjects)})
 
 
 async def known(conn: Connection, kind: str, subjects: Sequence[str]) -> set[str]:

@@ -16,11 +16,16 @@ from cvms.store.messaging.outbox import OutboxMessage
 from cvms.store.messaging.topics import Topic
 from cvms.store.postgres.driver.connection import Connection
 
-# Only a person can resolve these, by acknowledging them.
+# A person resolves these by acknowledging them. Books that agree again end `books_differ` too.
 ENDED_BY_A_PERSON = (
     "books_differ",
     "governance_proposed",
     "governance_accepted",
+    "foreign_program_list",
+    "foreign_freeze",
+    "foreign_protection",
+    "foreign_mint",
+    "foreign_transfer",
 )
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from cvms.store.alerts import foreign_changes
+from cvms.store.alerts.foreign_changes import ForeignTransfers
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import fetch_all, fetch_column, fetch_value
 from cvms.store.vaults.history import Kind
@@ -222,10 +224,13 @@ class MovementsRow:
 
 @dataclass(frozen=True, slots=True)
 class MovementsPage:
-    """The owners with too many movements, among the lines that were examined."""
+    """The owners with too many movements, or with transfers that are not this service's, among the
+    lines that were examined.
+    """
 
     examined: int
     rapid: list[MovementsRow]
+    foreign: list[ForeignTransfers]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -287,25 +292,31 @@ async def withdrawals(conn: Connection, limit: int) -> list[WithdrawalRow]:
     return rows
 
 
-async def movements(conn: Connection, bound: int, limit: int) -> MovementsPage:
+async def movements(
+    conn: Connection, bound: int, limit: int, *, began: int | None
+) -> MovementsPage:
     """Return who made more than `bound` movements within a minute, in lines not examined yet.
 
-    A bound of 0 is none. Lines count as examined as in `withdrawals`.
+    A bound of 0 is none. `began`: see foreign_changes. Lines count as examined as in `withdrawals`.
     """
     after = await fetch_value(conn, POSITION, {"source": "movements"})
     head = await fetch_value(conn, HEAD_OF_TRANSACTIONS)
-    if bound == 0 or head <= after:
-        await _move(conn, "movements", after, max(after, head))
-        return MovementsPage(0, [])
+    if head <= after:
+        return MovementsPage(0, [], [])
     cursor = await conn.execute(PAGE_OF_LINES, {"after": after, "head": head, "limit": limit})
     row = await cursor.fetchone()
     assert row is not None
     last, examined = row
     reached = last if examined == limit else head
     params = {"bound": bound, "after": after, "reached": reached}
-    rapid = await fetch_all(conn, MovementsRow, RAPID_MOVEMENTS, params)
+    rapid = await fetch_all(conn, MovementsRow, RAPID_MOVEMENTS, params) if bound else []
+    foreign = (
+        []
+        if began is None
+        else await foreign_changes.transfers(conn, began, after=after, reached=reached)
+    )
     await _move(conn, "movements", after, reached)
-    return MovementsPage(examined, rapid)
+    return MovementsPage(examined, rapid, foreign)
 
 
 async def differences(conn: Connection, limit: int) -> list[DifferenceRow]:

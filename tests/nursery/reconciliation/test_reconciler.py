@@ -20,9 +20,11 @@ from cvms.chain.types import Commitment, Slot
 from cvms.nursery.reconciliation.vault_reindexer import Reindexer
 from cvms.store.messaging.topics import ROW_WRITTEN
 from cvms.store.reconciliation import pass_position, reconciliation_log
-from cvms.store.reconciliation.reconciliation_log import ReconciliationRow
+from cvms.store.reconciliation.reconciliation_log import ReconciliationEntry, ReconciliationRow
 from cvms.store.security import audit_log, audit_verification
 from cvms.store.vaults import history, vaults
+from tests.nursery.alerts.test_monitor import monitoring
+from tests.nursery.alerts.test_monitor import stored as stored_alerts
 from tests.nursery.indexing.test_indexer import cancelled_after
 from tests.nursery.program_steps import every_event, lock
 from tests.nursery.world import (
@@ -522,6 +524,59 @@ async def test_kept_sums_that_drifted_from_the_history_are_counted_again(world: 
     assert await stored(world) == books
     events = [line["event"] for line in logs if line["log_level"] == "error"]
     assert events == ["history_sums_counted_again"] * 2
+
+
+async def test_a_row_altered_just_before_the_sums_are_checked_alters_no_sum(world: World) -> None:
+    await two_vaults(world)
+    before = await stored(world)
+    reconciler = world.reconciler()
+    with held_clock(world.chain.chain):
+        await world.indexer().catch_up()
+        await reconciler.full_pass()
+        await world.execute(DAMAGE["a row is wrong"])  # after the pass, before its sums
+        await reconciler.resolve_pending()
+    assert await entries(world) == []
+    assert (await stored(world))["sizes"] == before["sizes"]
+    await full_pass_resolved(world, reconciler)
+    assert await stored(world) == before
+    found = await entries(world)
+    assert {(each.field, each.healed) for each in found} == {("total", True), ("available", True)}
+    assert set(await alerts_after_a_look(world)) == {("books_healed", "open")}
+
+
+async def test_a_difference_that_could_not_be_healed_is_over_once_the_books_agree(
+    world: World,
+) -> None:
+    await two_vaults(world)
+    await world.execute(DAMAGE["a line is missing"])
+    await full_pass_resolved(world, world.reconciler(rpc=Truncating(world.rpc)))
+    async with world.database.transaction() as conn:
+        await reconciliation_log.log(conn, of_all_vaults("tvl"))  # of an earlier release
+    differ = [("books_differ", "open")]
+    assert await alerts_after_a_look(world) == differ * 2
+    reconciler = world.reconciler()
+    await full_pass_resolved(world, reconciler)
+    await full_pass_resolved(world, reconciler)
+    found = await alerts_after_a_look(world)
+    assert sorted(found) == [*[("books_differ", "resolved")] * 2, ("books_healed", "open")]
+    told = [row.data["state"] for row in await world.outbox("security_alert")]
+    assert sorted(told) == [*["open"] * 3, *["resolved"] * 2]
+
+
+async def alerts_after_a_look(world: World) -> list[tuple[str, str]]:
+    """Return the kind and state of each alert, once the monitor has read the differences."""
+    async with monitoring(world.database) as monitor:
+        await monitor.run_once()
+    return [
+        (row.kind, row.state)
+        for row in await stored_alerts(world.database)
+        if row.kind.startswith("books")
+    ]
+
+
+def of_all_vaults(field: str) -> ReconciliationEntry:
+    about: dict[str, Any] = {"vault": "*", "owner": "*", "expected": 2, "actual": 1}
+    return reconciliation_log.entry(**about, field=field, chain_slot=1, healed=False, cause="")
 
 
 async def kept_sums(world: World) -> list[Any]:

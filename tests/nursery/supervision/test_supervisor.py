@@ -6,6 +6,7 @@ import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 
+import psycopg
 import pytest
 import trio
 from solders.keypair import Keypair
@@ -15,7 +16,13 @@ from trio.testing import MockClock
 from cvms.chain.backoff import Backoff
 from cvms.config.loader import load_programs
 from cvms.config.settings import Config
-from cvms.errors import ChainUnavailable, ConfigurationError, DatabaseUnavailable, RpcError
+from cvms.errors import (
+    ChainUnavailable,
+    ConfigurationError,
+    DatabaseUnavailable,
+    GapNotClosed,
+    RpcError,
+)
 from cvms.http.service_info.collectors import TaskGauges
 from cvms.metrics import Metrics
 from cvms.nursery.channels.status_board import StatusBoard
@@ -159,6 +166,35 @@ async def test_a_group_is_an_outage_only_if_every_member_is(autojump_clock: Mock
     assert [entry["log_level"] for entry in logs] == ["warning", "error"]
     assert logs[1]["exc_info"] is mixed
     assert watched.board.tasks["task"].last_error == "DatabaseUnavailable: a; ValueError: b"
+
+
+def raised_from(cause: BaseException) -> Exception:
+    error = GapNotClosed("the node lost its place in its own list")
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "counts"),
+    [
+        (raised_from(RpcError(-32000, "upstream error")), False),
+        (raised_from(raised_from(DatabaseUnavailable("gone"))), False),
+        (ExceptionGroup("", [raised_from(ChainUnavailable("gone"))]), False),
+        (raised_from(ExceptionGroup("", [ChainUnavailable("a"), DatabaseUnavailable("b")])), False),
+        (ExceptionGroup("", [psycopg.OperationalError("server closed the connection")]), False),
+        (raised_from(ExceptionGroup("", [ChainUnavailable("a"), ValueError("b")])), True),
+        (raised_from(RpcError(-32602, "invalid params")), True),
+        (raised_from(KeyError("bug")), True),
+    ],
+    ids=str,
+)
+async def test_an_outage_is_no_crash_loop_however_it_is_wrapped(
+    error: Exception, counts: bool, autojump_clock: MockClock
+) -> None:
+    fast = Backoff(first=0.1, longest=1)
+    watched = Watched(*[failing(error)] * CRASH_LOOP_FAILURES, backoff=fast)
+    await until_idle(watched)
+    assert ("task" in watched.board.liveness_faults()) == counts
 
 
 @pytest.mark.parametrize(
