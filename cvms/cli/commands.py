@@ -21,7 +21,7 @@ from cvms.config.loader import (
     load_programs,
 )
 from cvms.errors import ConfigurationError, DecryptionFailed
-from cvms.log import configure_logging
+from cvms.log.configuration import configure_logging
 
 SERVICE_URL = "http://127.0.0.1:8080"
 RPC_URL = "http://127.0.0.1:8899"
@@ -41,26 +41,27 @@ def cmd_serve(options: argparse.Namespace) -> int:
     except (ConfigurationError, ExceptionGroup):
         print_misspelt(environ)
         raise
-    configure_logging(config.log_format, config.log_level)
+    process_log = configure_logging(config.log_format, config.log_level)
     if options.inherit is None:
         for name, setting in misspelt(environ).items():
             log.warning("setting_unknown", name=name, similar_to=setting)
     manager = service_manager_of(environ)
     if options.inherit is not None:
-        trio.run(serve_as_worker, config, options.inherit, serve_process)
+        serve = partial(serve_process, process_log=process_log)
+        trio.run(serve_as_worker, config, options.inherit, serve)
     elif options.workers > 1:
         trio.run(partial(run_workers, config, options.workers, service_manager=manager))
     else:
-        trio.run(partial(serve_process, config, service_manager=manager))
+        trio.run(partial(serve_process, config, service_manager=manager, process_log=process_log))
     return 0
 
 
 def cmd_dev(options: argparse.Namespace) -> int:
     from cvms.dev.run import Ports, dev  # noqa: PLC0415
 
-    configure_logging(options.log_format, "warning")
+    process_log = configure_logging(options.log_format, "warning")
     ports = Ports(http=options.port, rpc=options.localnet_port)
-    return dev(ports, data=options.data_dir, environ=read_environment())
+    return dev(ports, data=options.data_dir, environ=read_environment(), process_log=process_log)
 
 
 def cmd_localnet(options: argparse.Namespace) -> int:

@@ -33,6 +33,7 @@ import trio
 from cvms.config.settings import Config
 from cvms.errors import ConfigurationError, only
 from cvms.http import serve_http
+from cvms.log.configuration import ProcessLog
 from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.channels.task_liveness import seconds_expected
 from cvms.nursery.supervision.deployment_probe import DEPLOYMENT
@@ -81,6 +82,7 @@ async def serve(
     admin_listener: socket.socket | None = None,
     board: StatusBoard | None = None,
     service_manager: ServiceManager | None = None,
+    process_log: ProcessLog | None = None,
 ) -> None:
     """Run the service until SIGTERM, SIGINT, `shutdown` or a cancellation.
 
@@ -97,7 +99,7 @@ async def serve(
     manager = service_manager or ServiceManager()
     async with (
         _open_lifetime(stop) as lifetime,
-        open_resources(config, board=board or StatusBoard()) as resources,
+        open_resources(config, board=board or StatusBoard(), process_log=process_log) as resources,
         trio.open_nursery() as background,
     ):
         _log_disabled_features(config)

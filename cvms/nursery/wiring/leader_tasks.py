@@ -94,6 +94,7 @@ def build_indexer(resources: Resources) -> Indexer:
         timelock_wake=resources.timelock_wake,
         board=resources.board,
         metrics=resources.metrics,
+        traces=resources.traces,
     )
 
 
@@ -122,6 +123,7 @@ def build_submitter(resources: Resources) -> Submitter:
         outbox_wake=resources.outbox_wake,
         board=resources.board,
         metrics=resources.metrics,
+        traces=resources.traces,
     )
 
 
