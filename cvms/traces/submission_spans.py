@@ -3,15 +3,16 @@
 Each process finds the same ids from the submission's `traceparent`, so that the spans of a leader
 that sends, of another that indexes and of the replicas that serve WebSockets belong together:
 
-    request → transaction (sent, until it is in a block) → events (indexed) → frame (on WebSockets)
+    request → transaction (sent, until it is in a block) → events (indexed) → frame, webhook
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
-from cvms.traces.spans import Span
+from cvms.traces.spans import Span, Traces
 from cvms.traces.trace_context import TraceContext, parse_traceparent
 
 
@@ -68,10 +69,9 @@ def frame_span(
     ended: float,
 ) -> Span | None:
     """Return the span from the commit of a message to its frame, given to so many clients."""
-    request = _parsed(traceparent)
-    if request is None:
+    parent = message_parent(traceparent, signature, of_events=of_events)
+    if parent is None:
         return None
-    parent = _events(request, signature) if of_events else _transaction(request, signature)
     return Span(
         name="websocket_frame",
         context=parent.child(),
@@ -81,6 +81,38 @@ def frame_span(
         ended=ended,
         attributes={"cvms.signature": signature, "cvms.topic": topic, "cvms.clients": clients},
     )
+
+
+@contextmanager
+def webhook_span(traces: Traces, parent: TraceContext, *, endpoint: str) -> Iterator[str]:
+    """Record the block, in which a message is posted, and give its `traceparent`."""
+    context, started, failed = parent.child(), time.time(), True
+    try:
+        yield context.traceparent
+        failed = False
+    finally:
+        traces.record(
+            Span(
+                name="webhook",
+                context=context,
+                parent=parent,
+                kind="client",
+                started=started,
+                ended=time.time(),
+                failed=failed,
+                attributes={"cvms.endpoint": endpoint},
+            )
+        )
+
+
+def message_parent(
+    traceparent: str | None, signature: str, *, of_events: bool
+) -> TraceContext | None:
+    """Return the span that a message about a transaction, or about its events, comes from."""
+    request = _parsed(traceparent)
+    if request is None:
+        return None
+    return _events(request, signature) if of_events else _transaction(request, signature)
 
 
 def _parsed(traceparent: str | None) -> TraceContext | None:

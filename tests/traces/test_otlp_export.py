@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
 
 import pytest
 import trio
@@ -19,7 +18,7 @@ from tests.traces.collector import Collector
 
 NOTHING_IMPORTED = """
 import sys, trio
-import cvms.nursery.run
+import cvms.traces.submission_spans
 from cvms.traces.otlp_export import open_traces
 
 async def main():
@@ -32,11 +31,9 @@ assert not [each for each in sys.modules if each.startswith("opentelemetry")]
 
 
 @pytest.fixture
-async def collector(
-    nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Collector]:
+async def collector(nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch) -> Collector:
     monkeypatch.setattr(otlp_export, "BATCH_SECONDS", 0.02)
-    yield await Collector().start(nursery)
+    return await Collector().start(nursery)
 
 
 def span(name: str) -> Span:

@@ -183,6 +183,7 @@ def build_event_webhooks(resources: Resources, context: ssl.SSLContext) -> Event
         context=context,
         board=resources.board,
         metrics=resources.metrics,
+        traces=resources.traces,
     )
 
 
