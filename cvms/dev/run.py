@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -92,20 +92,21 @@ async def _run(
         urls = {"SOLANA_RPC_URL": chain.rpc_url, "SOLANA_WS_URL": chain.ws_url}
         sources = {"YIELD_SOURCES": local_yield_sources(config.programs, operator.address)}
         config = load_config({**sources, **settings, **urls})
-        service = partial(serve, replace(config, own_chain=True), process_log=process_log)
-        await _serve(service, config, chain, data, operator.address)
+        config = replace(config, own_chain=True)
+        await _serve(config, chain, data, operator.address, process_log)
         nursery.cancel_scope.cancel()
 
 
 async def _serve(
-    service: Callable[..., Awaitable[None]],
     config: Config,
     chain: localnet.Running,
     data: Path,
     operator: Pubkey,
+    process_log: ProcessLog | None = None,
 ) -> None:
     async with trio.open_nursery() as nursery:
-        url = await nursery.start(_serve_until_stopped, service, nursery.cancel_scope)
+        start = partial(_serve_until_stopped, config, nursery.cancel_scope, process_log)
+        url = await nursery.start(start)
         await _wait_ready(url)
         others = running_environments()
         here = RunningEnvironment(str(data), os.getpid(), url, chain.rpc_url)
@@ -130,13 +131,14 @@ def _addresses(
 
 
 async def _serve_until_stopped(
-    service: Callable[..., Awaitable[None]],
+    config: Config,
     start: trio.CancelScope,
+    process_log: ProcessLog | None,
     *,
     task_status: trio.TaskStatus[str],
 ) -> None:
     """Serve, and give up the start if the service is stopped before it is ready."""
-    await service(task_status=task_status)
+    await serve(config, task_status=task_status, process_log=process_log)
     start.cancel()
 
 

@@ -50,7 +50,7 @@ class Collector:
                         return
                     elif isinstance(event, h11.Request):
                         assert event.target == b"/v1/traces"
-                    else:
+                    elif isinstance(event, h11.Data):
                         body += event.data
                 await self._answer(stream, body)
 
