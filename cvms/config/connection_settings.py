@@ -1,4 +1,4 @@
-"""Settings of the connections that clients open, and of those to databases for reading."""
+"""Settings of the connections that clients open, and of those to databases and a collector."""
 
 from __future__ import annotations
 
@@ -41,6 +41,21 @@ class ListenSettings:
         expected="a whole number of connections, 1 to 1000000",
         about="Connections that one address (an IPv6 /64) may have open, at most three quarters of "
         "all. `TRUSTED_PROXIES` may have any number",
+    )
+
+
+@settings_class
+class TraceSettings:
+    """Where traces are sent."""
+
+    endpoint: str | None = setting(
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        parse.optional(parse.url("http", "https")),
+        default="",
+        expected="an http(s):// URL such as http://127.0.0.1:4318, or unset",
+        about="Collector of OpenTelemetry to which traces are sent, as OTLP over HTTP: "
+        "[docs/operations/logs.md](docs/operations/logs.md). Unset: nothing is traced",
+        secret=True,
     )
 
 

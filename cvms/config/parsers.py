@@ -119,6 +119,16 @@ def urls(*schemes: str) -> Callable[[str], tuple[str, ...]]:
     return parse
 
 
+def url(*schemes: str) -> Callable[[str], str]:
+    """Return the parser of one URL with a host."""
+
+    def parse(raw: str) -> str:
+        check_url(raw, *schemes)
+        return raw
+
+    return parse
+
+
 def database_url(raw: str) -> str:
     check_conninfo(raw)
     return raw

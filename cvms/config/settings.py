@@ -20,7 +20,7 @@ from cvms.chain.types import (
 from cvms.config import parsers as parse
 from cvms.config.admin_settings import AdminSettings
 from cvms.config.alert_settings import AlertSettings
-from cvms.config.connection_settings import ListenSettings, ReplicaSettings
+from cvms.config.connection_settings import ListenSettings, ReplicaSettings, TraceSettings
 from cvms.config.fields import group, setting, settings_class
 from cvms.config.operator_settings import (
     OperatorSource,
@@ -376,6 +376,7 @@ class Config:
         expected="debug, info, warning or error",
         about="Lowest level that is logged: `debug`, `info`, `warning` or `error`",
     )
+    tracing: TraceSettings = field(default_factory=TraceSettings)
     shutdown_deadline: float = 4.0
     own_chain: bool = False
     """The chain was made for this process, as `cvms dev` does: it may have been reset, and one key

@@ -24,6 +24,7 @@ from cvms.dev.postgres import embedded_postgres
 from cvms.dev.running import RunningEnvironment, recorded, running_environments
 from cvms.dev.secrets import make_secrets, with_secrets
 from cvms.errors import ConfigurationError
+from cvms.log.configuration import ProcessLog
 from cvms.nursery.run import serve
 from cvms.signing.open_signers import open_signers
 
@@ -45,7 +46,7 @@ class Ports:
     rpc: int
 
 
-def dev(ports: Ports, *, data: Path, environ: Mapping[str, str]) -> int:
+def dev(ports: Ports, *, data: Path, environ: Mapping[str, str], process_log: ProcessLog) -> int:
     """Run everything until SIGINT or SIGTERM, with all data in `data`."""
     data = data.absolute()
     # Until the service handles SIGTERM, it must end the start in order, as Ctrl-C does.
@@ -63,12 +64,14 @@ def dev(ports: Ports, *, data: Path, environ: Mapping[str, str]) -> int:
             if not settings.get("OPERATOR_SIGNER"):
                 operator_keypair(data / "operator.json")
                 settings["DEPLOYER_KEYPAIR_PATH"] = str(data / "operator.json")
-            trio.run(_run, ports, data, settings)
+            trio.run(_run, ports, data, settings, process_log)
     print("Stopped.", flush=True)
     return 0
 
 
-async def _run(ports: Ports, data: Path, settings: Mapping[str, str]) -> None:
+async def _run(
+    ports: Ports, data: Path, settings: Mapping[str, str], process_log: ProcessLog
+) -> None:
     config = load_config(settings)
     async with (
         open_signers(config.operators, config.signing) as signers,
@@ -89,13 +92,21 @@ async def _run(ports: Ports, data: Path, settings: Mapping[str, str]) -> None:
         urls = {"SOLANA_RPC_URL": chain.rpc_url, "SOLANA_WS_URL": chain.ws_url}
         sources = {"YIELD_SOURCES": local_yield_sources(config.programs, operator.address)}
         config = load_config({**sources, **settings, **urls})
-        await _serve(replace(config, own_chain=True), chain, data, operator.address)
+        config = replace(config, own_chain=True)
+        await _serve(config, chain, data, operator.address, process_log)
         nursery.cancel_scope.cancel()
 
 
-async def _serve(config: Config, chain: localnet.Running, data: Path, operator: Pubkey) -> None:
+async def _serve(
+    config: Config,
+    chain: localnet.Running,
+    data: Path,
+    operator: Pubkey,
+    process_log: ProcessLog | None = None,
+) -> None:
     async with trio.open_nursery() as nursery:
-        url = await nursery.start(_serve_until_stopped, config, nursery.cancel_scope)
+        start = partial(_serve_until_stopped, config, nursery.cancel_scope, process_log)
+        url = await nursery.start(start)
         await _wait_ready(url)
         others = running_environments()
         here = RunningEnvironment(str(data), os.getpid(), url, chain.rpc_url)
@@ -120,10 +131,14 @@ def _addresses(
 
 
 async def _serve_until_stopped(
-    config: Config, start: trio.CancelScope, *, task_status: trio.TaskStatus[str]
+    config: Config,
+    start: trio.CancelScope,
+    process_log: ProcessLog | None,
+    *,
+    task_status: trio.TaskStatus[str],
 ) -> None:
     """Serve, and give up the start if the service is stopped before it is ready."""
-    await serve(config, task_status=task_status)
+    await serve(config, task_status=task_status, process_log=process_log)
     start.cancel()
 
 

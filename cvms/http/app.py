@@ -21,6 +21,7 @@ from cvms.http.admin import (
     delivery_routes,
     governance_routes,
     governance_view,
+    log_routes,
     submission_routes,
 )
 from cvms.http.auth import nonce_routes, second_factor_routes
@@ -52,6 +53,7 @@ from cvms.http.webhooks import endpoint_routes, message_routes
 from cvms.http.websocket import asyncapi
 from cvms.http.websocket.client_session import WebSocketLimits
 from cvms.http.websocket.endpoint import WebSocketEndpoint
+from cvms.log.configuration import ProcessLog
 from cvms.metrics import Metrics
 from cvms.nursery.channels.account_registry import AccountRegistry
 from cvms.nursery.channels.hub import Hub
@@ -67,6 +69,7 @@ from cvms.store.redis.rate_limiter import Limiter
 from cvms.store.security.encryption import SecretBox
 from cvms.store.security.revoked_tokens import RevocationList
 from cvms.store.submissions.fee_budget import FeeBudget
+from cvms.traces.spans import Traces
 
 OPERATIONS_WITHOUT_TEXT = (
     "emergency_withdraw",
@@ -94,6 +97,8 @@ def create_app(
     board: StatusBoard,
     replies: ReplyCache,
     metrics: Metrics,
+    log: ProcessLog,
+    traces: Traces,
     accounts: AccountRegistry,
     limiter: Limiter,
     yield_sources: Sequence[YieldSource],
@@ -123,6 +128,7 @@ def create_app(
         board=board,
         replies=replies,
         metrics=metrics,
+        log=log,
         limits=limits,
         secret_box=SecretBox(config.data_encryption_keys),
         revocations=RevocationList(database),
@@ -133,7 +139,14 @@ def create_app(
     )
     start_operations(metrics, [*TEXT_OF_ACTION, *OPERATIONS_WITHOUT_TEXT])
     cors = Cors(config.cors_origins)
-    app = Edge(__name__, limits=limits, metrics=metrics, cors=cors, max_in_flight=max_in_flight)
+    app = Edge(
+        __name__,
+        limits=limits,
+        metrics=metrics,
+        cors=cors,
+        max_in_flight=max_in_flight,
+        traces=traces,
+    )
     routes = (
         *probe_routes.ROUTES,
         *metrics_routes.metrics_routes(deps),
@@ -161,6 +174,7 @@ def create_app(
         *admin_routes.ROUTES,
         *alert_routes.ROUTES,
         *delivery_routes.ROUTES,
+        *log_routes.ROUTES,
         *submission_routes.ROUTES,
         *proposal_routes.ROUTES,
         *webhook_routes.ROUTES,

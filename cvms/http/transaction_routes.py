@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+import structlog
 from solders.signature import Signature
 
 from cvms.chain.program.program_errors import to_program_error
@@ -33,17 +34,20 @@ from cvms.http.framework import schemas
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.operation_metrics import counted
 from cvms.http.framework.problems import response_of
-from cvms.http.framework.request import Body
+from cvms.http.framework.request import Body, join_trace, request_origin
 from cvms.http.framework.response import Reply, Response
 from cvms.http.framework.routing import RouteGroup
 from cvms.http.multisig.cosigning import CoSigningRun, find_changed, signatures_in
 from cvms.http.operations.execute import UNSPONSORED
 from cvms.http.operations.idempotency import IdempotencyKey, replay_or_run
 from cvms.http.operations.signed_plans import EXPIRED, SignedPlan, find_plan
+from cvms.log.fields import bind_log_fields
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.security import audit_log
 from cvms.store.submissions import multisig_proposals, submissions
 from cvms.store.submissions.submissions import State, Submission
+
+log = structlog.get_logger(__name__)
 
 ROUTES = RouteGroup("transactions")
 
@@ -117,9 +121,13 @@ async def submit(deps: Dependencies, body: CoSigned) -> Reply | Response:
 
 async def _submit(deps: Dependencies, signed: SignedPlan, key: IdempotencyKey | None) -> Reply:
     stored = signed.plan
+    bind_log_fields(owner=stored.owner)
+    join_trace(stored.traceparent)
     if stored.state is State.BUILT:
         await _check(deps, signed)
         stored = await _sign_and_store(deps, signed, key)
+        bind_log_fields(signature=stored.signature or "")
+        log.info("submission_changed", kind=stored.kind, state=stored.state.value)
         deps.submit_wake.wake()
     return _accepted(stored)
 
@@ -196,6 +204,7 @@ async def _sign_and_store(
             signature=signature_of(transaction),
             wire=bytes(transaction),
             last_valid_block_height=given.last_valid_block_height if given.changed else None,
+            origin=request_origin(),
         )
         if key is not None:
             await key.store(conn, response_of(_accepted(stored)))

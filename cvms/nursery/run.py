@@ -33,6 +33,7 @@ import trio
 from cvms.config.settings import Config
 from cvms.errors import ConfigurationError, only
 from cvms.http import serve_http
+from cvms.log.configuration import ProcessLog
 from cvms.metrics import Metrics
 from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.channels.task_liveness import seconds_expected
@@ -84,6 +85,7 @@ async def serve(
     board: StatusBoard | None = None,
     metrics: Metrics | None = None,
     service_manager: ServiceManager | None = None,
+    process_log: ProcessLog | None = None,
 ) -> None:
     """Run the service until SIGTERM, SIGINT, `shutdown` or a cancellation.
 
@@ -101,7 +103,10 @@ async def serve(
     async with (
         _open_lifetime(stop) as lifetime,
         open_resources(
-            config, board=board or StatusBoard(), metrics=metrics or Metrics()
+            config,
+            board=board or StatusBoard(),
+            metrics=metrics or Metrics(),
+            process_log=process_log,
         ) as resources,
         trio.open_nursery() as background,
     ):

@@ -324,6 +324,10 @@ call 200 POST "/api/admin/alerts/$(field alerts.0.id)/acknowledge" "" "$token"
 call 200 GET "/api/admin/submissions?state=quarantined" "" "$token"
 call 200 GET "/api/admin/submissions/$decided" "" "$token"
 call 409 POST "/api/admin/submissions/$decided/settle" '{"outcome": "expired", "reason": "a walk"}' "$token"
+# Look closer for a minute.
+call 200 PUT /api/admin/log-level '{"level": "debug", "minutes": 1}' "$token"
+call 200 GET /api/admin/log-level "" "$token"
+call 200 GET "/api/admin/logs?level=warning&text=log_level" "" "$token"
 # A message to Carol would leave this machine, and Bob has no webhook.
 call 404 POST /api/admin/deliveries/test "{\"signer\": \"$bob\"}" "$token"
 call 404 POST /api/admin/deliveries/00000000-0000-0000-0000-000000000000/resend "" "$token"

@@ -51,7 +51,7 @@ async def test_the_walk_calls_every_route(tmp_path: Path) -> None:
         opened = await http.get(f"{url}/openapi.json", headers={"Origin": page})
         assert opened.headers["Access-Control-Allow-Origin"] == page
         document = opened.json()
-    walked = re.findall(r"^\d{3} (GET|POST|DELETE) ([^?\s]+)", output, re.MULTILINE)
+    walked = re.findall(r"^\d{3} (GET|POST|PUT|DELETE) ([^?\s]+)", output, re.MULTILINE)
     for path, item in document["paths"].items():
         pattern = re.sub(r"\{\w+\}", "[^/]+", path)
         for method in item:

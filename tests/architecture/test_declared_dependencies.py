@@ -34,14 +34,24 @@ def declared(requirements: Iterable[str]) -> set[str]:
 
 
 def imported_by(*folders: str) -> dict[str, str]:
-    """Return the distributions that the modules in these folders import, each with one importer."""
+    """Return the distributions that the modules in these folders import, each with one importer.
+
+    Of a package that several share, as those of OpenTelemetry do, it is all that are declared.
+    """
     distributions = packages_distributions()
+    known = declared(SERVICE + EXTRAS + TEST)
+
+    def holders(package: str) -> Iterable[str]:
+        names = list(map(canonical, distributions.get(package, [package])))
+        return known.intersection(names) or names[:1]
+
     return {
-        canonical(distributions.get(package, [package])[0]): str(path.relative_to(ROOT))
+        name: str(path.relative_to(ROOT))
         for folder in folders
         for path in sorted((ROOT / folder).rglob("*.py"))
         for package in top_level_packages(ast.parse(path.read_text()))
         if package not in sys.stdlib_module_names | OUR_OWN
+        for name in holders(package)
     }
 
 

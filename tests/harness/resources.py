@@ -11,6 +11,7 @@ from solders.keypair import Keypair
 from cvms.config.admin_settings import AdminSettings
 from cvms.config.loader import load_programs
 from cvms.config.settings import Config, Rates
+from cvms.log.configuration import ProcessLog
 from cvms.metrics import Metrics
 from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.wiring.resources import Resources, open_resources
@@ -53,8 +54,12 @@ def signers_of(*keypairs: Keypair, minimum: int = 0) -> SignerSet:
 
 
 @asynccontextmanager
-async def open_prepared_resources(config: Config) -> AsyncIterator[Resources]:
+async def open_prepared_resources(
+    config: Config, process_log: ProcessLog | None = None
+) -> AsyncIterator[Resources]:
     """Open the resources of a process, with the schema applied."""
-    async with open_resources(config, board=StatusBoard(), metrics=Metrics()) as resources:
+    async with open_resources(
+        config, board=StatusBoard(), metrics=Metrics(), process_log=process_log
+    ) as resources:
         await resources.database.prepare()
         yield resources

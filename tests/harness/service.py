@@ -20,6 +20,7 @@ from cvms.config.settings import Config
 from cvms.http import serve_http
 from cvms.http.framework.edge import MAX_IN_FLIGHT, Edge
 from cvms.http.websocket.client_session import WebSocketLimits
+from cvms.log.configuration import ProcessLog
 from cvms.nursery.channels.account_registry import AccountRegistry
 from cvms.nursery.channels.hub import Hub
 from cvms.nursery.channels.status_board import StatusBoard
@@ -114,13 +115,14 @@ async def running(
     limits: WebSocketLimits | None = None,
     max_in_flight: int = MAX_IN_FLIGHT,
     wall_clock: Callable[[], float] = time.time,
+    process_log: ProcessLog | None = None,
     **settings: Any,
 ) -> AsyncIterator[Service]:
     """Run the front end and no task, stopped in order at the end of the block."""
     config = config_for_tests(database_url, **settings)
     shutdown, stopped = trio.Event(), trio.Event()
     async with (
-        open_prepared_resources(config) as resources,
+        open_prepared_resources(config, process_log) as resources,
         httpx.AsyncClient(timeout=30) as http,
         trio.open_nursery() as nursery,
     ):

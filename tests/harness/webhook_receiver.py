@@ -25,6 +25,7 @@ class Received:
     type: str
     data: dict[str, Any]
     answer: bytes
+    traceparent: str | None = None
 
     @property
     def accepted(self) -> bool:
@@ -101,7 +102,13 @@ class WebhookReceiver:
         answer = self.answer(message)
         async with self._grown:
             self.received.append(
-                Received(headers["webhook-id"], message["type"], message["data"], answer or b"")
+                Received(
+                    headers["webhook-id"],
+                    message["type"],
+                    message["data"],
+                    answer or b"",
+                    headers.get("traceparent"),
+                )
             )
             self._grown.notify_all()
         return answer

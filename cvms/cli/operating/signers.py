@@ -9,7 +9,7 @@ import trio
 from cvms.cli.arguments import Commands, add_command
 from cvms.config.environment import environment
 from cvms.config.loader import load_operators, load_signing
-from cvms.log import configure_logging
+from cvms.log.configuration import configure_logging
 
 HELP = """\
 List the operator's keys, the one that pays first, and whether each signs. Each remote signer is

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from cvms.http.framework.request import Request
 from cvms.http.framework.response import Response
 
-METHODS = "GET, POST, DELETE"
+METHODS = "GET, POST, PUT, DELETE"
 # What clients send, and what tracing libraries and pages that bypass a cache add by themselves.
 HEADERS = (
     "Authorization, Baggage, Cache-Control, Content-Type, Idempotency-Key, If-None-Match, "

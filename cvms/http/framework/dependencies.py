@@ -11,6 +11,7 @@ from cvms.chain.types import Programs
 from cvms.chain.yields.rate_cache import RateCache
 from cvms.config.settings import Config
 from cvms.http.framework.rate_limits import RateLimits
+from cvms.log.configuration import ProcessLog
 from cvms.metrics import Metrics
 from cvms.nursery.channels.account_registry import AccountRegistry
 from cvms.nursery.channels.hub import Hub
@@ -43,6 +44,7 @@ class Dependencies:
     board: StatusBoard
     replies: ReplyCache
     metrics: Metrics
+    log: ProcessLog
     limits: RateLimits
     secret_box: SecretBox
     revocations: RevocationList

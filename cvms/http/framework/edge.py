@@ -11,10 +11,9 @@ import secrets
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from time import perf_counter
+from time import perf_counter, time
 from typing import Any, cast
 
-import structlog
 import trio
 from quart import Request as QuartRequest
 from quart import Response as QuartResponse
@@ -25,25 +24,28 @@ from werkzeug.datastructures import Headers
 from werkzeug.routing import ValidationError
 
 from cvms.errors import NotFound, Overloaded, RateLimited, leaves
+from cvms.http.framework.client_address import is_trusted
 from cvms.http.framework.cors import Cors
 from cvms.http.framework.problems import problem_response, resolve
 from cvms.http.framework.rate_limits import RateLimits, limit_headers
 from cvms.http.framework.request import Request, current_request
 from cvms.http.framework.response import NO_BODY, ByteStream, Response
 from cvms.http.framework.routing import Method, RouteTable, View, template_of
-from cvms.log import log_fields
+from cvms.log.fields import log_fields
+from cvms.log.request_lines import FAILED, SAFE_METHODS, RequestLines, request_id_of
 from cvms.metrics import Metrics
 from cvms.metrics.http_metrics import RouteMetrics
-
-log = structlog.get_logger(__name__)
+from cvms.traces.spans import NO_TRACES, Attribute, Span, Traces
+from cvms.traces.trace_context import RequestTrace, TraceContext, new_trace, parse_traceparent
 
 REQUEST_SECONDS = 15.0
 MAX_BODY = 64 * 1024
+MAX_PATH_LOGGED = 256
 MAX_IN_FLIGHT = 256
 MAX_IN_FLIGHT_OF_ADDRESS = 64
 # Needed most when the service is overloaded.
 ALWAYS_ANSWERED = frozenset({"/health", "/ready", "/ready/traffic", "/metrics"})
-METHODS = "GET, HEAD, POST, DELETE, OPTIONS"
+METHODS = "GET, HEAD, POST, PUT, DELETE, OPTIONS"
 # A slash, a digit or a letter.
 _NEEDLESSLY_ENCODED = re.compile(rb"%(2f|3[0-9]|[46][1-9a-f]|[57][0-9a])", re.IGNORECASE)
 
@@ -83,6 +85,7 @@ class Edge(QuartTrio):
         metrics: Metrics,
         cors: Cors | None = None,
         max_in_flight: int = MAX_IN_FLIGHT,
+        traces: Traces = NO_TRACES,
     ) -> None:
         super().__init__(import_name, static_folder=None, template_folder=None)
         self.config["MAX_CONTENT_LENGTH"] = MAX_BODY
@@ -95,6 +98,8 @@ class Edge(QuartTrio):
         self._cors = cors or Cors()
         self._max_in_flight = max_in_flight
         self._in_flight = 0
+        self._lines = RequestLines()
+        self._traces = traces
         self._in_flight_of_address: Counter[str] = Counter()
         self._websocket_metrics = metrics.http.of_route("GET", "/ws")
         self.background: list[Callable[[], Awaitable[None]]] = []
@@ -127,12 +132,15 @@ class Edge(QuartTrio):
         Raises nothing but cancellation.
         """
         began = perf_counter()
-        request.make_current()
-        log_fields.set({"request_id": request.id, "method": request.method, "path": request.path})
+        self._begin(request)
         response = await self._admit(request, respond)
+        seconds = perf_counter() - began
         route = request.route or self.metrics.http.unmatched(request.method)
-        route.answered(response.status, perf_counter() - began)
-        log.debug("request_answered", status=response.status)
+        route.answered(response.status, seconds)
+        probe = request.path in ALWAYS_ANSWERED
+        self._lines.write(request.method, response.status, seconds, probe=probe)
+        if request.trace is not None:
+            self._traces.record(_request_span(request, request.trace, response.status, seconds))
         headers = response.headers
         headers.update(limit_headers(request.allowances))
         headers["X-Request-Id"] = request.id
@@ -150,8 +158,8 @@ class Edge(QuartTrio):
     async def handle_websocket(self, websocket: Websocket) -> QuartResponse | Any:
         """Serve a WebSocket. A refused handshake is answered with a problem."""
         request = _request_of(websocket)
-        request.make_current()
-        log_fields.set({"request_id": request.id, "path": request.path})
+        began = perf_counter()
+        self._begin(request)
         try:
             await self._limits.admit(request)
             _check_path(request)
@@ -160,7 +168,21 @@ class Edge(QuartTrio):
         except (Exception, BaseExceptionGroup) as error:
             response = _error_response(error)
             self._websocket_metrics.counted(response.status)
+            self._lines.write("GET", response.status, perf_counter() - began, probe=False)
             return _quart_response(response)
+
+    def _begin(self, request: Request) -> None:
+        """Make the request the current one, with the id that a trusted proxy gave it."""
+        parent = None
+        if is_trusted(request.peer, self._limits.proxies):
+            parent = parse_traceparent(request.headers.get("traceparent", ()))
+            given = request.headers.get("x-request-id", ())
+            request.id = request_id_of(given, parent.trace_id if parent else None) or request.id
+        if self._traces.enabled:
+            request.trace = _trace_of(request, parent)
+        request.make_current()
+        path = request.path[:MAX_PATH_LOGGED]
+        log_fields.set({"request_id": request.id, "method": request.method, "path": path})
 
     async def handle_user_exception(self, error: Any) -> Any:
         """Raise the error again, for `answer` to handle it."""
@@ -234,6 +256,37 @@ class Edge(QuartTrio):
                 "Try again in a moment."
             )
         self._in_flight += 1
+
+
+def _trace_of(request: Request, parent: TraceContext | None) -> RequestTrace | None:
+    """Return the trace of a request: that of its caller, or else a new one if it may change
+    something; reads would be most of all traces.
+    """
+    if parent is not None:
+        return RequestTrace(parent.child(), parent) if parent.sampled else None
+    return None if request.method in SAFE_METHODS else RequestTrace(new_trace())
+
+
+def _request_span(request: Request, trace: RequestTrace, status: int, seconds: float) -> Span:
+    fields, ended = log_fields.get({}), time()
+    known = {name: fields[name] for name in ("owner", "signature", "code") if name in fields}
+    attributes: dict[str, Attribute] = {f"cvms.{name}": value for name, value in known.items()}
+    attributes |= {
+        "http.request.method": request.method,
+        "http.route": fields.get("route", ""),
+        "http.response.status_code": status,
+        "cvms.request_id": request.id,
+    }
+    return Span(
+        name=f"{request.method} {fields.get('route', '')}".rstrip(),
+        context=trace.context,
+        parent=trace.parent,
+        kind="server",
+        started=ended - seconds,
+        ended=ended,
+        failed=status >= FAILED,
+        attributes=attributes,
+    )
 
 
 def _request_of(quart: QuartRequest | Websocket) -> Request:

@@ -14,10 +14,12 @@ from werkzeug.exceptions import HTTPException
 from cvms import errors
 from cvms.http.framework.request import current_request_id
 from cvms.http.framework.response import Reply, Response, json_response
+from cvms.log.fields import bind_log_fields
 
 log = structlog.get_logger(__name__)
 
 LOG_LINES_SHOWN = 10
+MAX_ERROR_LOGGED = 1000
 RETRY_AFTER_SECONDS = 1
 
 
@@ -179,14 +181,17 @@ def resolve(error: BaseException) -> Problem:
         return unexpected()
     answered, *others = members
     if problems[0].status >= 500:
-        log.warning("request_refused", code=problems[0].code, error=str(answered))
+        bind_log_fields(error=str(answered)[:MAX_ERROR_LOGGED])
     for other in others:
         log.warning("secondary_error_raised", exc_info=other)
     return problems[0]
 
 
 def problem_response(problem: Problem) -> Response:
-    """Return the problem as `application/problem+json`, with the id of the current request."""
+    """Return the problem as `application/problem+json`, with the id of the current request.
+
+    Its code becomes a field of the task's lines.
+    """
     body = {
         "type": f"urn:cvms:problem:{problem.code}",
         "title": problem.title,
@@ -197,6 +202,7 @@ def problem_response(problem: Problem) -> Response:
         **problem.extra,
     }
     headers = {"Content-Type": "application/problem+json", **problem.headers}
+    bind_log_fields(code=problem.code)
     return Response(msgspec.json.encode(body), problem.status, headers)
 
 

@@ -16,9 +16,11 @@ from werkzeug.http import parse_options_header
 
 from cvms.config.webhook_url import MAX_URL
 from cvms.errors import FieldProblem, InvalidRequest
-from cvms.log import log_fields
+from cvms.log.fields import log_fields
 from cvms.metrics.http_metrics import RouteMetrics
 from cvms.store.redis.rate_limiter import Allowance
+from cvms.store.submissions.submissions import NO_REQUEST, Origin
+from cvms.traces.trace_context import RequestTrace
 
 MAX_AMOUNT = 2**63 - 1
 AMOUNTS = "amounts"
@@ -61,6 +63,7 @@ class Request:
         "query_string",
         "raw_path",
         "route",
+        "trace",
     )
 
     def __init__(
@@ -99,6 +102,8 @@ class Request:
         """The slot that what was read for it is true for, if that is known."""
         self.allowances: list[Allowance] = []
         """The allowances that were checked for it; the response reports the scarcest."""
+        self.trace: RequestTrace | None = None
+        """Its place in a trace, if it is traced."""
 
     def header(self, name: str) -> str | None:
         """Return the first value of a header, whose name is given in lower case."""
@@ -122,6 +127,21 @@ def current_request_id() -> str:
     """Return the id of the request that this task answers, "" if there is none."""
     request = _current.get()
     return request.id if request else ""
+
+
+def request_origin() -> Origin:
+    """Return what links a submission to the request that this task answers."""
+    request = _current.get()
+    if request is None:
+        return NO_REQUEST
+    return Origin(request.id, request.trace.context.traceparent if request.trace else None)
+
+
+def join_trace(traceparent: str | None) -> None:
+    """Let the request that this task answers continue a trace, unless its client has given one."""
+    request = _current.get()
+    if request is not None and request.trace is not None:
+        request.trace.join(traceparent)
 
 
 def end_request() -> None:

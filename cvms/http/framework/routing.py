@@ -25,6 +25,7 @@ from cvms.http.framework.request import (
     wants_amount_strings,
 )
 from cvms.http.framework.response import JSON, Reply, Response, rewritten
+from cvms.log.fields import bind_log_fields
 from cvms.store.security import audit_log
 from cvms.store.security.revoked_tokens import RevokedTokens
 
@@ -54,7 +55,7 @@ View = Callable[[Request, Mapping[str, str]], Awaitable[Response]]
 
 Handler = Callable[..., Awaitable[Reply | Response]]
 H = TypeVar("H", bound=Handler)
-Method = Literal["GET", "POST", "DELETE"]
+Method = Literal["GET", "POST", "PUT", "DELETE"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +143,10 @@ class RouteGroup:
     def post(self, rule: str, **declared: Unpack[Declaration]) -> Callable[[H], H]:
         """Declare a POST route on its handler."""
         return self._declare("POST", rule, declared)
+
+    def put(self, rule: str, **declared: Unpack[Declaration]) -> Callable[[H], H]:
+        """Declare a PUT route on its handler."""
+        return self._declare("PUT", rule, declared)
 
     def delete(self, rule: str, **declared: Unpack[Declaration]) -> Callable[[H], H]:
         """Declare a DELETE route on its handler."""
@@ -240,6 +245,7 @@ async def answer(
     Raises RateLimited, InvalidRequest, the errors of a token, and those that the handler raises.
     """
     arguments: dict[str, Any] = dict(variables)
+    bind_log_fields(route=route.rule)
     if route.sensitive:
         await deps.limits.admit_sensitive(request, route.rule)
     if route.auth in _ADMINISTRATORS:

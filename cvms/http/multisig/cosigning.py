@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from uuid import UUID
 
+import structlog
 from solders.pubkey import Pubkey
 from solders.signature import Signature
 from solders.transaction import VersionedTransaction
@@ -29,6 +30,7 @@ from cvms.chain.transactions.versioned import (
 from cvms.chain.transactions.wallet_changes import find_difference, kept, planned_instructions
 from cvms.errors import InvalidRequest, InvalidSignature, ProposalCancelled, ProposalCompleted
 from cvms.http.framework.dependencies import Dependencies
+from cvms.http.framework.request import request_origin
 from cvms.http.framework.response import Reply
 from cvms.http.framework.schemas import Accepted
 from cvms.http.multisig.approval import (
@@ -45,10 +47,13 @@ from cvms.http.multisig.approval import (
 from cvms.http.multisig.chain_state import cosigners, message_in, next_transaction
 from cvms.http.multisig.proposal_view import missing, notify_signers, publish, unsigned
 from cvms.http.operations.signed_plans import changed_until
+from cvms.log.fields import bind_log_fields
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.submissions import multisig_proposals, submissions
 from cvms.store.submissions.multisig_proposals import LiveTransaction, Proposal
 from cvms.store.submissions.submissions import Submission
+
+log = structlog.get_logger(__name__)
 
 KIND = "multisig_withdraw"
 EMPTY = Signature.default()
@@ -197,6 +202,7 @@ class CoSigningRun:
                 amount=seen.amount,
                 # The transaction was built after the proposal.
                 since_slot=seen.slot,
+                origin=request_origin(),
             )
             await self.deps.operator.charge(conn, signed, owner=seen.owner)
             now = await reload(conn, seen.id)
@@ -206,6 +212,8 @@ class CoSigningRun:
             return stored
 
         stored = await self.deps.database.transact(store)
+        bind_log_fields(owner=seen.owner, signature=signed.signature)
+        log.info("submission_changed", kind=KIND, state=stored.state.value)
         self.deps.submit_wake.wake()
         return Reply(Accepted(stored.signature, stored.state), 202)
 

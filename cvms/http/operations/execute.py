@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import structlog
 from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 
@@ -35,14 +36,18 @@ from cvms.http.framework import schemas
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.operation_metrics import counted
 from cvms.http.framework.problems import program_error, response_of
+from cvms.http.framework.request import request_origin
 from cvms.http.framework.response import Reply, Response
 from cvms.http.operations import plans
 from cvms.http.operations.idempotency import IdempotencyKey, replay_or_run
 from cvms.http.operations.plans import TransactionPlan
+from cvms.log.fields import bind_log_fields
 from cvms.signing.operator_key import OperatorKey, SignedByOperator
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.submissions import submissions
 from cvms.store.submissions.submissions import State
+
+log = structlog.get_logger(__name__)
 
 # Two requests for the same thing at the same time are two transactions: a different compute limit
 # makes them differ, since a transaction that equals an earlier one lands only once.
@@ -77,6 +82,8 @@ async def execute_operation(
     A request with the Idempotency-Key of an earlier one gets that one's reply. Raises the outcomes
     of `cvms.errors`.
     """
+
+    bind_log_fields(owner=str(owner))
 
     async def run(key: IdempotencyKey | None) -> Reply:
         this = _Request(action, str(owner), credential or Anonymous(), key)
@@ -122,6 +129,7 @@ async def execute_operation(
         # Answer.
         if signed is not None:
             deps.submit_wake.wake()
+        _log_recorded(action, planned, signed)
         return answer
 
     with counted(deps, action):
@@ -214,6 +222,7 @@ async def _record_transaction(
         "last_valid_block_height": built.last_valid_block_height,
         "amount": planned.amount,
         "since_slot": built.since_slot,
+        "origin": request_origin(),
     }
     if signed is None:
         await submissions.record_built(conn, **transaction)
@@ -223,6 +232,14 @@ async def _record_transaction(
             conn, **transaction, signature=signed.signature, wire=signed.wire
         )
         await operator.charge(conn, signed, owner=this.owner, scope=planned.budget_scope)
+
+
+def _log_recorded(action: str, planned: TransactionPlan, signed: SignedByOperator | None) -> None:
+    if signed is not None:
+        bind_log_fields(signature=signed.signature)
+    if planned.proposed_to is None:
+        state = State.BUILT if signed is None else State.PENDING
+        log.info("submission_changed", kind=action, state=state.value)
 
 
 async def _record_refusal(

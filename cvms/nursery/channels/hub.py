@@ -104,6 +104,13 @@ class Hub:
             subscriber.flush()
         self._position_changed.unpark_all()
 
+    def count_receivers(self, row: OutboxRow) -> int:
+        """Return how many subscribers a row is offered to."""
+        receivers = self._by_filter.get((row.topic, None), {})
+        if row.owner is not None:
+            receivers = receivers | self._by_filter.get((row.topic, row.owner), {})
+        return len(receivers)
+
     async def wait_for_position(self, position: int) -> None:
         """Wait until rows up to `position` are published, or return at once before the first."""
         while self.position is not None and self.position < position:

@@ -16,11 +16,13 @@ from cvms.nursery.channels.hub import Hub
 from cvms.nursery.channels.reply_cache import ReplyCache
 from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.channels.wakeups import OutboxWakeup, Wakeup
+from cvms.nursery.delivery.frame_spans import FrameSpans
 from cvms.store.messaging import outbox
 from cvms.store.messaging.outbox import OutboxRow
 from cvms.store.messaging.outbox_notifier import OutboxNotifier
 from cvms.store.messaging.topics import ROW_WRITTEN
 from cvms.store.postgres.database import Database
+from cvms.traces.spans import NO_TRACES, Traces
 
 log = structlog.get_logger(__name__)
 
@@ -67,9 +69,14 @@ class Broadcaster:
     notifier: OutboxNotifier
     board: StatusBoard
     metrics: Metrics
+    traces: Traces = NO_TRACES
     poll_seconds: float = POLL_SECONDS
     _publish_wake: Wakeup = field(default_factory=Wakeup, init=False)
     _pace: Pace = field(default_factory=Pace, init=False)
+    _spans: FrameSpans = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._spans = FrameSpans(traces=self.traces, database=self.database, hub=self.hub)
 
     async def run(self) -> None:
         """Publish until cancelled. Raises DatabaseUnavailable; another run then misses nothing."""
@@ -112,9 +119,11 @@ class Broadcaster:
             for batch in _batches(rows):
                 self._set_position(batch[0].position - 1)
                 self.metrics.outbox.lag_seconds.set(_age(batch[0]))
+                self._spans.note(batch)
                 self.hub.publish(batch)
                 self.metrics.outbox.published.inc(len(batch))
                 await trio.sleep(self._pace.pause_after(len(batch), trio.current_time()))
+            await self._spans.record()
 
     def _drop_replies(self, rows: Sequence[OutboxRow]) -> None:
         owners = {row.owner for row in rows if row.owner is not None}

@@ -33,6 +33,7 @@ from cvms.nursery.delivery.webhook_connections import WebhookConnections
 from cvms.nursery.delivery.webhook_dispatcher import retry_delay
 from cvms.nursery.delivery.webhook_signature import signed_headers
 from cvms.store.messaging.outbox import OutboxRow
+from cvms.store.messaging.topics import Topic
 from cvms.store.messaging.webhooks import (
     endpoint_secrets,
     endpoints,
@@ -47,6 +48,9 @@ from cvms.store.messaging.webhooks.held_vaults import Hold
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.security.encryption import SecretBox
+from cvms.store.submissions import submissions
+from cvms.traces.spans import NO_TRACES, Traces
+from cvms.traces.submission_spans import message_parent, webhook_span
 
 log = structlog.get_logger(__name__)
 
@@ -72,10 +76,13 @@ class Superseded(Exception):
 
 @dataclass(frozen=True, slots=True)
 class SendingContext:
-    """What messages are made with: secrets, and the events that retractions take back."""
+    """What messages are made with: secrets, the events that retractions take back, and the traces
+    of transactions.
+    """
 
     secrets: Sequence[SealedSecret]
     retracted: Mapping[int, OutboxRow]
+    traceparents: Mapping[str, str]
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -112,6 +119,7 @@ class EndpointSender:
     queries: trio.CapacityLimiter
     pace: SendPace
     wall_clock: Callable[[], float]
+    traces: Traces = NO_TRACES
     _circuit: EndpointCircuit = field(init=False)
     _connections: WebhookConnections = field(init=False)
     _slots: trio.CapacityLimiter = field(init=False)
@@ -256,9 +264,13 @@ class EndpointSender:
 
     async def _context(self, conn: Connection, rows: Sequence[OutboxRow]) -> SendingContext:
         if not rows:
-            return SendingContext((), {})
+            return SendingContext((), {}, {})
         secrets = await endpoint_secrets.valid(conn, self.endpoint)
-        return SendingContext(secrets, await event_messages.retracted_events(conn, rows))
+        retracted = await event_messages.retracted_events(conn, rows)
+        signatures = {row.signature for row in rows if row.signature is not None}
+        traced = self.traces.enabled and signatures
+        traceparents = await submissions.traceparents(conn, sorted(signatures)) if traced else {}
+        return SendingContext(secrets, retracted, traceparents)
 
     # --- attempts ------------------------------------------------------------------------------
 
@@ -276,7 +288,7 @@ class EndpointSender:
                     return
                 message = event_message(self.endpoint, row, context.retracted)
                 try:
-                    await self._post(message, context.secrets)
+                    await self._post(message, row, context)
                 except EndpointGone:
                     await self._deactivate()
                 except (NotDelivered, DecryptionFailed, EncryptionDisabled) as error:
@@ -290,11 +302,21 @@ class EndpointSender:
                 self.metrics.webhooks.messages.labels(outcome="delivered").inc()
                 self.metrics.webhooks.delay_seconds.observe(max(0.0, age))
 
-    async def _post(self, message: EventMessage, secrets: Sequence[SealedSecret]) -> None:
+    async def _post(self, message: EventMessage, row: OutboxRow, context: SendingContext) -> None:
         body = message.body.encode()
-        keys = endpoint_secrets.opened(secrets, self.secret_box)
+        keys = endpoint_secrets.opened(context.secrets, self.secret_box)
         headers = signed_headers(str(message.id), body, keys, now=self.wall_clock())
-        await self._connections.post(headers, body)
+        signature = row.signature or ""
+        parent = message_parent(
+            context.traceparents.get(signature),
+            signature,
+            of_events=row.topic != Topic.TRANSACTION,
+        )
+        if parent is None:
+            await self._connections.post(headers, body)
+            return
+        with webhook_span(self.traces, parent, endpoint=self.endpoint) as traceparent:
+            await self._connections.post(headers | {"traceparent": traceparent}, body)
 
     def _count(self, group: VaultEvents, message: EventMessage) -> None:
         self.metrics.webhooks.messages.labels(outcome="failed").inc()

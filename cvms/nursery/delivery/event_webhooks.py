@@ -17,6 +17,7 @@ from cvms.nursery.delivery.send_pace import SendPace
 from cvms.store.messaging.webhooks import endpoints
 from cvms.store.postgres.database import Database
 from cvms.store.security.encryption import SecretBox
+from cvms.traces.spans import NO_TRACES, Traces
 
 SYNC_SECONDS = 1.0
 """Within which a new endpoint gets its sender, and a deactivated one loses it."""
@@ -39,6 +40,7 @@ class EventWebhooks:
     metrics: Metrics
     timeout: float = TIMEOUT_SECONDS
     wall_clock: Callable[[], float] = time.time
+    traces: Traces = NO_TRACES
     queries: trio.CapacityLimiter = field(
         default_factory=lambda: trio.CapacityLimiter(QUERIES_AT_ONCE)
     )
@@ -87,4 +89,5 @@ class EventWebhooks:
             queries=self.queries,
             pace=self.pace,
             wall_clock=self.wall_clock,
+            traces=self.traces,
         )

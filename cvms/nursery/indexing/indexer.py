@@ -6,6 +6,7 @@ after the cursor, so that a lost, duplicate, late or false notification affects 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -42,6 +43,7 @@ from cvms.nursery.indexing.backfill import Backfill
 from cvms.nursery.indexing.batch_reader import Batch, read_batch
 from cvms.nursery.indexing.block_reader import BlockReader
 from cvms.nursery.indexing.event_reconstruction import reconstruct
+from cvms.nursery.indexing.event_spans import record_event_spans
 from cvms.nursery.indexing.fork_rollback import ForkRollback
 from cvms.nursery.indexing.signature_gap import (
     LONGEST_GAP,
@@ -53,6 +55,7 @@ from cvms.store.index import cursor as cursors
 from cvms.store.index import index_status
 from cvms.store.index.cursor import Cursor
 from cvms.store.postgres.database import Database
+from cvms.traces.spans import NO_TRACES, Traces
 
 log = structlog.get_logger(__name__)
 
@@ -89,6 +92,7 @@ class Indexer:
     timelock_wake: TimelockWakeup
     board: StatusBoard
     metrics: Metrics
+    traces: Traces = NO_TRACES
     batch_size: int = BATCH
     poll_seconds: float = POLL_SECONDS
     longest_gap: int = LONGEST_GAP
@@ -327,6 +331,7 @@ class Indexer:
                 metrics=self.metrics,
             )
         to = _cursor_after(self._program, cursor, batch.signatures)
+        started = time.time()
         owners = await apply_batch(self.database, batch, after=cursor, to=to)
         if owners is None:
             return None
@@ -335,6 +340,7 @@ class Indexer:
         if _holds_timelocks(batch):
             self.timelock_wake.wake()
         await self.indexed.send(owners)
+        await record_event_spans(self.traces, self.database, batch, started=started)
         return to
 
 

@@ -33,6 +33,8 @@ from cvms.store.postgres.text import storable_json
 from cvms.store.submissions import in_flight, state_changes
 from cvms.store.submissions.in_flight import InFlight, StateChange
 from cvms.store.submissions.submissions import State
+from cvms.traces.spans import NO_TRACES, Traces
+from cvms.traces.submission_spans import transaction_span
 
 log = structlog.get_logger(__name__)
 
@@ -42,6 +44,7 @@ BUSY_POLL_SECONDS = 0.4
 POLL_SECONDS = 5.0
 """While nothing is in flight, for what another replica accepted."""
 IN_FLIGHT_LIMIT = 4096
+IN_FLIGHT_STATES = frozenset({State.PENDING, State.SUBMITTED, State.CONFIRMED})
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -56,6 +59,7 @@ class Submitter:
     outbox_wake: OutboxWakeup
     board: StatusBoard
     metrics: Metrics
+    traces: Traces = NO_TRACES
     resend_seconds: float = RESEND_SECONDS
     _rebroadcaster: Rebroadcaster = field(init=False)
     _expiry_proof: ExpiryProof = field(init=False)
@@ -177,10 +181,34 @@ class Submitter:
         self.metrics.submissions.states.labels(state=change.state.value).inc()
         if change.slot is not None and row.slot is None:
             self.metrics.submissions.confirmation_seconds.observe(row.age)
+        about = {"signature": row.signature, "kind": row.kind, "owner": row.owner}
+        if row.request_id is not None:
+            about["request_id"] = row.request_id
         if change.state is State.QUARANTINED:
-            log.error("submission_quarantined", signature=row.signature, kind=row.kind)
+            log.error("submission_quarantined", **about)
         elif change.state is State.SUBMITTED and row.slot is not None and change.slot is None:
-            log.warning("submission_rolled_back", signature=row.signature, slot=row.slot)
+            log.warning("submission_rolled_back", **about, slot=row.slot)
+        else:
+            state = change.state.value
+            log.info("submission_changed", **about, state=state, slot=change.slot or row.slot)
+        self._trace(change)
+
+    def _trace(self, change: StateChange) -> None:
+        """Record the span of a submission that has landed, or that ends without."""
+        row = change.row
+        if not self.traces.enabled or row.slot is not None:
+            return
+        if change.slot is not None or change.state not in IN_FLIGHT_STATES:
+            span = transaction_span(
+                row.traceparent,
+                change.landed_signature or row.signature,
+                kind=row.kind,
+                state=change.state.value,
+                slot=change.slot,
+                age=row.age,
+            )
+            if span is not None:
+                self.traces.record(span)
 
     def _set_gauges(self, rows: Sequence[in_flight.Count]) -> None:
         counts = {row.state: row.count for row in rows}

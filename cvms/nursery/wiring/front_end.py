@@ -33,6 +33,8 @@ def build_front_end(
         board=resources.board,
         replies=resources.replies,
         metrics=resources.metrics,
+        log=resources.log,
+        traces=resources.traces,
         limiter=resources.limiter,
         yield_sources=resources.yield_sources,
         websocket_limits=websocket_limits or WebSocketLimits(),

@@ -125,6 +125,7 @@ def build_indexer(resources: Resources) -> Indexer:
         timelock_wake=resources.timelock_wake,
         board=resources.board,
         metrics=resources.metrics,
+        traces=resources.traces,
     )
 
 
@@ -154,6 +155,7 @@ def build_submitter(resources: Resources) -> Submitter:
         outbox_wake=resources.outbox_wake,
         board=resources.board,
         metrics=resources.metrics,
+        traces=resources.traces,
     )
 
 
@@ -213,6 +215,7 @@ def build_event_webhooks(resources: Resources, context: ssl.SSLContext) -> Event
         context=context,
         board=resources.board,
         metrics=resources.metrics,
+        traces=resources.traces,
     )
 
 

@@ -12,6 +12,8 @@ from cvms.chain.rpc.rpc_client import RpcClient, open_rpc
 from cvms.chain.types import Programs
 from cvms.chain.yields.sources import YieldSource, parse_yield_sources
 from cvms.config.settings import Config
+from cvms.log.configuration import ProcessLog
+from cvms.log.level import LogLevel
 from cvms.metrics import Metrics
 from cvms.nursery.channels.account_registry import AccountRegistry
 from cvms.nursery.channels.hub import Hub
@@ -28,6 +30,8 @@ from cvms.store.messaging.outbox_notifier import OutboxNotifier, outbox_notifier
 from cvms.store.postgres.database import Database, open_database
 from cvms.store.redis.rate_limiter import Limiter, limiter
 from cvms.store.redis.redis_client import open_redis
+from cvms.traces.otlp_export import open_traces
+from cvms.traces.spans import Traces
 
 TaskFunction = Callable[[], Awaitable[None]]
 """The body of a task, which runs until it is cancelled."""
@@ -50,6 +54,8 @@ class Resources:
     metrics: Metrics
     yield_sources: tuple[YieldSource, ...]
     board: StatusBoard
+    log: ProcessLog
+    traces: Traces
     hub: Hub = field(default_factory=Hub)
     accounts: AccountRegistry = field(default_factory=AccountRegistry)
     progress: IndexerProgress = field(default_factory=IndexerProgress)
@@ -62,11 +68,16 @@ class Resources:
 
 @asynccontextmanager
 async def open_resources(
-    config: Config, *, board: StatusBoard, metrics: Metrics
+    config: Config,
+    *,
+    board: StatusBoard,
+    metrics: Metrics,
+    process_log: ProcessLog | None = None,
 ) -> AsyncIterator[Resources]:
     """Build the resources, and close the connections to database, Redis, nodes and signers
     afterwards."""
     async with (
+        open_traces(config.tracing.endpoint) as traces,
         open_redis(config.redis_url) as redis,
         open_database(
             config.database_url,
@@ -103,5 +114,7 @@ async def open_resources(
             metrics=metrics,
             yield_sources=parse_yield_sources(config.yield_sources),
             board=board,
+            log=process_log or ProcessLog(LogLevel(config.log_level)),
+            traces=traces,
         )
         tasks.cancel_scope.cancel()

@@ -18,7 +18,7 @@ from cvms.store.submissions.submissions import State
 
 IN_FLIGHT = """
 SELECT signature, kind, owner, state, last_valid_block_height, amount, slot,
-       coalesce(since_slot, 0) AS since_slot, seen_slot,
+       coalesce(since_slot, 0) AS since_slot, seen_slot, request_id, traceparent,
        extract(EPOCH FROM now() - coalesce(signed_at, created_at))::FLOAT8 AS age
 FROM submissions
 WHERE state IN ('pending', 'submitted', 'confirmed')
@@ -115,6 +115,8 @@ class InFlight:
     since_slot: int
     seen_slot: int | None
     age: float
+    request_id: str | None = None
+    traceparent: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "state", State(self.state))

@@ -34,6 +34,8 @@ class SettlementRow:
     signed_at: datetime
     updated_at: datetime
     age: float
+    request_id: str | None
+    traceparent: str | None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "state", State(self.state))
@@ -70,6 +72,7 @@ _COLUMNS = """
 SELECT message_hash, signature, landed_signature, kind, owner, owners, state, amount, error, slot,
        seen_slot, coalesce(since_slot, 0) AS since_slot, last_valid_block_height,
        sponsored_lamports, created_at, coalesce(signed_at, created_at) AS signed_at, updated_at,
+       request_id, traceparent,
        extract(EPOCH FROM now() - coalesce(signed_at, created_at))::FLOAT8 AS age
 FROM submissions
 """

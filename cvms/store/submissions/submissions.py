@@ -35,12 +35,24 @@ class State(StrEnum):
     QUARANTINED = "quarantined"  # its outcome cannot be known; a person decides
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The request that a submission comes from: its id, and the context of its trace."""
+
+    request_id: str | None = None
+    traceparent: str | None = None
+
+
+NO_REQUEST = Origin()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
     """A transaction, keyed by the SHA-256 of its message; `wire` is the signed transaction.
 
     `error` is the program's or the chain's, `slot` the block it is in. `landed_signature` is the
-    one under which the message landed if the fee payer has signed it twice.
+    one under which the message landed if the fee payer has signed it twice. `request_id` is that of
+    the request that submitted it, or else that asked for it; `traceparent` is of its trace.
     """
 
     message_hash: bytes
@@ -57,6 +69,8 @@ class Submission:
     slot: int | None
     created_at: datetime
     updated_at: datetime
+    request_id: str | None
+    traceparent: str | None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "state", State(self.state))
@@ -66,11 +80,12 @@ RECORD_BUILT = query_for(
     Submission,
     """
     INSERT INTO submissions (
-        message_hash, kind, owner, state, message, last_valid_block_height, amount, since_slot
+        message_hash, kind, owner, state, message, last_valid_block_height, amount, since_slot,
+        request_id, traceparent
     )
     VALUES (
         %(message_hash)s, %(kind)s, %(owner)s, 'built', %(message)s, %(last_valid_block_height)s,
-        %(amount)s, %(since_slot)s
+        %(amount)s, %(since_slot)s, %(request_id)s, %(traceparent)s
     )
     ON CONFLICT (message_hash) DO UPDATE SET updated_at = now()
     WHERE submissions.state = 'built'
@@ -83,11 +98,12 @@ RECORD_SIGNED = query_for(
     """
     INSERT INTO submissions (
         message_hash, kind, owner, state, signature, message, wire, last_valid_block_height, amount,
-        owners, since_slot, signed_at
+        owners, since_slot, signed_at, request_id, traceparent
     )
     VALUES (
         %(message_hash)s, %(kind)s, %(owner)s, 'pending', %(signature)s, %(message)s, %(wire)s,
-        %(last_valid_block_height)s, %(amount)s, %(owners)s, %(since_slot)s, now()
+        %(last_valid_block_height)s, %(amount)s, %(owners)s, %(since_slot)s, now(),
+        %(request_id)s, %(traceparent)s
     )
     ON CONFLICT (message_hash) DO NOTHING
     RETURNING {columns}
@@ -105,7 +121,9 @@ ATTACH_SIGNATURE = query_for(
             %(last_valid_block_height)s, last_valid_block_height
         ),
         signed_at = now(),
-        updated_at = now()
+        updated_at = now(),
+        request_id = coalesce(%(request_id)s, request_id),
+        traceparent = coalesce(traceparent, %(traceparent)s)
     WHERE message_hash = %(message_hash)s
       AND state = 'built'
     RETURNING {columns}
@@ -177,6 +195,13 @@ FIND_PENDING = query_for(
     """,
 )
 
+TRACEPARENTS = """
+SELECT signature, traceparent
+FROM submissions
+WHERE signature = ANY(%(signatures)s)
+  AND traceparent IS NOT NULL
+"""
+
 PRUNE_BUILT = """
 DELETE FROM submissions
 WHERE state = 'built'
@@ -194,6 +219,7 @@ async def record_built(
     last_valid_block_height: int,
     since_slot: int,
     amount: int | None = None,
+    origin: Origin = NO_REQUEST,
 ) -> Submission:
     """Store a message that is returned to be signed; its block can only be after `since_slot`.
 
@@ -207,6 +233,8 @@ async def record_built(
         "last_valid_block_height": last_valid_block_height,
         "amount": amount,
         "since_slot": since_slot,
+        "request_id": origin.request_id,
+        "traceparent": origin.traceparent,
     }
     row = await fetch_one(conn, Submission, RECORD_BUILT, params)
     if row is None:
@@ -227,6 +255,7 @@ async def record_signed(
     since_slot: int,
     amount: int | None = None,
     owners: Sequence[str] = (),
+    origin: Origin = NO_REQUEST,
 ) -> Submission:
     """Store, as pending, a transaction that only the service signs, before it is first sent.
 
@@ -245,6 +274,8 @@ async def record_signed(
         "amount": amount,
         "owners": list(owners),
         "since_slot": since_slot,
+        "request_id": origin.request_id,
+        "traceparent": origin.traceparent,
     }
     row = await fetch_one(conn, Submission, RECORD_SIGNED, params)
     if row is None:
@@ -260,6 +291,7 @@ async def attach_signature(
     signature: str,
     wire: bytes,
     last_valid_block_height: int | None = None,
+    origin: Origin = NO_REQUEST,
 ) -> Submission:
     """Store the signed bytes of a built message: built → pending.
 
@@ -273,6 +305,8 @@ async def attach_signature(
         "signature": signature,
         "wire": wire,
         "last_valid_block_height": last_valid_block_height,
+        "request_id": origin.request_id,
+        "traceparent": origin.traceparent,
     }
     if last_valid_block_height is not None:
         # Equal plans: an equal request may be about to store these bytes for another one of them.
@@ -322,6 +356,12 @@ async def find_pending(conn: Connection, kind: str, owner: str) -> Submission | 
     """
     await conn.execute(LOCK, {"key": f"submission:{kind}:{owner}"})
     return await fetch_one(conn, Submission, FIND_PENDING, {"kind": kind, "owner": owner})
+
+
+async def traceparents(conn: Connection, signatures: Sequence[str]) -> dict[str, str]:
+    """Return the trace contexts of those of these transactions that have one, by signature."""
+    cursor = await conn.execute(TRACEPARENTS, {"signatures": list(signatures)})
+    return dict(await cursor.fetchall())
 
 
 async def prune_built(conn: Connection, age: timedelta) -> int:

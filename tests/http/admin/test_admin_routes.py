@@ -25,6 +25,7 @@ from cvms.http.admin import (
     delivery_routes,
     governance_routes,
     governance_view,
+    log_routes,
     submission_routes,
 )
 from cvms.http.framework.admin_tokens import AUDIENCE, Role, mint
@@ -44,6 +45,7 @@ ROUTES = (
     *admin_routes.ROUTES,
     *alert_routes.ROUTES,
     *delivery_routes.ROUTES,
+    *log_routes.ROUTES,
     *submission_routes.ROUTES,
 )
 KEY = str(Pubkey.default())

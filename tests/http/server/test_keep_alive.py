@@ -12,7 +12,7 @@ import trio
 import trio.testing
 
 from cvms.http.server import http_connection
-from cvms.log import log_fields
+from cvms.log.fields import log_fields
 from tests.harness.service import Service
 from tests.http.server.raw_requests import HANDSHAKE, ask, connected
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -25,6 +26,10 @@ from cvms.store.messaging.webhooks.endpoints import EndpointRow
 from cvms.store.messaging.webhooks.event_messages import TOPICS, position_of
 from cvms.store.postgres.database import Database
 from cvms.store.security.encryption import SecretBox
+from cvms.store.submissions import submissions
+from cvms.store.submissions.submissions import Origin
+from cvms.traces.spans import Span, Traces
+from cvms.traces.trace_context import new_trace, parse_traceparent
 from tests.harness.webhook_receiver import OK, Received, WebhookReceiver
 from tests.nursery.forking import Forking
 
@@ -128,6 +133,37 @@ def refusing(*owners: str) -> Callable[[dict[str, Any]], bytes | None]:
 @pytest.fixture
 async def receiver(nursery: trio.Nursery) -> WebhookReceiver:
     return await WebhookReceiver(secrets=[SHOWN]).start(nursery)
+
+
+async def test_a_message_about_a_traced_transaction_continues_its_trace(
+    database: Database, receiver: WebhookReceiver
+) -> None:
+    request, spans = new_trace(), list[Span]()
+    name = await endpoint(database, receiver.url)
+    async with database.transaction() as conn:
+        await submissions.record_signed(
+            conn,
+            message_hash=b"h" * 32,
+            kind="deposit",
+            owner="a",
+            message=b"message",
+            signature="signature 1",
+            wire=b"wire",
+            last_valid_block_height=1,
+            since_slot=0,
+            origin=Origin("request", request.traceparent),
+        )
+    await publish(database, event("a", 1), event("a", 2))
+    sender = replace(webhooks(database), traces=Traces(spans.append)).sender(name)
+    await sender.start()
+    await sender.send_new()
+    await sender.close()
+    traced, other = receiver.received
+    assert traced.traceparent is not None
+    sent = parse_traceparent([traced.traceparent])
+    assert [(each.context, each.failed) for each in spans] == [(sent, False)]
+    assert spans[0].context.trace_id == request.trace_id
+    assert other.traceparent is None
 
 
 async def test_events_arrive_signed_in_order_and_each_once(

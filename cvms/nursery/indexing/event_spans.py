@@ -1,0 +1,37 @@
+"""Spans of the events that were indexed, for those transactions that a trace led to."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from cvms.errors import DatabaseUnavailable
+from cvms.nursery.indexing.batch_reader import Batch
+from cvms.store.postgres.database import Database
+from cvms.store.submissions import submissions
+from cvms.traces.spans import Traces
+from cvms.traces.submission_spans import events_span
+
+
+async def record_event_spans(
+    traces: Traces, database: Database, batch: Batch, *, started: float
+) -> None:
+    """Record the spans of a batch that was applied, since `started`, in Unix seconds."""
+    executed = {each.signature: each for each in batch.executed if each.events}
+    if not traces.enabled or not executed:
+        return
+    origins: dict[str, str] = {}
+    # A trace is not worth an outage: the batch is applied, and the next step must follow.
+    with suppress(DatabaseUnavailable):
+        async with database.connection() as conn:
+            origins = await submissions.traceparents(conn, list(executed))
+    for signature, traceparent in origins.items():
+        events = executed[signature].events
+        span = events_span(
+            traceparent,
+            signature,
+            names=[type(each.event).__name__ for each in events],
+            slot=events[0].row.slot,
+            started=started,
+        )
+        if span is not None:
+            traces.record(span)
