@@ -23,7 +23,12 @@ from cvms.http.admin import (
     governance_view,
     submission_routes,
 )
-from cvms.http.admin.console import overview_routes, vault_search_routes
+from cvms.http.admin.console import (
+    chart_routes,
+    overview_routes,
+    settings_routes,
+    vault_search_routes,
+)
 from cvms.http.auth import nonce_routes, second_factor_routes
 from cvms.http.framework.cors import Cors
 from cvms.http.framework.dependencies import Dependencies
@@ -151,6 +156,8 @@ def create_app(
         *submission_routes.ROUTES,
         *overview_routes.ROUTES,
         *vault_search_routes.ROUTES,
+        *chart_routes.ROUTES,
+        *settings_routes.ROUTES,
         *proposal_routes.ROUTES,
         *webhook_routes.ROUTES,
         *endpoint_routes.ROUTES,
