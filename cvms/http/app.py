@@ -24,6 +24,7 @@ from cvms.http.admin import (
     submission_routes,
 )
 from cvms.http.admin.console import (
+    audit_routes,
     chart_routes,
     overview_routes,
     program_routes,
@@ -162,6 +163,7 @@ def create_app(
         *settings_routes.ROUTES,
         *program_routes.program_routes(),
         *silence_routes.ROUTES,
+        *audit_routes.ROUTES,
         *proposal_routes.ROUTES,
         *webhook_routes.ROUTES,
         *endpoint_routes.ROUTES,
