@@ -24,6 +24,16 @@ from cvms.http.admin import (
     log_routes,
     submission_routes,
 )
+from cvms.http.admin.console import (
+    audit_routes,
+    chart_routes,
+    overview_routes,
+    program_routes,
+    settings_routes,
+    silence_routes,
+    vault_search_routes,
+)
+from cvms.http.admin.console.overview import read_overview
 from cvms.http.auth import nonce_routes, second_factor_routes
 from cvms.http.auth.signed_texts import TEXT_OF_ACTION
 from cvms.http.framework.cors import Cors
@@ -53,6 +63,7 @@ from cvms.http.webhooks import endpoint_routes, message_routes
 from cvms.http.websocket import asyncapi
 from cvms.http.websocket.client_session import WebSocketLimits
 from cvms.http.websocket.endpoint import WebSocketEndpoint
+from cvms.http.websocket.operations_feed import OperationsFeed
 from cvms.log.configuration import ProcessLog
 from cvms.metrics import Metrics
 from cvms.nursery.channels.account_registry import AccountRegistry
@@ -176,6 +187,13 @@ def create_app(
         *delivery_routes.ROUTES,
         *log_routes.ROUTES,
         *submission_routes.ROUTES,
+        *overview_routes.ROUTES,
+        *vault_search_routes.ROUTES,
+        *chart_routes.ROUTES,
+        *settings_routes.ROUTES,
+        *program_routes.program_routes(),
+        *silence_routes.ROUTES,
+        *audit_routes.ROUTES,
         *proposal_routes.ROUTES,
         *webhook_routes.ROUTES,
         *endpoint_routes.ROUTES,
@@ -188,9 +206,10 @@ def create_app(
     for route in routes:
         app.add(route.method, route.rule, partial(answer, deps, route))
     register_docs(app, routes)
-    endpoint = WebSocketEndpoint(deps, websocket_limits)
+    operations = OperationsFeed(hub, partial(read_overview, deps))
+    endpoint = WebSocketEndpoint(deps, websocket_limits, operations)
     app.add_websocket("/ws", "ws", endpoint.serve)
-    app.background += (endpoint.heartbeat.run, deps.revocations.keep_current)
+    app.background += (endpoint.heartbeat.run, deps.revocations.keep_current, operations.run)
     app.shutdown_hooks.append(endpoint.drain)
     return app
 

@@ -29,6 +29,7 @@ from cvms.http.websocket.client_session import (
     WebSocketLimits,
 )
 from cvms.http.websocket.heartbeat import HeartbeatScheduler
+from cvms.http.websocket.operations_feed import OperationsFeed
 from cvms.metrics.series import start_at_zero
 from cvms.store.messaging import outbox
 from cvms.store.messaging.topics import Topic
@@ -43,9 +44,12 @@ DRAIN_SECONDS = 1.0
 class WebSocketEndpoint:
     """Serves every WebSocket of this process."""
 
-    def __init__(self, deps: Dependencies, limits: WebSocketLimits) -> None:
+    def __init__(
+        self, deps: Dependencies, limits: WebSocketLimits, operations: OperationsFeed
+    ) -> None:
         self._deps = deps
         self._limits = limits
+        self._operations = operations
         self._open: Counter[str] = Counter()
         metrics = deps.metrics.websockets
         self._frames_of = {
@@ -67,7 +71,8 @@ class WebSocketEndpoint:
                 connection,
                 self._limits,
                 self.heartbeat,
-                self._frames_of,
+                frames_of=self._frames_of,
+                operations=self._operations,
                 authorization=websocket.headers.get("Authorization"),
             )
             with self._counted_end() as end:

@@ -11,6 +11,7 @@ from cvms.nursery.alerts.rules import bounds_from
 from cvms.nursery.delivery.account_watcher import AccountSubscriptions
 from cvms.nursery.delivery.broadcaster import Broadcaster
 from cvms.nursery.supervision.deployment_probe import DEPLOYMENT, DeploymentProbe
+from cvms.nursery.supervision.instance_heartbeat import HEARTBEAT_SECONDS, InstanceHeartbeat
 from cvms.nursery.supervision.log_level_follower import FOLLOW_SECONDS, LogLevelFollower
 from cvms.nursery.supervision.readiness_probe import PROBE_SECONDS, ReadinessProbe
 from cvms.nursery.supervision.signer_probe import PROBE_SECONDS as SIGNER_SECONDS
@@ -24,10 +25,12 @@ def replica_tasks(resources: Resources) -> list[tuple[str, TaskFunction]]:
     """Build the tasks that need the database schema, with the names that the status board shows."""
     balance = build_operator_balance_monitor(resources)
     follower = build_log_level_follower(resources)
+    heartbeat = InstanceHeartbeat(database=resources.database, board=resources.board)
     periodic = partial(periodic_task, resources.board, metrics=resources.metrics)
     return [
         ("broadcaster", build_broadcaster(resources).run),
         periodic("operator_balance", BALANCE_SECONDS, balance.run_once),
+        periodic("instances", HEARTBEAT_SECONDS, heartbeat.run_once),
         ("monitor", build_alert_monitor(resources).run),
         periodic("log_level", FOLLOW_SECONDS, follower.run_once),
     ]
