@@ -350,8 +350,8 @@ class Config:
         parse.comma_separated(ip_network),
         default="",
         expected="addresses or networks such as 10.0.0.0/8, separated by commas, or unset",
-        about="Proxies whose `X-Forwarded-For` or `Forwarded` is trusted: addresses or networks, "
-        "separated by commas",
+        about="Proxies whose `X-Forwarded-For` or `Forwarded`, `X-Request-Id` and `traceparent` "
+        "are trusted: addresses or networks, separated by commas",
     )
     sign_in: SignIn = field(default_factory=SignIn)
     cors_origins: tuple[str, ...] = setting(

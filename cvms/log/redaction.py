@@ -14,7 +14,7 @@ HIDDEN = "…"
 
 # The scheme and the host are shown. A path, query or fragment may be a key, and so may the user.
 _URL = re.compile(
-    r"\b(?P<scheme>(?:https?|wss?|postgres(?:ql)?|rediss?)://)(?:[^\s/?#'\"<>@]*@)?"
+    r"\b(?P<scheme>(?:https?|wss?|postgres(?:ql)?|rediss?)://)(?:[^\s/?#'\"<>]*@)?"
     r"(?P<host>[^\s/?#'\"<>@,;)]*)(?P<rest>[/?#][^\s'\"<>]*)?",
     re.IGNORECASE,
 )
@@ -27,7 +27,7 @@ _NAMED = re.compile(
     re.IGNORECASE,
 )
 _SECRET_FIELDS = frozenset(
-    {"password", "secret", "token", "api_key", "authorization", "nonce", "private_key", "code_2fa"}
+    {"password", "secret", "token", "api_key", "authorization", "nonce", "private_key"}
 )
 _SUSPICIOUS = ("://", "earer", "asic", "eyJ", "=", ":")
 
@@ -52,6 +52,8 @@ def redacted_text(text: str) -> str:
 
 def _host_only(found: re.Match[str]) -> str:
     rest = found["rest"]
+    if rest is not None and "@" in rest:  # a password with a slash: what is before it is no host
+        return f"{found['scheme']}{HIDDEN}"
     hidden = rest if rest in (None, "/") else f"/{HIDDEN}"
     return f"{found['scheme']}{found['host']}{hidden or ''}"
 

@@ -13,6 +13,8 @@ SECRETS = {
     "a key in the path of an endpoint": "https://rpc.example.com/v2/k3yk3yk3y failed",
     "a key in its query": "GET https://rpc.example.com/?api-key=k3yk3yk3y: 401",
     "a password of the database": "could not connect to postgresql://cvms:k3yk3yk3y@db:5432/cvms",
+    "a password with an @": "postgresql://cvms:a@k3yk3yk3y@db:5432/cvms does not answer",
+    "a password with a slash": "postgresql://cvms:k3yk3yk3y/a@db:5432/cvms does not answer",
     "a password of Redis": "rediss://:k3yk3yk3y@cache:6379/0 does not answer",
     "a connection string": "host=db user=cvms password=k3yk3yk3y dbname=cvms",
     "a signature in a path": "/api/vault/x/statement?nonce=k3yk3yk3y&signature=k3yk3yk3y",
