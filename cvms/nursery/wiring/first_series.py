@@ -27,6 +27,17 @@ PACKAGE = "cvms"
 UNKNOWN = "unknown"
 REVISION_LENGTH = 12
 
+OTHER_ALERTS = (
+    "books_differ",
+    "exit_requested",
+    "governance_accepted",
+    "governance_proposed",
+    "guard_change_requested",
+    "low_balance",
+    "operator_signer",
+    "submission_quarantined",
+)
+"""Kinds of alerts that do not end by the time since they were observed."""
 HEALED_FIELDS = (HISTORY_SUMS, EVENT, HISTORY_LINE)
 """What is written again wherever it differs."""
 
@@ -35,7 +46,8 @@ def start_series(resources: Resources) -> None:
     """Make the series of what a process has whatever its settings, and of its keys and replicas."""
     metrics = resources.metrics
     _start_books(metrics)
-    start_at_zero(metrics.alerts.open, kind=RESOLVE_AFTER, severity=tuple(Severity))
+    kinds = (*RESOLVE_AFTER, *OTHER_ALERTS)
+    start_at_zero(metrics.alerts.open, kind=kinds, severity=tuple(Severity))
     start_at_zero(metrics.webhooks.endpoints, state=STATES)
     start_at_zero(metrics.tasks.restarts, task=LEADER_TASKS)
     start_at_zero(metrics.tasks.run_seconds, task=(*TIMED_TASKS, "monitor"))

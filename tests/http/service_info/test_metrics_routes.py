@@ -159,6 +159,7 @@ async def test_of_scrapes_at_the_same_time_one_reads_the_database(
 
 
 PAGE = ROOT / "docs/operations/metrics.md"
+ALERTS = ROOT / "docs/alerts.md"
 ROW = re.compile(r"^\| `(\w+)` \| (\w+) \|([^|]*)\|", re.MULTILINE)
 LARGEST_BYTES = 200_000
 
@@ -179,6 +180,8 @@ async def test_a_fresh_process_has_each_known_series_and_the_page_has_each_metri
         assert kind == family.type, name
         shown = {label for each in family.samples for label in each.labels} - {"le"}
         assert shown <= set(re.findall(r"`(\w+)`", labels)), name
+    kinds = {each.labels["kind"] for each in exposed["cvms_alerts_open"].samples}
+    assert set(re.findall(r"^\| `([a-z_]+)`", ALERTS.read_text(), re.MULTILINE)) <= kinds
     for name in ("vault_deposits_total", "total_value_locked", "vault_operations_total"):
         of_both = [sorted(map(str, _values(exposed[each]))) for each in (name, f"cvms_{name}")]
         assert of_both[0] == of_both[1]

@@ -61,6 +61,8 @@ async def test_the_short_form_subscribes_too(service: Service) -> None:
         assert (await frame(socket))["type"] == "subscribed"
         await service.publish(event(TOPIC, 1, ALICE))
         assert (await frame(socket))["seq"] == 1
+    text = (await service.get("/metrics")).text
+    assert f'cvms_websocket_frames_total{{topic="{TOPIC}"}} 1.0' in text
 
 
 @pytest.mark.parametrize("topic", KINDS_OF)
@@ -352,6 +354,8 @@ async def test_a_client_that_does_not_answer_pings_is_closed(database_url: str) 
         assert b"no answer to ping" in data
         await alive.send_message('{"op": "ping"}')
         assert (await frame(alive))["type"] == "pong"
+        text = (await service.get("/metrics")).text
+        assert 'cvms_websocket_closed_total{reason="no_answer"} 1.0' in text
 
 
 async def test_an_unavailable_database_is_an_error_and_does_not_close(service: Service) -> None:
@@ -370,7 +374,9 @@ async def test_a_client_that_leaves_is_forgotten(service: Service) -> None:
     with trio.fail_after(5):
         while len(service.hub):
             await trio.lowlevel.checkpoint()
-    assert "cvms_websocket_clients 0.0" in (await service.get("/metrics")).text
+    text = (await service.get("/metrics")).text
+    assert "cvms_websocket_clients 0.0" in text
+    assert 'cvms_websocket_closed_total{reason="client"} 1.0' in text
 
 
 async def test_another_path_does_not_accept_websockets(service: Service) -> None:

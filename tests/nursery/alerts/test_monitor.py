@@ -639,7 +639,7 @@ async def test_open_alerts_are_counted_by_kind_and_severity(database: Database) 
         assert count() == 1
         await set_balance(database, 500, 2)
         await monitor.run_once()
-        assert count() is None
+        assert count() == 0
 
 
 async def test_a_webhook_gets_only_what_is_severe_enough(database: Database) -> None:

@@ -102,6 +102,8 @@ async def test_what_was_written_before_the_start_is_not_sent_again(database: Dat
     await append(database, 3)
     await task.run_once()
     assert await subscriber.take(1) == [(3, "deposit_event", 3)]
+    read = task.metrics.registry.get_sample_value
+    assert (read("cvms_outbox_published_total"), read("cvms_outbox_lag_seconds")) == (1, 0)
 
 
 async def test_a_subscriber_from_before_the_start_starts_over(database: Database) -> None:

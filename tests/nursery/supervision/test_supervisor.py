@@ -221,7 +221,7 @@ async def test_cancellation_ends_the_task(autojump_clock: MockClock) -> None:
     with trio.move_on_after(1) as scope:
         await watched.supervise()
     assert scope.cancelled_caught
-    assert watched.restarts() is None
+    assert watched.restarts() == 0
 
 
 async def test_a_task_that_fails_while_it_is_cancelled_ends_and_its_failure_is_logged() -> None:
@@ -237,7 +237,7 @@ async def test_a_task_that_fails_while_it_is_cancelled_ends_and_its_failure_is_l
         await watched.supervise()
     assert scope.cancelled_caught
     assert [entry["reason"] for entry in logs] == ["ChainUnavailable: late"]
-    assert watched.restarts() is None
+    assert watched.restarts() == 0
     assert len(watched.starts) == 1
 
 

@@ -133,6 +133,9 @@ async def test_a_probe_asks_all_at_once_and_shows_each_by_its_host_only() -> Non
         refused = value("cvms_rpc_endpoint_requests_total", hosts[1], outcome="unavailable")
         assert refused is not None
         assert refused >= FAILURES_BEFORE_DOWN
+        for host in hosts:  # also where it fails
+            timed = value("cvms_rpc_request_duration_seconds_count", host, method="getSlot")
+            assert timed == FAILURES_BEFORE_DOWN
 
 
 async def test_probes_compare_the_blocks_as_soon_as_two_are_there() -> None:
