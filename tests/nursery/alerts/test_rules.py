@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -22,6 +23,10 @@ from cvms.nursery.alerts.service_conditions import (
     warning_observations,
 )
 from cvms.nursery.channels.status_board import ComponentStatus
+from cvms.store.alerts.foreign_changes import KIND_OF
+from cvms.store.alerts.lifecycle import ENDED_BY_A_PERSON
+from cvms.store.alerts.program_events import ALERT_OF
+from tests.paths import DOCS
 
 BOUNDS = Bounds(
     large_amount=1_000,
@@ -117,3 +122,10 @@ def test_a_component_is_reported_only_after_the_grace_period() -> None:
     # While the chain is unavailable, the indexer is reported only for a gap.
     assert kinds(long_ago, "rpc", "indexer") == [("part_down", "critical")]
     assert kinds(long_ago, "indexer", gap="a gap") == [("indexer_gap", "critical")]
+
+
+def test_every_kind_that_ends_is_in_the_document() -> None:
+    documented = set(re.findall(r"`(\w+)`", (DOCS / "alerts.md").read_text()))
+    kinds = {*RESOLVE_AFTER, *ENDED_BY_A_PERSON, *ALERT_OF.values(), *KIND_OF.values()}
+    assert kinds - documented == set()
+    assert {*KIND_OF.values()} <= {*ENDED_BY_A_PERSON}
