@@ -34,11 +34,12 @@ OPTIONS = (
 
 @dataclass(slots=True)
 class Tab:
-    """One page, and the URLs that it has requested."""
+    """One page, the URLs that it has requested, and what its console shows as errors."""
 
     socket: WebSocketConnection
     session: str = ""
     requested: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
     _ids: itertools.count[int] = field(default_factory=itertools.count)
 
     async def call(self, method: str, **parameters: Any) -> Any:
@@ -50,11 +51,20 @@ class Tab:
         await self.socket.send_message(json.dumps(call))
         while True:
             reply = json.loads(await self.socket.get_message())
-            if reply.get("method") == "Network.requestWillBeSent":
-                self.requested.append(reply["params"]["request"]["url"])
+            self._note(reply.get("method"), reply.get("params", {}))
             if reply.get("id") == number:
                 assert "error" not in reply, reply
                 return reply["result"]
+
+    def _note(self, method: str | None, event: Any) -> None:
+        if method == "Network.requestWillBeSent":
+            self.requested.append(event["request"]["url"])
+        elif method == "Runtime.exceptionThrown":
+            self.errors.append(str(event["exceptionDetails"]))
+        elif method == "Runtime.consoleAPICalled" and event["type"] in {"error", "warning"}:
+            self.errors.append(str(event["args"]))
+        elif method == "Log.entryAdded" and event["entry"]["level"] in {"error", "warning"}:
+            self.errors.append(f"{event['entry']['text']} {event['entry'].get('url', '')}")
 
     async def evaluate(self, script: str) -> Any:
         """Return the value of a script, which may be a promise."""
@@ -91,7 +101,8 @@ async def browsing(folder: Path, url: str, *, width: int) -> AsyncIterator[Tab]:
                     "Target.attachToTarget", targetId=target["targetId"], flatten=True
                 )
                 tab.session = attached["sessionId"]
-                await tab.call("Network.enable")
+                for domain in ("Network", "Runtime", "Log"):
+                    await tab.call(f"{domain}.enable")
                 screen = {"width": width, "height": 844, "deviceScaleFactor": 2, "mobile": True}
                 await tab.call("Emulation.setDeviceMetricsOverride", **screen)
                 await tab.call("Page.navigate", url=url)
