@@ -56,6 +56,8 @@ CREATE INDEX vaults_exits ON vaults (owner) WHERE NOT closed AND state ->> 'exit
 CREATE INDEX vaults_unsettled ON vaults (slot) WHERE slot > settled_slot;
 CREATE INDEX vaults_compoundable ON vaults (owner)
     WHERE NOT closed AND yield_deposited > 0 AND multisig_threshold = 0 AND cardinality(delegates) > 0;
+-- For the beginning of an address, whatever the collation of the database.
+CREATE INDEX vaults_by_address ON vaults (closed, owner COLLATE "C");
 -- By default a fifth of a table changes before it is vacuumed and analyzed.
 ALTER TABLE vaults SET (
     autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02
@@ -503,7 +505,8 @@ CREATE TABLE told (
 -- Each transaction the service built, found by the hash of its message. Unsigned ones are pruned
 -- long after their blockhash expired; the others are kept forever. Its block can only be after
 -- `since_slot`. `seen_slot` is the last block it was seen in and survives a fork, while `slot` is
--- the block it is in now, see nursery/submission/outcome.py. `owners` is set where a transaction
+-- the block it is in now, see nursery/submission/outcome.py. `confirmed_at` is when it was first seen in a
+-- confirmed block, without an error. `owners` is set where a transaction
 -- concerns several vaults. `sponsored_lamports` is the most the operator pays for it, NULL until
 -- the operator has signed as its fee payer; `sponsored_owner` (NULL: the sum of all owners only) and
 -- `sponsored_day` name the rows of `sponsored` that include it.
@@ -532,6 +535,7 @@ CREATE TABLE submissions (
     sponsored_day DATE,
     owners TEXT[] NOT NULL DEFAULT '{}',
     landed_signature TEXT,
+    confirmed_at TIMESTAMPTZ,
     CONSTRAINT signed_once_pending CHECK (
         state = 'built' OR (signature IS NOT NULL AND wire IS NOT NULL)
     )
@@ -546,6 +550,8 @@ CREATE INDEX submissions_transfers ON submissions (created_at)
 CREATE INDEX submissions_by_submitted_message
     ON submissions (sha256(substr(wire, 2 + 64 * get_byte(wire, 0))))
     WHERE length(wire) > 0;
+CREATE INDEX submissions_by_confirmation ON submissions (confirmed_at)
+    INCLUDE (signed_at) WHERE confirmed_at IS NOT NULL;
 
 -- What the operator has signed to pay on each day (UTC): by owner, and in the row of owner '' for
 -- everybody together. Pruned by age.
@@ -730,6 +736,16 @@ CREATE TABLE leadership (
     indexer_problem TEXT
 );
 
+-- The processes of the service: each writes its row every ten seconds. Pruned by age.
+CREATE TABLE instances (
+    instance TEXT PRIMARY KEY,
+    host TEXT NOT NULL,
+    version TEXT NOT NULL,
+    ready BOOLEAN NOT NULL,
+    started_at TIMESTAMPTZ NOT NULL,
+    seen_at TIMESTAMPTZ NOT NULL DEFAULT clock_timestamp()
+);
+
 -- ---------------------------------------------------------------------------------------------
 -- Security
 
@@ -899,7 +915,8 @@ INSERT INTO reconciliation_pass (after_owner, started_at, finished_at)
     VALUES ('', 'epoch', 'epoch');
 
 -- Alerts for operators: at most one unresolved for each kind and subject, see
--- store/alerts/alerts.py and docs/alerts.md. Resolved ones are pruned by age.
+-- store/alerts/alerts.py and docs/alerts.md. Resolved ones are pruned by age. A silenced one sends no
+-- webhook until then; a silence that is over, or was ended by a higher severity, leaves NULL.
 CREATE TABLE alerts (
     id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     kind TEXT NOT NULL,
@@ -913,7 +930,10 @@ CREATE TABLE alerts (
     last_seen_at TIMESTAMPTZ NOT NULL DEFAULT clock_timestamp(),
     acknowledged_at TIMESTAMPTZ,
     acknowledged_by TEXT,
-    resolved_at TIMESTAMPTZ
+    resolved_at TIMESTAMPTZ,
+    silenced_until TIMESTAMPTZ,
+    silenced_by TEXT,
+    silence_reason TEXT
 );
 CREATE UNIQUE INDEX alerts_open ON alerts (kind, subject) WHERE resolved_at IS NULL;
 CREATE INDEX alerts_by_subject ON alerts (kind, subject);

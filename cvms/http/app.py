@@ -23,6 +23,12 @@ from cvms.http.admin import (
     governance_view,
     submission_routes,
 )
+from cvms.http.admin.console import (
+    chart_routes,
+    overview_routes,
+    settings_routes,
+    vault_search_routes,
+)
 from cvms.http.auth import nonce_routes, second_factor_routes
 from cvms.http.framework.cors import Cors
 from cvms.http.framework.dependencies import Dependencies
@@ -149,6 +155,10 @@ def create_app(
         *alert_routes.ROUTES,
         *delivery_routes.ROUTES,
         *submission_routes.ROUTES,
+        *overview_routes.ROUTES,
+        *vault_search_routes.ROUTES,
+        *chart_routes.ROUTES,
+        *settings_routes.ROUTES,
         *proposal_routes.ROUTES,
         *webhook_routes.ROUTES,
         *endpoint_routes.ROUTES,

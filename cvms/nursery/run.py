@@ -17,8 +17,6 @@ closed last.
 from __future__ import annotations
 
 import gc
-import os
-import platform
 import signal
 import socket
 from collections.abc import AsyncIterator, Sequence
@@ -37,6 +35,7 @@ from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.channels.task_liveness import seconds_expected
 from cvms.nursery.supervision.deployment_probe import DEPLOYMENT
 from cvms.nursery.supervision.genesis_check import verify_genesis
+from cvms.nursery.supervision.instance_heartbeat import instance_name
 from cvms.nursery.supervision.leader_election import LeaderElection
 from cvms.nursery.supervision.service_manager import ServiceManager
 from cvms.nursery.supervision.supervisor import supervise
@@ -215,7 +214,7 @@ def _leader_election(resources: Resources) -> LeaderElection:
     return LeaderElection(
         database=resources.database,
         tasks=partial(_run_leader_tasks, resources),
-        name=f"{platform.node()}:{os.getpid()}",
+        name=instance_name(),
         progress=resources.progress,
         board=resources.board,
         metrics=resources.metrics,

@@ -155,12 +155,16 @@ async def _newest(deps: Dependencies, owner: str) -> Response:
 
 async def _past(deps: Dependencies, owner: str, slot: int) -> schemas.Balance:
     async def read(conn: Connection) -> schemas.Balance:
-        return await _balance_at(conn, owner, slot, program=str(deps.programs.vault))
+        return await balance_at(conn, owner, slot, program=str(deps.programs.vault))
 
     return await read_indexed(deps, read)
 
 
-async def _balance_at(conn: Connection, owner: str, slot: int, *, program: str) -> schemas.Balance:
+async def balance_at(conn: Connection, owner: str, slot: int, *, program: str) -> schemas.Balance:
+    """Return what the owner's vault held at the end of the slot.
+
+    Raises VaultNotFound, SlotNotIndexed and BalanceNotKnown.
+    """
     first = await balance_history.first_slot(conn, owner)
     if first is None:
         raise unknown_vault(owner)

@@ -29,6 +29,7 @@ EXPECTED_SECONDS = {
     "endpoint_messages": 120.0,
     "event_webhooks": 120.0,
     "monitor": 120.0,
+    "instances": 120.0,
     # Succeeds when it has caught up; while it is behind, its component shows that.
     "indexer": 3600.0,
     # Runs every ten minutes; a run takes long after a long pause.

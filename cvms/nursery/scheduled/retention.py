@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from cvms.nursery.scheduled.balance_snapshots import HOURLY_AGE
 from cvms.store.alerts import alerts
-from cvms.store.messaging import outbox, webhook_deliveries
+from cvms.store.messaging import instances, outbox, webhook_deliveries
 from cvms.store.messaging.webhooks import endpoint_secrets, single_deliveries
 from cvms.store.postgres.database import Database
 from cvms.store.reconciliation import reconciliation_log
@@ -41,6 +41,8 @@ APPROVAL_SECRET_AGE = timedelta(days=1)
 """Replies that have a secret. Whoever has lost one makes a new secret."""
 REVOCATION_AGE = timedelta(days=2)
 """No token is valid for longer than a day."""
+INSTANCE_AGE = timedelta(days=1)
+"""Since the last heartbeat of a process that has ended."""
 PRUNE_SECONDS = 600.0
 """Timeout of one table, of which a day may be too old after a stop."""
 
@@ -68,6 +70,7 @@ class Retention:
             await webhook_deliveries.prune(conn, DELIVERY_AGE)
             await single_deliveries.prune(conn)
             await endpoint_secrets.prune(conn)
+            await instances.prune(conn, INSTANCE_AGE)
             await alerts.prune(conn, ALERT_AGE)
             await balance_snapshots.prune(conn, HOURLY_AGE)
             await maturities.prune(conn, MATURITY_AGE)

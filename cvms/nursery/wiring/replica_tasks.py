@@ -9,6 +9,7 @@ from cvms.nursery.alerts.rules import bounds_from
 from cvms.nursery.delivery.account_watcher import AccountSubscriptions
 from cvms.nursery.delivery.broadcaster import Broadcaster
 from cvms.nursery.supervision.deployment_probe import DEPLOYMENT, DeploymentProbe
+from cvms.nursery.supervision.instance_heartbeat import HEARTBEAT_SECONDS, InstanceHeartbeat
 from cvms.nursery.supervision.readiness_probe import PROBE_SECONDS, ReadinessProbe
 from cvms.nursery.supervision.signer_probe import PROBE_SECONDS as SIGNER_SECONDS
 from cvms.nursery.supervision.signer_probe import SignerProbe
@@ -20,9 +21,11 @@ from cvms.store.alerts.lifecycle import alert_webhook
 def replica_tasks(resources: Resources) -> list[tuple[str, TaskFunction]]:
     """Build the tasks that need the database schema, with the names that the status board shows."""
     board, balance = resources.board, build_operator_balance_monitor(resources)
+    heartbeat = InstanceHeartbeat(database=resources.database, board=board)
     return [
         ("broadcaster", build_broadcaster(resources).run),
         periodic_task(board, "operator_balance", BALANCE_SECONDS, balance.run_once),
+        periodic_task(board, "instances", HEARTBEAT_SECONDS, heartbeat.run_once),
         ("monitor", build_alert_monitor(resources).run),
     ]
 

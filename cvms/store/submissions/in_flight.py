@@ -75,6 +75,11 @@ SET state = locked.state,
     seen_slot = coalesce(locked.slot, submissions.seen_slot),
     error = locked.error,
     landed_signature = locked.landed_signature,
+    confirmed_at = CASE
+        WHEN locked.state IN ('confirmed', 'finalized')
+        THEN coalesce(submissions.confirmed_at, now())
+        ELSE submissions.confirmed_at
+    END,
     updated_at = now()
 FROM locked
 WHERE submissions.signature = locked.signature

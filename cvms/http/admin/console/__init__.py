@@ -1,0 +1,1 @@
+"""Routes of the operators' console, beside those that other administrators' routes answer."""
