@@ -916,7 +916,7 @@ INSERT INTO reconciliation_pass (after_owner, started_at, finished_at)
 
 -- Alerts for operators: at most one unresolved for each kind and subject, see
 -- store/alerts/alerts.py and docs/alerts.md. Resolved ones are pruned by age. A silenced one sends no
--- webhook until then; a silence that is over, or was ended by a higher severity, leaves NULL.
+-- webhook until then, and nor does the next one of its subject; a higher severity ends the silence.
 CREATE TABLE alerts (
     id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     kind TEXT NOT NULL,
@@ -937,6 +937,7 @@ CREATE TABLE alerts (
 );
 CREATE UNIQUE INDEX alerts_open ON alerts (kind, subject) WHERE resolved_at IS NULL;
 CREATE INDEX alerts_by_subject ON alerts (kind, subject);
+CREATE INDEX alerts_newest ON alerts (kind, subject, id DESC);
 CREATE INDEX alerts_by_resolution ON alerts (resolved_at);
 CREATE INDEX alerts_by_owner ON alerts (owner, id DESC);
 CREATE INDEX alerts_by_severity ON alerts (severity, id);

@@ -24,9 +24,12 @@ from cvms.http.admin import (
     submission_routes,
 )
 from cvms.http.admin.console import (
+    audit_routes,
     chart_routes,
     overview_routes,
+    program_routes,
     settings_routes,
+    silence_routes,
     vault_search_routes,
 )
 from cvms.http.auth import nonce_routes, second_factor_routes
@@ -159,6 +162,9 @@ def create_app(
         *vault_search_routes.ROUTES,
         *chart_routes.ROUTES,
         *settings_routes.ROUTES,
+        *program_routes.program_routes(),
+        *silence_routes.ROUTES,
+        *audit_routes.ROUTES,
         *proposal_routes.ROUTES,
         *webhook_routes.ROUTES,
         *endpoint_routes.ROUTES,

@@ -23,6 +23,7 @@ from cvms.nursery.channels.status_board import ComponentStatus
 from cvms.store.messaging.leader_notifications import RECONCILE, notify_leader
 from cvms.store.reconciliation import reconciliation_log
 from cvms.store.security import audit_log
+from cvms.store.security.audit_log import AuditRow
 
 Action = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9_]{1,64}\Z")]
 
@@ -134,9 +135,14 @@ async def list_audit_entries(
         rows = await audit_log.page(
             conn, limit=query.limit, owner=owner, action=query.action, before_id=query.cursor
         )
-    entries = [AuditEntry(**asdict(row) | {"hash": row.hash.hex()}) for row in rows]
+    entries = [audit_entry(row) for row in rows]
     next_cursor = rows[-1].id if len(rows) == query.limit else None
     return Reply(AuditPage(entries=entries, next_cursor=next_cursor))
+
+
+def audit_entry(row: AuditRow) -> AuditEntry:
+    """Return an entry as administrators see it."""
+    return AuditEntry(**asdict(row) | {"hash": row.hash.hex()})
 
 
 @ROUTES.get("/api/admin/reconciliation", replies={200: Differences}, role=Role.VIEWER)

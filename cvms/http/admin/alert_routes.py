@@ -50,7 +50,7 @@ async def list_alerts(
             before_id=query.cursor,
         )
     next_cursor = rows[-1].id if len(rows) == query.limit else None
-    return Reply(Alerts(alerts=[_reply(row) for row in rows], next_cursor=next_cursor))
+    return Reply(Alerts(alerts=[alert_reply(row) for row in rows], next_cursor=next_cursor))
 
 
 @ROUTES.post(
@@ -67,7 +67,7 @@ async def acknowledge_alert(
     Records that the administrator is handling it. An alert that only a person can resolve is
     resolved by this. Only the first acknowledgement is recorded; repeating it changes nothing.
     """
-    by, number = administrator.actor, _number(alert_id)
+    by, number = administrator.actor, alert_number(alert_id)
     async with deps.database.transaction() as conn:
         row = await lifecycle.acknowledge(
             conn, number, by=by, hook=alert_webhook(deps.config.alerts.webhook_minimum)
@@ -81,15 +81,16 @@ async def acknowledge_alert(
             owner=row.owner,
             details={"alert": row.id, "kind": row.kind, "subject": row.subject},
         )
-    return Reply(_reply(row))
+    return Reply(alert_reply(row))
 
 
-def _number(text: str) -> int:
+def alert_number(text: str) -> int:
     """Return the number of an alert in a path. Raises NotFound if it is not a number."""
     if not (text.isascii() and text.isdigit() and len(text) <= len(str(MAX_AMOUNT))):
         raise NotFound("The path must contain the number of an alert.")
     return min(int(text), MAX_AMOUNT)
 
 
-def _reply(row: alerts.AlertRow) -> Alert:
+def alert_reply(row: alerts.AlertRow) -> Alert:
+    """Return an alert as administrators see it."""
     return msgspec.convert(lifecycle.shown(row), Alert)

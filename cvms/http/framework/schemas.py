@@ -213,7 +213,8 @@ Severity = Literal["info", "warning", "critical"]
 class Alert(msgspec.Struct, frozen=True, kw_only=True):
     """A condition that needs attention. `docs/alerts.md` lists the kinds, and what to do.
 
-    `count` is the number of occurrences while the alert was not resolved.
+    `count` is the number of occurrences while the alert was not resolved. Up to `silenced_until`,
+    null for none, it sends no webhook.
     """
 
     id: int
@@ -230,3 +231,6 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     acknowledged_at: datetime | None
     acknowledged_by: str | None
     resolved_at: datetime | None
+    silenced_until: datetime | None
+    silenced_by: str | None
+    silence_reason: str | None

@@ -15,6 +15,7 @@ from psycopg.types.json import Jsonb
 
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import (
+    columns,
     fetch_all,
     fetch_column,
     fetch_exactly_one,
@@ -70,6 +71,9 @@ class AlertRow:
     acknowledged_at: datetime | None
     acknowledged_by: str | None
     resolved_at: datetime | None
+    silenced_until: datetime | None = None
+    silenced_by: str | None = None
+    silence_reason: str | None = None
 
     @property
     def state(self) -> State:
@@ -85,6 +89,20 @@ class Raised(AlertRow):
     severity_before: str | None
     count_before: int | None
 
+    @property
+    def rose(self) -> bool:
+        """True if it was known, and is more severe now."""
+        return self.severity_before not in {None, self.severity}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Silence:
+    """For how long an alert sends no webhook, who has decided so, and why."""
+
+    minutes: int
+    by: str
+    reason: str
+
 
 LOCK = """
 SELECT position
@@ -93,7 +111,8 @@ WHERE source = 'alerts'
 FOR UPDATE
 """
 
-# An unresolved alert keeps its highest severity. `count` grows only if it was away in between.
+# An unresolved alert keeps its highest severity. `count` grows only if it was away in between. A
+# new one is silenced as the last one of its subject, unless it is more severe.
 RAISE = query_for(
     AlertRow,
     """
@@ -103,9 +122,30 @@ RAISE = query_for(
         WHERE kind = %(kind)s
           AND subject = %(subject)s
           AND resolved_at IS NULL
+    ), last AS (
+        SELECT severity, silenced_until, silenced_by, silence_reason
+        FROM alerts
+        WHERE kind = %(kind)s
+          AND subject = %(subject)s
+        ORDER BY id DESC
+        LIMIT 1
+    ), silence AS (
+        SELECT silenced_until, silenced_by, silence_reason
+        FROM last
+        WHERE silenced_until > clock_timestamp()
+          AND array_position(ARRAY['info', 'warning', 'critical'], severity)
+           >= array_position(ARRAY['info', 'warning', 'critical'], %(severity)s)
     )
-    INSERT INTO alerts (kind, subject, owner, severity, summary, details)
-    VALUES (%(kind)s, %(subject)s, %(owner)s, %(severity)s, %(summary)s, %(details)s)
+    INSERT INTO alerts (
+        kind, subject, owner, severity, summary, details,
+        silenced_until, silenced_by, silence_reason
+    )
+    VALUES (
+        %(kind)s, %(subject)s, %(owner)s, %(severity)s, %(summary)s, %(details)s,
+        (SELECT silenced_until FROM silence),
+        (SELECT silenced_by FROM silence),
+        (SELECT silence_reason FROM silence)
+    )
     ON CONFLICT (kind, subject) WHERE resolved_at IS NULL DO UPDATE SET
         severity = CASE
             WHEN array_position(ARRAY['info', 'warning', 'critical'], EXCLUDED.severity)
@@ -159,6 +199,18 @@ ACKNOWLEDGE = query_for(
         resolved_at = coalesce(
             resolved_at, CASE WHEN kind = ANY(%(ends)s) THEN clock_timestamp() END
         )
+    WHERE id = %(id)s
+    RETURNING {columns}
+    """,
+)
+
+SILENCE = query_for(
+    AlertRow,
+    """
+    UPDATE alerts
+    SET silenced_until = clock_timestamp() + make_interval(mins => %(minutes)s::INTEGER),
+        silenced_by = %(by)s,
+        silence_reason = %(reason)s
     WHERE id = %(id)s
     RETURNING {columns}
     """,
@@ -264,6 +316,12 @@ async def acknowledge(
 ) -> AlertRow | None:
     """Record who acknowledged the alert first, and resolve it if its kind is in `ends`."""
     return await fetch_one(conn, AlertRow, ACKNOWLEDGE, {"id": alert, "by": by, "ends": list(ends)})
+
+
+async def silence(conn: Connection, alert: int, silence: Silence | None) -> AlertRow:
+    """Silence the alert, which must exist, from now on; with None, end its silence."""
+    given = asdict(silence) if silence else dict.fromkeys(columns(Silence))
+    return await fetch_exactly_one(conn, AlertRow, SILENCE, given | {"id": alert})
 
 
 async def page(

@@ -127,7 +127,13 @@ async def store(conn: Connection, head: SignedHead) -> None:
 
 async def is_in_trail(conn: Connection, head: Head) -> bool:
     """Return whether the trail has the head's entry, with its hash."""
-    return bool(await fetch_value(conn, HASH, {"id": head.id}) == head.hash)
+    return await hash_of_entry(conn, head.id) == head.hash
+
+
+async def hash_of_entry(conn: Connection, entry: int) -> bytes | None:
+    """Return the hash of an entry, None if the trail has no such entry."""
+    found: bytes | None = await fetch_value(conn, HASH, {"id": entry})
+    return found
 
 
 def read_published(line: str) -> SignedHead | None:
