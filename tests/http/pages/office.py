@@ -26,6 +26,7 @@ class Office:
 
     served: Served
     owner: Keypair
+    deposited: int
     alert: int
     submission: str
     delivery: str
@@ -41,37 +42,41 @@ async def office_of(database_url: str, localnet: Localnet) -> AsyncIterator[Offi
         data_encryption_keys=(Fernet.generate_key(),),
         admin=AdminSettings(approvals=2),
     ) as served:
-        owner = await funded(served)
+        owner, deposited = await funded(served), 1_250 * USDT
         await land(served, owner, await initialize(served, owner))
-        await land(served, owner, await deposit(served, owner, 1_250 * USDT))
+        await land(served, owner, await deposit(served, owner, deposited))
         yield Office(
             served,
             owner,
-            alert=await _raise_alert(served, str(owner.pubkey())),
+            deposited,
+            alert=await raise_alert(served),
             submission=await quarantined(served),
             delivery=await _give_up_delivery(served),
         )
 
 
-async def _raise_alert(served: Served, owner: str) -> int:
+async def raise_alert(served: Served, subject: str = "a withdrawal") -> int:
+    """Raise an alert as the monitor does, and return its number."""
     observation = Observation(
         kind="large_withdrawal",
-        subject="a withdrawal",
+        subject=subject,
         severity=Severity.WARNING,
         summary="A withdrawal of 900 is more than a tenth of all value.",
         details={"amount": 900_000_000},
-        owner=owner,
     )
     async with served.database.transaction() as conn:
         await alerts.lock(conn)
         await lifecycle.observe(conn, [observation], hook=None)
-    [row] = await rows(served, "SELECT id FROM alerts WHERE subject = 'a withdrawal'")
-    number: int = row["id"]
+    found = await rows(served, "SELECT id FROM alerts WHERE kind = 'large_withdrawal' ORDER BY id")
+    number: int = found[-1]["id"]
     return number
 
 
 async def quarantined(served: Served) -> str:
-    """Store another deposit whose outcome nobody knows, and return its id."""
+    """Store another deposit whose outcome nobody knows, long after its last block.
+
+    Return its id.
+    """
     async with served.database.connection() as conn:
         await conn.execute(
             """
@@ -79,15 +84,14 @@ async def quarantined(served: Served) -> str:
                 message_hash, kind, owner, state, signature, message, wire,
                 last_valid_block_height, amount
             )
-            SELECT sha256('quarantined'), kind, owner, 'quarantined', 'unknown', message, wire,
-                   last_valid_block_height, amount
+            SELECT sha256('quarantined'), kind, owner, 'quarantined', %(signature)s, message, wire,
+                   1, amount
             FROM submissions
             WHERE kind = 'deposit'
-            """
+            """,
+            {"signature": str(Keypair().sign_message(b"never sent"))},
         )
-    [row] = await rows(
-        served, "SELECT message_hash FROM submissions WHERE state = 'quarantined'"
-    )
+    [row] = await rows(served, "SELECT message_hash FROM submissions WHERE state = 'quarantined'")
     return bytes(row["message_hash"]).hex()
 
 

@@ -10,6 +10,8 @@ from cvms.http import pages as pages_room
 from cvms.http.framework.admin_tokens import Role
 from tests.harness.installed_tools import node_modules
 from tests.harness.localnet import Localnet
+from tests.harness.service import running
+from tests.http.admin.test_admin_routes import SECRET
 from tests.http.pages.office import Office, office_of, request_unfreezing
 from tests.http.pages.visitor import Visitor, visiting
 
@@ -46,8 +48,8 @@ def places(office: Office) -> dict[str, tuple[str, str]]:
         "programs": ("Programs and governance", str(office.served.operator.pubkey())),
         "audit": ("Audit", "approval_request"),
         "settings": ("Settings", "DATABASE_URL"),
-        "logs": ("Logs", "The level is"),
-        "runbooks": ("Runbooks", "runbook"),
+        "logs": ("Logs", "The lines of the process that answers"),
+        "runbooks": ("Runbooks", "runbooks"),
     }
 
 
@@ -94,11 +96,11 @@ async def test_every_page_shows_real_data_and_everybody_can_use_it(
 
 
 async def test_a_viewer_reads_and_is_told_what_needs_more(
-    database_url: str, localnet: Localnet, tmp_path: Path
+    database_url: str, tmp_path: Path
 ) -> None:
     async with (
-        office_of(database_url, localnet) as office,
-        visiting(tmp_path, office.served) as visitor,
+        running(database_url, admin_jwt_secret=SECRET) as service,
+        visiting(tmp_path, service) as visitor,
     ):
         await visitor.tab.appear("[name=token]")
         await visitor.type("token", "not a token")
@@ -109,3 +111,8 @@ async def test_a_viewer_reads_and_is_told_what_needs_more(
         await visitor.see("needs the role operator; yours is viewer")
         disabled = "document.querySelector('[aria-label=\"Reconcile all vaults\"]').disabled"
         assert await visitor.tab.evaluate(disabled)
+
+        service.shutdown.set()
+        await visitor.see("Stale since", within=".live")
+        await visitor.tab.evaluate("location.hash = '#/audit'")
+        await visitor.see("Check your connection, and that the service runs.", within="main")

@@ -10,18 +10,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import trio
+
 from cvms.http.framework.admin_tokens import Role, mint
 from tests.harness.service import Served
 from tests.http.admin.test_admin_routes import SECRET
 from tests.http.service_info.browser import Tab, browsing
 
+DEADLINE_MS = 60_000
 # Until a condition holds: the page draws when an answer or a frame arrives.
-UNTIL = """new Promise((done) => {
-  const look = () => { const found = (() => { %s })(); if (found) { watch.disconnect(); done(found); } };
+UNTIL = f"""new Promise((done, fail) => {{
+  const look = () => {{
+    const found = (() => {{ %s }})();
+    if (found) {{ watch.disconnect(); done(found); }}
+  }};
+  setTimeout(() => fail(new Error(document.body.innerText)), {DEADLINE_MS});
   const watch = new MutationObserver(look);
-  watch.observe(document, {childList: true, subtree: true, characterData: true, attributes: true});
+  watch.observe(document,
+    {{childList: true, subtree: true, characterData: true, attributes: true}});
   look();
-})"""
+}})"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +101,7 @@ class Visitor:
     async def screenshot(self, file: Path) -> None:
         """Write what the whole page looks like."""
         shown = await self.tab.call("Page.captureScreenshot", captureBeyondViewport=True)
-        file.write_bytes(base64.b64decode(shown["data"]))
+        await trio.Path(file).write_bytes(base64.b64decode(shown["data"]))
 
 
 @asynccontextmanager

@@ -42,6 +42,7 @@ export class Live {
   private readonly listeners = new Set<(frame: Frame) => void>();
   private readonly watchers = new Set<() => void>();
   private heard = 0;
+  private without = "";
   private wait = FIRST_WAIT_MS;
   private retry = 0;
   private ping = 0;
@@ -80,6 +81,7 @@ export class Live {
     url.hash = "";
     const socket = new WebSocket(url);
     this.socket = socket;
+    this.without = "";
     this.heard = Date.now();
     socket.onopen = () => TOPICS.forEach((topic) => this.subscribe(topic));
     socket.onmessage = ({ data }) => this.receive(parseExactly(String(data)) as Received);
@@ -122,12 +124,21 @@ export class Live {
 
   private resume(): void {
     this.wait = FIRST_WAIT_MS;
-    this.change(true, "");
+    this.change(true, this.without);
   }
 
   private fail({ code = "", detail = "" }: Received): void {
+    const [asked] = this.pending; // subscriptions are answered in their order
     if (ENDS_SESSION.includes(code)) this.refused(detail);
+    else if (code === "invalid_request" && asked !== undefined) this.goWithout(asked);
     else this.lost(detail);
+  }
+
+  /** Accept that a replica of another version does not know a topic. */
+  private goWithout(topic: Topic): void {
+    this.pending.delete(topic);
+    this.without = `without ${topic}: this replica does not know it`;
+    if (this.pending.size === 0) this.resume();
   }
 
   private beat(): void {

@@ -183,9 +183,10 @@ export interface AuditEntry {
 
 export interface AuditProof {
   entries: number;
-  verified_to: number | null;
-  head: string | null;
-  equal: boolean;
+  verified_to: number;
+  head: string;
+  /** Null if the time was too short for the rest. */
+  equal: boolean | null;
   fault: string | null;
 }
 

@@ -60,7 +60,8 @@ function LiveSign() {
   const { live: isLive, since, reason } = useLiveState(live);
   return (
     <p class={isLive ? "live" : "live stale"} role="status">
-      {isLive ? "Live" : <>Stale since {timeText(since)} <span class="note">({reason})</span></>}
+      {isLive ? "Live" : `Stale since ${timeText(since)}`}
+      {reason !== "" && <span class="note"> ({reason})</span>}
     </p>
   );
 }
