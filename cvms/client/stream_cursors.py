@@ -14,7 +14,7 @@ import msgspec
 from cvms.client.errors import ClientError, SubscriptionRefused
 
 # Only the newest message of these topics matters: their `seq` may have gaps.
-CONFLATED = frozenset({"vault_balance_update", "tvl_update", "analytics_update"})
+CONFLATED = frozenset({"vault_balance_update", "tvl_update", "analytics_update", "operations"})
 # A subscription refused with one of these codes may succeed on the next connection.
 TRANSIENT_CODES = frozenset({"database_unavailable", "overloaded", "rate_limited"})
 

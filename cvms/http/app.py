@@ -32,6 +32,7 @@ from cvms.http.admin.console import (
     silence_routes,
     vault_search_routes,
 )
+from cvms.http.admin.console.overview import read_overview
 from cvms.http.auth import nonce_routes, second_factor_routes
 from cvms.http.framework.cors import Cors
 from cvms.http.framework.dependencies import Dependencies
@@ -60,6 +61,7 @@ from cvms.http.webhooks import endpoint_routes, message_routes
 from cvms.http.websocket import asyncapi
 from cvms.http.websocket.client_session import WebSocketLimits
 from cvms.http.websocket.endpoint import WebSocketEndpoint
+from cvms.http.websocket.operations_feed import OperationsFeed
 from cvms.metrics import Metrics
 from cvms.nursery.channels.account_registry import AccountRegistry
 from cvms.nursery.channels.hub import Hub
@@ -178,9 +180,10 @@ def create_app(
         app.add(route.method, route.rule, partial(answer, deps, route))
     register_docs(app, routes)
     register_pages(app)
-    endpoint = WebSocketEndpoint(deps, websocket_limits)
+    operations = OperationsFeed(hub, partial(read_overview, deps))
+    endpoint = WebSocketEndpoint(deps, websocket_limits, operations)
     app.add_websocket("/ws", "ws", endpoint.serve)
-    app.background += (endpoint.heartbeat.run, deps.revocations.keep_current)
+    app.background += (endpoint.heartbeat.run, deps.revocations.keep_current, operations.run)
     app.shutdown_hooks.append(endpoint.drain)
     return app
 

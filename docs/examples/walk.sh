@@ -319,7 +319,16 @@ alerted() {
   true
 }
 eventually 200 alerted
-call 200 POST "/api/admin/alerts/$(field alerts.0.id)/acknowledge" "" "$token"
+alert=/api/admin/alerts/$(field alerts.0.id)
+call 200 POST "$alert/acknowledge" "" "$token"
+call 200 POST "$alert/silence" '{"minutes": 5, "reason": "a walk"}' "$token"
+call 200 POST "$alert/unsilence" "" "$token"
+# What the console shows.
+for path in overview charts settings programs audit/export "vaults?query=${alice:0:4}" "vaults/$alice"; do
+  call 200 GET "/api/admin/$path" "" "$token"
+done
+call 200 GET "/api/admin/vaults/$alice/balance?slot=$(field slot)" "" "$token"
+call 200 POST /api/admin/audit/verify "" "$token"
 # What is decided is shown, but there is nothing to settle.
 call 200 GET "/api/admin/submissions?state=quarantined" "" "$token"
 call 200 GET "/api/admin/submissions/$decided" "" "$token"

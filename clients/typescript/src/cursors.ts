@@ -5,7 +5,12 @@ import { ClientError, SubscriptionRefused } from "./errors.js";
 import { isObject, parseJson, toJson } from "./json.js";
 
 // Only the newest message of these topics matters: their `seq` may have gaps.
-const CONFLATED = new Set(["vault_balance_update", "tvl_update", "analytics_update"]);
+const CONFLATED = new Set([
+  "vault_balance_update",
+  "tvl_update",
+  "analytics_update",
+  "operations",
+]);
 // A subscription refused with one of these codes may succeed on the next connection.
 const TRANSIENT_CODES = new Set(["database_unavailable", "overloaded", "rate_limited"]);
 

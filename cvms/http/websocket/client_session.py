@@ -28,11 +28,12 @@ from cvms.http.websocket.account_subscriptions import ClientAccountSubscriptions
 from cvms.http.websocket.catch_up import read_snapshot_or_replay
 from cvms.http.websocket.client_frames import Frame, Window, parse
 from cvms.http.websocket.heartbeat import HeartbeatScheduler, Timer
+from cvms.http.websocket.operations_feed import OperationsFeed
 from cvms.http.websocket.topic_access import GUARDED, TopicAccess, access_ended
 from cvms.http.websocket.topic_subscriptions import Overflow, TopicSubscriptions
 from cvms.nursery.channels.hub import OutboxFrame
 from cvms.nursery.channels.websocket_frames import PING, json_frame
-from cvms.store.messaging.topics import CONFLATED
+from cvms.store.messaging.topics import CONFLATED, Topic
 
 MAX_QUEUED_FRAMES = 256
 REPLY_BATCH = 64
@@ -74,12 +75,14 @@ class ClientSession:
         connection: HttpConnection,
         limits: WebSocketLimits,
         heartbeat: HeartbeatScheduler,
+        operations: OperationsFeed,
         *,
         authorization: str | None,
     ) -> None:
         self._connection = connection
         self._limits = limits
         self._heartbeat = heartbeat
+        self._operations = operations
         self._hub = deps.hub
         self._replies = deps.replies
         self._database = deps.database
@@ -238,10 +241,7 @@ class ClientSession:
         try:
             with self._subscriptions.activating(topic, owner):
                 self._hub.subscribe(self, topic, owner)
-                position, seq, frames = await read_snapshot_or_replay(
-                    self._database, topic, owner, frame.since, program=self._program
-                )
-                self._replies.require(position)
+                seq, frames = await self._first_frames(topic, owner, frame.since)
                 await self._send(*frames)
                 self._subscriptions.activate_from(topic, owner, seq)
         except CvmsError:
@@ -257,6 +257,18 @@ class ClientSession:
                 self._access_timer.cancel()
             seconds = max(0.0, self._access.seconds_left())
             self._access_timer = self._heartbeat.add(self._check_access, after=seconds)
+
+    async def _first_frames(
+        self, topic: Topic, owner: str | None, since: int | None
+    ) -> tuple[int, list[bytes]]:
+        """Return the `seq` to go on from, and the frames up to there."""
+        if topic is Topic.OPERATIONS:
+            return await self._operations.first_frames(resumes=since is not None)
+        position, seq, frames = await read_snapshot_or_replay(
+            self._database, topic, owner, since, program=self._program
+        )
+        self._replies.require(position)
+        return seq, frames
 
     def _unsubscribe(self, topic: str, owner: str | None) -> None:
         self._hub.unsubscribe(self, topic, owner)

@@ -25,6 +25,7 @@ from cvms.http.websocket.client_session import (
     WebSocketLimits,
 )
 from cvms.http.websocket.heartbeat import HeartbeatScheduler
+from cvms.http.websocket.operations_feed import OperationsFeed
 from cvms.store.messaging import outbox
 
 log = structlog.get_logger(__name__)
@@ -37,9 +38,12 @@ DRAIN_SECONDS = 1.0
 class WebSocketEndpoint:
     """Serves every WebSocket of this process."""
 
-    def __init__(self, deps: Dependencies, limits: WebSocketLimits) -> None:
+    def __init__(
+        self, deps: Dependencies, limits: WebSocketLimits, operations: OperationsFeed
+    ) -> None:
         self._deps = deps
         self._limits = limits
+        self._operations = operations
         self._open: Counter[str] = Counter()
         self.heartbeat = HeartbeatScheduler()
         """Must be run by the server."""
@@ -56,6 +60,7 @@ class WebSocketEndpoint:
                 connection,
                 self._limits,
                 self.heartbeat,
+                self._operations,
                 authorization=websocket.headers.get("Authorization"),
             )
             try:

@@ -24,7 +24,7 @@ from cvms.store.security import audit_log
 from cvms.store.security.revoked_tokens import REFRESH_SECONDS
 from cvms.store.vaults import vaults
 
-GUARDED = frozenset({Topic.ALERT, Topic.MULTISIG})
+GUARDED = frozenset({Topic.ALERT, Topic.MULTISIG, Topic.OPERATIONS})
 MIN_ROLE = Role.VIEWER
 SIGNED_SECONDS = 24 * 3600.0
 
@@ -46,6 +46,10 @@ class TopicAccess:
         """
         if frame.topic not in GUARDED:
             return
+        if frame.topic is Topic.OPERATIONS and (frame.owner or frame.signature):
+            raise InvalidRequest(
+                f"`{frame.topic}` is about the service: send a `token`, and no owner or signature."
+            )
         key = (frame.topic, None if frame.owner is None else str(frame.owner))
         if frame.signature is None:
             administrator = await self._admit_administrator(frame)

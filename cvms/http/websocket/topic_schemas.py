@@ -14,6 +14,7 @@ import msgspec
 
 from cvms.http.framework.schemas import Alert, Balance, Movement, Tvl
 from cvms.http.multisig.proposal_view import ProposalEvent
+from cvms.nursery.channels.operations_overview import OperationsOverview
 from cvms.store.analytics.overview import Overview
 from cvms.store.messaging.topics import KINDS_OF, Topic
 
@@ -131,4 +132,9 @@ SCHEMAS: Mapping[Topic, TopicSchema] = {
         (UnfinishedProposals,),
     ),
     Topic.ALERT: TopicSchema("Alerts that are raised or resolved", (Alert,), (UnresolvedAlerts,)),
+    Topic.OPERATIONS: TopicSchema(
+        "The state of the service, as the process that serves the WebSocket sees it",
+        (OperationsOverview,),
+        (OperationsOverview,),
+    ),
 }

@@ -104,6 +104,18 @@ class Hub:
             subscriber.flush()
         self._position_changed.unpark_all()
 
+    def has_subscribers(self, topic: str) -> bool:
+        """Return whether anybody gets this topic of all owners."""
+        return (topic, None) in self._by_filter
+
+    def publish_state(self, frame: OutboxFrame) -> None:
+        """Offer a frame that is no outbox row to the subscribers of its topic."""
+        receivers = list(self._by_filter.get((frame.topic, None), {}))
+        for subscriber in receivers:
+            subscriber.offer(frame)
+        for subscriber in receivers:
+            subscriber.flush()
+
     async def wait_for_position(self, position: int) -> None:
         """Wait until rows up to `position` are published, or return at once before the first."""
         while self.position is not None and self.position < position:

@@ -24,6 +24,7 @@ class Topic(StrEnum):
     ANALYTICS = "analytics_update"
     ALERT = "security_alert"
     MULTISIG = "multisig_event"
+    OPERATIONS = "operations"
 
 
 ROW_WRITTEN = "vault_row_written"
@@ -42,5 +43,5 @@ KINDS_OF: Mapping[Topic, tuple[Kind, ...]] = {
 }
 TOPIC_OF: Mapping[str, Topic] = {kind: topic for topic, of in KINDS_OF.items() for kind in of}
 
-CONFLATED = frozenset({Topic.BALANCE, Topic.TVL, Topic.ANALYTICS})
+CONFLATED = frozenset({Topic.BALANCE, Topic.TVL, Topic.ANALYTICS, Topic.OPERATIONS})
 """Topics of which a slow client needs only the newest event of each owner."""

@@ -51,6 +51,7 @@ VERBS = {
     "Send",
     "Set",
     "Settle",
+    "Silence",
     "Start",
     "Submit",
     "Sweep",

@@ -13,7 +13,7 @@ ROUTES = RouteGroup("administration", auth=Auth.ADMIN, role=Role.VIEWER)
 
 
 @ROUTES.get("/api/admin/overview", replies={200: OperationsOverview})
-async def get_overview(deps: Dependencies, administrator: Administrator) -> Reply:
+async def get_operations_overview(deps: Dependencies, administrator: Administrator) -> Reply:
     """Get the overview of the service.
 
     Returns the components, checks, warnings and endpoints of the process that answers, the totals,

@@ -106,7 +106,7 @@ async def search_vaults(
 async def get_vault_beside_chain(
     deps: Dependencies, owner: str, administrator: Administrator
 ) -> Reply:
-    """Get a vault, compared with the chain.
+    """Get a vault beside its account on the chain.
 
     Returns the row of the books, and the fields of it and of the account on the chain, which is
     read now: 503 if no RPC endpoint answers. The reconciler makes the same comparison, and the
