@@ -55,7 +55,11 @@ async def _heal_a_difference(visitor: Visitor, office: Office) -> None:
     await visitor.go("reconciliation", "Reconciliation")
     await visitor.press("Reconcile all vaults")
     await visitor.confirm("Queued.")
-    await visitor.see("healed", within="main tbody .badge.good")
+    await visitor.until(
+        f"""return [...document.querySelectorAll("tbody tr")].some((row) =>
+          row.innerText.includes("{office.owner.pubkey()}")
+          && row.querySelector(".badge").innerText === "healed")"""
+    )
     [row] = await rows(office.served, "SELECT total FROM vaults")
     assert row["total"] == office.deposited
 

@@ -30,7 +30,7 @@ export function Reconciliation() {
         <Loaded from={found}>
           {({ differences }) => (
             <Table caption="Differences, newest first" rows={differences} keyOf={(each) => each.id} empty="No difference has been found." columns={[
-              { name: "Owner", of: (each) => <a href={`#/vaults/${each.owner}`}><Key text={each.owner} /></a> },
+              { name: "Owner", of: (each) => (each.owner === "*" ? "all" : <a href={`#/vaults/${each.owner}`}><Key text={each.owner} /></a>) },
               { name: "Field", of: (each) => words(each.field) },
               { name: "Chain", numeric: true, of: (each) => <Money amount={each.expected} /> },
               { name: "Books", numeric: true, of: (each) => <Money amount={each.actual} /> },
