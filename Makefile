@@ -21,6 +21,7 @@ JOBS ?= 2
 CLIENT_TOOLS = .client-tools
 IMAGE_ROOT = build/image
 PAGES = cvms/http/pages
+SCREENSHOTS ?= build/incident
 OPENAPI_GENERATOR = 7.25.0
 # Twice the number of cores or so: half of the time a test waits.
 WORKERS ?= 4
@@ -120,6 +121,9 @@ pages: ## build the console of its sources into cvms/http/pages/dist; needs Node
 pages-check: ## the committed console is what its sources say, byte for byte
 	npm ci --silent --no-audit --no-fund --prefix $(PAGES)
 	npm run --silent --prefix $(PAGES) check
+
+incident: $(INSTALLED) ## an incident at the console in Chromium; what it shows goes to SCREENSHOTS
+	CVMS_REQUIRE_SERVERS=1 SCREENSHOTS="$(SCREENSHOTS)" $(BIN)/pytest -s tests/http/pages/incident.py
 
 clippy: ## lint the on-chain programs (`program/clippy.sh --install` installs clippy)
 	program/clippy.sh

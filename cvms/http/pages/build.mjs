@@ -49,7 +49,7 @@ async function runbooks() {
     pages.map(async (page) => {
       const text = await readFile(join(RUNBOOKS, page), "utf8");
       const [, title = basename(page, ".md")] = /^# (.+)$/m.exec(text) ?? [];
-      const html = markdown(pages).parse(text.replace(/^# .+$/m, ""), { async: false });
+      const html = scrolling(markdown(pages).parse(text.replace(/^# .+$/m, ""), { async: false }));
       const name = basename(page, ".md").replaceAll("_", "-");
       return { name, title: title.replaceAll("`", ""), html };
     }),
@@ -71,11 +71,17 @@ function markdown(pages) {
         if (pages.includes(file)) return `<a href="../runbooks/${escaped(name)}">${label}</a>`;
         return `${label} (<code>${escaped(href.replace(/^(\.\.\/)+/, "docs/"))}</code>)`;
       },
-      // A wide block or table scrolls, so the keyboard has to reach it.
       code: ({ text }) => `<pre tabindex="0"><code>${escaped(text)}</code></pre>\n`,
     },
   });
   return reader;
+}
+
+/** Let wide tables scroll, and the keyboard reach them. */
+function scrolling(html) {
+  return html
+    .replaceAll("<table>", '<div class="scroll" role="region" aria-label="Table" tabindex="0"><table>')
+    .replaceAll("</table>", "</table></div>");
 }
 
 function escaped(text) {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from cryptography.fernet import Fernet
 from solders.keypair import Keypair
@@ -15,7 +16,7 @@ from cvms.store.alerts.alerts import Observation, Severity
 from cvms.store.messaging import webhook_deliveries
 from tests.harness.localnet import Localnet
 from tests.harness.service import Served, whole_service
-from tests.http.admin.test_admin_routes import SECRET, ask
+from tests.http.admin.test_admin_routes import SECRET
 from tests.http.admin.two_people import token_of
 from tests.http.wallets import USDT, deposit, funded, initialize, land, rows
 
@@ -33,15 +34,16 @@ class Office:
 
 
 @asynccontextmanager
-async def office_of(database_url: str, localnet: Localnet) -> AsyncIterator[Office]:
+async def office_of(
+    database_url: str, localnet: Localnet, **settings: Any
+) -> AsyncIterator[Office]:
     """Run a service in which two people have to agree."""
-    async with whole_service(
-        database_url,
-        **localnet.settings,
-        admin_jwt_secret=SECRET,
-        data_encryption_keys=(Fernet.generate_key(),),
-        admin=AdminSettings(approvals=2),
-    ) as served:
+    own = {
+        "admin_jwt_secret": SECRET,
+        "data_encryption_keys": (Fernet.generate_key(),),
+        "admin": AdminSettings(approvals=2),
+    }
+    async with whole_service(database_url, **(localnet.settings | own | settings)) as served:
         owner, deposited = await funded(served), 1_250 * USDT
         await land(served, owner, await initialize(served, owner))
         await land(served, owner, await deposit(served, owner, deposited))
@@ -104,6 +106,9 @@ async def _give_up_delivery(served: Served) -> str:
 
 async def request_unfreezing(served: Served, by: str = "carol") -> None:
     """Request what a second administrator has to approve."""
-    body = {"freeze": False}
-    reply = await ask(served, "POST", "/api/admin/freeze/set", body, token_of(by))
+    reply = await served.http.post(
+        f"{served.url}/api/admin/freeze/set",
+        json={"freeze": False},
+        headers={"Authorization": f"Bearer {token_of(by)}"},
+    )
     assert reply.status_code == 202, reply.text

@@ -20,14 +20,14 @@ async def test_two_administrators_do_everything_that_the_console_offers(
     ):
         await visitor.sign_in("carol")
         await _handle_alerts(visitor, office)
-        await _heal_a_difference(visitor, office)
+        await heal_a_difference(visitor, office)
         await _send_again(visitor, office)
         await _verify_the_audit_trail(visitor)
         await _freeze(visitor, office)
-        await _request_settlement(visitor, office)
+        await request_settlement(visitor, office)
         await visitor.press("Sign out")
         await visitor.sign_in("bob")
-        await _approve_settlement(visitor, office)
+        await approve_settlement(visitor, office)
         assert visitor.tab.errors == []
 
 
@@ -49,7 +49,7 @@ async def _handle_alerts(visitor: Visitor, office: Office) -> None:
     await visitor.until("return document.querySelectorAll('main tbody tr').length >= 2")
 
 
-async def _heal_a_difference(visitor: Visitor, office: Office) -> None:
+async def heal_a_difference(visitor: Visitor, office: Office) -> None:
     async with office.served.database.connection() as conn:
         await conn.execute("UPDATE vaults SET total = total + 7, available = available + 7")
     await visitor.go("reconciliation", "Reconciliation")
@@ -87,7 +87,7 @@ async def _freeze(visitor: Visitor, office: Office) -> None:
     assert kept["keys"] == 1
 
 
-async def _request_settlement(visitor: Visitor, office: Office) -> None:
+async def request_settlement(visitor: Visitor, office: Office) -> None:
     await visitor.go(f"submissions/{office.submission}", "Submissions")
     await visitor.press("Settle")
     await visitor.type("reason", "The same message has landed.")
@@ -97,7 +97,7 @@ async def _request_settlement(visitor: Visitor, office: Office) -> None:
     assert await _state(office) == "quarantined"
 
 
-async def _approve_settlement(visitor: Visitor, office: Office) -> None:
+async def approve_settlement(visitor: Visitor, office: Office) -> None:
     await visitor.go("approvals", "Approvals")
     await visitor.press("Approve submission settle")
     await visitor.confirm("Approved.")
