@@ -100,7 +100,9 @@ class Visitor:
 
     async def screenshot(self, file: Path) -> None:
         """Write what the whole page looks like."""
-        shown = await self.tab.call("Page.captureScreenshot", captureBeyondViewport=True)
+        shown = await self.tab.call(
+            "Page.captureScreenshot", format="jpeg", quality=80, captureBeyondViewport=True
+        )
         await trio.Path(file).write_bytes(base64.b64decode(shown["data"]))
 
 
@@ -109,4 +111,7 @@ async def visiting(folder: Path, served: Served, *, width: int = 1280) -> AsyncI
     """Open the console in a browser of its own."""
     url = f"{served.url}/console"
     async with browsing(folder, url, width=width) as tab:
+        if width > 640:
+            screen = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+            await tab.call("Emulation.setDeviceMetricsOverride", **screen)
         yield Visitor(tab, url)
