@@ -38,7 +38,7 @@ class Album:
 
     async def add(self, name: str) -> None:
         self._count += 1
-        await self._visitor.screenshot(self._folder / f"{self._count:02}-{name}.jpeg")
+        await self._visitor.screenshot(self._folder / f"{self._count:02}-{name}.png")
 
 
 async def test_two_administrators_see_an_incident_and_end_it(

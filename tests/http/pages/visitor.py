@@ -100,9 +100,7 @@ class Visitor:
 
     async def screenshot(self, file: Path) -> None:
         """Write what the whole page looks like."""
-        shown = await self.tab.call(
-            "Page.captureScreenshot", format="jpeg", quality=80, captureBeyondViewport=True
-        )
+        shown = await self.tab.call("Page.captureScreenshot", captureBeyondViewport=True)
         await trio.Path(file).write_bytes(base64.b64decode(shown["data"]))
 
 

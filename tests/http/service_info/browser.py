@@ -31,6 +31,9 @@ OPTIONS = (
     "--remote-debugging-port=0",
 )
 
+PICTURE = 2**25
+"""Bytes that a message may have: one may be a picture of a whole page."""
+
 
 @dataclass(slots=True)
 class Tab:
@@ -94,7 +97,8 @@ async def browsing(folder: Path, url: str, *, width: int) -> AsyncIterator[Tab]:
             partial(trio.run_process, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE), command
         )
         with trio.fail_after(HANG_SECONDS):
-            async with opened(await _debugger(process)) as socket:
+            url_of_debugger = await _debugger(process)
+            async with opened(url_of_debugger, max_message_size=PICTURE) as socket:
                 tab = Tab(socket)
                 target = await tab.call("Target.createTarget", url="about:blank")
                 attached = await tab.call(
