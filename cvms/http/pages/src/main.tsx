@@ -73,7 +73,7 @@ function SignedIn({ session, leave }: { session: Session; leave: (why: string) =
   const context: Console = { api, live, decimals, overview, lag, announce };
   return (
     <ConsoleContext.Provider value={context}>
-      <Shell pages={PAGES} current={current} spoken={spoken} leave={() => leave("")}>
+      <Shell pages={PAGES} current={current} part={place.rest} spoken={spoken} leave={() => leave("")}>
         <Page key={current.name} rest={place.rest} query={place.query} />
       </Shell>
     </ConsoleContext.Provider>

@@ -3,7 +3,7 @@ import { useEffect, useState } from "preact/hooks";
 import { queryOf, useConsole, useResource } from "../api/hooks";
 import type { Charts, Overview as Shown, Severity } from "../api/types";
 import { Chart } from "../parts/chart";
-import { amountText, numberText, secondsText, solText, timeText, words } from "../parts/format";
+import { amountText, counted, numberText, secondsText, solText, timeText, words } from "../parts/format";
 import { Badge, Facts, Key, Loaded, Money, Table, Trouble } from "../parts/shown";
 import { Checks } from "./reconciliation";
 
@@ -41,7 +41,7 @@ function State({ shown }: { shown: Shown }) {
           value={troubles.length > 0 ? "Not ready" : "Ready"} note={troubles.map(([name]) => words(name)).join(", ")} />
         <Tile name="Open alerts" tone={shown.alerts.critical > 0 ? "critical" : open.length > 0 ? "warning" : "good"}
           value={open.length === 0 ? "None" : open.map((each) => `${shown.alerts[each]} ${each}`).join(", ")} link="#/alerts" />
-        <Tile name="Value held" value={<Money amount={shown.total_value_locked} />} note={`in ${numberText(shown.active_vaults)} vaults`} link="#/vaults" />
+        <Tile name="Value held" value={<Money amount={shown.total_value_locked} />} note={`in ${counted(shown.active_vaults ?? 0, "vault")}`} link="#/vaults" />
         <Tile name="Behind the chain" value={secondsText(shown.lag_seconds)}
           note={`slot ${numberText(shown.slot)} of ${numberText(shown.chain_slot)}`} />
         <Tile name="Operator" tone={shown.operator.pays ? "good" : "critical"} value={solText(shown.operator.lamports)}

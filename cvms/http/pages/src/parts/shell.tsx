@@ -12,21 +12,23 @@ export interface PageLink {
 interface ShellProps {
   pages: PageLink[];
   current: PageLink;
+  /** What of the page is shown, such as a vault's owner; none for the whole of it. */
+  part: string;
   spoken: string;
   leave: () => void;
   children: ComponentChildren;
 }
 
 /** What is around every page: the way to the others, who is signed in, whether it is live. */
-export function Shell({ pages, current, spoken, leave, children }: ShellProps) {
+export function Shell({ pages, current, part, spoken, leave, children }: ShellProps) {
   const { api: { session }, overview } = useConsole();
   const heading = useRef<HTMLHeadingElement>(null);
   const first = useRef(true);
   useEffect(() => {
-    document.title = `${current.title} · CVMS console`;
+    document.title = `${current.title}${part === "" ? "" : `, ${part}`} · CVMS console`;
     if (!first.current) heading.current?.focus();
     first.current = false;
-  }, [current.title]);
+  }, [current.title, part]);
   return (
     <>
       <a class="skip" href="#page" onClick={(event) => {
