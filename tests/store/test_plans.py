@@ -17,7 +17,13 @@ from cvms.store.analytics import aggregate_check, exchange_statement
 from cvms.store.messaging import outbox, webhook_deliveries
 from cvms.store.postgres.database import Database, open_database
 from cvms.store.reconciliation import vault_ledger
-from cvms.store.vaults import balance_history, balance_snapshots, history, yield_policies
+from cvms.store.vaults import (
+    balance_history,
+    balance_snapshots,
+    history,
+    vault_search,
+    yield_policies,
+)
 from cvms.store.vaults.history import Kind
 
 VAULTS, LINES = 3_000, 15_000
@@ -123,6 +129,12 @@ async def test_filters_that_match_nothing_read_nothing(generated: str) -> None:
             params: dict[str, Any] = nothing | asked
             query = webhook_deliveries.page_query(**params)
             read[f"deliveries: {asked}"] = await blocks(database, query, params | {"limit": 100})
+        whole = {"after": "", "first": "", "end": vault_search.AFTER_BASE58, "limit": 20}
+        for closed in (False, True):
+            page = whole | {"closed": closed}
+            read[f"vaults: {closed}"] = await blocks(database, vault_search.PAGE, page)
+        nobody = whole | {"closed": False, "first": "zzzz", "end": "zzzz{"}
+        read["vaults of nobody"] = await blocks(database, vault_search.PAGE, nobody)
     assert {what: count for what, count in read.items() if count > FEW} == {}
 
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 import msgspec
 import trio
 
-from cvms.errors import DatabaseUnavailable
+from cvms.errors import CvmsError
 from cvms.nursery.channels.hub import Hub, OutboxFrame
 from cvms.nursery.channels.operations_overview import OperationsOverview
 from cvms.nursery.channels.websocket_frames import json_frame
@@ -27,8 +27,7 @@ READ_SECONDS = 5.0
 
 
 class OperationsFeed:
-    """Publishes the overview to the subscribers of this process. `read` raises
-    DatabaseUnavailable."""
+    """Publishes the overview to the subscribers of this process, while it can be read."""
 
     def __init__(self, hub: Hub, read: Callable[[], Awaitable[OperationsOverview]]) -> None:
         self._hub = hub
@@ -41,7 +40,7 @@ class OperationsFeed:
         """Publish what changes until cancelled; nothing while nobody is subscribed."""
         while True:
             if self._hub.has_subscribers(Topic.OPERATIONS):
-                with trio.move_on_after(READ_SECONDS), suppress(DatabaseUnavailable):
+                with trio.move_on_after(READ_SECONDS), suppress(CvmsError):
                     self._publish(await self._read())
             await trio.sleep(CHANGE_SECONDS)
 

@@ -99,9 +99,11 @@ async def test_every_frame_is_one_of_the_documents_messages(
             await write_the_rest(system.database, alice)
             await recorder.until(type="retracted")
             await recorder.until(type="event", topic="security_alert")
-            owner = next(each["data"]["owner"] for each in recorder.sent if each["type"] == "event")
+            events = [each["data"] for each in recorder.sent if each["type"] == "event"]
+            owner = next(each["owner"] for each in events if "owner" in each)
             await snapshots(recorder, owner)
             await account(recorder, localnet)
+            assert_this_process_leads(recorder)
         document = (await system.get("/asyncapi.json")).content
         nursery.cancel_scope.cancel()
     (tmp_path / "asyncapi.json").write_bytes(document)
@@ -113,6 +115,14 @@ async def test_every_frame_is_one_of_the_documents_messages(
     }
     test = partial(run, "node", "--test", "test/asyncapi.test.mjs", cwd=SOURCE, environ=files)
     await trio.to_thread.run_sync(test)
+
+
+def assert_this_process_leads(recorder: Recorder) -> None:
+    """By its heartbeat, in the newest overview of the service."""
+    events = [each for each in recorder.sent if each["type"] == "event"]
+    *_, newest = (each["data"] for each in events if each["topic"] == Topic.OPERATIONS)
+    [instance] = newest["instances"]
+    assert (instance["leader"], newest["slot"] > 0) == (True, True)
 
 
 async def snapshots(recorder: Recorder, owner: str) -> None:

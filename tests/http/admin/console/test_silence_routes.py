@@ -35,9 +35,9 @@ async def observe(service: Service, severity: Severity = Severity.WARNING) -> No
 
 
 async def resolve(service: Service) -> None:
+    found = await rows(service, "SELECT id FROM alerts WHERE resolved_at IS NULL")
     async with service.database.transaction() as conn:
-        found = await alerts.unresolved_of(conn, "part_down", "rpc")
-        await lifecycle.resolve(conn, found, hook=AlertWebhook())
+        await lifecycle.resolve(conn, [each["id"] for each in found], hook=AlertWebhook())
 
 
 async def pass_time(service: Service) -> None:
