@@ -20,6 +20,8 @@ MINUTES ?= 15
 JOBS ?= 2
 CLIENT_TOOLS = .client-tools
 IMAGE_ROOT = build/image
+PAGES = cvms/http/pages
+SCREENSHOTS ?= build/incident
 OPENAPI_GENERATOR = 7.25.0
 # Twice the number of cores or so: half of the time a test waits.
 WORKERS ?= 4
@@ -27,7 +29,7 @@ WORKERS ?= 4
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo test client clients fuzz mutants wallet-fuzz scenario scenario-long chaos soak bench conformance lint types settings check program clippy image lock release clean
+.PHONY: help install dev demo test client clients fuzz mutants wallet-fuzz scenario scenario-long chaos soak bench conformance lint types settings check program clippy image lock pages pages-check incident release clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1	/' | expand -t 23
@@ -112,6 +114,17 @@ clients: $(INSTALLED) ## clients of five generators, made, compiled and run agai
 	CVMS_REQUIRE_SERVERS=1 CLIENT_TOOLS="$(CURDIR)/$(CLIENT_TOOLS)" $(BIN)/pytest tests/generated_clients/test_typescript.py \
 	    tests/generated_clients/every_generator.py
 
+pages: ## build the console of its sources into cvms/http/pages/dist; needs Node 20
+	npm ci --silent --no-audit --no-fund --prefix $(PAGES)
+	npm run --silent --prefix $(PAGES) build
+
+pages-check: ## the committed console is what its sources say, byte for byte
+	npm ci --silent --no-audit --no-fund --prefix $(PAGES)
+	npm run --silent --prefix $(PAGES) check
+
+incident: $(INSTALLED) ## an incident at the console in Chromium; what it shows goes to SCREENSHOTS
+	CVMS_REQUIRE_SERVERS=1 SCREENSHOTS="$(SCREENSHOTS)" $(BIN)/pytest -s tests/http/pages/incident.py
+
 clippy: ## lint the on-chain programs (`program/clippy.sh --install` installs clippy)
 	program/clippy.sh
 
@@ -133,5 +146,5 @@ release: $(INSTALLED) ## wheel, source, list of components and checksums in dist
 
 clean: ## remove the virtual environment and every cache; data stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis program/target \
-	    $(CLIENT_TOOLS) clients/*/node_modules clients/typescript/dist clients/typescript/example/dist
+	    $(CLIENT_TOOLS) clients/*/node_modules $(PAGES)/node_modules clients/typescript/dist clients/typescript/example/dist
 	find cvms tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -12,7 +12,7 @@ import trio_websocket
 
 @asynccontextmanager
 async def opened(
-    url: str, headers: Mapping[str, str] | None = None
+    url: str, headers: Mapping[str, str] | None = None, *, max_message_size: int = 2**20
 ) -> AsyncIterator[trio_websocket.WebSocketConnection]:
     """Connected to a `ws://host:port/path`.
 
@@ -31,6 +31,7 @@ async def opened(
             parts.hostname,
             parts.path,
             extra_headers=extra,
+            max_message_size=max_message_size,
         ) as socket,
     ):
         yield socket

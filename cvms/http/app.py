@@ -44,6 +44,7 @@ from cvms.http.framework.rate_limits import RateLimits
 from cvms.http.framework.routing import answer
 from cvms.http.multisig import proposal_routes, webhook_routes
 from cvms.http.operations.approvals import guard
+from cvms.http.pages.page_routes import register_pages
 from cvms.http.service_info import config_routes, idl_routes, metrics_routes, probe_routes
 from cvms.http.service_info.config_routes import WebSocketBounds
 from cvms.http.service_info.swagger_ui import register_docs
@@ -206,6 +207,7 @@ def create_app(
     for route in routes:
         app.add(route.method, route.rule, partial(answer, deps, route))
     register_docs(app, routes)
+    register_pages(app)
     operations = OperationsFeed(hub, partial(read_overview, deps))
     endpoint = WebSocketEndpoint(deps, websocket_limits, operations)
     app.add_websocket("/ws", "ws", endpoint.serve)

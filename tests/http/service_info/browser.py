@@ -31,14 +31,18 @@ OPTIONS = (
     "--remote-debugging-port=0",
 )
 
+PICTURE = 2**25
+"""Bytes that a message may have: one may be a picture of a whole page."""
+
 
 @dataclass(slots=True)
 class Tab:
-    """One page, and the URLs that it has requested."""
+    """One page, the URLs that it has requested, and what its console shows as errors."""
 
     socket: WebSocketConnection
     session: str = ""
     requested: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
     _ids: itertools.count[int] = field(default_factory=itertools.count)
 
     async def call(self, method: str, **parameters: Any) -> Any:
@@ -50,11 +54,20 @@ class Tab:
         await self.socket.send_message(json.dumps(call))
         while True:
             reply = json.loads(await self.socket.get_message())
-            if reply.get("method") == "Network.requestWillBeSent":
-                self.requested.append(reply["params"]["request"]["url"])
+            self._note(reply.get("method"), reply.get("params", {}))
             if reply.get("id") == number:
                 assert "error" not in reply, reply
                 return reply["result"]
+
+    def _note(self, method: str | None, event: Any) -> None:
+        if method == "Network.requestWillBeSent":
+            self.requested.append(event["request"]["url"])
+        elif method == "Runtime.exceptionThrown":
+            self.errors.append(str(event["exceptionDetails"]))
+        elif method == "Runtime.consoleAPICalled" and event["type"] in {"error", "warning"}:
+            self.errors.append(str(event["args"]))
+        elif method == "Log.entryAdded" and event["entry"]["level"] in {"error", "warning"}:
+            self.errors.append(f"{event['entry']['text']} {event['entry'].get('url', '')}")
 
     async def evaluate(self, script: str) -> Any:
         """Return the value of a script, which may be a promise."""
@@ -84,14 +97,16 @@ async def browsing(folder: Path, url: str, *, width: int) -> AsyncIterator[Tab]:
             partial(trio.run_process, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE), command
         )
         with trio.fail_after(HANG_SECONDS):
-            async with opened(await _debugger(process)) as socket:
+            url_of_debugger = await _debugger(process)
+            async with opened(url_of_debugger, max_message_size=PICTURE) as socket:
                 tab = Tab(socket)
                 target = await tab.call("Target.createTarget", url="about:blank")
                 attached = await tab.call(
                     "Target.attachToTarget", targetId=target["targetId"], flatten=True
                 )
                 tab.session = attached["sessionId"]
-                await tab.call("Network.enable")
+                for domain in ("Network", "Runtime", "Log"):
+                    await tab.call(f"{domain}.enable")
                 screen = {"width": width, "height": 844, "deviceScaleFactor": 2, "mobile": True}
                 await tab.call("Emulation.setDeviceMetricsOverride", **screen)
                 await tab.call("Page.navigate", url=url)

@@ -1,0 +1,1 @@
+"""The console: pages for administrators, built of `src/` into `dist/` and served from there."""

@@ -1,0 +1,116 @@
+"""GET /console, a page for administrators, and GET /console/runbooks, which needs no token.
+
+The page reads everything else from the API, with the token that its user pastes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from importlib import resources
+
+import msgspec
+from werkzeug.exceptions import NotFound
+
+from cvms.http.framework.edge import Edge
+from cvms.http.framework.request import Request
+from cvms.http.framework.response import Response, bytes_with_strong_etag
+
+HTML = "text/html; charset=utf-8"
+FILES = {
+    "console.js": "text/javascript; charset=utf-8",
+    "console.css": "text/css; charset=utf-8",
+    "icon.svg": "image/svg+xml",
+    "runbooks.json": "application/json",
+}
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+)
+# Relative links, for a proxy that adds a prefix. `up` leads to the folder of /console.
+PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<title>{title} · CVMS</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<link rel="icon" href="{up}console/icon.svg" type="image/svg+xml">
+<link rel="stylesheet" href="{up}console/console.css">
+</head>
+<body>
+<header><p class="product">CVMS runbooks</p></header>
+<nav aria-label="Pages"><ul>
+<li><a href="{up}console/runbooks">All runbooks</a></li>
+<li><a href="{up}console">Console</a></li>
+</ul></nav>
+<main class="prose">
+<h1>{title}</h1>
+{content}
+</main>
+</body>
+</html>
+"""
+
+
+class Runbook(msgspec.Struct, frozen=True):
+    """A page of `docs/runbooks/`, whose HTML the build has made."""
+
+    name: str
+    title: str
+    html: str
+
+
+def register_pages(app: Edge) -> None:
+    """Add the console, its files and the runbooks to the application."""
+    runbooks = msgspec.json.decode(_built("runbooks.json"), type=list[Runbook])
+
+    async def index(request: Request, variables: Mapping[str, str]) -> Response:
+        return _page(_index(runbooks))
+
+    async def runbook(request: Request, variables: Mapping[str, str]) -> Response:
+        found = [each for each in runbooks if each.name == variables["name"]]
+        if not found:
+            raise NotFound(
+                f"There is no runbook {variables['name']}. /console/runbooks lists them."
+            )
+        return _page(_shown(found[0].title, found[0].html, up="../../"))
+
+    app.add("GET", "/console", _console)
+    app.add("GET", "/console/<name>", _file)
+    app.add("GET", "/console/runbooks", index)
+    app.add("GET", "/console/runbooks/<name>", runbook)
+
+
+async def _console(request: Request, variables: Mapping[str, str]) -> Response:
+    return _page(_built("index.html"))
+
+
+async def _file(request: Request, variables: Mapping[str, str]) -> Response:
+    name = variables["name"]
+    if name not in FILES:
+        raise NotFound
+    return bytes_with_strong_etag(_built(name), FILES[name])
+
+
+def _built(name: str) -> bytes:
+    return resources.files("cvms.http.pages").joinpath("dist", name).read_bytes()
+
+
+def _page(body: bytes) -> Response:
+    response = bytes_with_strong_etag(body, HTML)
+    response.headers["Content-Security-Policy"] = POLICY
+    return response
+
+
+def _index(runbooks: Sequence[Runbook]) -> bytes:
+    items = "\n".join(
+        f'<li><a href="runbooks/{escape(each.name)}">{escape(each.title)}</a></li>'
+        for each in runbooks
+    )
+    content = f"<ul>\n{items}\n</ul>" if runbooks else "<p>This build has no runbooks.</p>"
+    return _shown("Runbooks", content, up="../")
+
+
+def _shown(title: str, content: str, *, up: str) -> bytes:
+    return PAGE.format(title=escape(title), content=content, up=up).encode()
