@@ -59,13 +59,10 @@ class Monitors:
         )
         return [each["labels"] for each in reply.json() if each["status"]["state"] == state]
 
-    async def until_firing(self, name: str, state: str = "active", **labels: str) -> None:
-        """Wait until the Alertmanager has an alert of this name with these labels."""
+    async def until_firing(self, name: str, state: str = "active") -> None:
+        """Wait until the Alertmanager has an alert of this name in this state."""
         with trio.fail_after(HANG_SECONDS):
-            while True:
-                found = await self.alerts(name, state)
-                if any(labels.items() <= each.items() for each in found):
-                    return
+            while not await self.alerts(name, state):  # noqa: ASYNC110
                 await trio.sleep(POLL_SECONDS)
 
     async def until_ended(self, name: str) -> None:
