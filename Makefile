@@ -29,7 +29,7 @@ WORKERS ?= 4
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo test client clients fuzz mutants wallet-fuzz scenario scenario-long chaos soak bench conformance lint types settings check program clippy image lock pages pages-check incident release clean
+.PHONY: help install dev demo test client clients fuzz mutants wallet-fuzz scenario scenario-long chaos soak bench conformance lint types settings check program clippy image lock pages pages-check incident dashboards drills release clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1	/' | expand -t 23
@@ -99,6 +99,12 @@ types: $(INSTALLED) ## the type checker in strict mode
 
 settings: $(INSTALLED) ## write the table of settings in README.md
 	$(BIN)/python -m cvms.config.readme_table README.md
+
+dashboards: $(INSTALLED) ## write the JSON of Grafana's dashboards in deploy/monitoring/dashboards
+	$(BIN)/python -m deploy.monitoring.dashboards
+
+drills: $(INSTALLED) ## make each fault, and end its alert with the commands of its page in docs/runbooks
+	CVMS_REQUIRE_SERVERS=1 $(BIN)/pytest -s tests/runbooks/drills.py tests/runbooks/test_watched_service.py
 
 check: test lint types ## everything that a change must pass
 

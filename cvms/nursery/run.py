@@ -43,7 +43,7 @@ from cvms.nursery.supervision.service_manager import ServiceManager
 from cvms.nursery.supervision.supervisor import supervise
 from cvms.nursery.wiring.first_series import start_series
 from cvms.nursery.wiring.front_end import build_front_end
-from cvms.nursery.wiring.leader_tasks import LEADER_TASKS, leader_tasks
+from cvms.nursery.wiring.leader_tasks import leader_task_names, leader_tasks
 from cvms.nursery.wiring.replica_tasks import replica_tasks, schemaless_tasks
 from cvms.nursery.wiring.resources import Resources, TaskFunction, open_resources
 from cvms.store.index import cursor as cursors
@@ -158,7 +158,7 @@ def _start_background_tasks(nursery: trio.Nursery, resources: Resources, schema:
     for name, run in schemaless_tasks(resources):
         nursery.start_soon(_supervise, resources, name, run)
     tasks = replica_tasks(resources)
-    for name in LEADER_TASKS:
+    for name in leader_task_names(resources.config):
         resources.board.set_task_state(name, "standby")
     for name in [*(name for name, _ in tasks), "leader"]:
         resources.board.set_task_state(name, "starting")

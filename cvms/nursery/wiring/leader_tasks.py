@@ -10,6 +10,7 @@ import httpx
 from cvms.chain.transactions.priority_fees import PriorityFees
 from cvms.chain.transactions.sponsorship_policy import FeeCaps
 from cvms.chain.yields.sources import pools_among
+from cvms.config.settings import Config
 from cvms.nursery.delivery.event_webhooks import EventWebhooks
 from cvms.nursery.delivery.leader_notifications import LeaderNotifications
 from cvms.nursery.delivery.webhook_dispatcher import (
@@ -70,6 +71,11 @@ TIMED_TASKS = (
     "yield_rates",
 )
 """Those of them that record how long each run takes."""
+
+
+def leader_task_names(config: Config) -> list[str]:
+    """Return the names of the tasks that a leader with these settings runs."""
+    return [name for name in LEADER_TASKS if name != "alert_webhooks" or config.alerts.webhooks]
 
 
 def leader_tasks(resources: Resources) -> list[tuple[str, TaskFunction]]:

@@ -1,0 +1,1 @@
+"""The rules, the Alertmanager's configuration and the dashboards of `deploy/monitoring/`."""

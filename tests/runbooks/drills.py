@@ -1,0 +1,129 @@
+"""Longer drills, for `make drills`: fault, alert, the commands of its page, the alert's end."""
+
+from __future__ import annotations
+
+import psycopg
+import trio
+from solders.keypair import Keypair
+
+from cvms.config.alert_settings import AlertSettings
+from tests.harness.webhook_receiver import WebhookReceiver
+from tests.http.wallets import deposit, funded, initialize, land
+from tests.runbooks.conftest import Drill, Start
+from tests.runbooks.pages import PAGES
+
+REFUSED = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n"
+WEBHOOK_SECRET = b"a secret of 24 bytes or more"
+SOL = 1_000_000_000
+
+
+async def depositor(at: Drill) -> Keypair:
+    """Return a wallet whose vault holds a deposit."""
+    wallet = await funded(at.service)
+    await land(at.service, wallet, await initialize(at.service, wallet))
+    signature = await land(at.service, wallet, await deposit(at.service, wallet, 1_000))
+    await finalized(at, signature)
+    return wallet
+
+
+async def finalized(at: Drill, signature: str) -> None:
+    """Wait until a transaction is final, and the books know it."""
+    with trio.fail_after(60):
+        while await status(at, signature) != "finalized":  # noqa: ASYNC110
+            await trio.sleep(0.1)
+
+
+async def status(at: Drill, signature: str) -> str:
+    found: str = (await at.service.get(f"/api/transactions/{signature}")).json()["status"]
+    return found
+
+
+async def test_the_database_is_away(drill: Start) -> None:
+    async with drill() as at:
+        at.database.refuse()
+        await at.monitors.until_firing("DatabaseDown")
+        await at.monitors.until_firing("LeaderMissing", "suppressed")
+        assert '"ok": false' in await at.follow("database-down")
+        at.database.heal()
+        await at.monitors.until_ended("DatabaseDown")
+
+
+async def test_a_row_is_altered_by_hand(drill: Start, database_url: str) -> None:
+    async with drill() as at:
+        wallet = await depositor(at)
+        with psycopg.connect(database_url) as conn:
+            conn.execute("UPDATE vaults SET available = available + 5, total = total + 5")
+        # The page asks for a comparison, which would come within a minute by itself.
+        await at.follow("books-healed")
+        await at.monitors.until_firing("BooksHealed")
+        assert '"healed": true' in await at.follow("books-healed")
+        await at.monitors.until_ended("BooksHealed")
+        balance = (await at.service.get(f"/api/vault/balance/{wallet.pubkey()}")).json()
+        assert int(balance["balance"]) == 1_000
+
+
+async def test_the_operator_has_no_sol(drill: Start) -> None:
+    async with drill() as at:
+        operator = str(at.localnet.operator.pubkey())
+        await at.service.rpc.call("surfnet_setAccount", [operator, {"lamports": 1_000_000}])
+        await at.monitors.until_firing("OperatorCannotPay")
+        await at.monitors.until_firing("FeePayerLow")
+        assert operator in await at.follow("fee-payer-low")
+        assert operator in await at.follow("operator-cannot-pay")
+        await at.service.rpc.call("requestAirdrop", [operator, 10 * SOL])
+        await at.monitors.until_ended("OperatorCannotPay")
+        await at.monitors.until_ended("FeePayerLow")
+
+
+async def test_the_operators_webhook_refuses(drill: Start, nursery: trio.Nursery) -> None:
+    answer = REFUSED
+    receiver = await WebhookReceiver(answer=lambda _: answer).start(nursery)
+    alerting = AlertSettings(webhook_url=receiver.url, webhook_secret=WEBHOOK_SECRET)
+    async with drill(alerts=alerting, webhook_private_addresses=True) as at:
+        sent = await at.service.http.post(
+            f"{at.service.url}/api/admin/deliveries/test",
+            json={},
+            headers={"Authorization": f"Bearer {at.token}"},
+        )
+        assert sent.status_code == 202, sent.text
+        await at.monitors.until_firing("AlertWebhook")
+        answer = b"HTTP/1.1 204 No Content\r\n\r\n"
+        assert '"state":"pending"' in await at.follow("alert-webhook")
+        await at.monitors.until_ended("AlertWebhook")
+        assert receiver.accepted
+
+
+async def test_the_service_is_down(drill: Start) -> None:
+    async with drill() as at:
+        at.front.refuse()
+        await at.monitors.until_firing("ServiceDown")
+        await at.monitors.until_firing("ReplicaDown", "suppressed")
+        assert "no answer" in await at.follow("service-down")
+        at.front.heal()
+        await at.monitors.until_ended("ServiceDown")
+
+
+async def test_a_transaction_is_quarantined(drill: Start, database_url: str) -> None:
+    async with drill() as at:
+        await depositor(at)
+        with psycopg.connect(database_url) as conn:
+            row = conn.execute(
+                "UPDATE submissions SET state = 'quarantined' WHERE kind = 'deposit' "
+                "RETURNING signature"
+            ).fetchone()
+        assert row is not None
+        await at.monitors.until_firing("SubmissionQuarantined")
+        await at.set("SIGNATURE", row[0])
+        await at.set("OUTCOME", "finalized")
+        seen = await at.follow("submission-quarantined")
+        assert row[0] in seen
+        await at.monitors.until_ended("SubmissionQuarantined")
+
+
+async def test_every_command_that_a_page_looks_with_succeeds(drill: Start) -> None:
+    async with drill() as at:
+        wallet = await depositor(at)
+        await at.set("OWNER", str(wallet.pubkey()))
+        for path in PAGES:
+            if path.stem != "submission-quarantined":  # which needs one
+                await at.bash.run_all(f"../runbooks/{path.name}", section="What to look at")
