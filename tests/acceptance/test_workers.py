@@ -72,6 +72,7 @@ async def test_a_scrape_of_any_worker_shows_all_of_them(system: System) -> None:
         for _ in range(8):  # by whichever worker accepts the connection
             values = await scrape(system.at.url)
             assert (values[requests], values[clients], values["cvms_leader"]) == (12, 8, 1)
+            assert values['cvms_log_lines_total{level="info"}'] > 0
         psutil.Process(before[0]).kill()
         await until(lambda: len(pids(service)) == 2 and set(pids(service)) != set(before))
         values = await scrape(system.at.url)

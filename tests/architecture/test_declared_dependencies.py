@@ -21,7 +21,7 @@ PKCS11 = PYPROJECT["project"]["optional-dependencies"]["pkcs11"]
 TEST = PYPROJECT["dependency-groups"]["test"]
 
 EXTRAS = DEV + PKCS11
-OUR_OWN = {"bench", "cvms", "tests"}
+OUR_OWN = {"deploy", "bench", "cvms", "tests"}
 
 
 def canonical(name: str) -> str:

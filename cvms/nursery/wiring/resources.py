@@ -76,6 +76,8 @@ async def open_resources(
 ) -> AsyncIterator[Resources]:
     """Build the resources, and close the connections to database, Redis, nodes and signers
     afterwards."""
+    log = process_log or ProcessLog(LogLevel(config.log_level))
+    log.count = lambda level: metrics.service.log_lines.labels(level=level).inc()
     async with (
         open_traces(config.tracing.endpoint) as traces,
         open_redis(config.redis_url) as redis,
@@ -114,7 +116,7 @@ async def open_resources(
             metrics=metrics,
             yield_sources=parse_yield_sources(config.yield_sources),
             board=board,
-            log=process_log or ProcessLog(LogLevel(config.log_level)),
+            log=log,
             traces=traces,
         )
         tasks.cancel_scope.cancel()
