@@ -246,10 +246,11 @@ async def test_probes_have_a_port_whose_connections_nobody_else_can_take(
             assert await ask(refused) == b""
         async with connected(service, port=port) as probe:
             assert b" 200 " in await ask(probe)
-            assert b" 200 " in await ask(probe, HEALTH.replace(b"health", b"metrics"))
             for path in (b"api/vault/tvl", b"docs", b"hold", b"nothing", b"/metrics"):
                 assert b" 404 " in await ask(probe, HEALTH.replace(b"health", path)), path
             assert b" 404 " in await ask(probe, HANDSHAKE % b"/ws")
+        async with connected(service, port=port) as scraper:  # which leaves most of the answer
+            assert b" 200 " in await ask(scraper, HEALTH.replace(b"health", b"metrics"))
 
 
 @dataclass(eq=False)

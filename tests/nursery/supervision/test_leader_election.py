@@ -98,10 +98,10 @@ async def test_one_replica_leads_and_its_successor_does_not_wait_after_a_release
             one.progress.slot = Slot(7)
             async with database.connection() as conn:
                 await until(partial(reported, conn, Report("one", 7, None)))
-            assert two.metrics.registry.get_sample_value("leader") == 0
+            assert two.metrics.registry.get_sample_value("cvms_leader") == 0
             one.scope.cancel()
             await until(partial(runs.are_of, "two"))
-            assert two.metrics.registry.get_sample_value("leader") == 1
+            assert two.metrics.registry.get_sample_value("cvms_leader") == 1
     assert runs.max_active == 1
 
 
