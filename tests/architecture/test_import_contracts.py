@@ -48,6 +48,7 @@ FORBIDDEN = [
     (START, "cvms.nursery.supervision.worker_processes", "cvms.nursery.run"),
     (NURSERY, "cvms.nursery.channels.hub", "cvms.nursery.delivery.broadcaster"),
     (NURSERY, "cvms.nursery.indexing.indexer", "cvms.nursery.reconciliation.reconciler"),
+    (HTTP, "cvms.http.pages.page_routes", "cvms.http.admin.admin_routes"),
     (HTTP, "cvms.http.framework.edge", "cvms.http.auth.siws"),
     (HTTP, "cvms.http.auth.siws", "cvms.http.server.server"),
     (CHAIN, "cvms.chain.rpc.rpc_client", "cvms.chain.program.accounts"),

@@ -7,6 +7,7 @@ import { Live } from "./api/live";
 import { type Session, store, storedSession } from "./api/session";
 import type { Alert, Overview as OverviewData } from "./api/types";
 import { PAGES } from "./pages/registry";
+import { type ActionProps, Confirmation } from "./parts/action";
 import { words } from "./parts/format";
 import { Shell } from "./parts/shell";
 import { SignIn } from "./parts/sign_in";
@@ -28,6 +29,7 @@ function App() {
 function SignedIn({ session, leave }: { session: Session; leave: (why: string) => void }) {
   const place = usePlace();
   const [spoken, announce] = useState("");
+  const [asked, ask] = useState<ActionProps | null>(null);
   const [overview, setOverview] = useState<OverviewData | null>(null);
   const [lag, setLag] = useState<Console["lag"]>([]);
   const [decimals, setDecimals] = useState<number | null>(null);
@@ -70,12 +72,13 @@ function SignedIn({ session, leave }: { session: Session; leave: (why: string) =
 
   const current = PAGES.find(({ name }) => name === place.page) ?? PAGES[0]!;
   const { Page } = current;
-  const context: Console = { api, live, decimals, overview, lag, announce };
+  const context: Console = { api, live, decimals, overview, lag, announce, ask };
   return (
     <ConsoleContext.Provider value={context}>
       <Shell pages={PAGES} current={current} part={place.rest} spoken={spoken} leave={() => leave("")}>
         <Page key={current.name} rest={place.rest} query={place.query} />
       </Shell>
+      {asked && <Confirmation {...asked} close={() => ask(null)} />}
     </ConsoleContext.Provider>
   );
 }

@@ -1,6 +1,7 @@
 import { createContext } from "preact";
 import { useCallback, useContext, useEffect, useReducer, useRef, useState } from "preact/hooks";
 
+import type { ActionProps } from "../parts/action";
 import { type Api, type Problem, problemFrom } from "./client";
 import type { Live, LiveState, Topic } from "./live";
 import type { Overview } from "./types";
@@ -14,6 +15,8 @@ export interface Console {
   lag: { at: Date; value: number | null }[];
   /** Tell users of screen readers. */
   announce: (text: string) => void;
+  /** Ask for the confirmation of an action, which then is done. */
+  ask: (action: ActionProps) => void;
 }
 
 export const ConsoleContext = createContext<Console | null>(null);

@@ -19,7 +19,7 @@ export interface Field {
   optional?: boolean;
 }
 
-interface ActionProps {
+export interface ActionProps {
   label: string;
   /** What it is done to, for those who hear the button without its row. */
   subject?: string;
@@ -37,8 +37,7 @@ interface ActionProps {
 
 /** A button of something that changes the service. It asks first, and shows what came of it. */
 export function Action(props: ActionProps) {
-  const { api } = useConsole();
-  const [open, setOpen] = useState(false);
+  const { api, ask } = useConsole();
   const hint = useId();
   const barrier = includes(api.session, props.role)
     ? props.blocked
@@ -46,12 +45,11 @@ export function Action(props: ActionProps) {
   const name = props.subject === undefined ? props.label : `${props.label} ${props.subject}`;
   return (
     <span class="action">
-      <button type="button" aria-label={name} disabled={barrier !== undefined} onClick={() => setOpen(true)}
+      <button type="button" aria-label={name} disabled={barrier !== undefined} onClick={() => ask(props)}
         aria-describedby={barrier === undefined ? undefined : hint}>
         {props.label}
       </button>
       {barrier !== undefined && <small id={hint} class="note">{barrier}</small>}
-      {open && <Confirmation {...props} close={() => setOpen(false)} />}
     </span>
   );
 }
@@ -61,7 +59,8 @@ type Step =
   | { at: "done"; outcome: ComponentChildren }
   | { at: "failed"; problem: Problem };
 
-function Confirmation(props: ActionProps & { close: () => void }) {
+/** The dialog of an action. It is not part of the row that it is about, which may leave its list. */
+export function Confirmation(props: ActionProps & { close: () => void }) {
   const { question, consequences, fields = [], perform, done, close, label } = props;
   const { announce } = useConsole();
   const dialog = useRef<HTMLDialogElement>(null);
