@@ -8,7 +8,6 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.harness.service import running
 from tests.runbooks import pages
 from tests.runbooks.pages import HEADINGS, INDEX, PAGES
 
@@ -27,20 +26,6 @@ def test_a_page_has_its_headings_and_names_its_alerts(path: Path) -> None:
     }
     assert f"]({path.name})" in INDEX.read_text()
     assert len(text.splitlines()) <= 50
-
-
-async def test_every_route_of_a_page_exists(database_url: str) -> None:
-    async with running(database_url) as service:
-        paths = (await service.get("/openapi.json")).json()["paths"]
-    patterns = {
-        (method, re.compile(re.sub(r"\\{\w+\\}", r"[$\\w-]+", re.escape(template))))
-        for template, operations in paths.items()
-        for method in operations
-    }
-    for path in PAGES:
-        for method, called in pages.routes(path):
-            exists = any(way == method and each.fullmatch(called) for way, each in patterns)
-            assert exists, f"{path.name}: {method} {called}"
 
 
 def test_every_statement_is_one_of_this_database(database_url: str) -> None:

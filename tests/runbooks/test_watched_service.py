@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import trio
 
 from tests.deploy.monitoring.dashboards import panel_queries
@@ -23,6 +25,7 @@ async def test_every_query_has_an_answer_and_an_outage_of_the_chain_is_followed(
         await at.monitors.until_scraped(SCRAPES)
         await _check_panels(at)
         await _check_names(at)
+        await _check_routes(at)
         await _lose_the_only_endpoint(at)
 
 
@@ -58,6 +61,20 @@ async def _check_names(at: Drill) -> None:
     }
     assert {name: where for name, where in named.items() if name not in there} == {}
     assert len(named) > 50
+
+
+async def _check_routes(at: Drill) -> None:
+    """Each route that a page calls exists, with its method."""
+    paths = (await at.service.get("/openapi.json")).json()["paths"]
+    patterns = {
+        (method, re.compile(re.sub(r"\\{\w+\\}", r"[$\\w-]+", re.escape(template))))
+        for template, operations in paths.items()
+        for method in operations
+    }
+    for path in PAGES:
+        for method, called in pages.routes(path):
+            exists = any(way == method and each.fullmatch(called) for way, each in patterns)
+            assert exists, f"{path.name}: {method} {called}"
 
 
 async def _lose_the_only_endpoint(at: Drill) -> None:
