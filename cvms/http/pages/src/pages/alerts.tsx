@@ -36,7 +36,7 @@ export function Alerts({ rest }: { rest: string }) {
               { name: "Alert", of: (each) => <a href={`#/alerts/${each.id}`}>{words(each.kind)} {each.id}</a> },
               { name: "Severity", of: (each) => <Badge text={each.severity} /> },
               { name: "State", of: (each) => <>{each.state}{isSilenced(each) && ", silenced"}</> },
-              { name: "What", of: (each) => each.summary },
+              { name: "What", of: (each) => <span class="details">{each.summary}</span> },
               { name: "Count", numeric: true, of: (each) => each.count },
               { name: "Last seen", of: (each) => timeText(each.last_seen_at) },
               { name: "Handled by", of: (each) => each.acknowledged_by ?? "" },

@@ -27,12 +27,12 @@ export function Approvals() {
           <>
             <Table caption="Approvals, newest first" rows={approvals} keyOf={(each) => each.id} empty={filter["status"] === "pending" ? "Nothing waits for a second person." : "There is no such approval."} columns={[
               { name: "Action", of: (each) => words(each.action) },
-              { name: "What", of: (each) => each.summary },
+              { name: "What", of: (each) => <span class="details">{each.summary}</span> },
+              { name: "Decision", of: (each) => (each.status === "pending" ? <Decision approval={each} done={() => void page.reload()} /> : "") },
               { name: "Status", of: (each) => <Badge text={each.status} /> },
               { name: "Requested by", of: (each) => <>{each.requested_by}, {timeText(each.requested_at)}</> },
               { name: "Until", of: (each) => timeText(each.expires_at) },
               { name: "Decided by", of: (each) => each.decided_by ?? "" },
-              { name: "Decision", of: (each) => (each.status === "pending" ? <Decision approval={each} done={() => void page.reload()} /> : "") },
             ]} />
             <Pages cursor={next_cursor} older={setCursor} newest={cursor === null ? null : () => setCursor(null)} />
           </>

@@ -92,7 +92,7 @@ function Shown({ evidence, done }: { evidence: Evidence; done: () => void }) {
         ]} />
         <Table caption="What speaks against each outcome" rows={OUTCOMES} keyOf={(each) => each} empty="" columns={[
           { name: "Outcome", of: (each) => each },
-          { name: "Against it", of: (each) => evidence.contradictions[each].join(" ") || "nothing" },
+          { name: "Against it", of: (each) => <span class="details">{evidence.contradictions[each].join(" ") || "nothing"}</span> },
         ]} />
         <Table caption="Its events in the index" rows={evidence.events} keyOf={(each) => `${each.slot} ${each.name}`} empty="The index has no event of it." columns={[
           { name: "Event", of: (each) => words(each.name) },
