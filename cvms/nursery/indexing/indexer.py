@@ -43,13 +43,13 @@ from cvms.nursery.indexing.backfill import Backfill
 from cvms.nursery.indexing.batch_reader import Batch, read_batch
 from cvms.nursery.indexing.block_reader import BlockReader
 from cvms.nursery.indexing.event_reconstruction import reconstruct
-from cvms.nursery.indexing.event_spans import record_event_spans
 from cvms.nursery.indexing.fork_rollback import ForkRollback
 from cvms.nursery.indexing.signature_gap import (
     LONGEST_GAP,
     describe,
     list_signatures_since,
 )
+from cvms.nursery.ledger.event_spans import record_event_spans
 from cvms.nursery.ledger.vault_fetch import FetchedVault
 from cvms.store.index import cursor as cursors
 from cvms.store.index import index_status
@@ -340,7 +340,8 @@ class Indexer:
         if _holds_timelocks(batch):
             self.timelock_wake.wake()
         await self.indexed.send(owners)
-        await record_event_spans(self.traces, self.database, batch, started=started)
+        events = {each.signature: each.events for each in batch.executed if each.events}
+        await record_event_spans(self.traces, self.database, events, started=started)
         return to
 
 

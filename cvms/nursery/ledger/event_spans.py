@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from cvms.errors import DatabaseUnavailable
-from cvms.nursery.indexing.batch_reader import Batch
+from cvms.nursery.ledger.entries import RecordedEvent
 from cvms.store.postgres.database import Database
 from cvms.store.submissions import submissions
 from cvms.traces.spans import Traces
@@ -13,19 +14,22 @@ from cvms.traces.submission_spans import events_span
 
 
 async def record_event_spans(
-    traces: Traces, database: Database, batch: Batch, *, started: float
+    traces: Traces,
+    database: Database,
+    recorded: Mapping[str, Sequence[RecordedEvent]],
+    *,
+    started: float,
 ) -> None:
-    """Record the spans of a batch that was applied, since `started`, in Unix seconds."""
-    executed = {each.signature: each for each in batch.executed if each.events}
-    if not traces.enabled or not executed:
+    """Record the spans of events, by signature, that were applied since `started` (Unix time)."""
+    if not traces.enabled or not recorded:
         return
     origins: dict[str, str] = {}
     # A trace is not worth an outage: the batch is applied, and the next step must follow.
     with suppress(DatabaseUnavailable):
         async with database.connection() as conn:
-            origins = await submissions.traceparents(conn, list(executed))
+            origins = await submissions.traceparents(conn, list(recorded))
     for signature, traceparent in origins.items():
-        events = executed[signature].events
+        events = recorded[signature]
         span = events_span(
             traceparent,
             signature,
