@@ -66,7 +66,7 @@ async def test_a_replica_that_stands_still_hides_nothing_that_the_client_has_see
                     await until_replicated(another, client.address, 200 * USDT)
 
 
-USED = 'read_replica_up{replica="1"} 1.0'
+USED = 'cvms_read_replica_up{replica="1"} 1.0'
 PAUSED = "SELECT pg_get_wal_replay_pause_state() = 'paused'"
 
 
