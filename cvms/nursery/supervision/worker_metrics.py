@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -63,7 +63,7 @@ class Channel:
         if waiting.cancelled_caught:  # a part of the message may be sent
             await trio.aclose_forcefully(self._stream)
 
-    async def messages(self) -> AsyncIterator[Message]:
+    async def messages(self) -> AsyncGenerator[Message, None]:
         """Yield what arrives until the other end is closed, or sends what is no message."""
         received = bytearray()
         with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
@@ -125,11 +125,12 @@ class WorkerMetrics:
     async def run(self) -> None:
         """Answer the parent until cancelled, and then say what the counters were."""
         try:
-            async for message in self._channel.messages():
-                if message.kind == "ask":
-                    await self._channel.send("values", message.number, self._own())
-                elif message.number in self._waiting:
-                    self._waiting[message.number].answer(message.values)
+            async with aclosing(self._channel.messages()) as messages:
+                async for message in messages:
+                    if message.kind == "ask":
+                        await self._channel.send("values", message.number, self._own())
+                    elif message.number in self._waiting:
+                        self._waiting[message.number].answer(message.values)
         finally:
             self._alone = True
             with trio.CancelScope(shield=True):  # `send` has a deadline of its own
@@ -184,8 +185,11 @@ class MetricsGatherer:
         member = _Member(open_channel(end))
         self._members.add(member)
         try:
-            async with trio.open_nursery() as nursery:
-                async for message in member.channel.messages():
+            async with (
+                trio.open_nursery() as nursery,
+                aclosing(member.channel.messages()) as messages,
+            ):
+                async for message in messages:
                     if message.kind == "gather":
                         nursery.start_soon(self._answer, member, message.number)
                     else:
