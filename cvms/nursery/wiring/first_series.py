@@ -30,6 +30,11 @@ REVISION_LENGTH = 12
 OTHER_ALERTS = (
     "books_differ",
     "exit_requested",
+    "foreign_freeze",
+    "foreign_mint",
+    "foreign_program_list",
+    "foreign_protection",
+    "foreign_transfer",
     "governance_accepted",
     "governance_proposed",
     "guard_change_requested",

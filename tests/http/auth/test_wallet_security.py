@@ -388,6 +388,7 @@ async def test_a_recipient_that_was_signed_can_be_neither_removed_nor_replaced(
     assert [each["path"] for each in reply.json()["errors"]] == ["recipient"]
 
 
+@pytest.mark.slow(seconds=60)
 async def test_a_signature_is_for_its_route_only(scene: Scene) -> None:
     """If the fields are equal, only the first word of the text differs."""
     for route, row in TABLE.items():

@@ -23,6 +23,8 @@ OWNER = str(Keypair().pubkey())
 ODD = [f'"{odd}{"a" * 86}"' for odd in (r"\u0000", r"\ud800", r"\udc00")]
 ODD_IN_URL = ("%00", "a%00b", "%ED%A0%80", "%FF", "%F0%9F%92%A9")
 ODD_IN_HEADER = (b"a\xffb", b"\xed\xa0\x80", "\N{PILE OF POO}".encode(), b"%00")
+FREE_TEXT = "/api/admin/logs?text="
+"""Searched for as it is, in memory."""
 HEADERS = (
     "Authorization",
     "Idempotency-Key",
@@ -103,7 +105,8 @@ async def test_no_path_or_query_with_such_a_text_is_a_500(office: Service) -> No
             filled = re.sub(r"{\w+}", OWNER, path)
             for target in [*paths, *(f"{filled}?{name}={odd}" for name in query)]:
                 reply = await office.http.request(method, office.url + target, headers=bearer())
-                assert reply.status_code in range(400, 500), (target, reply.text)
+                allowed = (200,) if target.startswith(FREE_TEXT) else range(400, 500)
+                assert reply.status_code in allowed, (target, reply.text)
                 tried += 1
     assert tried > 100
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.harness.localnet import Localnet
 from tests.http.pages.office import Office, office_of, raise_alert
 from tests.http.pages.visitor import Visitor, visiting
 from tests.http.wallets import rows
 
 
+@pytest.mark.slow(seconds=12)
 async def test_two_administrators_do_everything_that_the_console_offers(
     database_url: str, localnet: Localnet, tmp_path: Path
 ) -> None:

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import pytest
+
 from cvms.http import pages as pages_room
 from cvms.http.framework.admin_tokens import Role
 from tests.harness.installed_tools import node_modules
@@ -66,6 +68,7 @@ async def audit(visitor: Visitor, place: str) -> list[str]:
     return found
 
 
+@pytest.mark.slow(seconds=17)
 async def test_every_page_shows_real_data_and_everybody_can_use_it(
     database_url: str, localnet: Localnet, tmp_path: Path
 ) -> None:

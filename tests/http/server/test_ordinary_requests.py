@@ -97,6 +97,13 @@ class Kind:
     body: str = ""
 
 
+READS_OF_READS = {
+    "GET /api/admin/audit",
+    "GET /api/admin/audit/export",
+    "GET /api/admin/logs",
+    "POST /api/admin/audit/verify",
+}
+"""Routes whose answer shows that they were asked before."""
 JSON = "Content-Type: application/json\r\n"
 KINDS = {
     "bare": Kind(),
@@ -120,11 +127,8 @@ def requests(app: Edge, owner: str) -> Iterator[tuple[str, bytes, bytes]]:
     values = {"owner": owner, "program": "collateral_vault", "name": "start.js"}
     for route in app.routes.views:
         for kind, parts in KINDS.items():
-            if route == "GET /metrics" or (route, kind) == (
-                "GET /api/admin/audit",
-                "an administrator",
-            ):
-                continue  # the answer shows that it was asked before
+            if route == "GET /metrics" or (kind == "an administrator" and route in READS_OF_READS):
+                continue
             for key in {owner, str(Pubkey([7] * 32))}:
                 values["owner"] = key
                 target = re.sub(
@@ -157,6 +161,7 @@ async def exchange(stream: trio.SocketStream, request: bytes) -> bytes:
     return received
 
 
+@pytest.mark.slow(seconds=25)
 async def test_every_route_answers_both_ways_with_the_same_bytes(counted: Counted) -> None:
     app, seen, statuses = counted.service.app, 0, set()
     for name, head, body in requests(app, counted.owner):

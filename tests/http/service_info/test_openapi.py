@@ -214,6 +214,7 @@ async def test_the_root_leads_to_the_page(service: Service) -> None:
     assert (followed.status_code, followed.url.path) == (200, "/docs")
 
 
+@pytest.mark.slow(seconds=18)
 async def test_the_page_fits_a_telephone_and_asks_no_other_host(
     service: Service, tmp_path: Path
 ) -> None:

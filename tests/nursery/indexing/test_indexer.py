@@ -119,6 +119,7 @@ async def test_a_delegate_is_in_the_row_although_no_event_says_so(world: World) 
     assert await world.problems() == []
 
 
+@pytest.mark.slow(seconds=19)
 async def test_cancelled_at_any_point_and_started_again_nothing_is_lost_or_doubled(
     world: World,
 ) -> None:

@@ -176,6 +176,7 @@ async def test_cancelled_at_any_point_a_rebuild_resumes(world: World, database_u
     assert await stored(world) == before
 
 
+@pytest.mark.slow(seconds=25)
 async def test_beside_a_live_indexer_and_reconciler_nothing_is_lost(
     world: World, database_url: str
 ) -> None:

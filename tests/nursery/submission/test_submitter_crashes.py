@@ -135,6 +135,7 @@ async def accept_charged(world: World, owner: Keypair, transaction: VersionedTra
     return signature_of(transaction)
 
 
+@pytest.mark.slow(seconds=15)
 async def test_killed_at_any_step_each_has_one_effect_and_the_right_final_state(
     world: World,
 ) -> None:
