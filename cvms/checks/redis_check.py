@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from cvms.checks.finding import Finding, failure, ok, warning
+from cvms.store.redis.calls import Reply
 from cvms.store.redis.connection import RedisAway
-from cvms.store.redis.pipeline_thread import Reply
 from cvms.store.redis.redis_client import open_redis
 
 MINIMUM_VERSION = 6

@@ -15,8 +15,8 @@ import trio
 from cvms.store.messaging import outbox
 from cvms.store.postgres.database import Database
 from cvms.store.postgres.listen import listen
+from cvms.store.redis.calls import Reply
 from cvms.store.redis.connection import RedisAway
-from cvms.store.redis.pipeline_thread import Reply
 from cvms.store.redis.redis_client import RedisClient
 
 CHANNEL = "cvms:outbox"

@@ -10,14 +10,9 @@ import socket
 import time
 from typing import Any
 
-from redis import connection as library
-from redis._parsers import _RESP2Parser
-
 FROM_URL = {"host", "port", "path", "db", "username", "password"}
 """What a URL decides. Its other parameters would change deadlines, retries or TLS."""
 FIXED: dict[str, Any] = {
-    # hiredis makes a list of the length that an answer announces: 17 GB for eleven bytes.
-    "parser_class": _RESP2Parser,
     "protocol": 2,  # no HELLO, whose answer redis-py takes as it comes
     "driver_info": None,  # no CLIENT SETINFO, which Redis 6 does not have
     "health_check_interval": 0,
@@ -90,6 +85,10 @@ def new_connection(url: str, deadline: Deadline) -> Any:
 
     The certificate of a rediss:// host is verified against the system's authorities.
     """
+    # Imported only where there is a Redis: see RedisClient.
+    from redis import connection as library  # noqa: PLC0415
+    from redis._parsers import _RESP2Parser  # noqa: PLC0415
+
     parse_url: Any = library.parse_url
     options = parse_url(url)
     kind = options.pop("connection_class", library.Connection)
@@ -101,4 +100,5 @@ def new_connection(url: str, deadline: Deadline) -> Any:
 
     decided = {name: value for name, value in options.items() if name in FROM_URL}
     secure = VERIFIED if url.startswith("rediss://") else {}
-    return DeadlineConnection(**decided, **FIXED, **secure)
+    # hiredis makes a list of the length that an answer announces: 17 GB for eleven bytes.
+    return DeadlineConnection(**decided, **FIXED, **secure, parser_class=_RESP2Parser)

@@ -4,47 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
-from typing import Any
 
 import trio
 from redis.exceptions import ConnectionError as Disconnected
 from redis.exceptions import NoScriptError, ResponseError
 
+from cvms.store.redis.calls import Call, Reply
 from cvms.store.redis.connection import Deadline, new_connection
-
-Command = tuple[str | bytes | int, ...]
-Reply = Any
-"""bytes, an int, None or a list of these, whatever was asked: the server may be anything."""
 
 MAX_CALLS = 256
 """Calls of one pipeline. Those after them wait for the next."""
-
-
-@dataclass(slots=True, eq=False)
-class Call:
-    """Commands, and what became of them: once `done` is set, or earlier, a `result` or an `error`.
-
-    `read` makes the result of the replies, and raises ValueError if they are not what Redis
-    answers to such commands.
-    """
-
-    commands: Sequence[Command]
-    read: Callable[[list[Reply]], Any]
-    wanted: bool = True
-    """False once nobody waits for it any more; a call that is still queued is then not made."""
-    result: Any = None
-    error: Exception | None = None
-    finished: bool = False
-    done: trio.Event = field(default_factory=trio.Event)
-
-    def finish(self, result: Any = None, error: Exception | None = None) -> None:
-        self.result, self.error, self.finished = result, error, True
-
-    def is_outage(self) -> bool:
-        """Return whether the call has failed. That a script is unknown is no failure."""
-        return self.error is not None and not isinstance(self.error, NoScriptError)
 
 
 class PipelineThread:
@@ -111,6 +81,7 @@ class PipelineThread:
             for call, answer in zip(calls, answers, strict=True):
                 refusals = [each for each in answer if isinstance(each, ResponseError)]
                 if refusals:  # of this call: the others have their answers
+                    call.script_unknown = isinstance(refusals[0], NoScriptError)
                     call.finish(error=refusals[0])
                 else:
                     call.finish(call.read(answer))

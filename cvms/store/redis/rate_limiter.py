@@ -17,8 +17,8 @@ import structlog
 import trio
 
 from cvms.metrics import Metrics
+from cvms.store.redis.calls import Command, Reply
 from cvms.store.redis.connection import RedisAway
-from cvms.store.redis.pipeline_thread import Command, Reply
 from cvms.store.redis.redis_client import RedisClient, ScriptUnknown
 
 # Keys in memory, some 200 bytes each. Beyond that the oldest are dropped: their buckets are full.

@@ -21,26 +21,6 @@ HARMLESS, HARMFUL = 'sdk::log::log("nothing");', "pool.set_rate_bps(0)?;"
 COMPILERS = ("llvm-link-22", "opt-22", "llc-22", "llvm-ar-22", "bpf-ld")
 
 
-@pytest.fixture(scope="module")
-def results() -> dict[Mutant, Result]:
-    """What becomes of a sample, and of two mutants made here; skip without the compilers.
-
-    The sample changes only where the sources change.
-    """
-    found = [shutil.which(name) for name in COMPILERS] + [Path("/usr/bin/rustc").exists()]
-    if not all(found):
-        missing("the compilers that `program/build.sh --install` installs")
-    mutants = [each for each in derive(ROOT / "program") if each.key not in EQUIVALENT]
-    sample = sorted(mutants, key=lambda mutant: mutant.order)[:SAMPLE]
-    made = {after_the_rate_is_set(statement) for statement in (HARMLESS, HARMFUL)}
-    found_out = examine(
-        [*sample, *made],
-        jobs=2,
-        tests=lambda mutant: Selection("yield_pool" if mutant in made else ""),
-    )
-    return {result.mutant: result for result in found_out}
-
-
 def changed(source: str) -> set[tuple[str, str]]:
     mutants = derive_from(source.encode(), "sdk/src/lib.rs")
     return {(flat(mutant.before), flat(mutant.after)) for mutant in mutants}
@@ -90,32 +70,33 @@ def test_every_reviewed_mutant_exists() -> None:
 
 
 @pytest.mark.slow(seconds=60)
-def test_a_sample_of_the_mutants_fails_tests(results: dict[Mutant, Result]) -> None:
-    made = {after_the_rate_is_set(statement) for statement in (HARMLESS, HARMFUL)}
-    sample = [result for mutant, result in results.items() if mutant not in made]
-    assert [str(each.mutant) for each in sample if each.survived] == []
-    assert sum(each.outcome == "killed" for each in sample) >= SAMPLE / 2
-
-
-@pytest.mark.slow(seconds=60)
-def test_a_mutant_that_no_test_notices_is_reported(
-    results: dict[Mutant, Result], capsys: pytest.CaptureFixture[str]
+def test_a_sample_fails_tests_and_what_no_test_notices_is_reported(
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """It also shows that no test fails because any byte or cost of a program changed."""
-    mutant = after_the_rate_is_set(HARMLESS)
-    assert results[mutant].survived
-    every = [*derive(ROOT / "program"), mutant]
-    assert report([results[mutant]], every=every) == 1
-    assert f"SURVIVED {mutant}" in capsys.readouterr().out
+    """The sample changes only where the sources change.
 
-
-@pytest.mark.slow(seconds=60)
-def test_a_mutant_that_tests_notice_is_killed_by_one_of_them(
-    results: dict[Mutant, Result],
-) -> None:
-    result = results[after_the_rate_is_set(HARMFUL)]
-    assert result.outcome == "killed"
-    assert "yield_pool" in result.by
+    What no test notices shows that none fails because any byte or cost of a program changed.
+    """
+    found = [shutil.which(name) for name in COMPILERS] + [Path("/usr/bin/rustc").exists()]
+    if not all(found):
+        missing("the compilers that `program/build.sh --install` installs")
+    every = derive(ROOT / "program")
+    mutants = [each for each in every if each.key not in EQUIVALENT]
+    sample = sorted(mutants, key=lambda mutant: mutant.order)[:SAMPLE]
+    harmless, harmful = map(after_the_rate_is_set, (HARMLESS, HARMFUL))
+    examined = examine(
+        [*sample, harmless, harmful],
+        jobs=2,
+        tests=lambda mutant: Selection("" if mutant in sample else "yield_pool"),
+    )
+    results = {result.mutant: result for result in examined}
+    assert [str(each) for each in sample if results[each].survived] == []
+    assert sum(results[each].outcome == "killed" for each in sample) >= SAMPLE / 2
+    assert results[harmful].outcome == "killed"
+    assert "yield_pool" in results[harmful].by
+    assert results[harmless].survived
+    assert report([results[harmless]], every=[*every, harmless]) == 1
+    assert f"SURVIVED {harmless}" in capsys.readouterr().out
 
 
 def test_a_reviewed_mutant_that_is_killed_is_reported(
