@@ -69,7 +69,7 @@ def test_every_reviewed_mutant_exists() -> None:
     assert EQUIVALENT.keys() <= {mutant.key for mutant in derive(ROOT / "program")}
 
 
-@pytest.mark.slow(seconds=60)
+@pytest.mark.slow(seconds=120)
 def test_a_sample_fails_tests_and_what_no_test_notices_is_reported(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
