@@ -46,7 +46,7 @@ class ListenSettings:
 
 @settings_class
 class TraceSettings:
-    """Where traces are sent."""
+    """Destination of traces."""
 
     endpoint: str | None = setting(
         "OTEL_EXPORTER_OTLP_ENDPOINT",

@@ -1,4 +1,4 @@
-"""What every line of a task has, such as the id of the request that it answers."""
+"""Fields of every line that a task logs, such as the id of the request that it answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a scrape shows: the values of this process, or of all workers of the service."""
+"""Exposition of metrics: the values of this process, or of all workers of the service."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ TRY_AGAIN_LATER = 1013
 CLIENT, SLOW, NO_ANSWER, BAD_FRAMES = "client", "slow", "no_answer", "bad_frames"
 SHUTDOWN, FAULT = "shutdown", "fault"
 CLOSE_KINDS = (CLIENT, SLOW, NO_ANSWER, BAD_FRAMES, SHUTDOWN, FAULT)
-"""Who or what ended a WebSocket, as metrics name it."""
+"""Causes of the end of a WebSocket, as metrics name them."""
 ACCOUNT = "account"
 """The topic, in metrics, of frames about an account that a client watches."""
 
