@@ -266,16 +266,16 @@ class Scene:
         assert (reply.status_code, reply.json()["code"]) == (status, code), (route, body)
         assert await self.everything() == before, (route, body)
 
-    async def everything(self) -> Json:
+    async def everything(self) -> list[Json]:
         """Return all rows of the database, by table."""
         tables = await rows(
             self.front, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
         )
-        assert {"nonces", "submissions", "audit_logs"} <= {each["tablename"] for each in tables}
-        return {
-            name: await rows(self.front, f"SELECT t::text FROM {name} AS t ORDER BY 1")
-            for name in (each["tablename"] for each in tables)
-        }
+        names = sorted(each["tablename"] for each in tables)
+        assert {"nonces", "submissions", "audit_logs"} <= set(names)
+        # One query: the tests ask a thousand times.
+        texts = [f"SELECT '{name}' AS name, t::text FROM {name} AS t" for name in names]
+        return await rows(self.front, " UNION ALL ".join(texts) + " ORDER BY 1, 2")
 
     async def alter_nonces(self, change: str) -> None:
         async with self.front.database.connection() as conn:
@@ -388,7 +388,6 @@ async def test_a_recipient_that_was_signed_can_be_neither_removed_nor_replaced(
     assert [each["path"] for each in reply.json()["errors"]] == ["recipient"]
 
 
-@pytest.mark.slow(seconds=60)
 async def test_a_signature_is_for_its_route_only(scene: Scene) -> None:
     """If the fields are equal, only the first word of the text differs."""
     for route, row in TABLE.items():
