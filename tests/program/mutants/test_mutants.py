@@ -16,7 +16,8 @@ from tests.program.mutants.equivalent import EQUIVALENT
 from tests.program.mutants.examination import Result, Selection, examine
 from tests.program.mutants.mutations import Mutant, derive, derive_from, flat
 
-SAMPLE = 6
+SAMPLE = 4
+SAMPLED = "yield_pool/"  # the smallest program: all others take three times as long to build
 HARMLESS, HARMFUL = 'sdk::log::log("nothing");', "pool.set_rate_bps(0)?;"
 COMPILERS = ("llvm-link-22", "opt-22", "llc-22", "llvm-ar-22", "bpf-ld")
 
@@ -81,12 +82,13 @@ def test_a_sample_fails_tests_and_what_no_test_notices_is_reported(
     if not all(found):
         missing("the compilers that `program/build.sh --install` installs")
     every = derive(ROOT / "program")
-    mutants = [each for each in every if each.key not in EQUIVALENT]
+    of_one = [each for each in every if each.file.startswith(SAMPLED)]
+    mutants = [each for each in of_one if each.key not in EQUIVALENT]
     sample = sorted(mutants, key=lambda mutant: mutant.order)[:SAMPLE]
     harmless, harmful = map(after_the_rate_is_set, (HARMLESS, HARMFUL))
     examined = examine(
         [*sample, harmless, harmful],
-        jobs=2,
+        jobs=1,
         tests=lambda mutant: Selection("" if mutant in sample else "yield_pool"),
     )
     results = {result.mutant: result for result in examined}
