@@ -8,7 +8,6 @@ from dataclasses import fields
 from ipaddress import ip_address, ip_network
 from typing import Any
 
-import kubernetes_validate
 import pytest
 import yaml
 
@@ -33,19 +32,28 @@ def documents() -> Iterator[Any]:
         yield from yaml.safe_load_all(path.read_text())
 
 
-def check(document: Any) -> None:
+@pytest.fixture(scope="module")
+def schemas() -> Any:
+    """The module with the schemas of Kubernetes."""
+    # To import it takes seconds, and each test process imports this module.
+    import kubernetes_validate  # noqa: PLC0415
+
+    return kubernetes_validate
+
+
+def check(document: Any, schemas: Any) -> None:
     """Raise for a field that the kind does not have, or whose value is of another type."""
     if document["kind"] in OTHERS:
         assert set(document) <= OTHERS[document["kind"]]
         return
     for version in VERSIONS:
-        kubernetes_validate.validate(document, version, strict=True)
+        schemas.validate(document, version, strict=True)
 
 
-def test_every_manifest_is_valid() -> None:
+def test_every_manifest_is_valid(schemas: Any) -> None:
     kinds = []
     for document in documents():
-        check(document)
+        check(document, schemas)
         kinds.append(document["kind"])
     assert {"Deployment", "Job", "NetworkPolicy", "PodDisruptionBudget", *OTHERS} <= set(kinds)
 
@@ -59,13 +67,15 @@ def test_every_manifest_is_valid() -> None:
         (("spec", "template", "spec", "securityContext", "runAsNonroot"), True),
     ],
 )
-def test_a_field_that_is_none_or_wrong_is_found(path: tuple[str | int, ...], wrong: object) -> None:
+def test_a_field_that_is_none_or_wrong_is_found(
+    schemas: Any, path: tuple[str | int, ...], wrong: object
+) -> None:
     document = part = manifest("deployment")
     for key in path[:-1]:
         part = part[key]
     part[path[-1]] = wrong
-    with pytest.raises(kubernetes_validate.ValidationError):
-        check(document)
+    with pytest.raises(schemas.ValidationError):
+        check(document, schemas)
 
 
 def manifest(name: str) -> Any:

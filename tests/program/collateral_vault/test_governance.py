@@ -106,6 +106,20 @@ def test_a_program_is_listed_once_and_removed_once(
     assert listed.authority()[field] == []
 
 
+@pytest.mark.parametrize("word", range(4))
+def test_an_address_that_differs_in_one_word_is_another(
+    listed: Ledger, governance: Keypair, word: int
+) -> None:
+    """The programs compare addresses by words of eight bytes."""
+    alike = bytearray(bytes(KEYS[0]))
+    alike[8 * word] ^= 1
+    other, key = Pubkey.from_bytes(bytes(alike)), governance.pubkey()
+    listed.must(govern("add_yield_program", key, value=other), governance)
+    assert listed.authority()["yield_whitelist"] == [KEYS[0], other]
+    listed.must(govern("remove_yield_program", key, value=other), governance)
+    assert listed.authority()["yield_whitelist"] == [KEYS[0]]
+
+
 @pytest.mark.parametrize("name", ["set_freeze_flag", "set_cpi_enforced"])
 def test_a_flag_is_one_or_zero(governed: Ledger, governance: Keypair, name: str) -> None:
     whole = govern(name, governance.pubkey(), value=True)
