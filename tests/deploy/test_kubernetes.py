@@ -36,7 +36,7 @@ def documents() -> Iterator[Any]:
 def schemas() -> Any:
     """The module with the schemas of Kubernetes."""
     # To import it takes seconds, and each test process imports this module.
-    import kubernetes_validate  # noqa: PLC0415
+    import kubernetes_validate
 
     return kubernetes_validate
 
