@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
+from solders.rent import Rent
 
 from tests.program.harness import ledger as chain
 from tests.program.harness.ledger import (
@@ -181,3 +182,33 @@ def test_the_mint_must_be_a_mint_of_the_token_program(ledger: Ledger) -> None:
     ledger.put(unset, TOKEN, bytes(82))
     assert_refused(outcome_with(unset), "AccountNotInitialized")
     assert_refused(outcome_with(chain.token_address(owner.pubkey())), "AccountNotInitialized")
+
+
+LARGEST = 1 << 32
+"""Lamports for a byte and year."""
+
+
+@pytest.mark.parametrize(("lamports", "threshold"), [(10, 1.0), (10, 256.0), (LARGEST, 1.0)])
+def test_a_rent_of_any_power_of_two_is_paid_exactly(
+    governed: Ledger, lamports: int, threshold: float
+) -> None:
+    governed.svm.set_rent(Rent(lamports, threshold, 50))
+    owner = Keypair()
+    governed.svm.airdrop(owner.pubkey(), 100_000 * SOL)
+    governed.must(initialize_vault(owner.pubkey()), owner)
+    length = len(governed.data(vault_address(owner.pubkey())))
+    paid = governed.svm.get_balance(vault_address(owner.pubkey()))
+    assert paid == (128 + length) * lamports * threshold
+
+
+@pytest.mark.parametrize(
+    ("lamports", "threshold"), [(10, 1.5), (10, 0.5), (10, 512.0), (LARGEST + 1, 1.0)]
+)
+def test_a_rent_that_is_not_computed_exactly_is_refused(
+    governed: Ledger, lamports: int, threshold: float
+) -> None:
+    owner = Keypair()
+    governed.svm.airdrop(owner.pubkey(), 100_000 * SOL)
+    governed.svm.set_rent(Rent(lamports, threshold, 50))
+    outcome = governed.send(initialize_vault(owner.pubkey()), owner)
+    assert outcome.error == "InstructionErrorFieldless.UnsupportedSysvar"

@@ -10,6 +10,8 @@ from itertools import groupby
 from pathlib import Path
 
 from tests.program.mutants.mutations import Mutant
+from tests.program.mutants.reach import EVERY
+from tests.program.mutants.reach import MARK as REACHED
 
 ALONE = {("collateral_vault/src/state/list.rs", "len"), ("sdk/src/token.rs", "is_mint")}
 # The bound of `len` keeps this from overflowing, which the compiler cannot see among all mutants;
@@ -30,7 +32,21 @@ pub mod mutant {{
     #[inline(always)]
     pub fn is(number: u32) -> bool {{
         // Volatile, so that no compiler takes it for 0.
-        unsafe {{ core::ptr::read_volatile(&raw const CHOSEN.number) == number }}
+        let chosen = unsafe {{ core::ptr::read_volatile(&raw const CHOSEN.number) }};
+        if chosen == {EVERY} {{
+            reached(number);
+        }}
+        chosen == number
+    }}
+
+    #[allow(unsafe_code)]
+    #[cold]
+    #[inline(never)]
+    fn reached(number: u32) {{
+        type Syscall = unsafe extern "C" fn(u64, u64, u64, u64, u64);
+        // The hash of sol_log_64_, which the virtual machine resolves.
+        let log: Syscall = unsafe {{ core::mem::transmute(0x5c2a_3178usize) }};
+        unsafe {{ log({REACHED}, number as u64, 0, 0, 0) }}
     }}
 }}
 """

@@ -54,6 +54,10 @@ EQUIVALENT: dict[str, str] = {
     "{ Err(AnchorError::ConstraintSeeds) } -> { Ok((address, bump)) }": (
         "it fails if 255 hashes in a row are on the curve: nobody knows such seeds"
     ),
+    "sdk/src/system.rs create_pda: held == 0 -> false": (
+        "the way for an address with lamports makes the same account, at a greater cost"
+    ),
+    "sdk/src/system.rs create_pda: held < rent -> held <= rent": "a transfer of nothing",
     "yield_pool/src/interest.rs growth: now <= since -> now < since": (
         "the difference of equal times is zero as well"
     ),

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from queue import SimpleQueue
+from typing import Any
 
 from tests.paths import ROOT
 from tests.program.mutants.mutations import Mutant
@@ -57,6 +58,8 @@ def examine(
             idle: SimpleQueue[subprocess.Popen[str]] = SimpleQueue()
             with workers(folders) as started:
                 for process in started:
+                    if numbers:
+                        converse(process, {"reach": f"{folder}/reach.json"})
                     idle.put(process)
 
                 def one(mutant: Mutant) -> Result:
@@ -110,12 +113,17 @@ def start(folder: Path) -> subprocess.Popen[str]:
 
 
 def ask(process: subprocess.Popen[str], mutant: Mutant, number: int, tests: Selection) -> Result:
+    request = {"mutant": asdict(mutant), "number": number, "tests": asdict(tests)}
+    reply = converse(process, request)
+    return Result(mutant, reply["outcome"], reply["by"])
+
+
+def converse(process: subprocess.Popen[str], request: dict[str, Any]) -> Any:
+    """Send a request to a worker, and return its reply."""
     assert process.stdin is not None
     assert process.stdout is not None
-    request = {"mutant": asdict(mutant), "number": number, "tests": asdict(tests)}
     process.stdin.write(json.dumps(request) + "\n")
     process.stdin.flush()
     line = process.stdout.readline()
     assert line, f"the worker ended with {process.wait()}"
-    reply = json.loads(line)
-    return Result(mutant, reply["outcome"], reply["by"])
+    return json.loads(line)

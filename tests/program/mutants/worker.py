@@ -1,9 +1,9 @@
 """A process that runs the tests on each mutant, until one fails.
 
 Mutants that were built together are chosen by number; the others, and those that no test fails, are
-built here. It collects the tests once, and forks for each mutant: the fork runs the tests in the
-order in which they probably fail. Requests come in on standard input and results go out on standard
-output, as lines of JSON.
+built here. It collects the tests once, and forks for each mutant: the fork runs the tests that
+reach it, in the order in which they probably fail. Requests come in on standard input and results
+go out on standard output, as lines of JSON.
 """
 
 import json
@@ -21,6 +21,7 @@ from typing import IO
 import pytest
 
 from tests.program.mutants.mutations import Mutant
+from tests.program.mutants.reach import EVERY, Reach, measure
 from tests.program.mutants.workshop import Workshop
 
 SECONDS_TO_TEST = 600
@@ -51,6 +52,7 @@ class Worker:
         self.unmutated = Verdicts(workshop.restore)
         self.unchosen = Verdicts(partial(workshop.choose, 0))
         self.killers: defaultdict[str, list[str]] = defaultdict(list)
+        self.reach = Reach({})
 
     def pytest_collection(self) -> None:
         """Set up hypothesis before the tests' modules are imported: a failure need not be small."""
@@ -69,6 +71,10 @@ class Worker:
         assert items, "no test was collected"
         for line in self.requests:
             request = json.loads(line)
+            if "reach" in request:
+                self.learn(Path(request["reach"]), items)
+                print("{}", file=self.results, flush=True)
+                continue
             mutant = Mutant(**request["mutant"])
             text, quick = request["tests"]["text"], request["tests"]["quick"]
             chosen = [
@@ -81,6 +87,7 @@ class Worker:
     def examine(self, mutant: Mutant, number: int, items: list[pytest.Item]) -> dict[str, str]:
         left = items
         if number:
+            items = [item for item in items if self.reach.may_fail(item.nodeid, number)]
             self.workshop.choose(number)
             if killer := self.killer(items, self.unchosen):
                 return self.killed(mutant, killer)
@@ -94,6 +101,22 @@ class Worker:
             return self.killed(mutant, killer)
         passed = sum(item.nodeid not in self.unmutated.failing for item in items)
         return {"outcome": "survived", "by": f"{passed} tests passed"}
+
+    def learn(self, file: Path, items: list[pytest.Item]) -> None:
+        """Read which tests reach which mutant, or find it out of the quick ones, in a fork."""
+        if not file.exists():
+            self.workshop.choose(EVERY)
+            child = os.fork()
+            if child == 0:
+                measure([item for item in items if not is_slow(item)], self.passes_here, file)
+                os._exit(0)
+            assert os.waitpid(child, 0)[1] == 0
+        self.reach = Reach.read(file)
+
+    def passes_here(self, item: pytest.Item, next_item: pytest.Item | None) -> bool:
+        self.failed = None
+        item.config.hook.pytest_runtest_protocol(item=item, nextitem=next_item)
+        return self.failed is None
 
     def killed(self, mutant: Mutant, killer: str) -> dict[str, str]:
         self.killers[mutant.file].insert(0, killer)
@@ -153,8 +176,7 @@ class Worker:
     def run_here(self, items: list[pytest.Item], writing: int) -> None:
         try:
             for item, next_item in zip(items, [*items[1:], None], strict=True):
-                item.config.hook.pytest_runtest_protocol(item=item, nextitem=next_item)
-                if self.failed is not None:
+                if not self.passes_here(item, next_item):
                     break
                 os.write(writing, b"\n")
         finally:
