@@ -29,7 +29,7 @@ pub mod mutant {{
     static CHOSEN: Chosen = Chosen {{ mark: *b"{MARK.decode()}", number: 0 }};
 
     #[allow(unsafe_code)]
-    #[inline(always)]
+    #[inline(never)]
     pub fn is(number: u32) -> bool {{
         // Volatile, so that no compiler takes it for 0.
         let chosen = unsafe {{ core::ptr::read_volatile(&raw const CHOSEN.number) }};
