@@ -11,7 +11,7 @@ import os
 import select
 import signal
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -183,12 +183,18 @@ class Worker:
             os._exit(0)
 
     def in_order(self, mutant: Mutant, items: list[pytest.Item]) -> list[pytest.Item]:
-        """Return the tests with those first that probably fail, and slow ones last."""
-        killers = self.killers[mutant.file]
+        """Return the tests with those first that probably fail, and slow ones last.
 
-        def rank(item: pytest.Item) -> tuple[bool, int, int]:
+        Of those that are as probable, one of each module comes before the second of any.
+        """
+        killers = self.killers[mutant.file]
+        modules: Counter[str] = Counter()
+
+        def rank(item: pytest.Item) -> tuple[bool, int, int, int]:
+            module = item.nodeid.partition("::")[0]
+            modules[module] += 1
             known = killers.index(item.nodeid) if item.nodeid in killers[:5] else 5
-            return is_slow(item), known, -likeness(mutant, item.nodeid)
+            return is_slow(item), known, -likeness(mutant, item.nodeid), modules[module]
 
         return sorted(items, key=rank)
 
