@@ -5,6 +5,10 @@ ROOM = "a buffer has room that nothing uses"
 LOADED = "whatever is executable is owned by a loader"
 SUPPLY = "the amounts of a mint's tokens are at most its supply, which is a u64"
 NATIVE = "the virtual machine asks its own account, not what the call says of it"
+ITSELF = "it writes an entry onto itself, removes none, or adds nothing"
+REST = "requests behind the last that is used are moved here instead of below"
+CLOCK = "both times come from the clock, or are later by a delay: their difference fits"
+PART = "what is available is a part of the total"
 
 EQUIVALENT: dict[str, str] = {
     f"{POOL}accounts::pool_tokens(&pool, pool_tokens)?; -> ": (
@@ -31,6 +35,27 @@ EQUIVALENT: dict[str, str] = {
     "collateral_vault/src/holdings.rs left: "
     "sum.saturating_add(held.amount.saturating_sub(tokens.amount()?)) -> "
     "sum.wrapping_add(held.amount.saturating_sub(tokens.amount()?))": SUPPLY,
+    "collateral_vault/src/limits.rs has_expired: now.saturating_sub(start) -> "
+    "now.wrapping_sub(start)": CLOCK,
+    "collateral_vault/src/limits.rs consume_rate: now.saturating_sub(rate.window_start) -> "
+    "now.wrapping_sub(rate.window_start)": CLOCK,
+    "collateral_vault/src/limits.rs consume_requests: missing > 0 && index < length -> "
+    "index < length": REST,
+    "collateral_vault/src/limits.rs consume_requests: missing > 0 -> missing >= 0": REST,
+    "collateral_vault/src/limits.rs consume_requests: kept < index -> true": ITSELF,
+    "collateral_vault/src/limits.rs consume_requests: kept < index -> kept <= index": ITSELF,
+    "collateral_vault/src/state/balances.rs transfer_out: self.total.checked_sub(amount) -> "
+    "Some(self.total.wrapping_sub(amount))": PART,
+    "collateral_vault/src/state/entries.rs release_timelocks: kept < index -> true": ITSELF,
+    "collateral_vault/src/state/entries.rs release_timelocks: kept < index -> kept <= index": (
+        ITSELF
+    ),
+    "collateral_vault/src/state/entries.rs release_timelocks: kept < length -> true": ITSELF,
+    "collateral_vault/src/state/entries.rs release_timelocks: kept < length -> kept <= length": (
+        ITSELF
+    ),
+    "collateral_vault/src/state/guard_request.rs read: data .len() .checked_sub(CHANGE) -> "
+    "Some(data .len().wrapping_sub(CHANGE))": "no buffer is as long as what wraps around",
     "sdk/src/bytes.rs part: at.checked_add(length) -> Some(at.wrapping_add(length))": (
         "positions and lengths are below 2^40: they come from u32 values and constants"
     ),
@@ -58,6 +83,11 @@ EQUIVALENT: dict[str, str] = {
         "the way for an address with lamports makes the same account, at a greater cost"
     ),
     "sdk/src/system.rs create_pda: held < rent -> held <= rent": "a transfer of nothing",
+    "sdk/src/sysvar.rs rent_exemption: failed || fraction != 0 -> fraction != 0": (
+        "the syscall fails only for an address outside of the program's memory"
+    ),
+    "sdk/src/sysvar.rs running_program: data.len().checked_sub(2) -> "
+    "Some(data.len().wrapping_sub(2))": "the runtime writes the account, with four bytes at least",
     "yield_pool/src/interest.rs growth: now <= since -> now < since": (
         "the difference of equal times is zero as well"
     ),

@@ -120,6 +120,21 @@ def test_enough_signers_without_accounts_change_the_balances(
     assert not any("invoke [2]" in line for line in outcome.logs)
 
 
+def test_enough_signers_choose_the_program_without_the_owner(
+    governed: Ledger, venue: Venue
+) -> None:
+    owner, signers = (
+        venue.enter(governed.owner(deposited=100)),
+        [governed.wallet(), governed.wallet()],
+    )
+    keys = [keypair.pubkey() for keypair in signers]
+    governed.must(build("set_vault_multisig", owner.pubkey(), signers=keys, threshold=2), owner)
+    given, keypairs = ordered(venue.move, "yield_deposit", owner, signers)
+    governed.must(given, *keypairs)
+    assert governed.vault(owner.pubkey())["active_yield_program"] == venue.program
+    assert_balances_match_tokens(governed, owner.pubkey())
+
+
 def ordered(
     build: Callable[..., Instruction], name: str, owner: Keypair, who: list[Keypair]
 ) -> tuple[Instruction, list[Keypair]]:

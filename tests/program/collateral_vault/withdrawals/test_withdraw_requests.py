@@ -86,6 +86,15 @@ def test_a_delay_beyond_the_highest_timestamp_is_refused(governed: Ledger, owner
     governed.must(ask(owner, 1), owner)
 
 
+def test_old_requests_whose_sum_does_not_fit_leave_no_room(
+    governed: Ledger, owner: Keypair
+) -> None:
+    """Programs of before the sum was kept set no bound."""
+    old = [pending(2**63, START), pending(2**63, START)]
+    governed.change_vault(owner.pubkey(), pending_withdrawals=old, requested_total=2**64 - 1)
+    refused(governed, owner.pubkey(), ask(owner, 1), owner, error="InsufficientFunds")
+
+
 # Withdrawing
 
 
