@@ -246,6 +246,16 @@ def test_a_higher_limit_is_not_used_before_three_days(market: Market) -> None:
     assert [limits[name] for name in waiting] == [0, 0, 0]
 
 
+def test_a_raise_that_time_has_no_numbers_for_is_refused(market: Market) -> None:
+    """A sum that wrapped would let the higher limit apply at once."""
+    market.limit(100, 100)
+    market.ledger.set_time(2**63 - RAISE)
+    given = limit_transfers(market.governance.pubkey(), 101, 100)
+    assert_refused(market.ledger.send(given, market.governance), "Overflow")
+    market.ledger.set_time(2**63 - 1 - RAISE)
+    market.limit(101, 100)
+
+
 def test_of_two_limits_the_lower_one_applies_and_the_higher_one_waits(market: Market) -> None:
     market.limit(100, 100)
     at = START + RAISE

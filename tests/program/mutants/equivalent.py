@@ -56,6 +56,8 @@ EQUIVALENT: dict[str, str] = {
     ),
     "collateral_vault/src/state/guard_request.rs read: data .len() .checked_sub(CHANGE) -> "
     "Some(data .len().wrapping_sub(CHANGE))": "no buffer is as long as what wraps around",
+    "collateral_vault/src/state/transfer_limits.rs count_in_window: now.saturating_sub(start) -> "
+    "now.wrapping_sub(start)": CLOCK,
     "sdk/src/bytes.rs part: at.checked_add(length) -> Some(at.wrapping_add(length))": (
         "positions and lengths are below 2^40: they come from u32 values and constants"
     ),
