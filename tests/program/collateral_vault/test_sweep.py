@@ -132,6 +132,26 @@ def test_missing_tokens_are_detected(governed: Ledger, owner: Keypair) -> None:
     refused(governed, owner.pubkey(), sweep(owner), owner, error="InvariantViolation")
 
 
+def test_missing_tokens_of_yield_that_never_left_are_detected(
+    governed: Ledger, owner: Keypair
+) -> None:
+    lent = {"available_balance": 600, "yield_deposited_balance": 400, "yield_kept": 400}
+    governed.change_vault(owner.pubkey(), **lent)
+    governed.put_tokens(vault_address(owner.pubkey()), 999)
+    refused(governed, owner.pubkey(), sweep(owner), owner, error="InvariantViolation")
+
+
+def test_more_yield_that_never_left_than_there_is_yield_is_refused(
+    governed: Ledger, owner: Keypair
+) -> None:
+    """A difference that wrapped would be as much as all there is, and free it."""
+    everything = 2**64 - 1
+    state = {"total_balance": everything, "available_balance": everything, "yield_kept": 1}
+    governed.change_vault(owner.pubkey(), **state)
+    governed.put_tokens(vault_address(owner.pubkey()), everything)
+    refused(governed, owner.pubkey(), sweep(owner), owner, error="InvariantViolation")
+
+
 def test_balances_that_do_not_add_up_are_refused(governed: Ledger, owner: Keypair) -> None:
     governed.change_vault(owner.pubkey(), total_balance=999)
     refused(governed, owner.pubkey(), sweep(owner), owner, error="InvariantViolation")

@@ -8,7 +8,7 @@ NATIVE = "the virtual machine asks its own account, not what the call says of it
 ITSELF = "it writes an entry onto itself, removes none, or adds nothing"
 REST = "requests behind the last that is used are moved here instead of below"
 CLOCK = "both times come from the clock, or are later by a delay: their difference fits"
-PART = "what is available is a part of the total"
+PART = "the books add up: what is available, or lent, is a part of the total"
 
 EQUIVALENT: dict[str, str] = {
     f"{POOL}accounts::pool_tokens(&pool, pool_tokens)?; -> ": (
@@ -58,6 +58,24 @@ EQUIVALENT: dict[str, str] = {
     "Some(data .len().wrapping_sub(CHANGE))": "no buffer is as long as what wraps around",
     "collateral_vault/src/state/transfer_limits.rs count_in_window: now.saturating_sub(start) -> "
     "now.wrapping_sub(start)": CLOCK,
+    "collateral_vault/src/state/vault.rs check: "
+    "balances.total.saturating_sub(balances.yield_deposited) -> "
+    "balances.total.wrapping_sub(balances.yield_deposited)": PART,
+    "collateral_vault/src/surplus.rs of_own_account: balances.total.checked_sub(lent) -> "
+    "Some(balances.total.wrapping_sub(lent))": PART,
+    "collateral_vault/src/transfers.rs consume_allowance: unlocked == 0 -> false": (
+        "taking nothing leaves any allowance as it is"
+    ),
+    "collateral_vault/src/yield_call.rs deposit: before.checked_sub(amount) -> "
+    "Some(before.wrapping_sub(amount))": "no account holds what wraps around",
+    "collateral_vault/src/yield_call.rs withdraw: before.checked_add(amount) -> "
+    "Some(before.wrapping_add(amount))": (
+        "the check that follows wants what wraps around to cover the amount"
+    ),
+    "collateral_vault/src/yield_call.rs claim: before.checked_add(amount) -> "
+    "Some(before.wrapping_add(amount))": (
+        "the deposit that follows lends the same amount, which what wraps around does not hold"
+    ),
     "sdk/src/bytes.rs part: at.checked_add(length) -> Some(at.wrapping_add(length))": (
         "positions and lengths are below 2^40: they come from u32 values and constants"
     ),
