@@ -76,6 +76,16 @@ EQUIVALENT: dict[str, str] = {
     "Some(before.wrapping_add(amount))": (
         "the deposit that follows lends the same amount, which what wraps around does not hold"
     ),
+    "position_manager/src/collateral.rs call: !parties.remaining.is_empty() -> true": (
+        "the way for further accounts makes the same call without any, at a greater cost"
+    ),
+    "position_manager/src/collateral.rs caller_pda: "
+    "!remaining.iter().any(|account| account.owned_by(&system::ID)) -> false": (
+        "it only saves the search"
+    ),
+    "position_manager/src/collateral.rs caller_pda: *account.key() == address -> true": (
+        "seeds of an account that is not passed on sign nothing"
+    ),
     "sdk/src/bytes.rs part: at.checked_add(length) -> Some(at.wrapping_add(length))": (
         "positions and lengths are below 2^40: they come from u32 values and constants"
     ),

@@ -104,6 +104,14 @@ def test_positions_are_open_exactly_while_an_amount_is_locked(
         assert balances(traded, owner) == expected
 
 
+def test_a_position_is_open_while_anything_is_locked(traded: Ledger, owner: Keypair) -> None:
+    """Even if the count of positions was lost."""
+    traded.must(open_position(owner.pubkey(), 9), owner)
+    traded.put_summary(owner.pubkey(), open_positions=0, locked_amount=9)
+    traded.must(close_position(owner.pubkey(), 5), owner)
+    assert balances(traded, owner) == (96, 4, 1, 4)
+
+
 def test_a_delegate_trades_for_the_owner(traded: Ledger, owner: Keypair) -> None:
     signers = [Keypair().pubkey() for _ in range(10)]
     delegates = [traded.wallet() for _ in range(16)]

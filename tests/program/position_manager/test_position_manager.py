@@ -16,6 +16,7 @@ from tests.program.harness.ledger import (
     PROGRAM,
     SOL,
     SYSTEM,
+    TOKEN,
     VAULT_IDL,
     Ledger,
     summary_address,
@@ -155,6 +156,19 @@ def a_wallet(_: Ledger, owner: Keypair) -> Pubkey:
     return owner.pubkey()
 
 
+def a_durable_nonce(ledger: Ledger, owner: Keypair) -> Pubkey:
+    """Such an account belongs to the system program, and has data."""
+    address = vault_address(owner.pubkey())
+    ledger.put(address, SYSTEM, bytes(80))
+    return address
+
+
+def of_another_program_without_data(ledger: Ledger, owner: Keypair) -> Pubkey:
+    address = vault_address(owner.pubkey())
+    ledger.put(address, TOKEN, b"")
+    return address
+
+
 def the_vaults_tokens(_: Ledger, owner: Keypair) -> Pubkey:
     return chain.token_address(vault_address(owner.pubkey()))
 
@@ -203,6 +217,8 @@ def with_another_owner_written_in(ledger: Ledger, owner: Keypair) -> Pubkey:
 NO_VAULTS = [
     (never_created, "AccountNotInitialized"),
     (a_wallet, "AccountNotInitialized"),
+    (a_durable_nonce, "AccountDiscriminatorMismatch"),
+    (of_another_program_without_data, "AccountDiscriminatorMismatch"),
     (the_vaults_tokens, "AccountDiscriminatorMismatch"),
     (the_vault_authority, "AccountDiscriminatorMismatch"),
     (written_by_another_program, "ConstraintSeeds"),

@@ -23,6 +23,8 @@ from tests.program.position_manager.test_position_manager import NO_VAULTS
 
 CHANGES = [open_position, close_position]
 Change = Callable[..., Instruction]
+BEHIND = 210 + 4 + 4
+"""Where the vault's list of delegates ends if there are neither signers nor delegates."""
 
 
 @pytest.fixture
@@ -59,6 +61,16 @@ def test_only_the_owner_or_a_delegate_moves_collateral(
     for thief in (other, multisig_signer, former, governance):
         given = change(owner.pubkey(), 10, authority=thief.pubkey())
         refused(traded, given, "Unauthorized", thief)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_follows_the_delegates_is_none(traded: Ledger, owner: Keypair, change: Change) -> None:
+    stranger, vault = traded.wallet(), vault_address(owner.pubkey())
+    traded.change_vault(owner.pubkey(), multisig_signers=[], delegates=[])
+    data = traded.data(vault)
+    traded.put(vault, PROGRAM, data[:BEHIND] + bytes(stranger.pubkey()) + data[BEHIND + 32 :])
+    given = change(owner.pubkey(), 10, authority=stranger.pubkey())
+    refused(traded, given, "Unauthorized", stranger)
 
 
 @pytest.mark.parametrize("change", CHANGES)
