@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from cvms.errors import ChainUnavailable
 from cvms.http import pages as pages_room
 from cvms.http.framework.admin_tokens import Role
 from tests.harness.installed_tools import node_modules
@@ -127,6 +128,9 @@ async def test_a_viewer_reads_and_is_told_what_needs_more(
         await visitor.press("Sign in")
         await visitor.see("This is not a token.")
         await visitor.sign_in("eve", Role.VIEWER)
+        with pytest.raises(ChainUnavailable):
+            await service.rpc.probe()
+        await visitor.see("failing, ", within="main")
         await visitor.go("reconciliation", "Reconciliation")
         await visitor.see("needs the role operator; yours is viewer")
         disabled = "document.querySelector('[aria-label=\"Reconcile all vaults\"]').disabled"
