@@ -548,6 +548,26 @@ async def test_a_row_altered_just_before_the_sums_are_checked_alters_no_sum(
     assert set(await alerts_after_a_look(world)) == {("books_healed", "open")}
 
 
+async def test_a_row_that_is_healed_counts_no_other_altered_row_into_the_sums(
+    world: World,
+) -> None:
+    _, bob = await two_vaults(world)
+    before = await stored(world)
+    reconciler = world.reconciler()
+    await world.execute(DAMAGE["a row is wrong"])
+    for damage in ("SELECT", DAMAGE["a row is missing"]):
+        await world.execute(damage)
+        await reconciler.check([address(bob)])
+        finalize(world)
+        await world.indexer().catch_up()
+        await reconciler.resolve_pending()
+        assert (await stored(world))["sizes"] == before["sizes"]
+    healed = {(each.owner, each.healed) for each in await entries(world)}
+    assert healed == {(address(bob), True)}
+    await full_pass_resolved(world, reconciler)
+    assert await stored(world) == before
+
+
 async def test_a_difference_that_could_not_be_healed_is_over_once_the_books_agree(
     world: World,
 ) -> None:
