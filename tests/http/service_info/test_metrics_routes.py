@@ -229,7 +229,7 @@ cvms_rpc_requests_total{method="getTransaction",outcome="timeout"}
 cvms_rpc_endpoint_requests_total{endpoint="127.0.0.1",outcome="throttled"}
 cvms_task_restarts_total{task="indexer"}
 cvms_task_up{task="reconciler"}
-cvms_task_run_duration_seconds_count{task="retention"}
+cvms_task_run_duration_seconds_count{task="alert_webhooks"}
 cvms_component_up{component="database"}
 cvms_component_up{component="tasks"}
 cvms_webhook_messages_total{outcome="given_up"}

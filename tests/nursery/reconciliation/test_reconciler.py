@@ -383,6 +383,8 @@ async def test_a_restart_resumes_the_pass(world: World, monkeypatch: pytest.Monk
     assert not await world.reconciler()._continue_pass()  # the next is due in a minute
     async with world.database.connection() as conn:
         assert (await pass_position.read(conn)).finished
+    runs = "cvms_task_run_duration_seconds_count"
+    assert world.metrics.registry.get_sample_value(runs, {"task": "reconciler"}) == 1
 
 
 async def test_a_vault_that_changes_all_the_time_is_healed_too(

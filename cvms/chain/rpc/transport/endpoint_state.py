@@ -90,7 +90,6 @@ def _show_endpoint(endpoint: Endpoint, metrics: Metrics) -> None:
     host = endpoint.host
     start_at_zero(metrics.rpc.requests, method=METHODS, outcome=OUTCOMES)
     start_at_zero(metrics.rpc.endpoint_requests, endpoint=(host,), outcome=ATTEMPT_OUTCOMES)
-    start_at_zero(metrics.rpc.request_seconds, endpoint=(host,), method=METHODS)
     start_at_zero(metrics.rpc.disagreements, endpoint=(host,))
     metrics.rpc.endpoint_up.labels(host).set_function(lambda: endpoint.health is not Health.DOWN)
     metrics.rpc.endpoint_slot.labels(host).set_function(lambda: endpoint.slot)
