@@ -42,6 +42,21 @@ async def test_counters_come_from_the_database(service: Service) -> None:
         assert name in text
 
 
+async def test_what_a_forgotten_slot_keeps_on_the_disk_is_shown(service: Service) -> None:
+    create = "SELECT pg_create_physical_replication_slot('forgotten', TRUE)"
+    async with service.database.connection() as conn:
+        await conn.execute(create)
+        await conn.execute("SELECT pg_switch_wal()")
+        try:
+            shown = samples(
+                prometheus.text_string_to_metric_families((await service.get("/metrics")).text)
+            )
+        finally:
+            await conn.execute("SELECT pg_drop_replication_slot('forgotten')")
+    assert shown["cvms_database_slot_wal_bytes"] > 0
+    assert shown["cvms_database_size_bytes"] > 1_000_000
+
+
 PROMETHEUS = (
     "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
     "text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
