@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from cvms.metrics.series import Series
 from cvms.metrics.snapshot import Across
 
@@ -37,6 +39,21 @@ class PoolMetrics:
             "database_transaction_repeats_total",
             "Database transactions repeated after a deadlock or a serialization failure",
         )
+
+
+class DiskMetrics:
+    """What PostgreSQL keeps on its disk; NaN until it was read."""
+
+    def __init__(self, series: Series) -> None:
+        self.database = series.gauge(
+            "database_size_bytes", "Bytes of the database's files, without WAL"
+        )
+        self.slot_wal = series.gauge(
+            "database_slot_wal_bytes",
+            "Bytes of WAL that the slowest replication slot keeps from being removed",
+        )
+        self.database.set(math.nan)
+        self.slot_wal.set(math.nan)
 
 
 class ReplicaMetrics:

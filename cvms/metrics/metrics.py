@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
 
-from cvms.metrics.database_metrics import PoolMetrics, ReplicaMetrics
+from cvms.metrics.database_metrics import DiskMetrics, PoolMetrics, ReplicaMetrics
 from cvms.metrics.delivery_metrics import OutboxMetrics, WebhookMetrics, WebSocketMetrics
 from cvms.metrics.exposition import Exposition, Gather
 from cvms.metrics.http_metrics import HttpMetrics
@@ -48,6 +48,7 @@ class Metrics:
         self.indexing = IndexingMetrics(self.series)
         self.reconciliation = ReconciliationMetrics(self.series)
         self.database = PoolMetrics(self.series)
+        self.disk = DiskMetrics(self.series)
         self.replicas = ReplicaMetrics(self.series)
         self.outbox = OutboxMetrics(self.series)
         self.websockets = WebSocketMetrics(self.series)

@@ -8,6 +8,10 @@ from cvms.metrics.snapshot import Across
 OUTCOMES = ("ok", "error", "timeout", "unavailable")
 ATTEMPT_OUTCOMES = (*OUTCOMES, "throttled")
 
+# A node nearby, a provider, a slow one, and one that is about to time out. Few, and none before the
+# first call: there is a series of each for every method of every endpoint.
+ATTEMPT_SECONDS = (0.05, 0.2, 1.0, 3.0)
+
 
 class RpcMetrics:
     """Requests to nodes, and the state of the endpoints, which are named by their host."""
@@ -25,9 +29,10 @@ class RpcMetrics:
             endpoint=(),
             outcome=(),
         )
-        self.request_seconds = series.summary(
+        self.request_seconds = series.histogram(
             "rpc_request_duration_seconds",
             "Time of an attempt at an RPC endpoint, answered or not, by method",
+            ATTEMPT_SECONDS,
             endpoint=(),
             method=(),
         )

@@ -61,7 +61,12 @@ _COMBINE: dict[Across, Callable[[float, float], float]] = {
 
 def take_snapshot(registry: Collector, across: Mapping[str, Across]) -> Snapshot:
     """Return the current values. `across` names the metrics whose kind does not tell it."""
-    return [_family(each, across) for each in registry.collect()]
+    return list(iterate_families(registry, across))
+
+
+def iterate_families(registry: Collector, across: Mapping[str, Across]) -> Iterator[Family]:
+    """Yield the families one by one, each with its values of the moment."""
+    return (_family(each, across) for each in registry.collect())
 
 
 def merge(snapshots: Iterable[Snapshot]) -> Snapshot:

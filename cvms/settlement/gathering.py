@@ -86,7 +86,8 @@ async def gather(sources: EvidenceSources, row: SettlementRow) -> Evidence:
     be. Raises DatabaseUnavailable.
     """
     asked = sources.rpc.each_endpoint()
-    down = [each for each in sources.rpc.endpoints if not each.up]
+    hosts = {each.only_host for each in asked}
+    down = [each for each in sources.rpc.endpoints if each.host not in hosts]
     answers: list[EndpointEvidence | None] = [None] * len(asked)
     async with trio.open_nursery() as nursery:
         for place, endpoint in enumerate(asked):

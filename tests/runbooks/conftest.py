@@ -23,6 +23,7 @@ from tests.harness.tcp_proxy import TcpProxy, tcp_proxy
 from tests.nursery.database_proxy import database_proxy
 from tests.operations.pages import Block, Shell, shell
 from tests.runbooks.monitors import Monitors, monitors
+from tests.runbooks.pages import commands_to_press
 
 CALM = Timing(slot_seconds=0.2, confirmed_lag=1, finalized_lag=4)
 SECRET = b"a secret of administrators, 32 bytes"
@@ -45,6 +46,14 @@ class Drill:
     async def follow(self, page: str) -> str:
         """Run every command of a page, and return what they printed."""
         return await self.bash.run_all(f"../runbooks/{page}.md")
+
+    async def press(self, page: str, **values: str) -> str:
+        """Run the commands of a page that change something, and that name all these values."""
+        found = [each for each in commands_to_press(page) if all(name in each for name in values)]
+        assert found, f"{page} has no command with {', '.join(values)}"
+        for name, value in values.items():
+            found = [each.replace(name, value) for each in found]
+        return await self.bash.run(Block(page, 1, "\n".join(found)))
 
     async def set(self, variable: str, value: str) -> None:
         """Give a variable that pages name its value."""

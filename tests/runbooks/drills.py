@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import psycopg
 import trio
 from solders.keypair import Keypair
 
 from cvms.config.alert_settings import AlertSettings
+from cvms.localnet.node.faults import Fail
+from cvms.store.messaging import leader_lease
 from tests.harness.webhook_receiver import WebhookReceiver
 from tests.http.wallets import deposit, funded, initialize, land
 from tests.runbooks.conftest import Drill, Start
@@ -14,6 +18,14 @@ from tests.runbooks.pages import PAGES
 
 REFUSED = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n"
 WEBHOOK_SECRET = b"a secret of 24 bytes or more"
+BLOCK_CLEANED_UP = -32001
+# In one message, so that no replica takes the lock in between.
+SEIZE_LEASE = f"""
+SELECT pg_terminate_backend(pid, 5000) FROM pg_locks
+WHERE locktype = 'advisory' AND objid = {leader_lease.KEY};
+SELECT pg_advisory_lock({leader_lease.KEY});
+UPDATE leadership SET holder = 'forgotten', until = now() + INTERVAL '1 hour', term = term + 1;
+"""
 SOL = 1_000_000_000
 
 
@@ -118,6 +130,60 @@ async def test_a_transaction_is_quarantined(drill: Start, database_url: str) -> 
         seen = await at.follow("submission-quarantined")
         assert row[0] in seen
         await at.monitors.until_ended("SubmissionQuarantined")
+
+
+async def test_nobody_that_is_watched_leads(drill: Start, database_url: str) -> None:
+    """A forgotten process holds the lock, and renews its lease."""
+    async with drill() as at:
+        with closing(psycopg.connect(database_url, autocommit=True)) as forgotten:
+            forgotten.execute(SEIZE_LEASE.encode())
+            await at.monitors.until_firing("LeaderMissing")
+            seen = await at.follow("leader-missing")
+            assert "forgotten" in seen
+            assert str(forgotten.info.backend_pid) in seen
+            await at.press("leader-missing", PID=str(forgotten.info.backend_pid))
+        await at.monitors.until_ended("LeaderMissing")
+
+
+async def test_the_node_lacks_what_it_lists(drill: Start) -> None:
+    async with drill() as at:
+        wallet = await depositor(at)
+        faults = at.localnet.running.faults
+        faults.history.missing, faults.history.missing_blocks = 1.0, 10_000
+        faults.rpc = [Fail(methods=["getBlock", "getBlocks"], code=BLOCK_CLEANED_UP)]
+        signature = await land(at.service, wallet, await deposit(at.service, wallet, 500))
+        await at.monitors.until_firing("IndexerGap")
+        assert "no node has the next transaction" in await at.follow("indexer-gap")
+        faults.history.missing, faults.rpc = 0.0, []
+        await finalized(at, signature)
+        await at.monitors.until_ended("IndexerGap")
+
+
+async def test_a_lock_takes_all_connections_and_the_budget_of_errors(
+    drill: Start, database_url: str
+) -> None:
+    async with drill() as at:
+        with closing(psycopg.connect(database_url)) as forgotten:
+            forgotten.execute("LOCK TABLE vaults")
+            async with trio.open_nursery() as nursery:
+                for _ in range(2 * at.service.config.database_connections):
+                    nursery.start_soon(_ask_for_vaults, at)
+                await at.monitors.until_firing("DatabasePoolExhausted")
+                await at.monitors.until_firing("ErrorBudgetBurn")
+                blocker = str(forgotten.info.backend_pid)
+                assert blocker in await at.follow("database-pool-exhausted")
+                assert "/api/admin/vaults" in await at.follow("error-budget-burn")
+                await at.press("database-pool-exhausted", PID=blocker)
+                await at.monitors.until_ended("DatabasePoolExhausted")
+                await at.monitors.until_ended("ErrorBudgetBurn")
+                nursery.cancel_scope.cancel()
+
+
+async def _ask_for_vaults(at: Drill) -> None:
+    headers = {"Authorization": f"Bearer {at.token}"}
+    while True:
+        await at.service.http.get(f"{at.service.url}/api/admin/vaults", headers=headers)
+        await trio.sleep(0.1)
 
 
 async def test_every_command_that_a_page_looks_with_succeeds(drill: Start) -> None:

@@ -22,6 +22,7 @@ HEADINGS = [
 ]
 
 _COMMANDS = re.compile(r"^```(?:sh|console)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+_PRESSED = re.compile(r"^```console\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _KIND = re.compile(r"^\| (`[a-z_]+`(?:, `[a-z_]+`)*) \|", re.MULTILINE)
 _STATEMENT = re.compile(r'psql "\$DATABASE_URL" -c "([^"]*)"')
 _WAITS = re.compile(r"PID|^ALTER")
@@ -53,6 +54,12 @@ def named_alerts(path: Path) -> set[str]:
 def commands(path: Path) -> str:
     """Return all commands of a page."""
     return "\n".join(_COMMANDS.findall(path.read_text()))
+
+
+def commands_to_press(page: str) -> list[str]:
+    """Return the commands of a page that need a value, or another machine, to be run."""
+    blocks = _PRESSED.findall((RUNBOOKS / f"{page}.md").read_text())
+    return [line for block in blocks for line in block.splitlines()]
 
 
 def routes(path: Path) -> Iterator[tuple[str, str]]:

@@ -47,10 +47,17 @@ class AlertCounts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EndpointReading(msgspec.Struct, frozen=True, kw_only=True):
-    """An RPC endpoint as this process sees it. `slot` is 0 before its first answer."""
+    """An RPC endpoint as this process sees it. `slot` is 0 before its first answer.
+
+    `failures` counts those in a row: one that is `failing` is used, and `down` once it has
+    `failures_before_down` of them. `up` is true unless `state` is `down`.
+    """
 
     host: str
     up: bool
+    state: Literal["up", "failing", "down"]
+    failures: int
+    failures_before_down: int
     slot: int
     latency_seconds: float | None
 

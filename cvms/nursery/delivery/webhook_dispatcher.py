@@ -17,6 +17,7 @@ import structlog
 import trio
 
 from cvms.errors import DecryptionFailed, EncryptionDisabled
+from cvms.metrics import Metrics
 from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.delivery.webhook_client import EndpointGone, NotDelivered, deliver
 from cvms.nursery.delivery.webhook_signature import signed_headers
@@ -140,6 +141,7 @@ class WebhookDispatcher:
     queue: DeliveryQueue
     private: bool
     board: StatusBoard
+    metrics: Metrics
     context: ssl.SSLContext
     timeout: float = TIMEOUT_SECONDS
     wall_clock: Callable[[], float] = time.time
@@ -147,7 +149,8 @@ class WebhookDispatcher:
     async def run(self) -> None:
         """Run until cancelled, once every POLL_SECONDS unless a full batch was due."""
         while True:
-            count = await self.run_once()
+            with self.metrics.tasks.timed(self.queue.task):
+                count = await self.run_once()
             self.board.task_succeeded(self.queue.task)
             if count < BATCH_SIZE:
                 await trio.sleep(POLL_SECONDS)

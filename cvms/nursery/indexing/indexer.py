@@ -136,7 +136,8 @@ class Indexer:
             self.progress.hearing.expect()
             nursery.start_soon(watch, self.ws_urls, self.programs.vault)
             while True:
-                complete = await self._run_once()
+                with self.metrics.tasks.timed("indexer"):
+                    complete = await self._run_once()
                 with trio.move_on_after(self.poll_seconds if complete else RETRY_SECONDS):
                     await self._wait_for_news(receive)
 

@@ -16,7 +16,7 @@ from cvms.nursery.reconciliation.comparison import ExpectedState, FieldDifferenc
 from cvms.nursery.reconciliation.vault_reindexer import Reindexer
 from cvms.store.alerts import alerts, lifecycle
 from cvms.store.alerts.lifecycle import AlertWebhook
-from cvms.store.analytics import aggregate_check
+from cvms.store.analytics import aggregate_check, aggregates
 from cvms.store.index import cursor as cursors
 from cvms.store.messaging import outbox
 from cvms.store.postgres.database import Database
@@ -140,12 +140,22 @@ class Healer:
         before: VaultRow | None,
     ) -> None:
         if any(each.heal == "row" for each in found):
-            await vault_writer.advance(conn, [chain.row])
-            # The sums moved by the wrong row's amounts, which they may never have included.
-            await aggregate_check.count_sizes(conn)
+            moved = await vault_writer.advance(conn, [chain.row])
+            if await self._others_in_doubt(conn, chain.row.owner):
+                # Nor from rows that nobody has compared. A row altered by hand is in no sum, so
+                # the sums stay; if they had it, the check after the pass counts them again.
+                await aggregates.moved(conn, [(now, before) for before, now in moved])
+            else:
+                # The sums moved by the wrong row's amounts, which they may never have included.
+                await aggregate_check.count_sizes(conn)
             await outbox.append(conn, [balance_message(chain.row, before=before)])
         if any(each.field.startswith("balance_history") for each in found):
             await balance_history.observe(conn, [chain.row])
+
+    async def _others_in_doubt(self, conn: Connection, healed: str) -> bool:
+        """Return whether the row of another vault differs from its history."""
+        owners = await vault_ledger.owners_in_doubt(conn, 2, ahead=False)
+        return any(owner != healed for owner in owners)
 
 
 def row_matches_history(ledger: VaultLedger) -> bool:

@@ -200,6 +200,8 @@ class Reconciler:
         await self._attempt("transactions", self._check_transactions)
         async with self.database.connection() as conn:
             await pass_position.finish(conn, after=after)
+            took = (await pass_position.read(conn)).started_ago
+        self.metrics.tasks.run_seconds.labels("reconciler").observe(took)
         self.board.checks.completed("pass")
         self.board.task_succeeded("reconciler")
         return False

@@ -62,15 +62,20 @@ LEADER_TASKS = (
 )
 """The names of the leader's tasks, for replicas that do not lead yet."""
 TIMED_TASKS = (
+    "indexer",
+    "reconciler",
     "submitter",
     "balances",
     "snapshots",
     "settler",
     "audit_heads",
     "retention",
+    "webhooks",
+    "alert_webhooks",
+    "endpoint_messages",
     "yield_rates",
 )
-"""Those of them that record how long each run takes."""
+"""Those of them that record how long each run takes; one of the reconciler is a pass."""
 
 
 def leader_task_names(config: Config) -> list[str]:
@@ -204,6 +209,7 @@ def _webhook_dispatcher(
     resources: Resources, queue: DeliveryQueue, context: ssl.SSLContext
 ) -> WebhookDispatcher:
     return WebhookDispatcher(
+        metrics=resources.metrics,
         database=resources.database,
         queue=queue,
         private=resources.config.webhook_private_addresses,

@@ -111,13 +111,17 @@ CHAIN = Board(
                 ),
                 Graph(
                     "Response time",
-                    "Of an endpoint, on average.",
+                    "Of an endpoint: on average, and that of 95 in 100 attempts.",
                     "s",
                     [
                         Query(
                             average("cvms_rpc_request_duration_seconds", by="endpoint"),
-                            "{{endpoint}}",
-                        )
+                            "{{endpoint}}, average",
+                        ),
+                        Query(
+                            quantile(0.95, "cvms_rpc_request_duration_seconds", by="endpoint"),
+                            "{{endpoint}}, 95 %",
+                        ),
                     ],
                 ),
                 Graph(

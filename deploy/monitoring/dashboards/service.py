@@ -238,6 +238,15 @@ SERVICE = Board(
                     [Query(quantile(0.95, "cvms_database_pool_wait_seconds"), "95 %")],
                 ),
                 Graph(
+                    "Database on its disk",
+                    "Its files, and the WAL that the slowest replication slot keeps.",
+                    "bytes",
+                    [
+                        Query(over("max", "cvms_database_size_bytes"), "files"),
+                        Query(over("max", "cvms_database_slot_wal_bytes"), "kept WAL"),
+                    ],
+                ),
+                Graph(
                     "Queries",
                     "In a second, by outcome; and transactions that were repeated.",
                     "ops",

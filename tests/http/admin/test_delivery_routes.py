@@ -15,6 +15,7 @@ from solders.keypair import Keypair
 
 from cvms.config.alert_settings import AlertSettings
 from cvms.http.framework.admin_tokens import Role
+from cvms.metrics import Metrics
 from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.delivery.webhook_dispatcher import AlertsQueue, WebhookDispatcher
 from cvms.store.messaging import webhook_deliveries
@@ -60,6 +61,7 @@ async def add(office: Service, count: int) -> None:
 async def deliver(office: Service, receiver: Receiver) -> int:
     """Try what is due for the operators, once."""
     operators = WebhookDispatcher(
+        metrics=Metrics(),
         database=office.database,
         queue=AlertsQueue(url=receiver.url, secret=KEY),
         private=True,

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from cvms.errors import ChainUnavailable
 from cvms.http import pages as pages_room
 from cvms.http.framework.admin_tokens import Role
 from tests.harness.installed_tools import node_modules
@@ -18,6 +19,7 @@ from tests.http.pages.office import Office, office_of, request_unfreezing
 from tests.http.pages.visitor import Visitor, visiting
 
 PAGES = Path(pages_room.__file__).parent
+WIDTHS = (2560, 390)
 SMALL, INTERACTIVE_MS = 200_000, 1_000
 # Of all rules, only that of contrast has another answer in the dark.
 SCHEMES = {"light": "{}", "dark": '{runOnly: ["color-contrast"]}'}
@@ -26,6 +28,19 @@ AUDIT = """axe.run(document, %s).then(({violations}) => violations
   .filter(({impact}) => impact === "serious" || impact === "critical")
   .map(({id, nodes}) => `${id}: ${nodes.map(({html, any}) => html.slice(0, 200)
     + " " + any.map(({message}) => message)).join("; ")}`))"""
+# What is wider than the window, does not stand below the header, or has lines too long to read.
+LAYOUT = """(() => {
+  const box = (each) => each.getBoundingClientRect();
+  const {scrollWidth, clientWidth} = document.documentElement;
+  const left = (selector) => Math.round(box(document.querySelector(selector)).left);
+  return [
+    ...(scrollWidth === clientWidth ? [] : [`${scrollWidth} pixels wide, of ${clientWidth}`]),
+    ...(left(".product") === left("h1") ? [] : [`${left("h1")} and ${left(".product")}`]),
+    ...[...document.querySelectorAll("main p, main li, main dd")]
+      .filter((each) => each.innerText.length > 200 && box(each).width > 1400)
+      .map((each) => `a line of ${box(each).width} pixels: ${each.innerText.slice(0, 60)}`),
+  ];
+})()"""
 LOADED = """(() => {
   const [page, ...rest] = [performance.getEntriesByType("navigation")[0],
     ...performance.getEntriesByType("resource").filter(({name}) => name.includes("/console"))];
@@ -89,9 +104,9 @@ async def test_every_page_shows_real_data_and_everybody_can_use_it(
             await visitor.go(place, title)
             await visitor.see(text, within="main")
             faults += await audit(visitor, place)
-            width = await tab.evaluate("document.documentElement.scrollWidth")
-            if width != 390:
-                faults.append(f"{place} is {width} pixels wide")
+            for width in WIDTHS:
+                await visitor.resize(width)
+                faults += [f"{place}, {width}: {each}" for each in await tab.evaluate(LAYOUT)]
         assert faults == []
         assert tab.errors == []
         assert loaded["bytes"] < SMALL
@@ -113,6 +128,9 @@ async def test_a_viewer_reads_and_is_told_what_needs_more(
         await visitor.press("Sign in")
         await visitor.see("This is not a token.")
         await visitor.sign_in("eve", Role.VIEWER)
+        with pytest.raises(ChainUnavailable):
+            await service.rpc.probe()
+        await visitor.see("failing, ", within="main")
         await visitor.go("reconciliation", "Reconciliation")
         await visitor.see("needs the role operator; yours is viewer")
         disabled = "document.querySelector('[aria-label=\"Reconcile all vaults\"]').disabled"

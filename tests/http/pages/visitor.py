@@ -56,10 +56,10 @@ class Visitor:
         await self.see(f"{name}, {role.label}")
 
     async def type(self, name: str, text: str) -> None:
-        """Type into the field of this name, in the dialog if one is open."""
+        """Type into the field of this name, in the dialog if there is one."""
         await self.tab.evaluate(
             f"""(() => {{
-              const form = document.querySelector("dialog[open]") ?? document;
+              const form = document.querySelector("dialog") ?? document;
               const field = form.querySelector("[name={name}]");
               field.value = {json.dumps(text)};
               field.dispatchEvent(new Event("input", {{bubbles: true}}));
@@ -103,13 +103,21 @@ class Visitor:
         shown = await self.tab.call("Page.captureScreenshot", captureBeyondViewport=True)
         await trio.Path(file).write_bytes(base64.b64decode(shown["data"]))
 
+    async def resize(self, width: int) -> None:
+        """Give the page a window of this width, a telephone's if it is narrow."""
+        telephone = width <= 640
+        ratio = 2 if telephone else 1
+        screen = {"width": width, "height": 900, "deviceScaleFactor": ratio, "mobile": telephone}
+        await self.tab.call("Emulation.setDeviceMetricsOverride", **screen)
+
 
 @asynccontextmanager
-async def visiting(folder: Path, served: Served, *, width: int = 1280) -> AsyncIterator[Visitor]:
-    """Open the console in a browser of its own."""
-    url = f"{served.url}/console"
+async def visiting(
+    folder: Path, served: Served, *, width: int = 1280, port: int | None = None
+) -> AsyncIterator[Visitor]:
+    """Open the console in a browser of its own, by way of another port if one is given."""
+    url = f"{served.url if port is None else f'http://127.0.0.1:{port}'}/console"
     async with browsing(folder, url, width=width) as tab:
-        if width > 640:
-            screen = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
-            await tab.call("Emulation.setDeviceMetricsOverride", **screen)
-        yield Visitor(tab, url)
+        visitor = Visitor(tab, url)
+        await visitor.resize(width)
+        yield visitor

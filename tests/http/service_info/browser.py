@@ -43,6 +43,8 @@ class Tab:
     session: str = ""
     requested: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
+    saved: list[str] = field(default_factory=list)
+    """Files that it has downloaded."""
     _ids: itertools.count[int] = field(default_factory=itertools.count)
 
     async def call(self, method: str, **parameters: Any) -> Any:
@@ -53,11 +55,15 @@ class Tab:
             call["sessionId"] = self.session
         await self.socket.send_message(json.dumps(call))
         while True:
-            reply = json.loads(await self.socket.get_message())
-            self._note(reply.get("method"), reply.get("params", {}))
+            reply = await self._receive()
             if reply.get("id") == number:
                 assert "error" not in reply, reply
                 return reply["result"]
+
+    async def _receive(self) -> Any:
+        reply = json.loads(await self.socket.get_message())
+        self._note(reply.get("method"), reply.get("params", {}))
+        return reply
 
     def _note(self, method: str | None, event: Any) -> None:
         if method == "Network.requestWillBeSent":
@@ -68,6 +74,19 @@ class Tab:
             self.errors.append(str(event["args"]))
         elif method == "Log.entryAdded" and event["entry"]["level"] in {"error", "warning"}:
             self.errors.append(f"{event['entry']['text']} {event['entry'].get('url', '')}")
+        elif method == "Browser.downloadProgress" and event["state"] == "completed":
+            self.saved.append(event["filePath"])
+
+    async def keep_downloads(self, folder: Path) -> None:
+        """Save in a folder what the page offers as a file."""
+        where = {"behavior": "allowAndName", "downloadPath": str(folder), "eventsEnabled": True}
+        await self.call("Browser.setDownloadBehavior", **where)
+
+    async def downloaded(self) -> bytes:
+        """Wait until a file is saved, and return what is in it."""
+        while not self.saved:
+            await self._receive()
+        return await trio.Path(self.saved.pop()).read_bytes()
 
     async def evaluate(self, script: str) -> Any:
         """Return the value of a script, which may be a promise."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from time import perf_counter
 from typing import Any
 
 import httpx
@@ -14,6 +15,7 @@ from prometheus_client import parser as prometheus
 from prometheus_client.openmetrics import parser as openmetrics
 
 from cvms.http.service_info import metrics_routes
+from cvms.metrics import exposition
 from cvms.store.analytics import event_counters
 from cvms.store.projection import vault_writer
 from tests.harness.installed_tools import program
@@ -40,6 +42,21 @@ async def test_counters_come_from_the_database(service: Service) -> None:
         assert name in text
 
 
+async def test_what_a_forgotten_slot_keeps_on_the_disk_is_shown(service: Service) -> None:
+    create = "SELECT pg_create_physical_replication_slot('forgotten', TRUE)"
+    async with service.database.connection() as conn:
+        await conn.execute(create)
+        await conn.execute("SELECT pg_switch_wal()")
+        try:
+            shown = samples(
+                prometheus.text_string_to_metric_families((await service.get("/metrics")).text)
+            )
+        finally:
+            await conn.execute("SELECT pg_drop_replication_slot('forgotten')")
+    assert shown["cvms_database_slot_wal_bytes"] > 0
+    assert shown["cvms_database_size_bytes"] > 1_000_000
+
+
 PROMETHEUS = (
     "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
     "text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
@@ -54,6 +71,29 @@ async def scrape(service: Service, accept: str) -> httpx.Response:
 
 def samples(families: Iterable[Metric]) -> dict[str, float]:
     return {each.name: each.value for family in families for each in family.samples}
+
+
+async def test_others_run_while_a_scrape_is_made() -> None:
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await trio.lowlevel.checkpoint()
+
+    def families() -> Iterator[int]:
+        for number in range(5):
+            end = perf_counter() + exposition.SLICE_SECONDS
+            while perf_counter() < end:
+                pass
+            yield number
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(others)
+        assert await exposition.in_slices(families()) == [*range(5)]
+        nursery.cancel_scope.cancel()
+    assert turns >= 4  # after each but the last, which may be the end
 
 
 async def test_metrics_come_in_the_format_that_is_asked_for(service: Service) -> None:
@@ -201,11 +241,10 @@ cvms_alerts_open{kind="part_down",severity="critical"}
 cvms_websocket_frames_total{topic="deposit_event"}
 cvms_websocket_closed_total{reason="slow"}
 cvms_rpc_requests_total{method="getTransaction",outcome="timeout"}
-cvms_rpc_request_duration_seconds_count{endpoint="127.0.0.1",method="getBlock"}
 cvms_rpc_endpoint_requests_total{endpoint="127.0.0.1",outcome="throttled"}
 cvms_task_restarts_total{task="indexer"}
 cvms_task_up{task="reconciler"}
-cvms_task_run_duration_seconds_count{task="retention"}
+cvms_task_run_duration_seconds_count{task="alert_webhooks"}
 cvms_component_up{component="database"}
 cvms_component_up{component="tasks"}
 cvms_webhook_messages_total{outcome="given_up"}

@@ -19,6 +19,7 @@ from cvms.http.framework.admin_tokens import Role
 from cvms.http.framework.request import EventTopic
 from cvms.http.webhooks import endpoint_routes, message_routes
 from cvms.http.webhooks.endpoint_routes import MAX_FOR_ALL_VAULTS, MAX_OF_OWNER
+from cvms.metrics import Metrics
 from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.delivery.event_webhooks import EventWebhooks
 from cvms.nursery.delivery.webhook_dispatcher import EndpointsQueue, WebhookDispatcher
@@ -116,6 +117,7 @@ async def send(office: Service, endpoint: str) -> None:
     await sender.send_new()
     await sender.close()
     await WebhookDispatcher(
+        metrics=Metrics(),
         database=office.database,
         queue=EndpointsQueue(secret_box=SecretBox(office.config.data_encryption_keys)),
         private=True,

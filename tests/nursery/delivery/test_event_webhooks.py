@@ -525,6 +525,7 @@ async def test_a_single_message_of_an_endpoint_is_signed_like_its_events(
             [name, '{"type": "test", "data": {}}'],
         )
     dispatcher = WebhookDispatcher(
+        metrics=Metrics(),
         database=database,
         queue=EndpointsQueue(secret_box=BOX),
         private=True,

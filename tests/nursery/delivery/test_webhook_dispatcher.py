@@ -20,6 +20,7 @@ from cryptography.fernet import Fernet
 from structlog.testing import capture_logs
 
 from cvms.config.webhook_url import target_of
+from cvms.metrics import Metrics
 from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.delivery.webhook_client import NotDelivered, deliver
 from cvms.nursery.delivery.webhook_dispatcher import (
@@ -131,6 +132,7 @@ def dispatcher(
     database: Database, secret_box: SecretBox, *, private: bool = True
 ) -> WebhookDispatcher:
     return WebhookDispatcher(
+        metrics=Metrics(),
         database=database,
         queue=SignersQueue(secret_box=secret_box),
         private=private,
@@ -342,6 +344,7 @@ async def test_operators_receive_alerts_at_the_configured_url(
             conn, event="alert.raised", body='{"type":"alert.raised"}'
         )
     operators = WebhookDispatcher(
+        metrics=Metrics(),
         database=database,
         queue=AlertsQueue(url=receiver.url, secret=key),
         private=True,
@@ -366,6 +369,7 @@ async def test_operators_receive_nothing_at_private_addresses_unless_allowed(
     async with database.connection() as conn:
         await webhook_deliveries.add_alert(conn, event="alert.raised", body="{}")
     operators = WebhookDispatcher(
+        metrics=Metrics(),
         database=database,
         queue=AlertsQueue(url=receiver.url, secret=b"k" * 32),
         private=False,

@@ -383,6 +383,8 @@ async def test_a_restart_resumes_the_pass(world: World, monkeypatch: pytest.Monk
     assert not await world.reconciler()._continue_pass()  # the next is due in a minute
     async with world.database.connection() as conn:
         assert (await pass_position.read(conn)).finished
+    runs = "cvms_task_run_duration_seconds_count"
+    assert world.metrics.registry.get_sample_value(runs, {"task": "reconciler"}) == 1
 
 
 async def test_a_vault_that_changes_all_the_time_is_healed_too(
@@ -546,6 +548,26 @@ async def test_a_row_altered_just_before_the_sums_are_checked_alters_no_sum(
     assert {each.field for each in found} <= {"row", "total", "available"}
     assert all(each.healed for each in found)
     assert set(await alerts_after_a_look(world)) == {("books_healed", "open")}
+
+
+async def test_a_row_that_is_healed_counts_no_other_altered_row_into_the_sums(
+    world: World,
+) -> None:
+    _, bob = await two_vaults(world)
+    before = await stored(world)
+    reconciler = world.reconciler()
+    await world.execute(DAMAGE["a row is wrong"])
+    for damage in ("SELECT", DAMAGE["a row is missing"]):
+        await world.execute(damage)
+        await reconciler.check([address(bob)])
+        finalize(world)
+        await world.indexer().catch_up()
+        await reconciler.resolve_pending()
+        assert (await stored(world))["sizes"] == before["sizes"]
+    healed = {(each.owner, each.healed) for each in await entries(world)}
+    assert healed == {(address(bob), True)}
+    await full_pass_resolved(world, reconciler)
+    assert await stored(world) == before
 
 
 async def test_a_difference_that_could_not_be_healed_is_over_once_the_books_agree(

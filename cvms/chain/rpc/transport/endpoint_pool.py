@@ -14,6 +14,7 @@ import random
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from cvms.chain.rpc.transport.adaptive_rate import AdaptiveRateLimiter
 from cvms.errors import ConfigurationError
@@ -45,6 +46,14 @@ class Refusal:
     problem: str
     count: int
     until: float
+
+
+class Health(StrEnum):
+    """Health of an endpoint: a failing one is still used, until it has failed too often."""
+
+    UP = "up"
+    FAILING = "failing"
+    DOWN = "down"
 
 
 @dataclass(slots=True, eq=False)
@@ -84,6 +93,13 @@ class Endpoint:
     """True once it was asked for its chain since it was last down."""
     disagrees: bool = False
     """Its blocks differ from those of the others: it is used only when no other is left."""
+
+    @property
+    def health(self) -> Health:
+        """Its health as its last attempts have shown it, also while it is tried again."""
+        if self.refused is not None or self.failures >= FAILURES_BEFORE_DOWN:
+            return Health.DOWN
+        return Health.FAILING if self.failures else Health.UP
 
     def redact(self, text: str) -> str:
         """Return a provider's words without what may be the key in this endpoint's URL."""

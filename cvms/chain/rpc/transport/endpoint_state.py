@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cvms.chain.rpc.transport.endpoint_pool import Endpoint, EndpointPool
+from cvms.chain.rpc.transport.endpoint_pool import (
+    FAILURES_BEFORE_DOWN,
+    Endpoint,
+    EndpointPool,
+    Health,
+)
 from cvms.metrics import Metrics
 from cvms.metrics.rpc_metrics import ATTEMPT_OUTCOMES, OUTCOMES
 from cvms.metrics.series import start_at_zero
@@ -13,13 +18,22 @@ from cvms.metrics.series import start_at_zero
 
 @dataclass(frozen=True, slots=True)
 class EndpointState:
-    """State of one endpoint, without its URL. `latency` is in seconds."""
+    """State of one endpoint, without its URL. `latency` is in seconds.
+
+    `failures` are consecutive; at `FAILURES_BEFORE_DOWN` it is down.
+    """
 
     host: str
-    up: bool
+    health: Health
+    failures: int
     slot: int
     latency: float | None
     detail: str
+
+    @property
+    def up(self) -> bool:
+        """False while it is marked down, or never asked."""
+        return self.health is not Health.DOWN
 
 
 def states(pool: EndpointPool) -> list[EndpointState]:
@@ -27,10 +41,11 @@ def states(pool: EndpointPool) -> list[EndpointState]:
     return [
         EndpointState(
             host=each.host,
-            up=pool.is_up(each),
+            health=each.health,
+            failures=each.failures,
             slot=each.slot,
             latency=each.latency,
-            detail=_detail(pool, each),
+            detail=_detail(each),
         )
         for each in pool.all()
     ]
@@ -68,26 +83,24 @@ METHODS = (
 def show_endpoints(pool: EndpointPool, metrics: Metrics) -> None:
     """Set up gauges that read the pool when they are collected, so that calls pay nothing."""
     for each in pool.all():
-        _show_endpoint(pool, each, metrics)
+        _show_endpoint(each, metrics)
 
 
-def _show_endpoint(pool: EndpointPool, endpoint: Endpoint, metrics: Metrics) -> None:
+def _show_endpoint(endpoint: Endpoint, metrics: Metrics) -> None:
     host = endpoint.host
     start_at_zero(metrics.rpc.requests, method=METHODS, outcome=OUTCOMES)
     start_at_zero(metrics.rpc.endpoint_requests, endpoint=(host,), outcome=ATTEMPT_OUTCOMES)
-    start_at_zero(metrics.rpc.request_seconds, endpoint=(host,), method=METHODS)
     start_at_zero(metrics.rpc.disagreements, endpoint=(host,))
-    metrics.rpc.endpoint_up.labels(host).set_function(lambda: float(pool.is_up(endpoint)))
+    metrics.rpc.endpoint_up.labels(host).set_function(lambda: endpoint.health is not Health.DOWN)
     metrics.rpc.endpoint_slot.labels(host).set_function(lambda: endpoint.slot)
     metrics.rpc.endpoint_latency.labels(host).set_function(lambda: endpoint.latency or 0.0)
 
 
-def _detail(pool: EndpointPool, endpoint: Endpoint) -> str:
+def _detail(endpoint: Endpoint) -> str:
     if endpoint.refused is not None:
         return f"is never asked: {endpoint.refused}"
-    if endpoint.failures and endpoint.problem:
-        down = "answers" if pool.is_up(endpoint) else "is down"
-        return f"{down}, with failures: {endpoint.problem}"
+    if endpoint.failures:
+        return _failure(endpoint)
     if endpoint.rate_limiter.paused:
         return "is asked too often"
     if endpoint.disagrees:
@@ -100,3 +113,10 @@ def _detail(pool: EndpointPool, endpoint: Endpoint) -> str:
         for method, refusal in sorted(endpoint.refusals.items())
     )
     return f"{lag}, at slot {endpoint.slot}{refused}"
+
+
+def _failure(endpoint: Endpoint) -> str:
+    problem = f": {endpoint.problem}" if endpoint.problem else ""
+    if endpoint.health is Health.DOWN:
+        return f"is down, after {endpoint.failures} failures{problem}"
+    return f"fails, {endpoint.failures} of {FAILURES_BEFORE_DOWN} times until down{problem}"

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from psycopg import IsolationLevel
 
+from cvms.chain.rpc.transport.endpoint_pool import FAILURES_BEFORE_DOWN
 from cvms.chain.rpc.transport.endpoint_state import EndpointState
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.schemas import reply_of
@@ -110,5 +111,11 @@ def _submission_counts(counts: Iterable[in_flight.Count]) -> Mapping[str, int]:
 
 def _endpoint(state: EndpointState) -> EndpointReading:
     return EndpointReading(
-        host=state.host, up=state.up, slot=state.slot, latency_seconds=state.latency
+        host=state.host,
+        up=state.up,
+        state=state.health.value,
+        failures=state.failures,
+        failures_before_down=FAILURES_BEFORE_DOWN,
+        slot=state.slot,
+        latency_seconds=state.latency,
     )

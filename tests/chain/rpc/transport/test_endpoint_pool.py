@@ -21,6 +21,7 @@ from cvms.chain.rpc.transport.endpoint_pool import (
     ROLLED_BACK_SLOTS,
     Endpoint,
     EndpointPool,
+    Health,
 )
 from cvms.errors import ConfigurationError
 from cvms.secret_urls import host_of
@@ -66,6 +67,21 @@ def test_it_is_down_after_three_failures_in_a_row_for_a_growing_capped_while() -
         assert endpoints.available
     assert pauses[:3] == pytest.approx([FIRST_DOWN_SECONDS * 2**n for n in range(3)])
     assert pauses[-1] == pytest.approx(MAX_DOWN_SECONDS)
+
+
+def test_it_is_shown_as_failing_before_it_is_down_and_as_down_until_it_has_answered() -> None:
+    endpoints, clock = pool("http://a")
+    [endpoint] = endpoints.all()
+    shown = [endpoint.health]
+    for _ in range(FAILURES_BEFORE_DOWN):
+        endpoints.failed(endpoint)
+        shown.append(endpoint.health)
+    clock.now = endpoint.down_until
+    assert endpoints.available  # it is tried again …
+    shown.append(endpoint.health)  # … and has not answered
+    endpoints.succeeded(endpoint)
+    failing = [Health.FAILING] * (FAILURES_BEFORE_DOWN - 1)
+    assert [*shown, endpoint.health] == [Health.UP, *failing, Health.DOWN, Health.DOWN, Health.UP]
 
 
 def test_jitter_takes_up_to_half_off() -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
+from cvms.chain.rpc.transport.endpoint_pool import FAILURES_BEFORE_DOWN
+from cvms.errors import ChainUnavailable
 from cvms.nursery.ledger.vault_rows import CLOSED
 from cvms.nursery.scheduled.retention import INSTANCE_AGE
 from cvms.nursery.supervision.instance_heartbeat import InstanceHeartbeat, instance_name
@@ -31,10 +35,22 @@ async def test_the_overview_has_the_totals_and_the_state_of_the_process(console:
     assert found["warnings"] == {"webhook": "it fails"}
     assert set(found["submissions"]) == {"pending", "submitted", "confirmed", "quarantined"}
     [endpoint] = found["endpoints"]
-    assert (endpoint["up"], endpoint["slot"]) == (True, found["chain_slot"])
+    assert (endpoint["state"], endpoint["slot"]) == ("up", found["chain_slot"])
     assert found["operator"]["address"] == str(console.operator.pubkey())
     assert (found["slot"], found["lag_seconds"]) == (None, None)  # nothing indexes here
     assert found["version"]
+
+
+async def test_an_endpoint_that_fails_is_not_shown_as_up_before_it_is_down(office: Service) -> None:
+    """While no node answers, the part `rpc` and the endpoints say the same."""
+    seen = []
+    for _ in range(FAILURES_BEFORE_DOWN):
+        with pytest.raises(ChainUnavailable):
+            await office.rpc.probe()
+        [endpoint] = (await shown(office, PATH))["endpoints"]
+        seen.append((endpoint["state"], endpoint["failures"], endpoint["up"]))
+    assert seen == [("failing", 1, True), ("failing", 2, True), ("down", 3, False)]
+    assert endpoint["failures_before_down"] == FAILURES_BEFORE_DOWN
 
 
 async def test_a_process_is_shown_until_its_heartbeat_is_a_minute_old(office: Service) -> None:

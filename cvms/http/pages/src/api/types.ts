@@ -29,8 +29,17 @@ export interface Overview {
   operator: { address: string; lamports: Amount | null; minimum_lamports: Amount; pays: boolean };
   alerts: Record<Severity, number>;
   submissions: Record<string, number>;
-  endpoints: { host: string; up: boolean; slot: number | null; latency_seconds: number | null }[];
+  endpoints: Endpoint[];
   instances: Instance[];
+}
+
+export interface Endpoint {
+  host: string;
+  state: "up" | "failing" | "down";
+  failures: number;
+  failures_before_down: number;
+  slot: number | null;
+  latency_seconds: number | null;
 }
 
 export interface Instance {

@@ -1,7 +1,7 @@
 import { useEffect, useState } from "preact/hooks";
 
 import { queryOf, useConsole, useResource } from "../api/hooks";
-import type { Charts, Overview as Shown, Severity } from "../api/types";
+import type { Charts, Endpoint, Overview as Shown, Severity } from "../api/types";
 import { Chart } from "../parts/chart";
 import { amountText, counted, numberText, secondsText, solText, timeText, words } from "../parts/format";
 import { Badge, Facts, Key, Loaded, Money, Table, Trouble } from "../parts/shown";
@@ -134,7 +134,7 @@ function Parts({ shown }: { shown: Shown }) {
         <Table caption="RPC endpoints" empty="No endpoint is configured." keyOf={(each) => each.host} rows={shown.endpoints}
           columns={[
             { name: "Host", of: (each) => each.host },
-            { name: "State", of: (each) => <Badge text={each.up ? "up" : "down"} /> },
+            { name: "State", of: (each) => <EndpointState endpoint={each} /> },
             { name: "Slot", numeric: true, of: (each) => numberText(each.slot) },
             { name: "Latency", numeric: true, of: (each) => secondsText(each.latency_seconds) },
           ]} />
@@ -159,6 +159,10 @@ function Parts({ shown }: { shown: Shown }) {
       </section>
     </>
   );
+}
+
+function EndpointState({ endpoint: { state, failures, failures_before_down: most } }: { endpoint: Endpoint }) {
+  return <Badge text={state === "failing" ? `failing, ${failures} of ${most}` : state} tone={state === "failing" ? "warning" : undefined} />;
 }
 
 interface Task {

@@ -7,7 +7,7 @@ import { Badge, Facts, Key, Loaded, Table } from "../parts/shown";
 /** Which code holds the money, and who may change the rules. */
 export function Programs() {
   const programs = useResource<ProgramList>("api/admin/programs");
-  const governance = useResource<Governance>("api/admin/governance");
+  const governance = useResource<Governance>("api/admin/governance", "transaction_update");
   return (
     <>
       <section aria-labelledby="programs">

@@ -100,7 +100,7 @@ export function Confirmation(props: ActionProps & { close: () => void }) {
             <div class="consequences">{consequences}</div>
             {fields.map((field) => (
               <Input key={field.name} field={field} value={values[field.name] ?? ""}
-                change={(value) => setValues({ ...values, [field.name]: value })} />
+                change={(value) => setValues((before) => ({ ...before, [field.name]: value }))} />
             ))}
             {step.at === "failed" && <Trouble problem={step.problem} />}
             <p class="buttons">
