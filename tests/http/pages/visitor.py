@@ -1,4 +1,4 @@
-"""A person at the console: what they see, press and type, in Debian's Chromium."""
+"""A person at a page of the service: what they see, press and type, in Debian's Chromium."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ UNTIL = f"""new Promise((done, fail) => {{
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """A browser's tab on the console of a service."""
+    """A browser's tab on a page of a service."""
 
     tab: Tab
     url: str
@@ -105,10 +105,12 @@ class Visitor:
 
 
 @asynccontextmanager
-async def visiting(folder: Path, served: Served, *, width: int = 1280) -> AsyncIterator[Visitor]:
-    """Open the console in a browser of its own."""
-    url = f"{served.url}/console"
-    async with browsing(folder, url, width=width) as tab:
+async def visiting(
+    folder: Path, served: Served, *, width: int = 1280, page: str = "console", extension: str = ""
+) -> AsyncIterator[Visitor]:
+    """Open a page in a browser of its own, by default the console."""
+    url = f"{served.url}/{page}"
+    async with browsing(folder, url, width=width, extension=extension) as tab:
         if width > 640:
             screen = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
             await tab.call("Emulation.setDeviceMetricsOverride", **screen)

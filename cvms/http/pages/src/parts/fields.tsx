@@ -1,0 +1,28 @@
+export interface Field {
+  name: string;
+  label: string;
+  value: string;
+  kind?: "text" | "number";
+  options?: [string, string][];
+  min?: number;
+  max?: number;
+  maxLength?: number;
+  optional?: boolean;
+}
+
+/** One field of a form. */
+export function Input({ field, value, change }: { field: Field; value: string; change: (value: string) => void }) {
+  const { name, label, kind = "text", options, min, max, maxLength, optional } = field;
+  const changed = (event: Event) => change((event.currentTarget as HTMLInputElement).value);
+  return (
+    <label>
+      {label}
+      {options
+        ? <select name={name} value={value} onChange={changed}>
+            {options.map(([each, text]) => <option key={each} value={each}>{text}</option>)}
+          </select>
+        : <input name={name} type={kind as "text"} value={value} required={!optional} min={min} max={max} maxLength={maxLength}
+            autocomplete="off" onInput={changed} />}
+    </label>
+  );
+}
