@@ -5,8 +5,8 @@ import type { Signer } from "../signing/wallet_standard";
 export interface Request {
   path: string;
   action?: string;
-  /** Fields of the body, in the order in which the text has them. */
-  fields: Record<string, string>;
+  /** Fields of the body, in the order in which the text has them. Amounts are digits: they may be large. */
+  fields: Record<string, string | number>;
   /** Fields of the body that the text does not have. */
   beside?: Record<string, string>;
   code?: string | undefined;
@@ -14,7 +14,7 @@ export interface Request {
 
 interface Prepared {
   asked: string;
-  body: Record<string, string>;
+  body: Record<string, string | number>;
   key: string;
 }
 
@@ -45,7 +45,7 @@ export class Attempt {
     }
   }
 
-  private async body({ action, fields, beside }: Request): Promise<Record<string, string>> {
+  private async body({ action, fields, beside }: Request): Promise<Record<string, string | number>> {
     const body = { ...fields, ...beside };
     if (action === undefined) return body;
     const signer = this.signer;

@@ -91,7 +91,7 @@ function Requests() {
             })} />
         ) },
       ]} />
-      <Offer label="Request a withdrawal" by="owner" guarded blocked={barrierOf(vault.data)} question="Request a withdrawal"
+      <Offer label="Request a withdrawal" by="owner" guarded blocked={barrierOf(vault.data) ?? (delay === 0 ? "the vault has no minimum delay" : undefined)} question="Request a withdrawal"
         about={<p>Nothing moves yet. Once the minimum delay is over, make the withdrawal under Move tokens, or propose it under Multisig.</p>}
         fields={[AMOUNT]}
         expected={(values) => ({ instruction: "request_withdraw", fields: { amount: amount(values) } })}

@@ -37,7 +37,7 @@ export function Proposals() {
           about={<p>Available: {amountText(vault.data?.available, decimals)} USDT. Once {threshold} signers have approved it, they sign its transaction. The tokens go to the owner's wallet.</p>}
           fields={[{ name: "amount", label: "Amount in USDT", value: "" }]}
           ask={async (values, attempt) => {
-            const fields = { owner, amount: String(amount(values)), threshold: String(threshold) };
+            const fields = { owner, amount: String(amount(values)), threshold };
             const proposal = await attempt.post<Proposal>({ path: "api/vault/propose-withdraw", action: "propose_withdraw", fields });
             add(proposal.proposal_id);
             return {};

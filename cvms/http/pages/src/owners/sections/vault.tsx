@@ -80,7 +80,7 @@ export function History() {
             <Table caption="Movements, newest first" rows={transactions} keyOf={(each) => `${each.signature} ${each.id}`} empty="Nothing has moved yet." columns={[
               { name: "What", of: (each) => words(each.kind) },
               { name: "Amount", numeric: true, of: (each) => <Money amount={each.amount} /> },
-              { name: "Total after", numeric: true, of: (each) => <Money amount={each.balance_after} /> },
+              { name: "Total after", numeric: true, of: (each) => each.balance_after !== null && <Money amount={each.balance_after} /> },
               { name: "Time", of: (each) => timeText(each.block_time) },
               { name: "On chain", of: (each) => each.commitment },
               { name: "Transaction", of: (each) => <Key text={each.signature} /> },
