@@ -29,6 +29,7 @@ FILES = {
 OWNERS_FILES = {
     "owners.js": "text/javascript; charset=utf-8",
     "owners.css": "text/css; charset=utf-8",
+    "icon.svg": "image/svg+xml",
 }
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
@@ -66,7 +67,7 @@ NO_OWNER = """<!doctype html>
 <title>Not an address · CVMS</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
-<link rel="icon" href="../console/icon.svg" type="image/svg+xml">
+<link rel="icon" href="files/icon.svg" type="image/svg+xml">
 <link rel="stylesheet" href="files/owners.css">
 </head>
 <body>

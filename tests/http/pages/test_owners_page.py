@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pyotp
 import pytest
+import trio
 from cryptography.fernet import Fernet
 from solders.keypair import Keypair
 
 from cvms.chain.program.instructions import set_withdraw_min_delay
+from cvms.chain.types import Commitment
 from tests.harness.installed_tools import node_modules
 from tests.harness.localnet import Localnet
 from tests.harness.service import Served, whole_service
@@ -62,6 +64,7 @@ async def test_an_owner_does_everything_that_the_page_offers(
 
 async def _deposit(trader: Trader, served: Served, owner: Keypair) -> None:
     await trader.see("No vault yet")
+    await trader.see("it lacks solana:signMessage: use another wallet")
     await trader.connect(OWNERS)
     await trader.move("Open the vault")
     await trader.balance("balance", "0.00")
@@ -72,8 +75,13 @@ async def _deposit(trader: Trader, served: Served, owner: Keypair) -> None:
     assert text.startswith(f"deposit:{owner.pubkey()}:250000001:")
     await trader.balance("available", "250.000001")
 
+    # Somewhere else, while the page is not connected.
+    await trader.see("Live", within=".live")
+    await trader.tab.evaluate("window.sockets.at(-1).close()")
+    await trader.see("Stale since", within=".live")
     await land(served, owner, await deposit(served, owner, 7 * USDT))
     await trader.balance("available", "257.000001")
+    await trader.see("Live", within=".live")
 
 
 async def _be_refused(trader: Trader, owner: Keypair) -> None:
@@ -148,7 +156,8 @@ async def _agree_with_a_signer(
 ) -> None:
     await trader.see("This vault has no multisig")
     await set_multisig(served, owner, (owner, signer), 2)
-    await trader.until("return document.body.innerText.includes('A withdrawal needs 2 of these 2')")
+    await _reload_once_indexed(trader, served, owner)
+    await trader.see("A withdrawal needs 2 of these 2")
     await trader.request("Propose a withdrawal", amount="100")
     await trader.see("It is proposed.", within="dialog")
     await trader.close()
@@ -160,7 +169,7 @@ async def _agree_with_a_signer(
     await trader.connect(SIGNERS)
     await trader.see("This is not the owner's wallet. It is a signer of its multisig")
     await trader.see("only the owner's wallet can do this", within="#movements ~ p")
-    await trader.tab.call("Page.reload")
+    await trader.reload()
     await trader.press("Show what waits")
     await trader.request("Approve")
     await trader.see("Your approval counts.", within="dialog")
@@ -176,10 +185,21 @@ async def _agree_with_a_signer(
     await trader.balance("balance", "106.000001")
 
 
+async def _reload_once_indexed(trader: Trader, served: Served, owner: Keypair) -> None:
+    """Reload the page, which reads the vault's rules again only now and then by itself."""
+    known = {"X-Min-Slot": str(await served.rpc.get_slot(Commitment.CONFIRMED))}
+    path = f"{served.url}/api/vault/{owner.pubkey()}"
+    with trio.fail_after(20):
+        while (await served.http.get(path, headers=known)).status_code != 200:  # noqa: ASYNC110
+            await trio.sleep(0.02)
+    await trader.reload()
+
+
 async def _request_a_withdrawal(trader: Trader, served: Served, owner: Keypair, code: str) -> None:
     await trader.see("the vault has no minimum delay", within="#requests ~ .action")
     delay = set_withdraw_min_delay(served.config.programs, owner=owner.pubkey(), seconds=3600)
     await on_chain(served, owner, delay)
+    await _reload_once_indexed(trader, served, owner)
     await trader.see("This vault has a minimum delay of 60 min")
     await trader.move("Request a withdrawal", amount="20", code=code)
     await trader.see("20.00", within="section:has(#requests) table")

@@ -74,7 +74,7 @@ async def test_an_owners_page_is_its_own_files_which_are_revalidated(service: Se
     page = await service.get(OWNERS_PAGE)
     assert (page.status_code, page.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
     links = re.findall(r'(?:src|href)="(files/[^"]+)"', page.text)
-    assert sorted(links) == ["files/owners.css", "files/owners.js"]
+    assert sorted(links) == ["files/icon.svg", "files/owners.css", "files/owners.js"]
     for path in (OWNERS_PAGE, *(f"/vault/{link}" for link in links)):
         first = await service.get(path)
         assert first.headers["Cache-Control"] == "no-cache"

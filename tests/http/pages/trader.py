@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import trio
 from solders.keypair import Keypair
 
+from tests.harness.processes import HANG_SECONDS
 from tests.harness.service import Served
 from tests.http.pages.visitor import Visitor, visiting
 
 WALLET = Path(__file__).parent / "wallet.js"
+OLD_WALLET = "Old wallet"
+"""The name of one that signs no texts."""
+# With what the page is connected to the service.
+SOCKETS = """(() => {
+  const Real = WebSocket;
+  window.sockets = [];
+  window.WebSocket = class extends Real {
+    constructor(...of) { super(...of); window.sockets.push(this); }
+  };
+})();"""
 LANDED = "dialog .outcome, dialog .trouble"
 
 
@@ -52,6 +64,15 @@ class Trader(Visitor):
         await self.close()
         return reviewed
 
+    async def reload(self) -> None:
+        """Load the page again, and return once the new one is there."""
+        await self.tab.evaluate("window.isOld = true")
+        await self.tab.call("Page.reload")
+        is_new = "window.isOld === undefined && document.querySelector('h1') !== null"
+        with trio.fail_after(HANG_SECONDS):
+            while not await self.tab.evaluate(is_new):  # noqa: ASYNC110
+                await trio.sleep(0.01)
+
     async def dialog(self) -> str:
         text: str = await self.tab.evaluate("document.querySelector('dialog').innerText")
         return text
@@ -78,7 +99,7 @@ class Trader(Visitor):
 
 @asynccontextmanager
 async def trading(
-    folder: Path, served: Served, owner: Keypair, wallets: Mapping[str, Keypair]
+    folder: Path, served: Served, owner: Keypair, wallets: dict[str, Keypair]
 ) -> AsyncIterator[Trader]:
     """Open an owner's page on a telephone, in a browser with these wallets."""
     keys = [
@@ -87,10 +108,11 @@ async def trading(
             "address": str(key.pubkey()),
             "seed": list(key.secret()),
             "publicKey": list(bytes(key.pubkey())),
+            "lacks": "solana:signMessage" if name == OLD_WALLET else "",
         }
-        for name, key in wallets.items()
+        for name, key in (wallets | {OLD_WALLET: Keypair()}).items()
     ]
-    extension = WALLET.read_text().replace("KEYS)", f"{json.dumps(keys)})")
+    extension = SOCKETS + WALLET.read_text().replace("KEYS)", f"{json.dumps(keys)})")
     page = f"vault/{owner.pubkey()}"
     async with visiting(folder, served, width=390, page=page, extension=extension) as visitor:
         yield Trader(visitor.tab, visitor.url)

@@ -4,7 +4,7 @@
   const base64url = (bytes) => btoa(String.fromCharCode(...bytes)).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
   const testWallets = (window.testWallets = {});
 
-  for (const { name, address, seed, publicKey } of KEYS) {
+  for (const { name, address, seed, publicKey, lacks } of KEYS) {
     const jwk = { kty: "OKP", crv: "Ed25519", d: base64url(seed), x: base64url(publicKey) };
     const key = crypto.subtle.importKey("jwk", jwk, { name: "Ed25519" }, false, ["sign"]);
     const control = (testWallets[name] = { refuses: false, texts: [], transactions: 0 });
@@ -75,6 +75,7 @@
       },
     });
 
+    delete wallet.features[lacks];
     const register = (page) => page.register(wallet);
     window.dispatchEvent(new CustomEvent("wallet-standard:register-wallet", { detail: register }));
     window.addEventListener("wallet-standard:app-ready", (event) => register(event.detail));

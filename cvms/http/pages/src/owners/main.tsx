@@ -21,6 +21,7 @@ import type { Deployment, SecondFactor as Status, Vault } from "./types";
 
 const ROOT = "../"; // the page is /vault/{owner}
 const DEPLOYMENT_TRIES_MS = 5_000;
+const RULES_MS = 15_000; // a change of signers, delay or limits has no event
 const PARTS: [string, string][] = [
   ["wallet", "Wallet"], ["balances", "Balances"], ["movements", "Move tokens"], ["timelocks", "Timelocks"],
   ["requests", "Requests"], ["multisig", "Multisig"], ["second-factor", "Second factor"],
@@ -52,7 +53,12 @@ function Page({ owner, deployment, shared }: { owner: string; deployment: Deploy
   const vault = useResource<Vault>(`api/vault/${owner}`, ...OWNER_TOPICS);
   const secondFactor = useResource<Status>(`api/2fa/status/${owner}`);
   const choice = useWallet(owner);
+  useEffect(() => {
+    const timer = window.setInterval(() => document.hidden || void vault.reload(), RULES_MS);
+    return () => window.clearInterval(timer);
+  }, [vault.reload]);
   const [operation, begin] = useState<OperationProps | null>(null);
+  useEffect(() => begin(null), [choice.signer?.address]); // what was begun with another wallet ends
   const context: Owned = { ...shared, owner, deployment, vault, secondFactor, signer: choice.signer, begin };
   return (
     <OwnedContext.Provider value={context}>

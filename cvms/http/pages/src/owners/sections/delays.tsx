@@ -34,7 +34,7 @@ function Timelocks() {
         { name: "Until", of: (each) => timeText(each.until) },
         { name: "State", of: ({ remaining_seconds: left }) => <Badge text={left === 0 ? "matured" : `${secondsText(left)} left`} tone={left === 0 ? "good" : "plain"} /> },
         { name: "By", of: (each) => (each.by_delegate ? "a delegate" : "the owner") },
-        { name: "", of: (each) => (
+        { name: "Action", of: (each) => (
           <Offer label="Cancel" subject={`the timelock of ${amountText(each.amount, decimals)} USDT`} by="owner" guarded question="Cancel this timelock?"
             blocked={(vault.data?.multisig.threshold ?? 0) > 0 ? "the vault has a multisig, whose signers have to sign: use the API" : undefined}
             about={<p>{amountText(each.amount, decimals)} USDT become available. With a minimum delay they do so once that is over.</p>}
@@ -81,7 +81,7 @@ function Requests() {
         { name: "From", of: (each) => timeText(each.until) },
         { name: "To", of: (each) => timeText(each.expires) },
         { name: "State", of: ({ expired, remaining_seconds: left }) => <Badge text={expired ? "expired" : left === 0 ? "ready" : `${secondsText(left)} left`} tone={expired ? "warning" : undefined} /> },
-        { name: "", of: (each) => (
+        { name: "Action", of: (each) => (
           <Offer label="Cancel" subject={`the request of ${amountText(each.amount, decimals)} USDT`} by="owner" question="Cancel this request?"
             about={<p>{amountText(each.amount, decimals)} USDT stay in the vault, and count for no withdrawal any more.</p>}
             expected={() => ({ instruction: "cancel_withdraw_request", fields: { amount: BigInt(each.amount), executable_at: BigInt(each.until_time) } })}
