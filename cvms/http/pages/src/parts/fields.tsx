@@ -8,11 +8,14 @@ export interface Field {
   max?: number;
   maxLength?: number;
   optional?: boolean;
+  inputMode?: "decimal" | "numeric";
+  /** What the browser may fill in; by default nothing. */
+  autocomplete?: "one-time-code";
 }
 
 /** One field of a form. */
 export function Input({ field, value, change }: { field: Field; value: string; change: (value: string) => void }) {
-  const { name, label, kind = "text", options, min, max, maxLength, optional } = field;
+  const { name, label, kind = "text", options, min, max, maxLength, optional, inputMode, autocomplete = "off" } = field;
   const changed = (event: Event) => change((event.currentTarget as HTMLInputElement).value);
   return (
     <label>
@@ -22,7 +25,7 @@ export function Input({ field, value, change }: { field: Field; value: string; c
             {options.map(([each, text]) => <option key={each} value={each}>{text}</option>)}
           </select>
         : <input name={name} type={kind as "text"} value={value} required={!optional} min={min} max={max} maxLength={maxLength}
-            autocomplete="off" onInput={changed} />}
+            inputMode={inputMode} autocomplete={autocomplete} onInput={changed} />}
     </label>
   );
 }

@@ -1,4 +1,7 @@
 import { Problem } from "../../api/client";
+import type { Field } from "../../parts/fields";
+
+export const AMOUNT: Field = { name: "amount", label: "Amount in USDT", value: "", inputMode: "decimal" };
 
 /** Return an amount that somebody has typed, in the token's smallest units. Throws a Problem. */
 export function readAmount(text: string | undefined, decimals: number): bigint {

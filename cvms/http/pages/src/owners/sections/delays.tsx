@@ -2,12 +2,10 @@ import { amountText, secondsText, timeText } from "../../parts/format";
 import { Badge, Money, Table } from "../../parts/shown";
 import { useOwned } from "../context";
 import { Offer } from "../operation/offer";
-import { readAmount, readSeconds } from "./amounts";
+import { AMOUNT, readAmount, readSeconds } from "./amounts";
 import { barrierOf } from "./movements";
 
 const UNITS: [string, string][] = [["60", "minutes"], ["3600", "hours"], ["86400", "days"]];
-const AMOUNT = { name: "amount", label: "Amount in USDT", value: "" };
-
 type Values = Record<string, string>;
 
 /** Timelocks, and withdrawals that were requested. */

@@ -1,9 +1,7 @@
 import { amountText } from "../../parts/format";
 import { useOwned } from "../context";
 import { Offer } from "../operation/offer";
-import { readAmount } from "./amounts";
-
-const AMOUNT = { name: "amount", label: "Amount in USDT", value: "" };
+import { AMOUNT, readAmount } from "./amounts";
 
 /** Deposits and withdrawals. */
 export function Movements() {

@@ -8,7 +8,7 @@ import { Badge, Facts, Key, Loaded, Money, Trouble } from "../../parts/shown";
 import { useOwned } from "../context";
 import { Offer } from "../operation/offer";
 import type { Proposal, Reply } from "../types";
-import { readAmount } from "./amounts";
+import { AMOUNT, readAmount } from "./amounts";
 
 const TOPIC = "multisig_event";
 
@@ -35,7 +35,7 @@ export function Proposals() {
       <p class="buttons">
         <Offer label="Propose a withdrawal" by="owner" blocked={deployment === null ? "the service has not answered yet" : undefined} question="Propose a withdrawal"
           about={<p>Available: {amountText(vault.data?.available, decimals)} USDT. Once {threshold} signers have approved it, they sign its transaction. The tokens go to the owner's wallet.</p>}
-          fields={[{ name: "amount", label: "Amount in USDT", value: "" }]}
+          fields={[AMOUNT]}
           ask={async (values, attempt) => {
             const fields = { owner, amount: String(amount(values)), threshold };
             const proposal = await attempt.post<Proposal>({ path: "api/vault/propose-withdraw", action: "propose_withdraw", fields });
@@ -99,59 +99,88 @@ function Waiting({ found }: { found: (...ids: string[]) => void }) {
 }
 
 function OneProposal({ id }: { id: string }) {
-  const { api, owner, signer, decimals } = useOwned();
-  const path = `api/vault/proposal/${encodeURIComponent(id)}`;
-  const proposal = useResource<Proposal>(path, TOPIC, "transaction_update");
+  const { owner } = useOwned();
+  const proposal = useResource<Proposal>(pathOf(id), TOPIC, "transaction_update");
   return (
     <article class="card" aria-label={`Proposal ${id}`}>
       <h3>Proposal <Key text={id} /></h3>
       <Loaded from={proposal}>
-        {(data) => {
-          const mine = signer?.address ?? "";
-          const approved = data.approvals.some((each) => each.signer === mine);
-          const toSign = data.transaction !== undefined && (data.must_sign ?? []).includes(mine) && data.missing.includes(mine);
-          if (data.owner !== owner) return <p class="trouble">It is about the vault of <Key text={data.owner} />. Open <a href={data.owner}>that page</a>.</p>;
-          return (
-            <>
-              <Facts rows={[
-                ["Amount", <><Money amount={data.amount} /> USDT</>],
-                ["State", <Badge text={data.status ?? data.state} />],
-                ["Approvals", `${data.approvals.length} of ${data.threshold}: ${data.approvals.map((each) => each.signer).join(", ") || "none yet"}`],
-                [data.transaction === undefined ? "May still approve" : "Have not signed", data.missing.join(", ") || "nobody"],
-                ["Ends", timeText(data.expires_at)],
-              ]} />
+        {(data) => data.owner === owner
+          ? <>
+              <Progress proposal={data} />
               <p class="buttons">
                 {["open", "approved", "collecting"].includes(data.state) && (
                   <>
-                    <Offer label="Approve" subject={`the withdrawal of ${amountText(data.amount, decimals)} USDT`} by="signer"
-                      blocked={approved ? "you have approved it" : undefined} question="Approve this withdrawal?"
-                      about={<p>{amountText(data.amount, decimals)} USDT go from the vault to its owner, <Key text={owner} />. Your wallet signs a text; the transaction follows once enough signers have approved.</p>}
-                      ask={async (_values, attempt) => {
-                        await attempt.post({ path: "api/vault/approve-withdraw", action: "approve_withdraw", fields: { proposal_id: id }, beside: { signer: mine } });
-                        await proposal.reload();
-                        return {};
-                      }}
-                      outcome={() => <p>Your approval counts. Once there are enough, sign the transaction here.</p>} />
-                    <Offer label="Sign" subject={`the withdrawal of ${amountText(data.amount, decimals)} USDT`} by="signer" primary={toSign}
-                      blocked={toSign ? undefined : data.transaction === undefined ? "it has no transaction yet" : "your signature is not missing"} question="Sign this withdrawal"
-                      about={<p>Your wallet signs its transaction. The last signature sends it.</p>}
-                      expected={() => ({ instruction: "withdraw", fields: { amount: BigInt(data.amount) } })}
-                      ask={async () => {
-                        // The newest one: a block hash is valid for a minute.
-                        const { transaction } = await api.get<Proposal>(path);
-                        return transaction === undefined ? {} : { transaction };
-                      }}
-                      outcome={(reply) => <Collected reply={reply} reload={proposal.reload} />} />
+                    <Approve proposal={data} reload={proposal.reload} />
+                    <Sign proposal={data} reload={proposal.reload} />
                   </>
                 )}
                 <button type="button" onClick={() => void proposal.reload()}>Read again</button>
               </p>
             </>
-          );
-        }}
+          : <p class="trouble">It is about the vault of <Key text={data.owner} />. Open <a href={data.owner}>that page</a>.</p>}
       </Loaded>
     </article>
   );
+}
+
+function Progress({ proposal }: { proposal: Proposal }) {
+  const { amount, status, state, approvals, threshold, transaction, missing, expires_at } = proposal;
+  return (
+    <Facts rows={[
+      ["Amount", <><Money amount={amount} /> USDT</>],
+      ["State", <Badge text={status ?? state} />],
+      ["Approvals", `${approvals.length} of ${threshold}: ${approvals.map((each) => each.signer).join(", ") || "none yet"}`],
+      [transaction === undefined ? "May still approve" : "Have not signed", missing.join(", ") || "nobody"],
+      ["Ends", timeText(expires_at)],
+    ]} />
+  );
+}
+
+interface StepProps {
+  proposal: Proposal;
+  reload: () => Promise<void>;
+}
+
+function Approve({ proposal, reload }: StepProps) {
+  const { signer, owner, decimals } = useOwned();
+  const address = signer?.address ?? "";
+  const amount = amountText(proposal.amount, decimals);
+  return (
+    <Offer label="Approve" subject={`the withdrawal of ${amount} USDT`} by="signer" question="Approve this withdrawal?"
+      blocked={proposal.approvals.some((each) => each.signer === address) ? "you have approved it" : undefined}
+      about={<p>{amount} USDT go from the vault to its owner, <Key text={owner} />. Your wallet signs a text; the transaction follows once enough signers have approved.</p>}
+      ask={async (_values, attempt) => {
+        const fields = { proposal_id: proposal.proposal_id };
+        await attempt.post({ path: "api/vault/approve-withdraw", action: "approve_withdraw", fields, beside: { signer: address } });
+        await reload();
+        return {};
+      }}
+      outcome={() => <p>Your approval counts. Once there are enough, sign the transaction here.</p>} />
+  );
+}
+
+function Sign({ proposal, reload }: StepProps) {
+  const { api, signer, decimals } = useOwned();
+  const { transaction: built, must_sign: asked = [], missing } = proposal;
+  const isMissing = signer !== null && asked.includes(signer.address) && missing.includes(signer.address);
+  const barrier = built === undefined ? "it has no transaction yet" : isMissing ? undefined : "your signature is not missing";
+  return (
+    <Offer label="Sign" subject={`the withdrawal of ${amountText(proposal.amount, decimals)} USDT`} by="signer" primary
+      blocked={barrier} question="Sign this withdrawal"
+      about={<p>Your wallet signs its transaction. The last signature sends it.</p>}
+      expected={() => ({ instruction: "withdraw", fields: { amount: BigInt(proposal.amount) } })}
+      ask={async () => {
+        // The newest one: a block hash is valid for a minute.
+        const { transaction } = await api.get<Proposal>(pathOf(proposal.proposal_id));
+        return transaction === undefined ? {} : { transaction };
+      }}
+      outcome={(reply) => <Collected reply={reply} reload={reload} />} />
+  );
+}
+
+function pathOf(id: string): string {
+  return `api/vault/proposal/${encodeURIComponent(id)}`;
 }
 
 /** What became of a signature while others are missing. */

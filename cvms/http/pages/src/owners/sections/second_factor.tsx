@@ -2,12 +2,16 @@ import { useEffect, useRef, useState } from "preact/hooks";
 
 import { type Problem, problemFrom } from "../../api/client";
 import { counted, timeText } from "../../parts/format";
-import { Input } from "../../parts/fields";
+import { type Field, Input } from "../../parts/fields";
 import { Loaded, Trouble } from "../../parts/shown";
 import { useOwned } from "../context";
 import { Offer } from "../operation/offer";
 import { fromBase64 } from "../signing/base58";
 import type { SecondFactor as Status, SecondFactorSetup } from "../types";
+
+const FIRST: Field = {
+  name: "first", label: "First code, six digits", value: "", maxLength: 32, inputMode: "numeric", autocomplete: "one-time-code",
+};
 
 /** The second factor: whether there is one, and how to begin and to end it. */
 export function SecondFactor() {
@@ -70,7 +74,7 @@ function Enrolment({ setup }: { setup: SecondFactorSetup }) {
       <p>Recovery codes. Each works once, when the authenticator is lost. Write them down now:</p>
       <ul class="codes">{setup.recovery_codes.map((each) => <li key={each}><code>{each}</code></li>)}</ul>
       <form onSubmit={(event) => void enable(event)}>
-        <Input field={{ name: "first", label: "First code, six digits", value: "", maxLength: 32 }} value={code} change={setCode} />
+        <Input field={FIRST} value={code} change={setCode} />
         {problem && <Trouble problem={problem} />}
         <p><button type="submit" class="primary" aria-disabled={state === "working"}>Turn on</button></p>
       </form>
