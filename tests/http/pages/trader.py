@@ -19,8 +19,9 @@ from tests.http.pages.visitor import Visitor, visiting
 WALLET = Path(__file__).parent / "wallet.js"
 OLD_WALLET = "Old wallet"
 """The name of one that signs no texts."""
-# With what the page is connected to the service.
-SOCKETS = """(() => {
+# The page's connections. A page that is hidden does not poll: only the stream tells it of changes.
+STREAM = """(() => {
+  Object.defineProperty(document, "hidden", { value: true });
   const Real = WebSocket;
   window.sockets = [];
   window.WebSocket = class extends Real {
@@ -112,7 +113,7 @@ async def trading(
         }
         for name, key in (wallets | {OLD_WALLET: Keypair()}).items()
     ]
-    extension = SOCKETS + WALLET.read_text().replace("KEYS)", f"{json.dumps(keys)})")
+    extension = STREAM + WALLET.read_text().replace("KEYS)", f"{json.dumps(keys)})")
     page = f"vault/{owner.pubkey()}"
     async with visiting(folder, served, width=390, page=page, extension=extension) as visitor:
         yield Trader(visitor.tab, visitor.url)
