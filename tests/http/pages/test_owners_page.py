@@ -87,9 +87,10 @@ async def _deposit(trader: Trader, served: Served, owner: Keypair) -> None:
 
     # Somewhere else, while the page is not connected.
     await trader.see("Live", within=".live")
-    await trader.tab.evaluate("window.sockets.at(-1).close()")
+    await trader.tab.evaluate("window.isCut = true; window.sockets.at(-1).close()")
     await trader.see("Stale since", within=".live")
     await land(served, owner, await deposit(served, owner, 7 * USDT))
+    await trader.tab.evaluate("window.isCut = false")
     await trader.balance("available", "257.000001")
     await trader.see("Live", within=".live")
 

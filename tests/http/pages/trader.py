@@ -25,7 +25,11 @@ STREAM = """(() => {
   const Real = WebSocket;
   window.sockets = [];
   window.WebSocket = class extends Real {
-    constructor(...of) { super(...of); window.sockets.push(this); }
+    constructor(...of) {
+      super(...of);
+      window.sockets.push(this);
+      this.addEventListener("open", () => window.isCut && this.close());
+    }
   };
 })();"""
 LANDED = "dialog .outcome, dialog .trouble"
