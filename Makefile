@@ -120,11 +120,11 @@ clients: $(INSTALLED) ## clients of five generators, made, compiled and run agai
 	CVMS_REQUIRE_SERVERS=1 CLIENT_TOOLS="$(CURDIR)/$(CLIENT_TOOLS)" $(BIN)/pytest tests/generated_clients/test_typescript.py \
 	    tests/generated_clients/every_generator.py
 
-pages: ## build the console of its sources into cvms/http/pages/dist; needs Node 20
+pages: ## build the console and the owner's page of their sources into cvms/http/pages/dist; needs Node 20
 	npm ci --silent --no-audit --no-fund --prefix $(PAGES)
 	npm run --silent --prefix $(PAGES) build
 
-pages-check: ## the committed console is what its sources say, byte for byte
+pages-check: ## the committed pages are what their sources say, byte for byte
 	npm ci --silent --no-audit --no-fund --prefix $(PAGES)
 	npm run --silent --prefix $(PAGES) check
 

@@ -1,4 +1,4 @@
-// Build the console in the folder that is given, or, with --check, compare what is there.
+// Build the pages in the folder that is given, or, with --check, compare what is there.
 import { mkdir, readFile, readdir, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { parseArgs } from "node:util";
@@ -7,7 +7,12 @@ import { build } from "esbuild";
 import { Marked } from "marked";
 
 const RUNBOOKS = "../../../docs/runbooks";
-const MAX_BYTES = 200_000; // of the first load, which is all but the runbooks
+const IDL = "../../chain/program/idl/collateral_vault.json";
+const MAX_BYTES = 200_000; // of each page's first load
+const LOADED = {
+  console: ["index.html", "console.js", "console.css", "icon.svg"],
+  owners: ["owners.html", "owners.js", "owners.css", "icon.svg"],
+};
 
 const { values, positionals } = parseArgs({
   options: { check: { type: "boolean", default: false } },
@@ -20,7 +25,13 @@ await (values.check ? compare(files) : write(files));
 
 async function built() {
   const { outputFiles } = await build({
-    entryPoints: { console: "src/main.tsx", "console-style": "src/console.css" },
+    entryPoints: {
+      console: "src/main.tsx",
+      "console-style": "src/console.css",
+      owners: "src/owners/main.tsx",
+      "owners-style": "src/owners/owners.css",
+    },
+    plugins: [{ name: "idl", setup: addInstructions }],
     outdir: "out",
     bundle: true,
     minify: true,
@@ -37,8 +48,24 @@ async function built() {
     ["icon.svg", await readFile("src/icon.svg")],
     ["console.js", made.get("console.js")],
     ["console.css", made.get("console-style.css")],
+    ["owners.html", await readFile("src/owners/index.html")],
+    ["owners.js", made.get("owners.js")],
+    ["owners.css", made.get("owners-style.css")],
     ["runbooks.json", Buffer.from(`${JSON.stringify(await runbooks(), null, 1)}\n`)],
   ]);
+}
+
+/** Let the pages import the vault program's instructions, by their discriminators in hexadecimal. */
+function addInstructions({ onResolve, onLoad }) {
+  onResolve({ filter: /^vault:instructions$/ }, ({ path }) => ({ path, namespace: "idl" }));
+  onLoad({ filter: /.*/, namespace: "idl" }, async () => {
+    const { instructions } = JSON.parse(await readFile(IDL, "utf8"));
+    const found = instructions.map(({ name, discriminator, accounts, args }) => [
+      Buffer.from(discriminator).toString("hex"),
+      { name, accounts: accounts.map((each) => each.name), args: args.map((each) => [each.name, each.type]) },
+    ]);
+    return { contents: JSON.stringify(Object.fromEntries(found)), loader: "json" };
+  });
 }
 
 /** Return the runbooks: `name`, as in URLs, `title` and `html`. There may be none yet. */
@@ -90,10 +117,10 @@ function escaped(text) {
 }
 
 function checkSize(files) {
-  const bytes = [...files]
-    .filter(([name]) => name !== "runbooks.json")
-    .reduce((sum, [, content]) => sum + content.length, 0);
-  if (bytes >= MAX_BYTES) fail(`the first load has ${bytes} bytes, and may have ${MAX_BYTES}`);
+  for (const [page, names] of Object.entries(LOADED)) {
+    const bytes = names.reduce((sum, name) => sum + files.get(name).length, 0);
+    if (bytes >= MAX_BYTES) fail(`the first load of ${page} has ${bytes} bytes, and may have ${MAX_BYTES}`);
+  }
 }
 
 async function write(files) {

@@ -1,6 +1,8 @@
-"""GET /console, a page for administrators, and GET /console/runbooks, which needs no token.
+"""GET /console, a page for administrators, GET /console/runbooks, which needs no token, and
+GET /vault/{owner}, a page for the owner of a vault.
 
-The page reads everything else from the API, with the token that its user pastes.
+The pages hold no data. They read it from the API: the console with the token that its user pastes,
+an owner's page with the signatures of a wallet.
 """
 
 from __future__ import annotations
@@ -12,9 +14,10 @@ from importlib import resources
 import msgspec
 from werkzeug.exceptions import NotFound
 
+from cvms.errors import InvalidRequest
 from cvms.http.framework.edge import Edge
-from cvms.http.framework.request import Request
-from cvms.http.framework.response import Response, bytes_with_strong_etag
+from cvms.http.framework.request import Request, owner_in_path
+from cvms.http.framework.response import Response, bytes_with_strong_etag, content
 
 HTML = "text/html; charset=utf-8"
 FILES = {
@@ -22,6 +25,11 @@ FILES = {
     "console.css": "text/css; charset=utf-8",
     "icon.svg": "image/svg+xml",
     "runbooks.json": "application/json",
+}
+OWNERS_FILES = {
+    "owners.js": "text/javascript; charset=utf-8",
+    "owners.css": "text/css; charset=utf-8",
+    "icon.svg": "image/svg+xml",
 }
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
@@ -51,6 +59,29 @@ PAGE = """<!doctype html>
 </body>
 </html>
 """
+MAX_OWNER_SHOWN = 80
+NO_OWNER = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<title>Not an address · CVMS</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<link rel="icon" href="files/icon.svg" type="image/svg+xml">
+<link rel="stylesheet" href="files/owners.css">
+</head>
+<body>
+<header><p class="product">CVMS vault</p></header>
+<main>
+<h1>This is not the address of a wallet</h1>
+<p class="trouble"><code>{owner}</code> is no address of Solana: these are 32 to 44 letters and
+digits, without 0, O, I and l.</p>
+<p>Copy the address from your wallet, and put it at the end of this page's URL, after
+<code>/vault/</code>.</p>
+</main>
+</body>
+</html>
+"""
 
 
 class Runbook(msgspec.Struct, frozen=True):
@@ -62,7 +93,7 @@ class Runbook(msgspec.Struct, frozen=True):
 
 
 def register_pages(app: Edge) -> None:
-    """Add the console, its files and the runbooks to the application."""
+    """Add the pages, their files and the runbooks to the application."""
     runbooks = msgspec.json.decode(_built("runbooks.json"), type=list[Runbook])
 
     async def index(request: Request, variables: Mapping[str, str]) -> Response:
@@ -80,6 +111,8 @@ def register_pages(app: Edge) -> None:
     app.add("GET", "/console/<name>", _file)
     app.add("GET", "/console/runbooks", index)
     app.add("GET", "/console/runbooks/<name>", runbook)
+    app.add("GET", "/vault/<owner>", _vault)
+    app.add("GET", "/vault/files/<name>", _owners_file)
 
 
 async def _console(request: Request, variables: Mapping[str, str]) -> Response:
@@ -87,10 +120,29 @@ async def _console(request: Request, variables: Mapping[str, str]) -> Response:
 
 
 async def _file(request: Request, variables: Mapping[str, str]) -> Response:
-    name = variables["name"]
-    if name not in FILES:
+    return _one_of(FILES, variables["name"])
+
+
+async def _vault(request: Request, variables: Mapping[str, str]) -> Response:
+    """Return the page of an owner, which is the same for all, or say that this is no owner."""
+    try:
+        owner_in_path(variables["owner"])
+    except InvalidRequest:
+        shown = escape(variables["owner"][:MAX_OWNER_SHOWN])
+        fault = content(NO_OWNER.format(owner=shown).encode(), HTML, 404)
+        fault.headers["Content-Security-Policy"] = POLICY
+        return fault
+    return _page(_built("owners.html"))
+
+
+async def _owners_file(request: Request, variables: Mapping[str, str]) -> Response:
+    return _one_of(OWNERS_FILES, variables["name"])
+
+
+def _one_of(files: Mapping[str, str], name: str) -> Response:
+    if name not in files:
         raise NotFound
-    return bytes_with_strong_etag(_built(name), FILES[name])
+    return bytes_with_strong_etag(_built(name), files[name])
 
 
 def _built(name: str) -> bytes:

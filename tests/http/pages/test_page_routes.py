@@ -1,16 +1,16 @@
-"""The files of the console, as the service sends them."""
+"""The files of the pages, as the service sends them."""
 
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from urllib.parse import urljoin
 
 import pytest
 
-from cvms.http import pages
 from tests.harness.service import Service
 
-DIST = Path(pages.__file__).parent / "dist"
+PAGE, OWNER = "/console", "7Np41oeYqPefeNQEHSv1UDhYrehxin3NStELsSKCT4K2"
+OWNERS_PAGE = f"/vault/{OWNER}"
 FILES = ("console/console.js", "console/console.css", "console/icon.svg", "console/runbooks.json")
 
 
@@ -31,7 +31,7 @@ async def test_the_console_is_its_own_files_which_are_revalidated(service: Servi
 
 
 async def test_the_policy_allows_own_files_and_nothing_inline(service: Service) -> None:
-    for path in ("/console", "/console/runbooks"):
+    for path in (PAGE, "/console/runbooks", OWNERS_PAGE, "/vault/none-such"):
         page = await service.get(path)
         policy = dict(
             part.strip().split(" ", 1)
@@ -61,6 +61,41 @@ async def test_runbooks_are_read_without_a_token(service: Service) -> None:
     assert (missing.status_code, missing.json()["code"]) == (404, "not_found")
 
 
-def test_the_first_load_is_small() -> None:
-    loaded = [each for each in DIST.iterdir() if each.name != "runbooks.json"]
-    assert sum(each.stat().st_size for each in loaded) < 200_000
+@pytest.mark.parametrize("page", [PAGE, OWNERS_PAGE])
+async def test_the_first_load_of_a_page_is_small(service: Service, page: str) -> None:
+    shown = await service.get(page)
+    links = re.findall(r'<(?:link|script) [^>]*(?:src|href)="([^"]+)"', shown.text)
+    sizes = [len((await service.get(urljoin(page, link))).content) for link in links]
+    assert len(links) == 3
+    assert sum(sizes, len(shown.content)) < 200_000
+
+
+async def test_an_owners_page_is_its_own_files_which_are_revalidated(service: Service) -> None:
+    page = await service.get(OWNERS_PAGE)
+    assert (page.status_code, page.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+    links = re.findall(r'(?:src|href)="(files/[^"]+)"', page.text)
+    assert sorted(links) == ["files/icon.svg", "files/owners.css", "files/owners.js"]
+    for path in (OWNERS_PAGE, *(f"/vault/{link}" for link in links)):
+        first = await service.get(path)
+        assert first.headers["Cache-Control"] == "no-cache"
+        known = {"If-None-Match": first.headers["ETag"]}
+        again = await service.http.get(f"{service.url}{path}", headers=known)
+        assert (again.status_code, again.content) == (304, b""), path
+
+
+@pytest.mark.parametrize("name", ["console.js", "owners.html", "runbooks.json", "..%2fx"])
+async def test_only_the_owners_own_files_are_served(service: Service, name: str) -> None:
+    assert (await service.get(f"/vault/files/{name}")).status_code == 404
+
+
+@pytest.mark.parametrize("owner", ["none-such", "files", "1" * 50, f"{OWNER[:-1]}0"])
+async def test_what_is_no_owner_is_told_so_on_a_page(service: Service, owner: str) -> None:
+    page = await service.get(f"/vault/{owner}")
+    assert page.status_code == 404
+    assert page.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert f"<code>{owner}</code> is no address of Solana" in page.text
+
+
+async def test_a_wrong_owner_is_shown_as_text(service: Service) -> None:
+    page = await service.get("/vault/%3Cscript%3Ealert(1)")
+    assert "<code>&lt;script&gt;alert(1)</code>" in page.text

@@ -1,4 +1,4 @@
-"""A person at the console: what they see, press and type, in Debian's Chromium."""
+"""A person at a page of the service: what they see, press and type, in Debian's Chromium."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ UNTIL = f"""new Promise((done, fail) => {{
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """A browser's tab on the console of a service."""
+    """A browser's tab on a page of a service."""
 
     tab: Tab
     url: str
@@ -113,11 +113,17 @@ class Visitor:
 
 @asynccontextmanager
 async def visiting(
-    folder: Path, served: Served, *, width: int = 1280, port: int | None = None
+    folder: Path,
+    served: Served,
+    *,
+    width: int = 1280,
+    port: int | None = None,
+    page: str = "console",
+    extension: str = "",
 ) -> AsyncIterator[Visitor]:
-    """Open the console in a browser of its own, by way of another port if one is given."""
-    url = f"{served.url if port is None else f'http://127.0.0.1:{port}'}/console"
-    async with browsing(folder, url, width=width) as tab:
+    """Open a page in a browser of its own, by way of another port if one is given."""
+    url = f"{served.url if port is None else f'http://127.0.0.1:{port}'}/{page}"
+    async with browsing(folder, url, width=width, extension=extension) as tab:
         visitor = Visitor(tab, url)
         await visitor.resize(width)
         yield visitor

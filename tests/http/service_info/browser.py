@@ -108,8 +108,10 @@ class Tab:
 
 
 @asynccontextmanager
-async def browsing(folder: Path, url: str, *, width: int) -> AsyncIterator[Tab]:
-    """Open a page on a telephone of this width."""
+async def browsing(
+    folder: Path, url: str, *, width: int, extension: str = ""
+) -> AsyncIterator[Tab]:
+    """Open a page on a telephone of this width. The script of an extension runs before its own."""
     command = [str(chromium()), *OPTIONS, f"--user-data-dir={folder}", "about:blank"]
     async with trio.open_nursery() as nursery:
         process: trio.Process = await nursery.start(
@@ -124,10 +126,11 @@ async def browsing(folder: Path, url: str, *, width: int) -> AsyncIterator[Tab]:
                     "Target.attachToTarget", targetId=target["targetId"], flatten=True
                 )
                 tab.session = attached["sessionId"]
-                for domain in ("Network", "Runtime", "Log"):
+                for domain in ("Network", "Page", "Runtime", "Log"):
                     await tab.call(f"{domain}.enable")
                 screen = {"width": width, "height": 844, "deviceScaleFactor": 2, "mobile": True}
                 await tab.call("Emulation.setDeviceMetricsOverride", **screen)
+                await tab.call("Page.addScriptToEvaluateOnNewDocument", source=extension)
                 await tab.call("Page.navigate", url=url)
                 yield tab
         nursery.cancel_scope.cancel()

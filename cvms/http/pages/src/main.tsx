@@ -1,10 +1,12 @@
 import { render } from "preact";
 import { useCallback, useEffect, useMemo, useState } from "preact/hooks";
 
+import { ADVICE } from "./api/advice";
 import { Api } from "./api/client";
 import { type Console, ConsoleContext, usePlace } from "./api/hooks";
-import { Live } from "./api/live";
+import { CONSOLE_TOPICS, Live } from "./api/live";
 import { type Session, store, storedSession } from "./api/session";
+import { SharedContext } from "./api/shared";
 import type { Alert, Overview as OverviewData } from "./api/types";
 import { PAGES } from "./pages/registry";
 import { type ActionProps, Confirmation } from "./parts/action";
@@ -33,8 +35,15 @@ function SignedIn({ session, leave }: { session: Session; leave: (why: string) =
   const [overview, setOverview] = useState<OverviewData | null>(null);
   const [lag, setLag] = useState<Console["lag"]>([]);
   const [decimals, setDecimals] = useState<number | null>(null);
-  const api = useMemo(() => new Api(session, (problem) => leave(problem.detail)), [session]);
-  const live = useMemo(() => new Live(session.token, leave), [session]);
+  const api = useMemo(() => new Api({
+    headers: { Authorization: `Bearer ${session.token}` },
+    advice: ADVICE,
+    refused: (problem) => leave(problem.detail),
+  }), [session]);
+  const live = useMemo(
+    () => new Live({ topics: CONSOLE_TOPICS, fields: { token: session.token }, refused: leave }),
+    [session],
+  );
 
   useEffect(() => {
     const stop = live.listen(({ topic, type, data }) => {
@@ -72,14 +81,16 @@ function SignedIn({ session, leave }: { session: Session; leave: (why: string) =
 
   const current = PAGES.find(({ name }) => name === place.page) ?? PAGES[0]!;
   const { Page } = current;
-  const context: Console = { api, live, decimals, overview, lag, announce, ask };
+  const context: Console = { api, live, decimals, session, overview, lag, announce, ask };
   return (
-    <ConsoleContext.Provider value={context}>
-      <Shell pages={PAGES} current={current} part={place.rest} spoken={spoken} leave={() => leave("")}>
-        <Page key={current.name} rest={place.rest} query={place.query} />
-      </Shell>
-      {asked && <Confirmation {...asked} close={() => ask(null)} />}
-    </ConsoleContext.Provider>
+    <SharedContext.Provider value={context}>
+      <ConsoleContext.Provider value={context}>
+        <Shell pages={PAGES} current={current} part={place.rest} spoken={spoken} leave={() => leave("")}>
+          <Page key={current.name} rest={place.rest} query={place.query} />
+        </Shell>
+        {asked && <Confirmation {...asked} close={() => ask(null)} />}
+      </ConsoleContext.Provider>
+    </SharedContext.Provider>
   );
 }
 

@@ -1,11 +1,18 @@
 import { parseExactly } from "./exact_json";
 
-export const TOPICS = ["operations", "security_alert", "transaction_update"] as const;
-export type Topic = (typeof TOPICS)[number];
+export const CONSOLE_TOPICS = ["operations", "security_alert", "transaction_update"] as const;
+export const OWNER_TOPICS = [
+  "vault_balance_update", "deposit_event", "withdraw_event", "lock_event", "unlock_event",
+  "transfer_event", "timelock_event", "yield_event", "transaction_update",
+] as const;
+export type Topic = (typeof CONSOLE_TOPICS)[number] | (typeof OWNER_TOPICS)[number] | "multisig_event";
 
-/** `reset`: what was known of the topic is out of date, and a snapshot follows. */
+/**
+ * `reset`: what was known of the topic is out of date, and a snapshot follows. `ended`: a
+ * subscription that was made with `ask` is over; `data` says why.
+ */
 export interface Frame {
-  type: "snapshot" | "event" | "retracted" | "reset";
+  type: "snapshot" | "event" | "retracted" | "reset" | "ended";
   topic: Topic;
   data: unknown;
 }
@@ -33,12 +40,22 @@ const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 15_000;
 const ENDS_SESSION = ["invalid_token", "not_allowed", "admin_disabled"];
 
-/** One WebSocket with the console's topics. It connects again, and goes on where it was. */
+interface LiveOptions {
+  topics: readonly Topic[];
+  /** What each subscription has beside its topic: the token, or the owner. */
+  fields: Record<string, string>;
+  /** The way from the page to the service's root. */
+  root?: string;
+  refused: (detail: string) => void;
+}
+
+/** One WebSocket with a page's topics. It connects again, and goes on where it was. */
 export class Live {
   state: LiveState = { live: false, since: new Date(), reason: "connecting" };
   private socket: WebSocket | null = null;
   private readonly seqs = new Map<Topic, number>();
   private readonly pending = new Set<Topic>();
+  private readonly asked = new Set<Topic>();
   private readonly listeners = new Set<(frame: Frame) => void>();
   private readonly watchers = new Set<() => void>();
   private heard = 0;
@@ -47,10 +64,7 @@ export class Live {
   private retry = 0;
   private ping = 0;
 
-  constructor(
-    private readonly token: string,
-    private readonly refused: (detail: string) => void,
-  ) {}
+  constructor(private readonly options: LiveOptions) {}
 
   start(): void {
     this.connect();
@@ -75,15 +89,28 @@ export class Live {
     return () => this.watchers.delete(watcher);
   }
 
+  /** Subscribe once to a topic that needs a proof of its own, which does not outlive the connection. */
+  ask(topic: Topic, fields: Record<string, string>): void {
+    this.asked.add(topic);
+    this.pending.add(topic);
+    if (this.socket?.readyState === WebSocket.OPEN) this.send({ op: "subscribe", topic, ...fields });
+    else this.end(topic, "There is no connection to the service. Try again once the page is live.");
+  }
+
+  private end(topic: Topic, reason: string): void {
+    this.pending.delete(topic);
+    if (this.asked.delete(topic)) this.emit({ type: "ended", topic, data: reason });
+  }
+
   private connect(): void {
-    const url = new URL("ws", document.baseURI);
+    const url = new URL(`${this.options.root ?? ""}ws`, document.baseURI);
     url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
     url.hash = "";
     const socket = new WebSocket(url);
     this.socket = socket;
     this.without = "";
     this.heard = Date.now();
-    socket.onopen = () => TOPICS.forEach((topic) => this.subscribe(topic));
+    socket.onopen = () => this.options.topics.forEach((topic) => this.subscribe(topic));
     socket.onmessage = ({ data }) => this.receive(parseExactly(String(data)) as Received);
     socket.onclose = ({ code }) => this.lost(`the connection was closed (${code})`);
   }
@@ -91,7 +118,7 @@ export class Live {
   private subscribe(topic: Topic): void {
     const since = this.seqs.get(topic);
     this.pending.add(topic);
-    this.send({ op: "subscribe", topic, token: this.token, ...(since === undefined ? {} : { since }) });
+    this.send({ op: "subscribe", topic, ...this.options.fields, ...(since === undefined ? {} : { since }) });
   }
 
   private send(frame: object): void {
@@ -127,9 +154,10 @@ export class Live {
     this.change(true, this.without);
   }
 
-  private fail({ code = "", detail = "" }: Received): void {
-    const [asked] = this.pending; // subscriptions are answered in their order
-    if (ENDS_SESSION.includes(code)) this.refused(detail);
+  private fail({ code = "", detail = "", topic }: Received): void {
+    const [asked = topic] = this.pending; // subscriptions are answered in their order
+    if (asked !== undefined && this.asked.has(asked)) this.end(asked, detail);
+    else if (ENDS_SESSION.includes(code)) this.options.refused(detail);
     else if (code === "invalid_request" && asked !== undefined) this.goWithout(asked);
     else this.lost(detail);
   }
@@ -150,6 +178,7 @@ export class Live {
   /** Connect again after a growing, random wait. */
   private lost(reason: string): void {
     this.drop();
+    for (const topic of this.asked) this.end(topic, `The connection was lost: ${reason}.`);
     this.change(false, reason);
     window.clearTimeout(this.retry);
     this.retry = window.setTimeout(() => this.connect(), this.wait * (0.5 + Math.random()));

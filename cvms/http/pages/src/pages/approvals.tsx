@@ -43,9 +43,9 @@ export function Approvals() {
 }
 
 function Decision({ approval, done }: { approval: Approval; done: () => void }) {
-  const { api } = useConsole();
+  const { api, session } = useConsole();
   const path = `api/admin/approvals/${approval.id}`;
-  const own = approval.requested_by.toLowerCase() === api.session.name.toLowerCase();
+  const own = approval.requested_by.toLowerCase() === session.name.toLowerCase();
   const subject = words(approval.action);
   const ended = async (what: string) => {
     const { status } = await api.post<Approval>(`${path}/${what}`);

@@ -17,11 +17,11 @@ const FILTERS = [
 
 /** What this process has logged in the last minutes. */
 export function Logs() {
-  const { api } = useConsole();
+  const { session } = useConsole();
   const [filter, setFilter] = useState<Record<string, string>>({ minutes: "5" });
-  const allowed = includes(api.session, "operator");
+  const allowed = includes(session, "operator");
   const logs = useResource<{ lines: LogLine[] }>(allowed ? `api/admin/logs${queryOf(filter)}` : null);
-  if (!allowed) return <p class="trouble">The log needs the role operator; yours is {api.session.role}. Sign in with a token that has it.</p>;
+  if (!allowed) return <p class="trouble">The log needs the role operator; yours is {session.role}. Sign in with a token that has it.</p>;
   return (
     <>
       <p>The lines of the process that answers; another replica has others. Secrets are left out, as in the log itself.</p>

@@ -5,19 +5,8 @@ import { newKey, type Problem, problemFrom } from "../api/client";
 import { useConsole } from "../api/hooks";
 import { includes, type Role } from "../api/session";
 import type { Governed } from "../api/types";
+import { type Field, Input } from "./fields";
 import { Trouble } from "./shown";
-
-export interface Field {
-  name: string;
-  label: string;
-  value: string;
-  kind?: "text" | "number";
-  options?: [string, string][];
-  min?: number;
-  max?: number;
-  maxLength?: number;
-  optional?: boolean;
-}
 
 export interface ActionProps {
   label: string;
@@ -37,11 +26,11 @@ export interface ActionProps {
 
 /** A button of something that changes the service. It asks first, and shows what came of it. */
 export function Action(props: ActionProps) {
-  const { api, ask } = useConsole();
+  const { session, ask } = useConsole();
   const hint = useId();
-  const barrier = includes(api.session, props.role)
+  const barrier = includes(session, props.role)
     ? props.blocked
-    : `needs the role ${props.role}; yours is ${api.session.role}`;
+    : `needs the role ${props.role}; yours is ${session.role}`;
   const name = props.subject === undefined ? props.label : `${props.label} ${props.subject}`;
   return (
     <span class="action">
@@ -111,22 +100,6 @@ export function Confirmation(props: ActionProps & { close: () => void }) {
             </p>
           </form>}
     </dialog>
-  );
-}
-
-function Input({ field, value, change }: { field: Field; value: string; change: (value: string) => void }) {
-  const { name, label, kind = "text", options, min, max, maxLength, optional } = field;
-  const changed = (event: Event) => change((event.currentTarget as HTMLInputElement).value);
-  return (
-    <label>
-      {label}
-      {options
-        ? <select name={name} value={value} onChange={changed}>
-            {options.map(([each, text]) => <option key={each} value={each}>{text}</option>)}
-          </select>
-        : <input name={name} type={kind as "text"} value={value} required={!optional} min={min} max={max} maxLength={maxLength}
-            autocomplete="off" onInput={changed} />}
-    </label>
   );
 }
 

@@ -1,7 +1,7 @@
 import type { Amount } from "../api/exact_json";
 
 /** Write an amount of smallest units as tokens, with all its decimals and at least two. */
-export function amountText(amount: Amount | null | undefined, decimals: number | null): string {
+export function amountText(amount: Amount | string | null | undefined, decimals: number | null): string {
   if (amount === null || amount === undefined) return "unknown";
   const units = BigInt(amount);
   if (decimals === null) return `${units.toLocaleString("en")} units`;

@@ -1,8 +1,8 @@
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 
-import { useConsole, useLiveState } from "../api/hooks";
-import { timeText } from "./format";
+import { useConsole } from "../api/hooks";
+import { LiveSign } from "./live_sign";
 
 export interface PageLink {
   name: string;
@@ -21,7 +21,7 @@ interface ShellProps {
 
 /** What is around every page: the way to the others, who is signed in, whether it is live. */
 export function Shell({ pages, current, part, spoken, leave, children }: ShellProps) {
-  const { api: { session }, overview } = useConsole();
+  const { session, overview } = useConsole();
   const heading = useRef<HTMLHeadingElement>(null);
   const first = useRef(true);
   useEffect(() => {
@@ -54,16 +54,5 @@ export function Shell({ pages, current, part, spoken, leave, children }: ShellPr
       </main>
       <div role="status" class="spoken">{spoken}</div>
     </>
-  );
-}
-
-function LiveSign() {
-  const { live } = useConsole();
-  const { live: isLive, since, reason } = useLiveState(live);
-  return (
-    <p class={isLive ? "live" : "live stale"} role="status">
-      {isLive ? "Live" : `Stale since ${timeText(since)}`}
-      {reason !== "" && <span class="note"> ({reason})</span>}
-    </p>
   );
 }

@@ -1,8 +1,8 @@
 import type { ComponentChildren } from "preact";
 
 import type { Problem } from "../api/client";
-import { type Resource, useConsole } from "../api/hooks";
 import type { Amount } from "../api/exact_json";
+import { type Resource, useShared } from "../api/shared";
 import { amountText, timeText, words } from "./format";
 
 /** What went wrong, and what to do. */
@@ -29,8 +29,8 @@ export function Loaded<T>({ from, children }: { from: Resource<T>; children: (da
   );
 }
 
-export function Money({ amount }: { amount: Amount | null | undefined }) {
-  const { decimals } = useConsole();
+export function Money({ amount }: { amount: Amount | string | null | undefined }) {
+  const { decimals } = useShared();
   return <span class="number">{amountText(amount, decimals)}</span>;
 }
 

@@ -1,0 +1,18 @@
+const ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
+
+/** Write bytes in base58, as Solana writes keys and signatures. */
+export function base58(bytes: Uint8Array): string {
+  let value = bytes.reduce((sum, each) => (sum << 8n) | BigInt(each), 0n);
+  let text = "";
+  for (; value > 0n; value /= 58n) text = ALPHABET[Number(value % 58n)] + text;
+  const zeros = bytes.findIndex((each) => each !== 0);
+  return "1".repeat(zeros < 0 ? bytes.length : zeros) + text;
+}
+
+export function toBase64(bytes: Uint8Array): string {
+  return btoa(String.fromCharCode(...bytes));
+}
+
+export function fromBase64(text: string): Uint8Array {
+  return Uint8Array.from(atob(text), (each) => each.charCodeAt(0));
+}
