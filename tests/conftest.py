@@ -17,6 +17,7 @@ from cvms.localnet import Timing
 from cvms.store.postgres.database import Database, open_database
 from tests.harness.localnet import FAST, Localnet, start_localnet
 from tests.harness.processes import ServerForker, server_forker
+from tests.harness.resources import prepare
 from tests.postgres_server import BLANK, new_database, set_to_noon
 from tests.postgres_server import postgres_server as postgres_server_for_tests
 from tests.redis_server import RedisServer
@@ -106,7 +107,7 @@ def database_at_noon(database_url: str) -> None:
 async def database(database_url: str) -> AsyncIterator[Database]:
     """A fresh database with the schema, open."""
     async with open_database(database_url) as database:
-        await database.prepare()
+        await prepare(database)
         yield database
 
 

@@ -21,6 +21,8 @@ from tests.program.harness.refusals import assert_refused
 
 NEW_MINT = Keypair().pubkey()
 SHARED = {"delegate": 72, "close authority": 129}
+FOREIGN = bytes(31) + b"\1"
+"""A key most of whose bytes are zero, as are those of an account that has none."""
 
 
 @pytest.fixture
@@ -33,7 +35,7 @@ def owner(governed: Ledger) -> Keypair:
 def put_shared(ledger: Ledger, vault: Pubkey, mint: Pubkey, at: int) -> Pubkey:
     """Write the vault's token account with a foreign key at this position."""
     data = token_data(vault, 0, mint)
-    data = data[:at] + b"\1\0\0\0" + bytes(Keypair().pubkey()) + data[at + 36 :]
+    data = data[:at] + b"\1\0\0\0" + FOREIGN + data[at + 36 :]
     address = token_address(vault, mint)
     ledger.put(address, TOKEN, data)
     return address
@@ -55,6 +57,17 @@ def test_a_vault_does_not_open_with_a_shared_account(governed: Ledger, shared: s
     assert_refused(outcome, "ForeignTokenAuthority")
     assert governed.data(vault) == b""
     governed.put(tokens, TOKEN, token_data(vault, 0))
+    governed.must(initialize_vault(wallet.pubkey()), wallet)
+
+
+@pytest.mark.parametrize("amount", [slice(64, 72), slice(121, 129)], ids=["own", "delegated"])
+def test_no_amount_looks_like_a_shared_account(governed: Ledger, amount: slice) -> None:
+    """The amounts stand before the delegate and before the close authority."""
+    wallet = governed.wallet()
+    vault = vault_address(wallet.pubkey())
+    data = bytearray(token_data(vault, 0))
+    data[amount] = b"\xff" * 8
+    governed.put(token_address(vault), TOKEN, bytes(data))
     governed.must(initialize_vault(wallet.pubkey()), wallet)
 
 

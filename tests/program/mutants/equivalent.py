@@ -105,6 +105,7 @@ EQUIVALENT: dict[str, str] = {
     "LOADERS.iter().any(|loader| account.owned_by(loader))": LOADED,
     "sdk/src/log.rs LENGTH: 32 -> (32) + 1": ROOM,
     "sdk/src/log.rs LENGTH: 1 -> (1) + 1": ROOM,
+    "sdk/src/pda.rs MAX_SEEDS: 4 -> (4) + 1": ROOM,
     "sdk/src/pda.rs find: if failed == 0 { Ok((address, bump)) } else "
     "{ Err(AnchorError::ConstraintSeeds) } -> { Ok((address, bump)) }": (
         "it fails if 255 hashes in a row are on the curve: nobody knows such seeds"

@@ -78,7 +78,7 @@ def set_up(folders: Sequence[Path], mutants: Sequence[Mutant]) -> dict[Mutant, i
     numbers = {}
     for folder in folders[:1]:
         workshop = Workshop(folder)
-        workshop.set_up()
+        workshop.set_up(mutants)
         if len(mutants) >= MANY:
             numbers = workshop.combine(mutants)
     for folder in folders[1:]:

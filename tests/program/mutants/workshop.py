@@ -27,8 +27,11 @@ class Workshop:
         self.unchanged = folder / "unchanged"
         self.combined = folder / "combined"
 
-    def set_up(self) -> None:
-        """Copy the sources and build them; `target` is shared, so that core is built only once."""
+    def set_up(self, mutants: Sequence[Mutant]) -> None:
+        """Copy the sources and build what has mutants; the other programs are those that ship.
+
+        `target` is shared, so that core is built only once.
+        """
         self.sources.mkdir(parents=True)
         for name in KEPT:
             place = ROOT / "program" / name
@@ -37,7 +40,8 @@ class Workshop:
         shared = ROOT / "program" / "target"
         shared.mkdir(exist_ok=True)
         (self.sources / "target").symlink_to(shared)
-        failure = self.build(PROGRAMS)
+        shutil.copytree(ROOT / "cvms" / "programs", self.elfs)
+        failure = self.build(tuple({program for each in mutants for program in each.programs}))
         assert failure is None, failure
         shutil.copytree(self.elfs, self.unchanged)
 

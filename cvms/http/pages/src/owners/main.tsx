@@ -57,8 +57,9 @@ function Page({ owner, deployment, shared }: { owner: string; deployment: Deploy
     const timer = window.setInterval(() => document.hidden || void vault.reload(), RULES_MS);
     return () => window.clearInterval(timer);
   }, [vault.reload]);
-  const [operation, begin] = useState<OperationProps | null>(null);
-  useEffect(() => begin(null), [choice.signer?.address]); // what was begun with another wallet ends
+  const wallet = choice.signer?.address;
+  const [begun, setBegun] = useState<{ operation: OperationProps; wallet: string | undefined } | null>(null);
+  const begin = (operation: OperationProps) => setBegun({ operation, wallet });
   const context: Owned = { ...shared, owner, deployment, vault, secondFactor, signer: choice.signer, begin };
   return (
     <OwnedContext.Provider value={context}>
@@ -81,7 +82,8 @@ function Page({ owner, deployment, shared }: { owner: string; deployment: Deploy
         <History />
         <Statement />
       </main>
-      {operation && <Operation {...operation} close={() => begin(null)} />}
+      {/* What was begun with another wallet ends. */}
+      {begun?.wallet === wallet && begun && <Operation {...begun.operation} close={() => setBegun(null)} />}
     </OwnedContext.Provider>
   );
 }
