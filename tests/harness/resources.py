@@ -17,6 +17,9 @@ from cvms.nursery.channels.status_board import StatusBoard
 from cvms.nursery.wiring.resources import Resources, open_resources
 from cvms.signing.signer_set import SignerSet, keypair_signer
 from cvms.store.postgres.database import Database
+from cvms.store.postgres.driver.connection import Connection
+from cvms.store.postgres.migrations import migrations
+from cvms.store.postgres.row_mapping import fetch_value
 
 NOWHERE = "http://127.0.0.1:1"  # nothing listens on port 1: refused at once
 UNLIMITED = Rates(address=None, sensitive=None, owner=None, everybody=None)
@@ -73,8 +76,13 @@ async def prepare(database: Database) -> None:
     """
     database.schema_ready = True
     async with database.connection() as conn:
-        found = await conn.execute("SELECT to_regclass('schema_migrations') IS NOT NULL")
-        row = await found.fetchone()
-    database.schema_ready = row == (True,)
+        database.schema_ready = await _newest_version(conn) == migrations()[-1].version
     if not database.schema_ready:
         await database.prepare()
+
+
+async def _newest_version(conn: Connection) -> int | None:
+    if not await fetch_value(conn, "SELECT to_regclass('schema_migrations') IS NOT NULL"):
+        return None
+    version: int | None = await fetch_value(conn, "SELECT max(version) FROM schema_migrations")
+    return version
