@@ -25,6 +25,7 @@ async def test_a_webhook_that_accepts_connections_gets_no_request(
     )
     checked = await deployed.check("--only", "webhooks")
     assert (checked.status, checked.line("webhook_reachable").level) == (0, "ok")
+    await receiver.connected()
     assert receiver.connections == 1
     assert (receiver.received, receiver.invalid) == ([], [])
 

@@ -72,9 +72,18 @@ class WebhookReceiver:
                 while not condition():
                     await self._grown.wait()
 
+    async def connected(self, *, seconds: float = 60.0) -> None:
+        """Wait until a connection is accepted, which the client may know before this server."""
+        with trio.fail_after(seconds):
+            async with self._grown:
+                while not self.connections:
+                    await self._grown.wait()
+
     async def _serve(self, stream: trio.SocketStream) -> None:
-        self.connections += 1
-        self._open.add(stream)
+        async with self._grown:
+            self.connections += 1
+            self._open.add(stream)
+            self._grown.notify_all()
         http = h11.Connection(h11.SERVER)
         with suppress(*CLOSED):
             while True:

@@ -121,7 +121,7 @@ class HttpConnection:
     def post(self, frame: bytes, *, conflation_key: Hashable | None = None) -> None:
         """Queue a WebSocket frame for the next `flush`; `conflation_key` as in `SendQueue.add`.
 
-        A frame for a client that has broken the protocol is dropped.
+        A frame for a client that has closed its side or broken the protocol is dropped.
         """
         if not self._ending:
             self._queue.add(frame, conflation_key=conflation_key)

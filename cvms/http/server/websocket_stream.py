@@ -95,6 +95,7 @@ class WebSocketStream(WSStream):
             # The client did not send a close frame: wsproto reports that it broke the protocol.
             await self._end(event.code, event.reason)
             return
+        self._end_soon()  # no posted frame may follow the answer
         if self.connection.state is ConnectionState.REMOTE_CLOSING:
             await self._send_wsproto_event(event.response())
         await self.send(StreamClosed(stream_id=self.stream_id))

@@ -15,9 +15,11 @@ from solders.keypair import Keypair
 
 from cvms.http.server import http_connection
 from cvms.http.websocket.client_session import ClientSession, WebSocketLimits
+from cvms.store.messaging import outbox
 from tests.harness.service import Service, event, running
 from tests.http.websocket.raw_websocket import (
     BINARY,
+    CLOSE,
     CONTINUATION,
     HANDSHAKE,
     PING,
@@ -192,6 +194,38 @@ async def test_a_long_replay_read_slowly_continues_with_new_events(
             if message["topic"] == TOPIC:
                 seqs.append(message["seq"])
     assert seqs == list(range(missed + more + 1))
+
+
+async def test_nothing_follows_the_close_frame_that_answers_a_clients(service: Service) -> None:
+    """RFC 6455, 5.5.1. Browsers report such a frame as an error of the connection."""
+    followed = list[tuple[int, bytes]]()
+
+    async def leave(client: RawWebSocket) -> None:
+        await client.send(packed(CLOSE, b"\x03\xe8"))
+        assert await client.close_code() == 1000
+        with suppress(EOFError):
+            while True:
+                followed.append(await client.frame())
+
+    async with AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(RawWebSocket(service)) for _ in range(20)]
+        for client in clients:
+            await client.send(text(topic=TOPIC))
+            assert (await client.message())["type"] == "subscribed"
+        async with service.database.transaction() as conn:
+            await outbox.append(conn, [event(TOPIC, number) for number in range(1000)])
+        async with service.database.connection() as conn:
+            rows = await outbox.after(conn, 0)
+        async with trio.open_nursery() as nursery:
+            for client in clients:
+                nursery.start_soon(leave, client)
+            for row in rows:
+                service.hub.publish([row])
+                await trio.lowlevel.checkpoint()
+                if not service.hub.has_subscribers(TOPIC):
+                    break
+            assert not service.hub.has_subscribers(TOPIC), "too few rows until all have left"
+    assert followed == []
 
 
 Rage = Callable[[Service], Awaitable[None]]

@@ -181,8 +181,8 @@ async def test_beside_a_live_indexer_and_reconciler_nothing_is_lost(
     world: World, database_url: str
 ) -> None:
     alice, bob = await two_vaults(world)
-    await world.execute(DAMAGE["an offset is wrong"])
-    await world.execute(HIDDEN["two altered lines cancel out"])
+    await world.execute(DAMAGE["a row's composition is wrong"])  # the reconciler heals it meanwhile
+    await world.execute(HIDDEN["two altered lines cancel out"])  # and does not see this
     indexer, reconciler = world.indexer(), world.reconciler()
     stop = trio.Event()
 
