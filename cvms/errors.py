@@ -357,3 +357,15 @@ class DecryptionFailed(CvmsError):
 
 class Overloaded(CvmsError):
     """Too many requests are in flight. Retry later (503)."""
+
+
+class ProofInvalid(CvmsError):
+    """A proof of reserves, or a part of it, is not valid. `check` is its name in docs/proofs.md."""
+
+    def __init__(self, check: str, problem: str) -> None:
+        super().__init__(problem)
+        self.check = check
+
+
+class ProofNotChecked(CvmsError):
+    """A part of a proof of reserves could not be checked, with the reason."""

@@ -1,0 +1,224 @@
+"""Checks of an entry and its reserves against any RPC node, without the service."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+from solders.pubkey import Pubkey
+from solders.sysvar import CLOCK
+
+from cvms.chain.program.accounts import read_token_account
+from cvms.chain.rpc.call_params import ACCOUNTS_PER_CALL
+from cvms.chain.rpc.error_codes import NOT_KEPT
+from cvms.chain.rpc.rpc_client import RpcClient
+from cvms.chain.transactions.chain_clock import time_in
+from cvms.chain.transactions.vault_listing import list_vaults
+from cvms.chain.types import Commitment, Programs, Slot
+from cvms.errors import ChainUnavailable, DecodeError, ProofInvalid, ProofNotChecked, RpcError
+from cvms.proofs.log_entry import LogEntry, u64
+from cvms.proofs.reserve_lines import Line
+
+PAGE = 1000
+MAX_PAGES = 20
+"""Of an account's transactions since the entry: an archive node and time are needed for more."""
+
+Report = Callable[[int], None]
+"""Called with the number of accounts that have been checked."""
+
+
+class _Block(msgspec.Struct, rename="camel"):
+    blockhash: str
+
+
+class _UiAmount(msgspec.Struct):
+    amount: str
+
+
+class _TokenBalance(msgspec.Struct, rename="camel"):
+    account_index: int
+    ui_token_amount: _UiAmount
+
+
+class _Loaded(msgspec.Struct):
+    writable: list[str] = []
+    readonly: list[str] = []
+
+
+class _Meta(msgspec.Struct, rename="camel"):
+    post_token_balances: list[_TokenBalance] | None = None
+    loaded_addresses: _Loaded | None = None
+
+
+class _Message(msgspec.Struct, rename="camel"):
+    account_keys: list[str]
+
+
+class _Signed(msgspec.Struct):
+    message: _Message
+
+
+class _Transaction(msgspec.Struct):
+    transaction: _Signed
+    meta: _Meta
+
+
+@dataclass(frozen=True, slots=True)
+class ChainEvidence:
+    """What one chain says about an entry. Each method raises ProofInvalid for a contradiction, and
+    ProofNotChecked if the node cannot say.
+    """
+
+    rpc: RpcClient
+    programs: Programs
+    entry: LogEntry
+
+    async def verify_block(self) -> str:
+        """Check that the entry's slot is final on its chain, with its blockhash."""
+        genesis = await self._ask("getGenesisHash", [])
+        if genesis != self.entry.genesis:
+            raise ProofInvalid(
+                "chain", f"the node is of chain {genesis}, the entry of {self.entry.genesis}"
+            )
+        options = {"transactionDetails": "none", "rewards": False, "commitment": "finalized"}
+        block = await self._ask("getBlock", [self.entry.slot, options])
+        if block is None:
+            raise ProofNotChecked(f"the node does not have the block of slot {self.entry.slot}")
+        found = msgspec.convert(block, _Block).blockhash
+        if found != self.entry.blockhash:
+            raise ProofInvalid(
+                "chain",
+                f"slot {self.entry.slot} has the blockhash {found}, not {self.entry.blockhash}",
+            )
+        return f"slot {self.entry.slot} is final, with the entry's blockhash"
+
+    async def verify_age(self, max_age: timedelta) -> str:
+        """Check that the entry is not older than `max_age` by the chain's clock."""
+        try:
+            found = await self.rpc.get_accounts([CLOCK], commitment=Commitment.FINALIZED)
+            now = datetime.fromtimestamp(time_in(found.accounts[0]), UTC)
+        except (ChainUnavailable, RpcError, DecodeError) as error:
+            raise ProofNotChecked(str(error)) from None
+        age = now - self.entry.made_at
+        if age > max_age:
+            raise ProofInvalid(
+                "stale",
+                f"the entry is of {self.entry.time}, {age.total_seconds() / 60:.0f} minutes ago",
+            )
+        return f"made at {self.entry.time}"
+
+    async def verify_lines(self, lines: Sequence[Line], report: Report) -> str:
+        """Check what each account held at its line's slot."""
+        for start in range(0, len(lines), ACCOUNTS_PER_CALL):
+            await self._verify_batch(lines[start : start + ACCOUNTS_PER_CALL])
+            report(min(start + ACCOUNTS_PER_CALL, len(lines)))
+        return f"{len(lines)} accounts held what the file says"
+
+    async def verify_all_listed(self, owners: set[str]) -> str:
+        """Check that every vault of the chain that was open by then, and is not empty, is listed.
+
+        `owners` are those with a line.
+        """
+        try:
+            found = await list_vaults(self.rpc, self.programs, commitment=Commitment.FINALIZED)
+        except (ChainUnavailable, RpcError, DecodeError) as error:
+            raise ProofNotChecked(f"the node does not list the vaults: {error}") from None
+        left_out = [each for each in found if each.total and str(each.owner) not in owners]
+        for each in left_out:
+            if await self._was_open(each.address):
+                raise ProofInvalid(
+                    "left_out",
+                    f"the vault of {each.owner} was open at slot "
+                    f"{self.entry.slot}, and has no line",
+                )
+        return f"each of the {len(found)} vaults on the chain is listed, or was opened later"
+
+    async def _verify_batch(self, lines: Sequence[Line]) -> None:
+        keys = [Pubkey.from_string(line.account) for line in lines]
+        try:
+            found = await self.rpc.get_accounts(
+                keys, commitment=Commitment.FINALIZED, min_context_slot=Slot(self.entry.slot)
+            )
+        except (ChainUnavailable, RpcError) as error:
+            raise ProofNotChecked(str(error)) from None
+        for line, account in zip(lines, found.accounts, strict=True):
+            try:
+                tokens = read_token_account(account)
+            except DecodeError:
+                tokens = None
+            if tokens is not None and tokens.mint != self.programs.mint:
+                raise ProofInvalid("reserves", f"{line.account} holds tokens of {tokens.mint}")
+            if tokens is not None and tokens.amount == u64(line.amount):
+                continue
+            held = await self._amount_at(line.account, line.slot)
+            if held != u64(line.amount):
+                raise ProofInvalid(
+                    "reserves",
+                    f"{line.account} held {held} tokens at slot {line.slot}, not {line.amount}",
+                )
+
+    async def _amount_at(self, address: str, slot: int) -> int:
+        """Return what a token account held at the end of a slot, by its last transaction then."""
+        before = None
+        for _ in range(MAX_PAGES):
+            page = await self._signatures(address, before)
+            for each in page:
+                if each.slot <= slot and each.err is None:
+                    amount = await self._amount_after(address, each.signature)
+                    if amount is not None:
+                        return amount
+            if len(page) < PAGE:
+                return 0  # it did not exist
+            before = page[-1].signature
+        raise ProofNotChecked(f"{address} has more than {PAGE * MAX_PAGES} later transactions")
+
+    async def _amount_after(self, address: str, signature: str) -> int | None:
+        options = {
+            "encoding": "json",
+            "commitment": "finalized",
+            "maxSupportedTransactionVersion": 0,
+        }
+        found = await self._ask("getTransaction", [signature, options])
+        if found is None:
+            raise ProofNotChecked(f"the node does not have transaction {signature}")
+        record = msgspec.convert(found, _Transaction)
+        loaded = record.meta.loaded_addresses or _Loaded()
+        keys = [*record.transaction.message.account_keys, *loaded.writable, *loaded.readonly]
+        for balance in record.meta.post_token_balances or []:
+            if keys[balance.account_index] == address:
+                return int(balance.ui_token_amount.amount)
+        return None
+
+    async def _was_open(self, vault: Pubkey) -> bool:
+        before = None
+        for _ in range(MAX_PAGES):
+            page = await self._signatures(str(vault), before)
+            if any(each.slot <= self.entry.slot for each in page):
+                return True
+            if len(page) < PAGE:
+                return False
+            before = page[-1].signature
+        raise ProofNotChecked(f"{vault} has more than {PAGE * MAX_PAGES} later transactions")
+
+    async def _signatures(self, address: str, before: str | None) -> Sequence[Any]:
+        try:
+            return await self.rpc.get_signatures_for_address(
+                Pubkey.from_string(address),
+                commitment=Commitment.FINALIZED,
+                limit=PAGE,
+                before=before,
+            )
+        except (ChainUnavailable, RpcError) as error:
+            raise ProofNotChecked(str(error)) from None
+
+    async def _ask(self, method: str, params: Sequence[Any]) -> Any:
+        try:
+            return await self.rpc.call(method, params)
+        except RpcError as error:
+            kept = "" if error.code not in NOT_KEPT else ": use a node that keeps more history"
+            raise ProofNotChecked(f"{error}{kept}") from None
+        except ChainUnavailable as error:
+            raise ProofNotChecked(str(error)) from None

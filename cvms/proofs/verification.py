@@ -1,0 +1,166 @@
+"""`cvms verify`: every check of a proof, in order, each with its outcome."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+
+from solders.pubkey import Pubkey
+
+from cvms.chain.rpc.rpc_client import RpcClient
+from cvms.chain.types import Programs
+from cvms.errors import ProofInvalid, ProofNotChecked
+from cvms.proofs.chain_evidence import ChainEvidence, Report
+from cvms.proofs.inclusion import PROOF, InclusionProof
+from cvms.proofs.log_entry import LogEntry, SignedEntry, decoded, u64, verify_log, verify_same_log
+from cvms.proofs.reserve_lines import Line, VaultLine, token_account_of, verify_file
+
+MAX_PROOF_BYTES = 1 << 20
+
+
+class Outcome(StrEnum):
+    OK = "ok"
+    FAILED = "failed"
+    NOT_CHECKED = "not checked"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A check by its name in docs/proofs.md, and what was seen."""
+
+    name: str
+    outcome: Outcome
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """A proof, and all that it is checked against. What is None or empty is not checked.
+
+    `logs` are copies of the log, oldest entry first: one for each time that somebody saved it.
+    """
+
+    proof: bytes
+    key: str | None = None
+    program: str | None = None
+    mint: str | None = None
+    logs: Sequence[Sequence[SignedEntry]] = ()
+    reserves: Iterable[bytes] | None = None
+    rpc: RpcClient | None = None
+    max_age: timedelta
+    report: Report
+
+
+async def verify(given: Given) -> AsyncIterator[Check]:
+    """Yield the outcome of each check. Without a valid proof there is nothing else to check."""
+    try:
+        proof = decoded(given.proof, PROOF, check="proof")
+        entry = proof.verify()
+    except ProofInvalid as error:
+        yield Check(error.check, Outcome.FAILED, str(error))
+        return
+    yield Check(
+        "inclusion",
+        Outcome.OK,
+        f"{proof.owner} held {proof.balances.total} at slot {entry.slot}, by entry {entry.number}",
+    )
+    yield _check("deployment", lambda: _deployment(entry, given))
+    yield _check("key", lambda: _key(proof.entry, given.key))
+    yield _check("log", lambda: _logs(proof.entry, given.logs))
+    lines: list[Line] = []
+    yield _check("reserves_file", lambda: _reserves(entry, proof, given.reserves, lines))
+    async for each in _on_chain(entry, lines, given):
+        yield each
+
+
+def _check(name: str, look: Callable[[], str]) -> Check:
+    try:
+        return Check(name, Outcome.OK, look())
+    except ProofInvalid as error:
+        return Check(error.check, Outcome.FAILED, str(error))
+    except ProofNotChecked as error:
+        return Check(name, Outcome.NOT_CHECKED, str(error))
+
+
+def _deployment(entry: LogEntry, given: Given) -> str:
+    for name, wanted, found in (
+        ("program", given.program, entry.program),
+        ("mint", given.mint, entry.mint),
+    ):
+        if wanted is not None and wanted != found:
+            raise ProofInvalid("deployment", f"the entry is of the {name} {found}, not {wanted}")
+    said = f"program {entry.program}, mint {entry.mint}"
+    if given.program is None or given.mint is None:
+        raise ProofNotChecked(f"{said}: give --program and --mint")
+    return said
+
+
+def _key(entry: SignedEntry, wanted: str | None) -> str:
+    if wanted is None:
+        raise ProofNotChecked(f"signed by {entry.key}: give the published key with --key")
+    if entry.key != wanted:
+        raise ProofInvalid("key", f"the entry is signed by {entry.key}, not {wanted}")
+    return f"signed by {entry.key}"
+
+
+def _logs(entry: SignedEntry, logs: Sequence[Sequence[SignedEntry]]) -> str:
+    if not logs:
+        raise ProofNotChecked("give the log with --log or --service")
+    for log in logs:
+        verify_log(log)
+        for other in logs:
+            verify_same_log(log, other)
+        verify_same_log(log, [entry])
+    if not any(each.hash == entry.hash for log in logs for each in log):
+        raise ProofInvalid("log", "the log does not have the proof's entry")
+    return f"{max(map(len, logs))} entries, each with the hash of the one before"
+
+
+def _reserves(
+    entry: LogEntry, proof: InclusionProof, data: Iterable[bytes] | None, lines: list[Line]
+) -> str:
+    """Check the file, and put its lines into `lines`."""
+    if data is None:
+        raise ProofNotChecked("give the file of reserves with --reserves or --service")
+    found = verify_file(entry, data, token_account_of=token_account_of(entry.program, entry.mint))
+    checked = list(found)
+    held = [each for each in checked if isinstance(each, VaultLine) and each.owner == proof.owner]
+    if [each.books for each in held] != [proof.balances.total]:
+        raise ProofInvalid("left_out", f"the vault of {proof.owner} has no line with its balance")
+    lines += checked
+    reserves, owed = entry.reserves, entry.liabilities.total
+    covered = u64(reserves.tokens) + u64(reserves.pools)
+    unproven = u64(reserves.unproven)
+    shown = f"{covered} tokens cover {owed} of {entry.liabilities.vaults} vaults"
+    return shown if not unproven else f"{shown}, but for {unproven} lent to unknown programs"
+
+
+async def _on_chain(entry: LogEntry, lines: list[Line], given: Given) -> AsyncIterator[Check]:
+    if given.rpc is None:
+        yield Check("chain", Outcome.NOT_CHECKED, "give any node of the chain with --rpc")
+        return
+    evidence = ChainEvidence(given.rpc, _programs(entry), entry)
+    yield await _ask("chain", evidence.verify_block())
+    yield await _ask("stale", evidence.verify_age(given.max_age))
+    if not lines:
+        yield Check("reserves", Outcome.NOT_CHECKED, "there is no valid file of reserves")
+        return
+    yield await _ask("reserves", evidence.verify_lines(lines, given.report))
+    owners = {each.owner for each in lines if isinstance(each, VaultLine)}
+    yield await _ask("left_out", evidence.verify_all_listed(owners))
+
+
+async def _ask(name: str, look: Awaitable[str]) -> Check:
+    try:
+        return Check(name, Outcome.OK, await look)
+    except ProofInvalid as error:
+        return Check(error.check, Outcome.FAILED, str(error))
+    except ProofNotChecked as error:
+        return Check(name, Outcome.NOT_CHECKED, str(error))
+
+
+def _programs(entry: LogEntry) -> Programs:
+    program, mint = Pubkey.from_string(entry.program), Pubkey.from_string(entry.mint)
+    return Programs(vault=program, position_manager=program, mint=mint)
