@@ -1000,3 +1000,48 @@ CREATE TABLE log_level (
     until TIMESTAMPTZ NOT NULL,
     set_by TEXT NOT NULL
 );
+
+-- ---------------------------------------------------------------------------------------------
+-- Proofs of reserves (docs/proofs.md)
+
+-- The secret of each vault: it places the vault among the leaves of every tree, and gives its salts.
+CREATE TABLE proof_keys (
+    owner TEXT COLLATE "C" PRIMARY KEY,
+    key BYTEA NOT NULL UNIQUE CHECK (length(key) = 32)
+);
+
+-- The log: each signed entry, with the upper nodes of its tree. Kept for ever. `first_keys` are those
+-- of the first leaf of each chunk. See store/proofs/entries.py.
+CREATE TABLE proof_entries (
+    number BIGINT PRIMARY KEY CHECK (number > 0),
+    slot BIGINT NOT NULL UNIQUE,
+    text TEXT NOT NULL,
+    key BYTEA NOT NULL CHECK (length(key) = 32),
+    signature BYTEA NOT NULL CHECK (length(signature) = 64),
+    memo TEXT,
+    vaults BIGINT NOT NULL,
+    first_keys BYTEA NOT NULL,
+    nodes BYTEA NOT NULL,
+    file UUID NOT NULL
+);
+ALTER TABLE proof_entries
+    ALTER COLUMN first_keys SET STORAGE EXTERNAL,
+    ALTER COLUMN nodes SET STORAGE EXTERNAL;
+
+-- The files of reserves of the newest entries, compressed. A file whose entry was not made in the end
+-- is pruned after a day.
+CREATE TABLE proof_reserves (
+    file UUID NOT NULL,
+    part INTEGER NOT NULL,
+    lines BYTEA NOT NULL,
+    written_at TIMESTAMPTZ NOT NULL DEFAULT now(),
+    PRIMARY KEY (file, part)
+);
+ALTER TABLE proof_reserves ALTER COLUMN lines SET STORAGE EXTERNAL;
+
+-- Whether an administrator has asked for an entry that is not made yet.
+CREATE TABLE proof_head (
+    one BOOLEAN PRIMARY KEY DEFAULT TRUE CHECK (one),
+    requested BOOLEAN NOT NULL DEFAULT FALSE
+);
+INSERT INTO proof_head DEFAULT VALUES;

@@ -9,7 +9,7 @@ from typing import cast
 
 from solders.pubkey import Pubkey
 
-from cvms.cli import bootstrap
+from cvms.cli import bootstrap, verify
 from cvms.cli.arguments import (
     CommandParser,
     Commands,
@@ -84,6 +84,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_submissions(commands)
     migrate.add_commands(commands)
     add_signers(commands)
+    verify.add_commands(commands)
     reseal = add_command(
         commands, "reseal", "encrypt every secret again with the first of DATA_ENCRYPTION_KEYS"
     )

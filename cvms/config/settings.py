@@ -270,6 +270,12 @@ class Config:
         default="60",
         about="Time between two refreshes of the totals",
     )
+    proof_seconds: float = _duration(
+        "PROOF_SECONDS",
+        default="3600",
+        about="Time between two proofs of reserves: [docs/proofs.md](docs/proofs.md). The default "
+        "of `cvms dev` is 60",
+    )
     sponsoring: Sponsoring = field(default_factory=Sponsoring)
     nonce_ttl: float = _duration(
         "NONCE_TTL_SECONDS",

@@ -91,7 +91,8 @@ async def _run(
         print("Starting the service ...", flush=True)
         urls = {"SOLANA_RPC_URL": chain.rpc_url, "SOLANA_WS_URL": chain.ws_url}
         sources = {"YIELD_SOURCES": local_yield_sources(config.programs, operator.address)}
-        config = load_config({**sources, **settings, **urls})
+        often = {"PROOF_SECONDS": "60"}
+        config = load_config({**often, **sources, **settings, **urls})
         config = replace(config, own_chain=True)
         await _serve(config, chain, data, operator.address, process_log)
         nursery.cancel_scope.cancel()

@@ -57,6 +57,7 @@ from cvms.http.vaults import (
     withdrawal_policy_routes,
 )
 from cvms.http.vaults.guards import change_routes, exit_routes, owner_routes
+from cvms.http.vaults.proofs import proof_routes
 from cvms.http.vaults.statements import exchange_routes
 from cvms.http.vaults.statements import vault_routes as statement_routes
 from cvms.http.vaults.yields import movement_routes, policy_routes, status_routes
@@ -170,6 +171,8 @@ def create_app(
         *balance_routes.ROUTES,
         *query_routes.ROUTES,
         *statement_routes.ROUTES,
+        *proof_routes.ROUTES,
+        *proof_routes.ADMIN_ROUTES,
         *exchange_routes.ROUTES,
         *analytics_routes.ROUTES,
         *position_routes.ROUTES,

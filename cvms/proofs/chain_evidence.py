@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -110,12 +111,14 @@ class ChainEvidence:
             )
         return f"made at {self.entry.time}"
 
-    async def verify_lines(self, lines: Sequence[Line], report: Report) -> str:
+    async def verify_lines(self, lines: Iterable[Line], report: Report) -> str:
         """Check what each account held at its line's slot."""
-        for start in range(0, len(lines), ACCOUNTS_PER_CALL):
-            await self._verify_batch(lines[start : start + ACCOUNTS_PER_CALL])
-            report(min(start + ACCOUNTS_PER_CALL, len(lines)))
-        return f"{len(lines)} accounts held what the file says"
+        rest, checked = iter(lines), 0
+        while batch := list(islice(rest, ACCOUNTS_PER_CALL)):
+            await self._verify_batch(batch)
+            checked += len(batch)
+            report(checked)
+        return f"{checked} accounts held what the file says"
 
     async def verify_all_listed(self, owners: set[str]) -> str:
         """Check that every vault of the chain that was open by then, and is not empty, is listed.

@@ -14,7 +14,7 @@ from cvms.proofs.log_entry import Base58, Decimal, Hex32, LogEntry, Number, Sign
 BALANCES = ("total", "available", "locked", "timelocked", "yield_deposited")
 
 
-class Balances(Strict, frozen=True, kw_only=True):
+class ProvenBalances(Strict, frozen=True, kw_only=True):
     """What a vault held at the entry's slot, in the token's smallest unit."""
 
     total: Decimal
@@ -29,7 +29,7 @@ class Balances(Strict, frozen=True, kw_only=True):
 
 
 class Sibling(Strict, frozen=True, kw_only=True):
-    """A node beside the way to the root: its hash and its sums, in the order of `Balances`."""
+    """A node beside the way to the root: its hash and sums, in the order of `ProvenBalances`."""
 
     hash: Hex32
     sums: Annotated[list[Decimal], msgspec.Meta(min_length=sum_tree.SUMS, max_length=sum_tree.SUMS)]
@@ -40,7 +40,7 @@ class InclusionProof(Strict, frozen=True, kw_only=True):
 
     entry: SignedEntry
     owner: Base58
-    balances: Balances
+    balances: ProvenBalances
     salt: Hex32
     index: Number
     path: Annotated[list[Sibling], msgspec.Meta(max_length=sum_tree.MAX_PATH)]
@@ -83,7 +83,7 @@ def inclusion_proof(
     return InclusionProof(
         entry=entry,
         owner=owner,
-        balances=Balances(**dict(zip(BALANCES, map(str, balances), strict=True))),
+        balances=ProvenBalances(**dict(zip(BALANCES, map(str, balances), strict=True))),
         salt=salt.hex(),
         index=index,
         path=[

@@ -148,6 +148,7 @@ class SignedEntry(Strict, frozen=True, kw_only=True):
 
 
 _ENTRY = msgspec.json.Decoder(LogEntry)
+SIGNED = msgspec.json.Decoder(SignedEntry)
 
 
 def signed_bytes(text: str) -> bytes:

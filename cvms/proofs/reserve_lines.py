@@ -1,14 +1,14 @@
 """The file of reserves: a line for each vault's token account, and for each yield pool.
 
-Lines are canonical JSON. Those of vaults come first, in the order of their token accounts' bytes,
-then those of pools. Each says what the accounts held at `slot`, at which the node read them: in one
+Lines are canonical JSON. Those of vaults come first, in the order of their owners' characters, then
+those of pools. Each says what the accounts held at `slot`, at which the node read them: in one
 call, so at one slot. `books` is what the vault held at the entry's slot; it differs from `total`
 where something moved in between.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import sha256
 
 import msgspec
@@ -23,6 +23,7 @@ from cvms.proofs.log_entry import (
     Hex32,
     LogEntry,
     Number,
+    Reserves,
     Strict,
     canonical,
     decoded,
@@ -72,117 +73,104 @@ Derive = Callable[[str], str]
 
 
 class ReserveTotals:
-    """Checks lines one by one, and sums up. `finish` says whether they are those of an entry."""
+    """Checks lines one by one, and sums them up: for who writes a file, and for who verifies it."""
 
-    def __init__(self, entry: LogEntry, *, token_account_of: Derive) -> None:
-        self._entry = entry
+    def __init__(self, *, slot: int, token_account_of: Derive) -> None:
+        self._slot = slot
         self._token_account_of = token_account_of
         self._digest = sha256()
-        self._last = b""
+        self._last_owner = ""
         self._accounts = self._vaults = 0
         self._books = self._tokens = self._unproven = 0
         self._lent: dict[str, int] = {}
-        self._pools: dict[str, PoolLine] = {}
+        self._pools: set[str] = set()
+
+    @property
+    def lent(self) -> Mapping[str, int]:
+        """What the pools hold for vaults, by pool."""
+        return self._lent
 
     def add(self, data: bytes) -> Line:
         """Check one line of the file, with its line break. Raises ProofInvalid."""
         if len(data) > MAX_LINE or not data.endswith(b"\n"):
             raise ProofInvalid("reserves_file", f"line {self._accounts + 1} is not whole")
-        line = decoded(data[:-1], _LINE, check="reserves_file")
+        line = read_line(data)
         if encoded(line) != data:
             raise ProofInvalid("reserves_file", f"line {self._accounts + 1} is not canonical JSON")
-        self._digest.update(data)
-        self._accounts += 1
-        if line.slot < self._entry.slot:
-            raise ProofInvalid(
-                "reserves_stale",
-                f"{line.account} was read at slot {line.slot}, "
-                f"before the entry's slot {self._entry.slot}",
-            )
+        if line.slot < self._slot:
+            reason = f"{line.account} was read at slot {line.slot}, before slot {self._slot}"
+            raise ProofInvalid("reserves_stale", reason)
         if isinstance(line, PoolLine):
             self._add_pool(line)
         else:
             self._add_vault(line)
+        self._digest.update(data)
+        self._accounts += 1
         return line
 
-    def finish(self) -> None:
-        """Check what only all lines together can show. Raises ProofInvalid."""
-        entry = self._entry
-        if (self._digest.hexdigest(), self._accounts) != (
-            entry.reserves.hash,
-            entry.reserves.accounts,
-        ):
-            raise ProofInvalid("reserves_file", "the file is not the one that the entry commits to")
-        owed = entry.liabilities
-        if self._vaults != owed.vaults:
-            raise ProofInvalid(
-                "left_out", f"{self._vaults} vaults have a line, and {owed.vaults} are in the tree"
-            )
-        if self._books != u64(owed.total):
-            raise ProofInvalid(
-                "left_out",
-                f"the lines' books are {self._books} together, and the "
-                f"tree's total is {owed.total}",
-            )
-        pools = 0
-        for pool, lent in self._lent.items():
-            line = self._pools.get(pool)
-            if line is None:
-                raise ProofInvalid("pool_cannot_pay", f"the pool {pool} has no line")
-            if not lent <= u64(line.principal) <= u64(line.amount):
-                raise ProofInvalid(
-                    "pool_cannot_pay",
-                    f"the pool {pool} has {line.amount} tokens for "
-                    f"{line.principal} deposited, {lent} of them by vaults",
-                )
-            pools += lent
-        sums = (self._tokens, pools, self._unproven)
-        said = tuple(
-            map(u64, (entry.reserves.tokens, entry.reserves.pools, entry.reserves.unproven))
+    def reserves(self) -> Reserves:
+        """Return what an entry says of these lines. Raises ProofInvalid if a pool has none."""
+        if missing := set(self._lent) - self._pools:
+            raise ProofInvalid("pool_cannot_pay", f"the pool {min(missing)} has no line")
+        return Reserves(
+            hash=self._digest.hexdigest(),
+            accounts=self._accounts,
+            tokens=str(self._tokens),
+            pools=str(sum(self._lent.values())),
+            unproven=str(self._unproven),
         )
-        if sums != said:
-            raise ProofInvalid(
-                "reserves_file", f"the lines' sums {sums} are not the entry's {said}"
-            )
+
+    def verify(self, entry: LogEntry) -> None:
+        """Raise ProofInvalid unless these are the lines that the entry is about."""
+        said, owed = entry.reserves, entry.liabilities
+        if (self._digest.hexdigest(), self._accounts) != (said.hash, said.accounts):
+            reason = "the file is not the one that the entry commits to"
+            raise ProofInvalid("reserves_file", reason)
+        if self._vaults != owed.vaults:
+            reason = f"{self._vaults} vaults have a line, and {owed.vaults} are in the tree"
+            raise ProofInvalid("left_out", reason)
+        if self._books != u64(owed.total):
+            reason = f"the lines' books are {self._books}, and the tree's total is {owed.total}"
+            raise ProofInvalid("left_out", reason)
+        if (found := self.reserves()) != said:
+            raise ProofInvalid("reserves_file", f"the lines' sums are {found}, not {said}")
 
     def _add_vault(self, line: VaultLine) -> None:
         if self._pools:
             raise ProofInvalid("reserves_file", f"{line.account} is after the pools")
         if self._token_account_of(line.owner) != line.account:
-            raise ProofInvalid(
-                "reserves_twice",
-                f"{line.account} is not the token account of the vault of {line.owner}",
-            )
-        key = key_bytes(line.account)
-        if key <= self._last:
-            raise ProofInvalid("reserves_twice", f"{line.account} is there twice, or out of order")
-        self._last = key
+            reason = f"{line.account} is not the token account of the vault of {line.owner}"
+            raise ProofInvalid("reserves_twice", reason)
+        if line.owner <= self._last_owner:
+            raise ProofInvalid("reserves_twice", f"{line.owner} is there twice, or out of order")
         total, lent, amount = u64(line.total), u64(line.lent), u64(line.amount)
         if lent > total or amount < total - lent:
-            raise ProofInvalid(
-                "not_covered",
-                f"{line.account} has {amount} tokens, and the vault of "
-                f"{line.owner} holds {total}, of which {lent} are lent",
-            )
+            reason = f"{line.account} has {amount} tokens for {total}, of which {lent} are lent"
+            raise ProofInvalid("not_covered", reason)
+        self._last_owner = line.owner
         self._vaults += 1
         self._books += u64(line.books)
         self._tokens += amount
         if lent and line.pool is None:
             self._unproven += lent
-        elif lent:
+        elif lent and line.pool is not None:
             if line.principal is None or u64(line.principal) < lent:
-                raise ProofInvalid(
-                    "pool_cannot_pay",
-                    f"the position of the vault of {line.owner} has "
-                    f"{line.principal}, and {lent} are lent",
-                )
-            assert line.pool is not None
+                reason = f"the position of {line.owner} has {line.principal}, and {lent} are lent"
+                raise ProofInvalid("pool_cannot_pay", reason)
             self._lent[line.pool] = self._lent.get(line.pool, 0) + lent
 
     def _add_pool(self, line: PoolLine) -> None:
         if line.pool in self._pools:
             raise ProofInvalid("reserves_twice", f"the pool {line.pool} is there twice")
-        self._pools[line.pool] = line
+        if not self._lent.get(line.pool, 0) <= u64(line.principal) <= u64(line.amount):
+            reason = f"the pool {line.pool} has {line.amount} tokens for {line.principal} deposited"
+            raise ProofInvalid("pool_cannot_pay", reason)
+        self._pools.add(line.pool)
+
+
+def read_line(data: bytes) -> Line:
+    """Return a line of the file. Raises ProofInvalid for anything else."""
+    return decoded(data, _LINE, check="reserves_file")
 
 
 def encoded(line: Line) -> bytes:
@@ -193,10 +181,10 @@ def verify_file(
     entry: LogEntry, lines: Iterable[bytes], *, token_account_of: Derive
 ) -> Iterator[Line]:
     """Yield each line once it is checked. Raises ProofInvalid, at the latest after the last one."""
-    totals = ReserveTotals(entry, token_account_of=token_account_of)
+    totals = ReserveTotals(slot=entry.slot, token_account_of=token_account_of)
     for line in lines:
         yield totals.add(line)
-    totals.finish()
+    totals.verify(entry)
 
 
 def token_account_of(program: str, mint: str) -> Derive:

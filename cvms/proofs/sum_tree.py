@@ -8,10 +8,9 @@ side. The shape is that of RFC 9162, so the index of a leaf and the number of le
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from itertools import islice
 
 from cvms.errors import ProofInvalid
 
@@ -125,24 +124,14 @@ class TreeTop:
         return self.nodes[chunk * NODE_BYTES : (chunk + 1) * NODE_BYTES]
 
 
-def build(leaves: Iterable[Node]) -> TreeTop:
-    """Build a tree, holding one chunk of leaves at a time."""
-    count, roots = 0, []
-    for chunk in _in_chunks(leaves):
-        count += len(chunk)
-        roots.append(root(chunk))
+def top(count: int, roots: Sequence[Node]) -> TreeTop:
+    """Return the top of a tree of `count` leaves, from the roots of its chunks."""
     return TreeTop(count, b"".join(each for level in levels(roots) for each in level))
 
 
 def _above(level: Sequence[Node]) -> list[Node]:
     pairs = [parent(*pair) for pair in zip(level[::2], level[1::2], strict=False)]
     return [*pairs, level[-1]] if len(level) % 2 else pairs
-
-
-def _in_chunks(leaves: Iterable[Node]) -> Iterator[list[Node]]:
-    rest = iter(leaves)
-    while chunk := list(islice(rest, CHUNK_LEAVES)):
-        yield chunk
 
 
 def _chunks(count: int) -> int:

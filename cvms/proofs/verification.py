@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
+from pathlib import Path
 
 from solders.pubkey import Pubkey
 
@@ -15,9 +16,7 @@ from cvms.errors import ProofInvalid, ProofNotChecked
 from cvms.proofs.chain_evidence import ChainEvidence, Report
 from cvms.proofs.inclusion import PROOF, InclusionProof
 from cvms.proofs.log_entry import LogEntry, SignedEntry, decoded, u64, verify_log, verify_same_log
-from cvms.proofs.reserve_lines import Line, VaultLine, token_account_of, verify_file
-
-MAX_PROOF_BYTES = 1 << 20
+from cvms.proofs.reserve_lines import VaultLine, read_line, token_account_of, verify_file
 
 
 class Outcome(StrEnum):
@@ -40,6 +39,7 @@ class Given:
     """A proof, and all that it is checked against. What is None or empty is not checked.
 
     `logs` are copies of the log, oldest entry first: one for each time that somebody saved it.
+    `reserves` is read twice, since it may be larger than memory.
     """
 
     proof: bytes
@@ -47,7 +47,7 @@ class Given:
     program: str | None = None
     mint: str | None = None
     logs: Sequence[Sequence[SignedEntry]] = ()
-    reserves: Iterable[bytes] | None = None
+    reserves: Path | None = None
     rpc: RpcClient | None = None
     max_age: timedelta
     report: Report
@@ -69,9 +69,10 @@ async def verify(given: Given) -> AsyncIterator[Check]:
     yield _check("deployment", lambda: _deployment(entry, given))
     yield _check("key", lambda: _key(proof.entry, given.key))
     yield _check("log", lambda: _logs(proof.entry, given.logs))
-    lines: list[Line] = []
-    yield _check("reserves_file", lambda: _reserves(entry, proof, given.reserves, lines))
-    async for each in _on_chain(entry, lines, given):
+    reserves = _check("reserves_file", lambda: _reserves(entry, proof, given.reserves))
+    yield reserves
+    file = given.reserves if reserves.outcome is Outcome.OK else None
+    async for each in _on_chain(entry, file, given):
         yield each
 
 
@@ -118,37 +119,38 @@ def _logs(entry: SignedEntry, logs: Sequence[Sequence[SignedEntry]]) -> str:
     return f"{max(map(len, logs))} entries, each with the hash of the one before"
 
 
-def _reserves(
-    entry: LogEntry, proof: InclusionProof, data: Iterable[bytes] | None, lines: list[Line]
-) -> str:
-    """Check the file, and put its lines into `lines`."""
-    if data is None:
+def _reserves(entry: LogEntry, proof: InclusionProof, file: Path | None) -> str:
+    if file is None:
         raise ProofNotChecked("give the file of reserves with --reserves or --service")
-    found = verify_file(entry, data, token_account_of=token_account_of(entry.program, entry.mint))
-    checked = list(found)
-    held = [each for each in checked if isinstance(each, VaultLine) and each.owner == proof.owner]
-    if [each.books for each in held] != [proof.balances.total]:
+    derive, books = token_account_of(entry.program, entry.mint), None
+    with file.open("rb") as data:
+        for line in verify_file(entry, data, token_account_of=derive):
+            if isinstance(line, VaultLine) and line.owner == proof.owner:
+                books = line.books
+    if books != proof.balances.total:
         raise ProofInvalid("left_out", f"the vault of {proof.owner} has no line with its balance")
-    lines += checked
-    reserves, owed = entry.reserves, entry.liabilities.total
+    reserves, owed = entry.reserves, entry.liabilities
     covered = u64(reserves.tokens) + u64(reserves.pools)
+    shown = f"{covered} tokens cover the {owed.total} of {owed.vaults} vaults"
     unproven = u64(reserves.unproven)
-    shown = f"{covered} tokens cover {owed} of {entry.liabilities.vaults} vaults"
-    return shown if not unproven else f"{shown}, but for {unproven} lent to unknown programs"
+    return f"{shown}, but for {unproven} lent to unknown programs" if unproven else shown
 
 
-async def _on_chain(entry: LogEntry, lines: list[Line], given: Given) -> AsyncIterator[Check]:
+async def _on_chain(entry: LogEntry, file: Path | None, given: Given) -> AsyncIterator[Check]:
     if given.rpc is None:
         yield Check("chain", Outcome.NOT_CHECKED, "give any node of the chain with --rpc")
         return
     evidence = ChainEvidence(given.rpc, _programs(entry), entry)
     yield await _ask("chain", evidence.verify_block())
     yield await _ask("stale", evidence.verify_age(given.max_age))
-    if not lines:
+    if file is None:
         yield Check("reserves", Outcome.NOT_CHECKED, "there is no valid file of reserves")
         return
-    yield await _ask("reserves", evidence.verify_lines(lines, given.report))
-    owners = {each.owner for each in lines if isinstance(each, VaultLine)}
+    with file.open("rb") as data:
+        yield await _ask("reserves", evidence.verify_lines(map(read_line, data), given.report))
+    with file.open("rb") as data:
+        lines = map(read_line, data)
+        owners = {each.owner for each in lines if isinstance(each, VaultLine)}
     yield await _ask("left_out", evidence.verify_all_listed(owners))
 
 

@@ -182,9 +182,8 @@ def honest_lines(held: list[MadeVault], slot: int) -> list[Line]:
             pool=POOL if each.lent else None,
             principal=str(each.lent) if each.lent else None,
         )
-        for each in held
+        for each in sorted(held, key=lambda each: each.owner)
     ]
-    lines.sort(key=lambda line: key_bytes(line.account))
     lent = sum(each.lent for each in held)
     if lent:
         lines.append(

@@ -34,7 +34,10 @@ def test_each_leaf_leads_to_the_root_and_no_other_index_does(
 
 @pytest.mark.parametrize("count", [0, 1, CHUNK_LEAVES, CHUNK_LEAVES + 1, 2 * CHUNK_LEAVES, 300])
 def test_a_tree_built_in_chunks_proves_every_leaf(count: int) -> None:
-    top = sum_tree.build(iter(LEAVES[:count]))
+    chunks = [
+        LEAVES[:count][start : start + CHUNK_LEAVES] for start in range(0, count, CHUNK_LEAVES)
+    ]
+    top = sum_tree.top(count, [sum_tree.root(chunk) for chunk in chunks])
     assert (top.count, top.root) == (count, sum_tree.root(LEAVES[:count]))
     for index in range(count):
         chunk = index // CHUNK_LEAVES

@@ -21,8 +21,8 @@ from tests.proofs.publisher import ADDRESS, MINT, PROGRAM, Snapshot, made_up, va
 VECTORS = Path(__file__).parents[2] / "docs" / "proofs" / "vectors.json"
 ABOUT = (
     "Proofs for verifiers of docs/proofs.md. `failed` is the check that each fails, null for none. "
-    "`logs` are copies of the log, `reserves` the file's text; null where none is given. Expect the "
-    "`key`, the `program` and the `mint`."
+    "`logs` are copies of the log, `reserves` the file's text; null where none is given. Expect "
+    "the `key`, the `program` and the `mint`."
 )
 
 replaced = msgspec.structs.replace
@@ -138,16 +138,19 @@ def test_the_recorded_vectors_are_those_of_this_code() -> None:
 @pytest.mark.parametrize(
     "recorded", json.loads(VECTORS.read_text())["vectors"], ids=lambda v: v["name"]
 )
-async def test_each_vector_fails_the_check_that_it_names(recorded: dict[str, Any]) -> None:
+async def test_each_vector_fails_the_check_that_it_names(
+    recorded: dict[str, Any], tmp_path: Path
+) -> None:
+    file = tmp_path / "reserves.ndjson"
+    file.write_text(recorded["reserves"] or "")
     logs = msgspec.convert(recorded["logs"] or [], list[list[SignedEntry]])
-    reserves = recorded["reserves"]
     given = Given(
         proof=json.dumps(recorded["proof"]).encode(),
         key=ADDRESS,
         program=PROGRAM,
         mint=MINT,
         logs=logs,
-        reserves=None if reserves is None else reserves.encode().splitlines(keepends=True),
+        reserves=file if recorded["reserves"] else None,
         max_age=timedelta(hours=2),
         report=lambda _: None,
     )

@@ -83,8 +83,8 @@ class Route:
     role: Role = Role.ADMIN
     # Shows what is indexed: accepts X-Min-Slot, and may be answered by a replica of the database.
     indexed: bool = False
-    # Replies with status 200 are CSV if the client prefers that, or are never JSON.
-    csv: bool = False
+    # The type of replies with status 200 that are not JSON: always, or if the client prefers that.
+    media_type: str = ""
     # Has a rate limit of its own, since it grants access or moves money.
     sensitive: bool = False
     # The action's name, if another administrator has to approve it where ADMIN_APPROVALS is 2: the
@@ -112,7 +112,7 @@ class Declaration(TypedDict, total=False):
     auth: Auth
     role: Role
     indexed: bool
-    csv: bool
+    media_type: str
     sensitive: bool
     needs_approval: str
     exposes: Callable[[Dependencies, Any], Awaitable[bool]]

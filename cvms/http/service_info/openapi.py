@@ -40,6 +40,7 @@ TAGS = {
     "positions": "Collateral locked for positions",
     "yield": "Yield earned in lending pools",
     "transactions": "Submission and state of transactions",
+    "proofs": "Proofs of reserves, which anybody can verify",
     "administration": "Routes for operators and governance",
     "webhooks": "URLs of integrators, which get the events of a vault or of all",
 }
@@ -187,8 +188,8 @@ class _Provider(OpenAPIProvider):
 
     def _content(self, route: Route, status: int, kind: Any) -> dict[str, Any]:
         content = {} if kind is None else _json(self._schemas.of(kind))
-        if route.csv and status == HTTPStatus.OK:
-            content["text/csv"] = {"schema": {"type": "string"}}
+        if route.media_type and status == HTTPStatus.OK:
+            content[route.media_type] = {"schema": {"type": "string"}}
         return {"content": content} if content else {}
 
 

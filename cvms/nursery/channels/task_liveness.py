@@ -32,6 +32,8 @@ EXPECTED_SECONDS = {
     "instances": 120.0,
     # Succeeds when it has caught up; while it is behind, its component shows that.
     "indexer": 3600.0,
+    # Reads every vault from the chain.
+    "proofs": 3600.0,
     # Runs every ten minutes; a run takes long after a long pause.
     "retention": 3600.0,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from datetime import timedelta
 from functools import partial
 
 import httpx
@@ -27,6 +28,7 @@ from cvms.nursery.reconciliation.reconciler import Reconciler
 from cvms.nursery.scheduled.audit_head_signer import AuditHeadSigner
 from cvms.nursery.scheduled.auto_compound import AutoCompounder
 from cvms.nursery.scheduled.balance_snapshots import SNAPSHOT_SECONDS, SnapshotWriter
+from cvms.nursery.scheduled.proof_publisher import CHECK_SECONDS, ProofPublisher
 from cvms.nursery.scheduled.retention import RETENTION_SECONDS, Retention
 from cvms.nursery.scheduled.timelock_notices import TimelockScheduler
 from cvms.nursery.scheduled.timelock_releases import TimelockReleaser
@@ -50,6 +52,7 @@ LEADER_TASKS = (
     "snapshots",
     "settler",
     "audit_heads",
+    "proofs",
     "retention",
     "webhooks",
     "alert_webhooks",
@@ -69,6 +72,7 @@ TIMED_TASKS = (
     "snapshots",
     "settler",
     "audit_heads",
+    "proofs",
     "retention",
     "webhooks",
     "alert_webhooks",
@@ -102,6 +106,7 @@ def leader_tasks(resources: Resources) -> list[tuple[str, TaskFunction]]:
         periodic("snapshots", SNAPSHOT_SECONDS, _snapshot_writer(resources).run_once),
         periodic("settler", FINALIZE_SECONDS, build_finalizer(resources, indexer).run_once),
         ("audit_heads", build_audit_head_signer(resources).run),
+        periodic("proofs", CHECK_SECONDS, build_proof_publisher(resources).run_once),
         periodic("retention", RETENTION_SECONDS, Retention(database=resources.database).run_once),
         ("webhooks", _webhook_dispatcher(resources, signers, tls).run),
         *[("alert_webhooks", _webhook_dispatcher(resources, queue, tls).run) for queue in alerts],
@@ -120,6 +125,17 @@ def build_audit_head_signer(resources: Resources) -> AuditHeadSigner:
         signers=audit_signers(resources.signers),
         board=resources.board,
         metrics=resources.metrics,
+    )
+
+
+def build_proof_publisher(resources: Resources) -> ProofPublisher:
+    return ProofPublisher(
+        database=resources.database,
+        rpc=resources.rpc,
+        programs=resources.programs,
+        pools=pools_among(resources.yield_sources),
+        signers=audit_signers(resources.signers),
+        interval=timedelta(seconds=resources.config.proof_seconds),
     )
 
 

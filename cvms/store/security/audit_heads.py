@@ -64,14 +64,15 @@ class AuditKey:
         self._key = Ed25519PrivateKey.from_private_bytes(seed)
         self.public = self._key.public_key().public_bytes_raw()
 
+    def sign_text(self, text: bytes) -> bytes:
+        """Return the signature of a text, whose first line says what it is."""
+        return self._key.sign(text)
+
     def sign(self, head: Head, at: datetime) -> SignedHead:
         """Sign the head as the newest at the time `at`."""
+        signature = self.sign_text(head_text(head, at))
         return SignedHead(
-            id=head.id,
-            hash=head.hash,
-            signed_at=at,
-            key=self.public,
-            signature=self._key.sign(head_text(head, at)),
+            id=head.id, hash=head.hash, signed_at=at, key=self.public, signature=signature
         )
 
 

@@ -18,7 +18,7 @@ from cvms.http.framework.response import Response, with_strong_etag
 from cvms.http.framework.routing import Auth, RouteGroup
 from cvms.http.framework.schemas import reply_of
 from cvms.http.vaults.statements.csv_stream import Cell, csv_lines, stream_csv
-from cvms.http.vaults.statements.periods import EARLIEST, LATEST, MomentText, parse_period
+from cvms.http.vaults.statements.periods import CSV, EARLIEST, LATEST, MomentText, parse_period
 from cvms.store.analytics import exchange_statement
 from cvms.store.analytics.aggregates import Bucket
 from cvms.store.analytics.exchange_statement import Bound, NotKept, Period
@@ -122,7 +122,7 @@ async def get_exchange_statement(
     )
 
 
-@ROUTES.get("/api/admin/statement/lines", replies={200: None}, csv=True)
+@ROUTES.get("/api/admin/statement/lines", replies={200: None}, media_type=CSV)
 async def get_exchange_lines(
     deps: Dependencies,
     query: LinesQuery,

@@ -17,7 +17,7 @@ from cvms.http.framework.response import Response, with_strong_etag
 from cvms.http.framework.routing import RouteGroup
 from cvms.http.vaults.indexed_reads import read_indexed
 from cvms.http.vaults.statements.csv_stream import Cell, csv_lines, stream_csv
-from cvms.http.vaults.statements.periods import Format, MomentText, parse_period, wants_csv
+from cvms.http.vaults.statements.periods import CSV, Format, MomentText, parse_period, wants_csv
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import columns
 from cvms.store.vaults import balance_history, statements, vaults
@@ -98,7 +98,7 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True):
     "/api/vault/statement/<owner>",
     replies={200: Statement, 304: None},
     refusals=(VaultNotFound,),
-    csv=True,
+    media_type=CSV,
 )
 async def get_statement(deps: Dependencies, owner: str, query: StatementQuery) -> Response:
     """Get a vault's statement.

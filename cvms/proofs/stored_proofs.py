@@ -1,0 +1,83 @@
+"""Entries and inclusion proofs made again from what the database has of them."""
+
+from __future__ import annotations
+
+import hmac
+
+from solders.pubkey import Pubkey
+
+from cvms.errors import ProofInvalid
+from cvms.proofs import sum_tree
+from cvms.proofs.inclusion import InclusionProof, inclusion_proof
+from cvms.proofs.log_entry import SignedEntry
+from cvms.proofs.sum_tree import CHUNK_LEAVES, TreeTop
+from cvms.store.postgres.driver.connection import Connection
+from cvms.store.proofs import entries, leaves
+from cvms.store.proofs.entries import EntryRow
+from cvms.store.proofs.leaves import LeafRow
+
+KEY_BYTES = 32
+
+
+def signed_entry(row: EntryRow) -> SignedEntry:
+    """Return a stored entry as it is published."""
+    return SignedEntry(
+        text=row.text,
+        key=str(Pubkey.from_bytes(row.key)),
+        signature=row.signature.hex(),
+        memo=row.memo,
+    )
+
+
+def leaf_of(row: LeafRow, number: int) -> sum_tree.Node:
+    """Return a vault's leaf in the tree of an entry."""
+    return sum_tree.leaf(bytes(Pubkey.from_string(row.owner)), row.balances, salt(row.key, number))
+
+
+def salt(key: bytes, number: int) -> bytes:
+    """Return a vault's salt in an entry, which says nothing about its salts in others."""
+    return hmac.digest(key, number.to_bytes(8, "little"), "sha256")
+
+
+async def prove(conn: Connection, row: EntryRow, owner: str) -> InclusionProof | None:
+    """Return the proof of a vault in an entry, None if the vault held nothing then.
+
+    Raises ProofInvalid if the balances are not those of the entry any more: they were corrected.
+    Call it on one snapshot.
+    """
+    own = await leaves.of_owner(conn, row.slot, owner)
+    tree = await entries.tree_of(conn, row.number)
+    if own is None or tree is None:
+        return None
+    place = _chunk_of(own.key, tree.first_keys)
+    first, end = _key(tree.first_keys, place), _key(tree.first_keys, place + 1)
+    rows = await leaves.chunk(conn, row.slot, first=first or own.key, end=end)
+    nodes = [leaf_of(each, row.number) for each in rows]
+    top = TreeTop(tree.vaults, tree.nodes)
+    if sum_tree.root(nodes) != top.chunk_root(place):
+        raise ProofInvalid("books", f"balances of slot {row.slot} were corrected after its entry")
+    index = [each.owner for each in rows].index(owner)
+    return inclusion_proof(
+        signed_entry(row),
+        owner=owner,
+        balances=own.balances,
+        salt=salt(own.key, row.number),
+        index=place * CHUNK_LEAVES + index,
+        siblings=[*sum_tree.path(nodes, index), *top.path(place)],
+    )
+
+
+def _chunk_of(key: bytes, first_keys: bytes) -> int:
+    """Return the last chunk whose first key is not above this one; 0 if there is none."""
+    low, high = 0, len(first_keys) // KEY_BYTES
+    while high - low > 1:
+        middle = (low + high) // 2
+        if (_key(first_keys, middle) or b"") <= key:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+def _key(first_keys: bytes, chunk: int) -> bytes | None:
+    return first_keys[chunk * KEY_BYTES : (chunk + 1) * KEY_BYTES] or None

@@ -1,0 +1,330 @@
+"""Proofs are made from what is final, agree with the chain, and are made once."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import trio
+from solders.pubkey import Pubkey
+
+from cvms.chain.program.addresses import token_account, vault_address
+from cvms.chain.rpc.rpc_client import RpcClient
+from cvms.chain.types import Commitment
+from cvms.chain.yields.rates import ProtocolName
+from cvms.chain.yields.sources import parse_yield_sources
+from cvms.errors import ProofInvalid
+from cvms.nursery.scheduled.proof_publisher import ProofPublisher
+from cvms.nursery.wiring.leader_tasks import build_proof_publisher
+from cvms.proofs.log_entry import SignedEntry
+from cvms.proofs.stored_proofs import prove, signed_entry
+from cvms.proofs.verification import Check, Given, Outcome, verify
+from cvms.store.index import chain_genesis
+from cvms.store.postgres.driver.connection import Connection
+from cvms.store.proofs import entries, leaves, reserves
+from cvms.store.security import audit_log
+from tests.nursery.indexing.test_indexer import cancelled_after
+from tests.nursery.program_steps import pool_of
+from tests.nursery.reconciliation.test_reconciler import DAMAGE, two_vaults
+from tests.nursery.scheduled.test_auto_compound import LENT, lender
+from tests.nursery.world import World, address, finalize
+
+SOON = timedelta(hours=2)
+
+
+def publisher(
+    world: World, *, interval: timedelta = timedelta(0), rpc: RpcClient | None = None
+) -> ProofPublisher:
+    sources = parse_yield_sources(f"{ProtocolName.YIELD_POOL}:{pool_of(world)}")
+    resources = replace(world.resources, yield_sources=sources, rpc=rpc or world.rpc)
+    return replace(build_proof_publisher(resources), interval=interval)
+
+
+async def settled(world: World) -> None:
+    """Index everything, and let it be final."""
+    await world.indexer().catch_up()
+    finalize(world)
+    assert await world.indexer().catch_up()
+    await world.finalizer().run_once()
+    async with world.database.transaction() as conn:
+        await chain_genesis.record(conn, await world.rpc.call("getGenesisHash", []))
+
+
+async def published(world: World) -> SignedEntry:
+    await settled(world)
+    entry = await publisher(world).run_once()
+    assert entry is not None
+    return entry
+
+
+async def outcomes(
+    world: World, owner: str, folder: Path, *, rpc: RpcClient | None = None
+) -> dict[str, Check]:
+    """Return what `cvms verify` says of a proof from the newest entry."""
+    async with world.database.snapshot() as conn:
+        row = await entries.newest(conn)
+        assert row is not None
+        proof = await prove(conn, row, owner)
+        log = [signed_entry(each) for each in await entries.after(conn, 0, limit=100)]
+        (folder / "reserves").write_bytes(b"".join([part async for part in parts(conn, row)]))
+    given = Given(
+        proof=msgspec.json.encode(proof),
+        key=signed_entry(row).key,
+        program=str(world.programs.vault),
+        mint=str(world.programs.mint),
+        logs=[log],
+        reserves=folder / "reserves",
+        rpc=rpc or world.rpc,
+        max_age=SOON,
+        report=lambda _: None,
+    )
+    return {each.name: each async for each in verify(given)}
+
+
+async def parts(conn: Connection, row: entries.EntryRow) -> AsyncIterator[bytes]:
+    number = 0
+    while part := await reserves.part_of(conn, row.file, number):
+        yield part
+        number += 1
+
+
+async def failed(world: World, owner: str, folder: Path) -> set[str]:
+    found = await outcomes(world, owner, folder)
+    return {name for name, each in found.items() if each.outcome is not Outcome.OK}
+
+
+async def test_each_owner_can_verify_what_was_published(world: World, tmp_path: Path) -> None:
+    alice, bob = await two_vaults(world)
+    carol = await lender(world)
+    entry = (await published(world)).read()
+    held = {alice: 527, bob: 90, carol: 2 * LENT}
+    assert int(entry.liabilities.total) == sum(held.values())
+    assert int(entry.liabilities.yield_deposited) == LENT
+    assert (int(entry.reserves.pools), int(entry.reserves.unproven)) == (LENT, 0)
+    assert int(entry.reserves.tokens) == sum(held.values()) - LENT
+    for owner in held:
+        found = await outcomes(world, address(owner), tmp_path)
+        assert {each.outcome for each in found.values()} == {Outcome.OK}, found
+        assert len(found) == 9
+
+
+async def test_an_entry_follows_the_one_before_and_names_the_trails_head(
+    world: World, tmp_path: Path
+) -> None:
+    alice, _ = await two_vaults(world)
+    first = await published(world)
+    assert await publisher(world).run_once() is None  # nothing new is final
+    async with world.database.transaction() as conn:
+        await audit_log.record(conn, actor="a", action="b", owner=None)
+    await world.act(alice, world.deposit(alice, 5))
+    second = await published(world)
+    one, two = first.read(), second.read()
+    assert (two.number, two.previous) == (2, first.hash)
+    assert two.slot > one.slot
+    assert two.audit.id == one.audit.id + 1
+    assert int(two.liabilities.total) == int(one.liabilities.total) + 5
+    assert await failed(world, address(alice), tmp_path) == set()
+
+
+async def test_an_entry_is_made_when_it_is_due_or_requested(world: World) -> None:
+    alice, _ = await two_vaults(world)
+    await published(world)
+    await world.act(alice, world.deposit(alice, 5))
+    await settled(world)
+    hourly = publisher(world, interval=timedelta(hours=1))
+    assert await hourly.run_once() is None
+    async with world.database.transaction() as conn:
+        await entries.request(conn)
+    assert await hourly.run_once() is not None
+    await world.act(alice, world.deposit(alice, 5))
+    await settled(world)
+    assert await hourly.run_once() is None  # the request is fulfilled
+
+
+async def test_what_moves_while_the_reserves_are_read_is_explained(
+    world: World, tmp_path: Path
+) -> None:
+    alice, bob = await two_vaults(world)
+    await settled(world)
+
+    class Moving(RpcClient):
+        """A node on which something moves just before the vaults are read."""
+
+        moved = False
+
+        async def get_accounts(self, *args: Any, **options: Any) -> Any:
+            if not self.moved and options["commitment"] is Commitment.FINALIZED:
+                self.moved = True
+                await world.act(alice, world.withdraw(alice, 500))
+                await settled(world)
+            return await super().get_accounts(*args, **options)
+
+    entry = await publisher(world, rpc=Moving(world.rpc._transport)).run_once()
+    assert entry is not None
+    assert int(entry.read().liabilities.total) == 527 + 90
+    assert int(entry.read().reserves.tokens) == 27 + 90
+    for owner in (alice, bob):
+        assert await failed(world, address(owner), tmp_path) == set()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE balance_history SET total = total - 7, available = available - 7 WHERE total = 527",
+        "UPDATE balance_history SET total = total + 7, locked = locked + 7 WHERE total = 527",
+        DAMAGE["balances are missing"],
+    ],
+)
+async def test_books_that_are_not_the_chains_are_not_published(world: World, damage: str) -> None:
+    await two_vaults(world)
+    await settled(world)
+    await world.execute(damage)
+    if damage == DAMAGE["balances are missing"]:
+        entry = await publisher(world).run_once()
+        assert entry is not None
+        assert entry.read().liabilities.vaults == 0
+        return
+    with pytest.raises(ProofInvalid) as raised:
+        await publisher(world).run_once()
+    assert raised.value.check == "books"
+    async with world.database.connection() as conn:
+        assert await entries.newest(conn) is None
+
+
+async def test_tokens_that_are_gone_are_not_covered(world: World) -> None:
+    alice, _ = await two_vaults(world)
+    await settled(world)
+    vault = vault_address(world.programs, alice.pubkey())
+    params = [str(vault), str(world.programs.mint), {"amount": 526}]
+    await world.rpc.call("surfnet_setTokenAccount", params)
+    finalize(world)
+    with pytest.raises(ProofInvalid, match="526 tokens for 527") as raised:
+        await publisher(world).run_once()
+    assert raised.value.check == "not_covered"
+
+
+async def test_a_vault_that_was_left_out_is_found_on_the_chain(
+    world: World, tmp_path: Path
+) -> None:
+    """A dishonest publisher forgets Bob everywhere; a node does not."""
+    alice, bob = await two_vaults(world)
+    await settled(world)
+    await world.execute("DELETE FROM balance_history WHERE owner = %s", address(bob))
+    entry = await publisher(world).run_once()
+    assert entry is not None
+    assert entry.read().liabilities.vaults == 1
+    assert await failed(world, address(alice), tmp_path) == {"left_out"}
+
+
+async def test_a_reserve_that_the_chain_did_not_have_is_found(world: World, tmp_path: Path) -> None:
+    """The file and the entry agree; the account held something else at that slot."""
+    alice, bob = await two_vaults(world)
+    await published(world)
+    vault = vault_address(world.programs, bob.pubkey())
+    held = str(token_account(vault, world.programs.mint))
+    found = await outcomes(world, address(alice), tmp_path)
+    assert found["reserves"].outcome is Outcome.OK
+    await world.act(bob, world.withdraw(bob, 40))
+    finalize(world)
+    assert await failed(world, address(alice), tmp_path) == set()  # by the account's history
+
+    class Lying(RpcClient):
+        async def call(self, method: str, params: Any, **options: Any) -> Any:
+            answer = await super().call(method, params, **options)
+            if method == "getTransaction" and answer is not None:
+                for each in answer["meta"]["postTokenBalances"]:
+                    each["uiTokenAmount"]["amount"] = "1"
+            return answer
+
+    lying = Lying(world.rpc._transport)
+    found = await outcomes(world, address(alice), tmp_path, rpc=lying)
+    assert found["reserves"].outcome is Outcome.FAILED
+    assert held in found["reserves"].detail
+
+
+async def test_a_stale_entry_and_one_of_another_block_are_refused(
+    world: World, tmp_path: Path
+) -> None:
+    alice, _ = await two_vaults(world)
+    await published(world)
+
+    class Elsewhere(RpcClient):
+        async def call(self, method: str, params: Any, **options: Any) -> Any:
+            answer = await super().call(method, params, **options)
+            return (
+                answer | {"blockhash": str(Pubkey.new_unique())} if method == "getBlock" else answer
+            )
+
+    found = await outcomes(world, address(alice), tmp_path, rpc=Elsewhere(world.rpc._transport))
+    assert found["chain"].outcome is Outcome.FAILED
+    await world.rpc.call("surfnet_timeTravel", [{"absoluteTimestamp": 4_000_000_000_000}])
+    finalize(world)
+    assert "stale" in await failed(world, address(alice), tmp_path)
+
+
+async def test_balances_corrected_later_give_no_proof_of_another_tree(world: World) -> None:
+    alice, _ = await two_vaults(world)
+    await published(world)
+    await world.execute("UPDATE balance_history SET total = 528, available = 528 WHERE total = 527")
+    async with world.database.snapshot() as conn:
+        row = await entries.newest(conn)
+        assert row is not None
+        with pytest.raises(ProofInvalid, match="corrected"):
+            await prove(conn, row, address(alice))
+
+
+async def test_two_publishers_at_once_make_one_entry(world: World) -> None:
+    await two_vaults(world)
+    await settled(world)
+    made: list[SignedEntry | None] = []
+
+    async def publish() -> None:
+        made.append(await publisher(world).run_once())
+
+    async with trio.open_nursery() as together:
+        together.start_soon(publish)
+        together.start_soon(publish)
+    assert len([each for each in made if each is not None]) == 1
+    async with world.database.connection() as conn:
+        assert len(await entries.page(conn, before=None, limit=10)) == 1
+
+
+async def test_cancelled_at_any_point_no_entry_is_half_made(world: World, tmp_path: Path) -> None:
+    alice, _ = await two_vaults(world)
+    await settled(world)
+    for step in range(5, 120, 10):
+        await cancelled_after(step, partial(publisher(world).run_once))
+    await publisher(world).run_once()
+    assert await failed(world, address(alice), tmp_path) == set()
+    async with world.database.connection() as conn:
+        assert len(await entries.page(conn, before=None, limit=10)) == 1
+
+
+async def test_keys_are_secret_and_stay(world: World) -> None:
+    alice, _ = await two_vaults(world)
+    await published(world)
+    async with world.database.snapshot() as conn:
+        row = await entries.newest(conn)
+        assert row is not None
+        leaf = await leaves.of_owner(conn, row.slot, address(alice))
+        proof = await prove(conn, row, address(alice))
+    assert leaf is not None
+    assert proof is not None
+    assert leaf.key.hex() not in msgspec.json.encode(proof).decode()
+    await world.act(alice, world.deposit(alice, 5))
+    await published(world)
+    async with world.database.snapshot() as conn:
+        newest = await entries.newest(conn)
+        assert newest is not None
+        later = await leaves.of_owner(conn, newest.slot, address(alice))
+        again = await prove(conn, newest, address(alice))
+    assert later is not None
+    assert again is not None
+    assert later.key == leaf.key
+    assert again.salt != proof.salt
