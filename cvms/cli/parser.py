@@ -198,6 +198,12 @@ def _add_audit(audit: argparse.ArgumentParser) -> None:
         "--head", type=Path, metavar="FILE", help="log in JSON with the published heads to check"
     )
     verify.add_argument(
+        "--proofs",
+        type=Path,
+        metavar="FILE",
+        help="copy of the log of proofs: /api/proofs/log",
+    )
+    verify.add_argument(
         "--expected",
         action="append",
         default=[],

@@ -14,11 +14,11 @@ import trio
 from solders.pubkey import Pubkey
 
 from cvms.cli.arguments import Commands, add_command, number, parsed
+from cvms.cli.proof_files import MAX_LOG_BYTES, read_file, read_log
 from cvms.config import parsers
 from cvms.errors import ConfigurationError, ProofInvalid
 
 if TYPE_CHECKING:
-    from cvms.proofs.log_entry import SignedEntry
     from cvms.proofs.verification import Check
 
 HELP = """\
@@ -36,7 +36,6 @@ Exit status: 0 if no check failed and, with --strict, none was left out; 1 if on
 """
 
 MAX_PROOF_BYTES = 1 << 20
-MAX_LOG_BYTES = 1 << 30
 MAX_RESERVES_BYTES = 1 << 34
 REQUEST_SECONDS = 30.0
 """For the service to begin, and between two parts of its reply."""
@@ -86,7 +85,7 @@ async def _verify(options: argparse.Namespace) -> list[Check]:
 
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        proof = _read(options.proof, MAX_PROOF_BYTES)
+        proof = read_file(options.proof, MAX_PROOF_BYTES)
         logs, reserves = list(options.log), options.reserves
         if options.service is not None:
             if not logs:
@@ -102,7 +101,7 @@ async def _verify(options: argparse.Namespace) -> list[Check]:
             key=options.key,
             program=options.program,
             mint=options.mint,
-            logs=[_log(each) for each in logs],
+            logs=[read_log(each) for each in logs],
             reserves=reserves,
             rpc=rpc,
             max_age=timedelta(minutes=options.max_age),
@@ -120,28 +119,6 @@ def _slot(proof: bytes) -> int | None:
         return decoded(proof, PROOF, check="proof").entry.read().slot
     except ProofInvalid:
         return None
-
-
-def _log(file: Path) -> list[SignedEntry]:
-    """Return the entries of a copy of the log. Raises ConfigurationError if it is none."""
-    from cvms.proofs.log_entry import SIGNED, decoded  # noqa: PLC0415
-
-    try:
-        lines = _read(file, MAX_LOG_BYTES).splitlines()
-        return [decoded(line, SIGNED, check="log") for line in lines]
-    except ProofInvalid as error:
-        raise ConfigurationError(f"{file} is no copy of the log: {error}") from None
-
-
-def _read(file: Path, limit: int) -> bytes:
-    try:
-        with file.open("rb") as opened:
-            data = opened.read(limit + 1)
-    except OSError as error:
-        raise ConfigurationError(f"cannot read {file}: {error.strerror}") from None
-    if len(data) > limit:
-        raise ConfigurationError(f"{file} has more than {limit} bytes")
-    return data
 
 
 async def _fetch(service: str, path: str, folder: Path, limit: int) -> Path:

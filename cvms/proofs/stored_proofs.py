@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 
+import msgspec
 from solders.pubkey import Pubkey
 
 from cvms.errors import ProofInvalid
@@ -15,8 +16,23 @@ from cvms.store.postgres.driver.connection import Connection
 from cvms.store.proofs import entries, leaves
 from cvms.store.proofs.entries import EntryRow
 from cvms.store.proofs.leaves import LeafRow
+from cvms.store.vaults import balance_history
 
 KEY_BYTES = 32
+
+
+class BalanceProof(msgspec.Struct, frozen=True, kw_only=True):
+    """The last entry of the log of proofs up to a balance's slot, and the vault's proof from it.
+
+    It is `exact` if nothing moved between the entry's slot and the balance's: otherwise, a
+    statement that begins after the entry's slot shows what did. `proof` is null if the vault held
+    nothing at the entry's slot, or balances of that slot were corrected later.
+    """
+
+    number: int
+    slot: int
+    exact: bool
+    proof: InclusionProof | None
 
 
 def signed_entry(row: EntryRow) -> SignedEntry:
@@ -65,6 +81,23 @@ async def prove(conn: Connection, row: EntryRow, owner: str) -> InclusionProof |
         index=place * CHUNK_LEAVES + index,
         siblings=[*sum_tree.path(nodes, index), *top.path(place)],
     )
+
+
+async def prove_up_to(conn: Connection, slot: int, owner: str) -> BalanceProof | None:
+    """Return what the last entry up to a slot proves of a vault, None if there is no entry.
+
+    Call it on one snapshot.
+    """
+    row = await entries.up_to_slot(conn, slot)
+    if row is None:
+        return None
+    point = await balance_history.at(conn, owner, slot)
+    try:
+        proof = await prove(conn, row, owner)
+    except ProofInvalid:
+        proof = None
+    exact = point is None or point.slot <= row.slot
+    return BalanceProof(number=row.number, slot=row.slot, exact=exact, proof=proof)
 
 
 def _chunk_of(key: bytes, first_keys: bytes) -> int:

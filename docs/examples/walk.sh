@@ -312,6 +312,7 @@ call 200 GET "/api/vault/$alice"
 call 202 POST /api/admin/vault-token-account/set \
   "{\"owner\": \"$alice\", \"token_account\": \"$(field token_account)\"}" "$token"
 call 202 POST /api/admin/reconcile "{\"owner\": \"$alice\"}" "$token"
+call 202 POST /api/admin/proofs "" "$token"
 # The emergency withdrawal from Bob's vault raises an alert.
 alerted() {
   ask GET "/api/admin/alerts?state=open&severity=warning" "" "$token"
@@ -347,5 +348,11 @@ done
 call 404 GET /api/admin/approvals/00000000-0000-0000-0000-000000000000 "" "$token"
 for path in approvals deliveries "audit?owner=$alice&limit=5" reconciliation tasks webhooks statement statement/lines; do
   call 200 GET "/api/admin/$path" "" "$token"
+done
+
+echo "# Is it all there? An entry is made once what was done is final."
+eventually 200 ask GET "/api/proofs/latest/$alice"
+for path in "?limit=5" /log /latest /latest/reserves; do
+  call 200 GET "/api/proofs$path"
 done
 echo "Every route answered as it should."

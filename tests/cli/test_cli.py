@@ -10,10 +10,12 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import psycopg
 import pytest
 import trio
 from solders.keypair import Keypair
+from solders.pubkey import Pubkey
 
 from cvms.cli import main
 from cvms.cli.commands import demo_programs
@@ -21,10 +23,12 @@ from cvms.cli.parser import build_parser
 from cvms.dev.data_folder import locked_folder, write_private
 from cvms.dev.running import RunningEnvironment, recorded
 from cvms.http.framework.admin_tokens import Role, authenticate
+from cvms.proofs.log_entry import AuditHead, SignedEntry, signed_bytes
 from cvms.store.postgres.database import open_database
 from cvms.store.security import audit_heads, audit_log
 from cvms.store.security.audit_heads import AuditKey, SignedHead
 from tests.paths import ROOT
+from tests.proofs.publisher import Snapshot
 
 COMMANDS = [
     [],
@@ -46,6 +50,7 @@ COMMANDS = [
     *(["index", word] for word in ("status", "rebuild")),
     ["bootstrap"],
     *(["program", word] for word in ("show", "upgrade", "set-authority")),
+    ["verify"],
     *(["submissions", word] for word in ("list", "show", "settle")),
 ]
 
@@ -293,6 +298,40 @@ def test_a_trail_that_was_cut_off_with_its_head_contradicts_what_was_published(
     logged.write_text(log_line(replace(late, id=3)))
     assert main(["audit", "verify", "--head", str(logged)]) == 1
     assert "the head of entry 3 is not signed with the key" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("keypair")
+def test_a_trail_that_was_cut_off_contradicts_a_copy_of_the_log_of_proofs(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    database_url: str,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    trio.run(_three_entries, database_url)
+    head = trio.run(_sign, database_url, AuditKey(SECRET))
+    copy = tmp_path / "proofs.ndjson"
+    copy.write_bytes(log_of_proofs(head, AuditKey(SECRET)))
+    assert main(["audit", "verify", "--proofs", str(copy)]) == 0
+    assert "entry 1 of the log of proofs attests those up to 3" in capsys.readouterr().out
+    with psycopg.connect(database_url, autocommit=True) as conn:
+        [[before]] = conn.execute("SELECT hash FROM audit_logs WHERE id = 2").fetchall()
+        conn.execute("DELETE FROM audit_logs WHERE id > 2")
+        conn.execute("UPDATE audit_head SET id = 2, hash = %s", [before])
+        conn.execute("DELETE FROM audit_signed_head")
+    assert main(["audit", "verify", "--proofs", str(copy)]) == 1
+    assert "ends with entry 2, but a head of entry 3" in capsys.readouterr().err
+    copy.write_bytes(log_of_proofs(head, AuditKey(b"another")))
+    assert main(["audit", "verify", "--proofs", str(copy)]) == 2
+    assert "which is not the key" in capsys.readouterr().err
+
+
+def log_of_proofs(head: SignedHead, key: AuditKey) -> bytes:
+    """Return a log of one entry with the trail's head."""
+    text = Snapshot([]).entry(audit=AuditHead(id=head.id, hash=head.hash.hex())).text
+    signature = key.sign_text(signed_bytes(text)).hex()
+    address = str(Pubkey.from_bytes(key.public))
+    return msgspec.json.encode(SignedEntry(text=text, key=address, signature=signature)) + b"\n"
 
 
 @pytest.mark.parametrize(

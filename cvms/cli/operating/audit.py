@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import trio
+from solders.pubkey import Pubkey
 
 from cvms.cli.environment import read_environment
+from cvms.cli.proof_files import read_log
 from cvms.config.environment import environment
 from cvms.config.loader import load_database_url, load_operators, load_signing
-from cvms.errors import ConfigurationError, DatabaseUnavailable
+from cvms.errors import ConfigurationError, DatabaseUnavailable, ProofInvalid
 
 if TYPE_CHECKING:
     from cvms.store.security.audit_heads import Head, SignedHead
@@ -27,7 +29,8 @@ trail. It reads the database; no server needs to run.
 Whoever can write to the database can cut off the newest entries and restore an older signed head
 with them. Only what is published outside the database shows that: the log events
 "audit_head_signed". Collect them on a machine that the database's administrators do not control,
-and give them with --head.
+and give them with --head. The log of proofs of reserves (docs/proofs.md) is public, and each of its
+entries has the trail's head: give a copy of it with --proofs.
 
 The keys are those of "cvms audit key". Without --key they are derived from the operator's key,
 DEPLOYER_KEYPAIR_PATH or OPERATOR_SIGNER.
@@ -66,12 +69,16 @@ def cmd_audit_verify(options: argparse.Namespace) -> int:
     if not keys and any(map(environ.get, OPERATOR_SETTINGS)):
         keys = _own_keys()
     logged = _heads_in(options.head) if options.head else []
-    if logged and not keys:
-        raise ConfigurationError("--head needs --key or DEPLOYER_KEYPAIR_PATH, to check signatures")
+    if (logged or options.proofs) and not keys:
+        option = "--head" if logged else "--proofs"
+        raise ConfigurationError(
+            f"{option} needs --key or DEPLOYER_KEYPAIR_PATH, to check signatures"
+        )
+    proven = _heads_of_proofs(options.proofs, keys) if options.proofs else {}
 
     async def run() -> Verdict:
         async with open_with_schema(url) as database, database.dedicated() as conn:
-            return await verify(conn, [*options.expected, *logged])
+            return await verify(conn, [*options.expected, *logged, *proven.values()])
 
     try:
         verdict = trio.run(run)
@@ -84,7 +91,8 @@ def cmd_audit_verify(options: argparse.Namespace) -> int:
         print(fault, file=sys.stderr)
         return CHANGED
     print(f"every entry of the audit trail is unchanged, up to entry {verdict.entries}")
-    attested = max((head.id for head in [*signed, *options.expected]), default=None)
+    heads = [*signed, *options.expected, *proven.values()]
+    attested = max((head.id for head in heads), default=None)
     if attested is None:
         print(
             "no signed or published head attests that no entry is missing at the end; "
@@ -93,6 +101,9 @@ def cmd_audit_verify(options: argparse.Namespace) -> int:
         )
         return UNKNOWN
     print(f"a head attests the entries up to {attested}")
+    if proven:
+        number = max(proven)
+        print(f"entry {number} of the log of proofs attests those up to {proven[number].id}")
     return UNCHANGED
 
 
@@ -143,6 +154,31 @@ def _heads_in(path: Path) -> list[SignedHead]:
     if not heads:
         raise ConfigurationError(f'--head {path}: no line is a JSON event "audit_head_signed"')
     return heads
+
+
+def _heads_of_proofs(path: Path, keys: Sequence[bytes]) -> dict[int, Head]:
+    """Return the trail's heads in a copy of the log of proofs, by the numbers of its entries.
+
+    Raises ConfigurationError if it is no copy, or is not signed with one of the keys.
+    """
+    from cvms.proofs.log_entry import verify_log  # noqa: PLC0415
+    from cvms.store.security.audit_heads import Head  # noqa: PLC0415
+
+    entries = read_log(path)
+    addresses = {str(Pubkey.from_bytes(key)) for key in keys}
+    try:
+        verify_log(entries)
+    except ProofInvalid as error:
+        raise ConfigurationError(f"--proofs {path}: {error}") from None
+    found = {}
+    for signed in entries:
+        entry = signed.read()
+        if signed.key not in addresses:
+            problem = f"entry {entry.number} is signed with {signed.key}, which is not the key"
+            raise ConfigurationError(f"--proofs {path}: {problem}")
+        if entry.audit.id:
+            found[entry.number] = Head(id=entry.audit.id, hash=bytes.fromhex(entry.audit.hash))
+    return found
 
 
 def _fault(verdict: Verdict, signed: Sequence[SignedHead], keys: Sequence[bytes]) -> str | None:

@@ -18,6 +18,7 @@ from cvms.http.framework.routing import RouteGroup
 from cvms.http.vaults.indexed_reads import read_indexed
 from cvms.http.vaults.statements.csv_stream import Cell, csv_lines, stream_csv
 from cvms.http.vaults.statements.periods import CSV, Format, MomentText, parse_period, wants_csv
+from cvms.proofs.stored_proofs import BalanceProof, prove_up_to
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import columns
 from cvms.store.vaults import balance_history, statements, vaults
@@ -56,12 +57,22 @@ class StatementQuery(Body, frozen=True):
     until: MomentText | None = msgspec.field(default=None, name="to")
     limit: PageLines = 100
     format: Format | None = None
+    proofs: Annotated[bool, msgspec.Meta(description="Add proofs of both balances; not in CSV")] = (
+        False
+    )
 
 
 class BalancesAtSlot(Balances, frozen=True, kw_only=True):
     """The balances at the end of `slot`, null before the first slot."""
 
     slot: int | None
+
+
+class StatementProofs(msgspec.Struct, frozen=True, kw_only=True):
+    """What the log of proofs says of both balances; null before the first entry."""
+
+    opening: BalanceProof | None
+    closing: BalanceProof | None
 
 
 class StatementFlow(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,7 +90,7 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True):
     Each balance of `opening` and all changes of it make that of `closing`. The `status` is
     `complete` if this is all that was asked for; `more` if `next_from` is to be sent as `from` for
     what follows; `pending` if what follows `final_slot` is not final yet. Only then is that slot
-    given: a complete statement stays the same.
+    given: a complete statement stays the same. `proofs` are there if they were asked for.
     """
 
     owner: str
@@ -92,6 +103,7 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True):
     flows: list[StatementFlow]
     lines: list[StatementLine]
     next_from: int | None
+    proofs: StatementProofs | None = None
 
 
 @ROUTES.get(
@@ -115,18 +127,23 @@ async def get_statement(deps: Dependencies, owner: str, query: StatementQuery) -
     since, until = parse_period(query.since, query.until)
     if wants_csv(query.format):
         return await _as_csv(deps, key, since, until)
-    return await _as_json(deps, key, since, until, limit=query.limit)
+    return await _as_json(deps, key, since, until, query)
 
 
 async def _as_json(
-    deps: Dependencies, owner: str, since: Moment | None, until: Moment | None, *, limit: int
+    deps: Dependencies,
+    owner: str,
+    since: Moment | None,
+    until: Moment | None,
+    query: StatementQuery,
 ) -> Response:
     async def read(conn: Connection) -> Statement:
         frontier = await statements.final_frontier(conn, str(deps.programs.vault))
         slots = await statements.interval(conn, frontier, since=since, until=until)
-        part = await statements.first_part(conn, owner, slots, size=limit)
+        part = await statements.first_part(conn, owner, slots, size=query.limit)
         await _require_known(conn, owner, part)
-        return _statement(owner, slots, part, frontier.slot)
+        proofs = await _proofs(conn, owner, part) if query.proofs else None
+        return _statement(owner, slots, part, frontier.slot, proofs)
 
     return with_strong_etag(await read_indexed(deps, read, one_snapshot=True))
 
@@ -161,7 +178,16 @@ async def _require_known(conn: Connection, owner: str, part: Part) -> None:
         raise unknown_vault(owner)
 
 
-def _statement(owner: str, slots: Interval, part: Part, final: int) -> Statement:
+async def _proofs(conn: Connection, owner: str, part: Part) -> StatementProofs:
+    return StatementProofs(
+        opening=await prove_up_to(conn, part.first - 1, owner),
+        closing=await prove_up_to(conn, part.end - 1, owner),
+    )
+
+
+def _statement(
+    owner: str, slots: Interval, part: Part, final: int, proofs: StatementProofs | None
+) -> Statement:
     more = part.end < slots.end
     pending = not more and not slots.complete
     return Statement(
@@ -175,6 +201,7 @@ def _statement(owner: str, slots: Interval, part: Part, final: int) -> Statement
         flows=list(_flows(part.lines)),
         lines=part.lines,
         next_from=part.end if more else None,
+        proofs=proofs,
     )
 
 
