@@ -235,6 +235,7 @@ def test_a_higher_limit_is_not_used_before_three_days(market: Market) -> None:
     market.limit(100, 100)
     at = START + RAISE
     assert market.limit(1_000, 2_000).events == (limits_set(100, 100, 1_000, 2_000, at),)
+    assert pending(market) == [1_000, 2_000, at]
     for now in (START, at - 1):
         market.ledger.set_time(now)
         market.refuses(market.one, 101)
@@ -242,8 +243,14 @@ def test_a_higher_limit_is_not_used_before_three_days(market: Market) -> None:
     market.moves(market.one, 1_000)
     limits = transfer_limits(market.ledger)
     assert (limits["vault_daily"], limits["total_daily"]) == (1_000, 2_000)
-    waiting = ("pending_vault_daily", "pending_total_daily", "pending_at")
-    assert [limits[name] for name in waiting] == [0, 0, 0]
+    assert pending(market) == [0, 0, 0]
+
+
+def pending(market: Market) -> list[int]:
+    """Return the limits that wait, and until when."""
+    limits = transfer_limits(market.ledger)
+    names = ("pending_vault_daily", "pending_total_daily", "pending_at")
+    return [limits[name] for name in names]
 
 
 def test_a_raise_that_time_has_no_numbers_for_is_refused(market: Market) -> None:

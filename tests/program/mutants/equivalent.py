@@ -105,6 +105,10 @@ EQUIVALENT: dict[str, str] = {
     "LOADERS.iter().any(|loader| account.owned_by(loader))": LOADED,
     "sdk/src/log.rs LENGTH: 32 -> (32) + 1": ROOM,
     "sdk/src/log.rs LENGTH: 1 -> (1) + 1": ROOM,
+    "sdk/src/log.rs LENGTH: 4 + 32 * MAX -> (4 + 32 * MAX) + 1": ROOM,
+    "sdk/src/log.rs LENGTH: MAX -> (MAX) + 1": ROOM,
+    "collateral_vault/src/state/guard_request.rs GUARD_CHANGE_LENGTH: 1 + (4 + 32 * SIGNERS) + 1"
+    " -> (1 + (4 + 32 * SIGNERS) + 1) + 1": "a longer change has too many signers to be read",
     "sdk/src/pda.rs MAX_SEEDS: 4 -> (4) + 1": ROOM,
     "sdk/src/pda.rs find: if failed == 0 { Ok((address, bump)) } else "
     "{ Err(AnchorError::ConstraintSeeds) } -> { Ok((address, bump)) }": (

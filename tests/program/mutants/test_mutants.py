@@ -15,6 +15,7 @@ from tests.program.mutants.combined import combine
 from tests.program.mutants.equivalent import EQUIVALENT
 from tests.program.mutants.examination import Result, Selection, examine
 from tests.program.mutants.mutations import Mutant, derive, derive_from, flat
+from tests.program.mutants.record import Record
 
 SAMPLE = 4
 SAMPLED = "yield_pool/"  # the smallest program: all others take three times as long to build
@@ -68,6 +69,11 @@ def test_mutants_of_one_place_and_inside_each_other_are_combined() -> None:
 
 def test_every_reviewed_mutant_exists() -> None:
     assert EQUIVALENT.keys() <= {mutant.key for mutant in derive(ROOT / "program")}
+
+
+def test_every_mutant_has_been_examined() -> None:
+    """After a change of a program, `make mutants` examines those of the changed files."""
+    assert Record.read().missing(derive(ROOT / "program")) == []
 
 
 @pytest.mark.slow(seconds=120)
