@@ -276,6 +276,13 @@ class Config:
         about="Time between two proofs of reserves: [docs/proofs.md](docs/proofs.md). The default "
         "of `cvms dev` is 60",
     )
+    proof_memo: bool = setting(
+        "PROOF_MEMO",
+        parse.switch,
+        default="off",
+        expected=_ON_OR_OFF,
+        about="Write the hash of each proof to the chain, in a transaction of the operator",
+    )
     sponsoring: Sponsoring = field(default_factory=Sponsoring)
     nonce_ttl: float = _duration(
         "NONCE_TTL_SECONDS",

@@ -1,10 +1,12 @@
-"""Transactions that the operator starts itself: releases of timelocks, and compoundings."""
+"""Transactions that the operator starts itself: releases, compoundings, and memos."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from solders.instruction import Instruction
 from solders.pubkey import Pubkey
+from spl.memo.constants import MEMO_PROGRAM_ID
 
 from cvms.chain.program import instructions
 from cvms.chain.program.accounts import read_vault
@@ -41,6 +43,13 @@ async def prepare_releases(
     ]
     blockhash = await rpc.get_latest_blockhash(Commitment.CONFIRMED)
     return build_transaction(steps[-1], fee_payer=payer, blockhash=blockhash, setup=steps[:-1])
+
+
+async def prepare_memo(rpc: RpcClient, text: str, *, payer: Pubkey) -> BuiltTransaction:
+    """Build a transaction that writes a text to the chain."""
+    instruction = Instruction(MEMO_PROGRAM_ID, text.encode(), [])
+    blockhash = await rpc.get_latest_blockhash(Commitment.CONFIRMED)
+    return build_transaction(instruction, fee_payer=payer, blockhash=blockhash)
 
 
 async def prepare_compound(

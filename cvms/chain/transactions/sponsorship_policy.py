@@ -14,6 +14,7 @@ from solders.compute_budget import ID as COMPUTE_BUDGET_PROGRAM
 from solders.instruction import CompiledInstruction
 from solders.message import MessageV0
 from solders.pubkey import Pubkey
+from spl.memo.constants import MEMO_PROGRAM_ID
 from spl.token.constants import ASSOCIATED_TOKEN_PROGRAM_ID
 
 from cvms.chain.borsh import discriminator
@@ -184,6 +185,8 @@ def _check_instruction(
     instruction: CompiledInstruction, program: Pubkey, programs: Programs, *, acts: bool
 ) -> int:
     """Check an instruction of our programs, and return the rent that the operator may pay in it."""
+    if program == MEMO_PROGRAM_ID and acts and not instruction.accounts:
+        return 0
     if program not in {programs.vault, programs.position_manager, programs.yield_pool}:
         raise NotSponsored(f"it calls {program}")
     kind = (program, bytes(instruction.data[:8]))

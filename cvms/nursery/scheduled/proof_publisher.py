@@ -19,10 +19,12 @@ from solders.pubkey import Pubkey
 
 from cvms.chain.rpc.error_codes import NOT_KEPT
 from cvms.chain.rpc.rpc_client import RpcClient
+from cvms.chain.transactions.scheduled_builders import prepare_memo
 from cvms.chain.types import Programs
-from cvms.errors import RpcError
+from cvms.errors import ChainUnavailable, ProgramRefused, RpcError, SignerUnavailable
 from cvms.nursery.scheduled.reserve_file import ReserveFile
 from cvms.nursery.scheduled.reserve_reader import ReserveReader
+from cvms.nursery.submission.operator_submissions import OperatorSubmitter
 from cvms.proofs import sum_tree
 from cvms.proofs.log_entry import (
     NO_ENTRY,
@@ -48,6 +50,7 @@ log = structlog.get_logger(__name__)
 CHECK_SECONDS = 5.0
 """Between looks at whether an entry is due."""
 PAGE_ROWS = 8 * CHUNK_LEAVES
+MEMO, ACTOR = "proof_memo", "proofs"
 FILES_KEPT = 48
 """Files of reserves of the newest entries: two days of hourly ones."""
 SKIPPED_SLOTS = 100
@@ -64,6 +67,8 @@ class ProofPublisher:
     pools: Sequence[Pubkey]
     signers: AuditSigners
     interval: timedelta
+    operator: OperatorSubmitter | None = None
+    """Writes the hashes to the chain; None if they are not to be."""
 
     async def run_once(self) -> SignedEntry | None:
         """Make an entry if one is due. Return None if none is, or nothing is final yet.
@@ -174,7 +179,32 @@ class ProofPublisher:
             vaults=owed.vaults,
             total=owed.total,
         )
+        if self.operator is not None:
+            await self._write_memo(self.operator, entry.number, published.hash)
         return published
+
+    async def _write_memo(self, operator: OperatorSubmitter, number: int, digest: str) -> None:
+        """Submit the entry's hash as a memo. The entry stands without it."""
+        try:
+            payer = operator.key.own_payer()
+            if payer is None:
+                raise SignerUnavailable("no signer of the operator is available")
+            memo = await prepare_memo(self.rpc, f"cvms proof {number} {digest}", payer=payer)
+            built = await operator.simulate(memo)
+            signed = await operator.sign(built)
+        except (ChainUnavailable, ProgramRefused, RpcError, SignerUnavailable) as error:
+            log.warning("proof_without_memo", number=number, reason=str(error))
+            return
+        async with self.database.transaction() as conn:
+            recorded = await operator.record(
+                conn, built, signed, kind=MEMO, actor=ACTOR, owners=[str(payer)]
+            )
+            if recorded:
+                await entries.set_memo(conn, number, signed.signature)
+        if recorded:
+            operator.submit_wake.wake()
+        else:
+            log.warning("proof_without_memo", number=number, reason="the last one may still land")
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,7 +106,7 @@ def leader_tasks(resources: Resources) -> list[tuple[str, TaskFunction]]:
         periodic("snapshots", SNAPSHOT_SECONDS, _snapshot_writer(resources).run_once),
         periodic("settler", FINALIZE_SECONDS, build_finalizer(resources, indexer).run_once),
         ("audit_heads", build_audit_head_signer(resources).run),
-        periodic("proofs", CHECK_SECONDS, build_proof_publisher(resources).run_once),
+        periodic("proofs", CHECK_SECONDS, build_proof_publisher(resources, operator).run_once),
         periodic("retention", RETENTION_SECONDS, Retention(database=resources.database).run_once),
         ("webhooks", _webhook_dispatcher(resources, signers, tls).run),
         *[("alert_webhooks", _webhook_dispatcher(resources, queue, tls).run) for queue in alerts],
@@ -128,7 +128,7 @@ def build_audit_head_signer(resources: Resources) -> AuditHeadSigner:
     )
 
 
-def build_proof_publisher(resources: Resources) -> ProofPublisher:
+def build_proof_publisher(resources: Resources, operator: OperatorSubmitter) -> ProofPublisher:
     return ProofPublisher(
         database=resources.database,
         rpc=resources.rpc,
@@ -136,6 +136,7 @@ def build_proof_publisher(resources: Resources) -> ProofPublisher:
         pools=pools_among(resources.yield_sources),
         signers=audit_signers(resources.signers),
         interval=timedelta(seconds=resources.config.proof_seconds),
+        operator=operator if resources.config.proof_memo else None,
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 import trio
+from based58 import b58encode
 from solders.pubkey import Pubkey
 
 from cvms.chain.program.addresses import token_account, vault_address
@@ -21,7 +22,7 @@ from cvms.chain.yields.rates import ProtocolName
 from cvms.chain.yields.sources import parse_yield_sources
 from cvms.errors import ProofInvalid
 from cvms.nursery.scheduled.proof_publisher import ProofPublisher
-from cvms.nursery.wiring.leader_tasks import build_proof_publisher
+from cvms.nursery.wiring.leader_tasks import build_operator_submitter, build_proof_publisher
 from cvms.proofs.log_entry import SignedEntry
 from cvms.proofs.stored_proofs import prove, signed_entry
 from cvms.proofs.verification import Check, Given, Outcome, verify
@@ -33,6 +34,7 @@ from tests.nursery.indexing.test_indexer import cancelled_after
 from tests.nursery.program_steps import pool_of
 from tests.nursery.reconciliation.test_reconciler import DAMAGE, two_vaults
 from tests.nursery.scheduled.test_auto_compound import LENT, lender
+from tests.nursery.scheduled.test_timelock_notices import landed
 from tests.nursery.world import World, address, finalize
 
 SOON = timedelta(hours=2)
@@ -43,7 +45,8 @@ def publisher(
 ) -> ProofPublisher:
     sources = parse_yield_sources(f"{ProtocolName.YIELD_POOL}:{pool_of(world)}")
     resources = replace(world.resources, yield_sources=sources, rpc=rpc or world.rpc)
-    return replace(build_proof_publisher(resources), interval=interval)
+    operator = build_operator_submitter(resources)
+    return replace(build_proof_publisher(resources, operator), interval=interval)
 
 
 async def settled(world: World) -> None:
@@ -328,3 +331,22 @@ async def test_keys_are_secret_and_stay(world: World) -> None:
     assert again is not None
     assert later.key == leaf.key
     assert again.salt != proof.salt
+
+
+async def test_the_hash_of_an_entry_is_written_to_the_chain(world: World) -> None:
+    await two_vaults(world)
+    await settled(world)
+    config = replace(world.resources.config, proof_memo=True)
+    made = await publisher(world.with_resources(config=config)).run_once()
+    assert made is not None
+    async with world.database.connection() as conn:
+        row = await entries.newest(conn)
+    assert row is not None
+    assert row.memo is not None
+    assert signed_entry(row).memo == row.memo
+    await landed(world)
+    options = {"encoding": "json", "maxSupportedTransactionVersion": 0}
+    found = await world.rpc.call("getTransaction", [row.memo, options])
+    assert found["meta"]["err"] is None
+    texts = [each["data"] for each in found["transaction"]["message"]["instructions"]]
+    assert b58encode(f"cvms proof 1 {made.hash}".encode()).decode() in texts
