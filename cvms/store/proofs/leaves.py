@@ -37,11 +37,12 @@ SELECT owner, sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()
 FROM vaults
 WHERE NOT EXISTS (
     SELECT FROM proof_keys AS known
-    WHERE known.owner = vaults.owner
+    WHERE known.owner = vaults.owner COLLATE "C"
 )
 ON CONFLICT DO NOTHING
 """
 
+# Keys sort by characters, whatever the collation of the database, which the history's index has.
 LEAVES = query_for(
     LeafRow,
     """
@@ -50,7 +51,7 @@ LEAVES = query_for(
     CROSS JOIN LATERAL (
         SELECT total, available, locked, timelocked, yield_deposited
         FROM balance_history AS point
-        WHERE point.owner = proof_keys.owner
+        WHERE point.owner = proof_keys.owner COLLATE "default"
           AND point.slot <= %(slot)s
         ORDER BY point.slot DESC
         LIMIT 1
