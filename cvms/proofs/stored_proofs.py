@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Sequence
+from uuid import uuid4
 
 import msgspec
 from solders.pubkey import Pubkey
@@ -10,11 +12,11 @@ from solders.pubkey import Pubkey
 from cvms.errors import ProofInvalid
 from cvms.proofs import sum_tree
 from cvms.proofs.inclusion import InclusionProof, inclusion_proof
-from cvms.proofs.log_entry import SignedEntry
+from cvms.proofs.log_entry import SignedEntry, verify_log
 from cvms.proofs.sum_tree import CHUNK_LEAVES, TreeTop
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.proofs import entries, leaves
-from cvms.store.proofs.entries import EntryRow
+from cvms.store.proofs.entries import EntryRow, EntryTree
 from cvms.store.proofs.leaves import LeafRow
 from cvms.store.vaults import balance_history
 
@@ -65,6 +67,8 @@ async def prove(conn: Connection, row: EntryRow, owner: str) -> InclusionProof |
     tree = await entries.tree_of(conn, row.number)
     if own is None or tree is None:
         return None
+    if not tree.nodes:
+        raise ProofInvalid("books", f"the tree of entry {row.number} was lost with a database")
     place = _chunk_of(own.key, tree.first_keys)
     first, end = _key(tree.first_keys, place), _key(tree.first_keys, place + 1)
     rows = await leaves.chunk(conn, row.slot, first=first or own.key, end=end)
@@ -98,6 +102,33 @@ async def prove_up_to(conn: Connection, slot: int, owner: str) -> BalanceProof |
         proof = None
     exact = point is None or point.slot <= row.slot
     return BalanceProof(number=row.number, slot=row.slot, exact=exact, proof=proof)
+
+
+async def append_published(conn: Connection, log: Sequence[SignedEntry]) -> int:
+    """Append the entries of a copy of the log that follow the last one; return how many.
+
+    Their trees are lost. Raises ProofInvalid unless the copy has the stored log's last entry.
+    """
+    verify_log(log)
+    last = await entries.newest(conn)
+    numbered = [(each.read(), each) for each in log]
+    if last is not None and signed_entry(last).hash not in {each.hash for each in log}:
+        raise ProofInvalid("fork", f"it does not have entry {last.number} of the database")
+    lost = [each for each in numbered if last is None or each[0].number > last.number]
+    for entry, signed in lost:
+        row = EntryRow(
+            number=entry.number,
+            slot=entry.slot,
+            text=signed.text,
+            key=bytes(Pubkey.from_string(signed.key)),
+            signature=bytes.fromhex(signed.signature),
+            file=uuid4(),
+        )
+        tree = EntryTree(vaults=entry.liabilities.vaults, first_keys=b"", nodes=b"")
+        await entries.add(conn, row, tree)
+        if signed.memo is not None:
+            await entries.set_memo(conn, entry.number, signed.memo)
+    return len(lost)
 
 
 def _chunk_of(key: bytes, first_keys: bytes) -> int:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import trio
 
 from cvms.cli.arguments import Commands, add_command
 from cvms.cli.environment import read_environment
+from cvms.cli.proof_files import read_log
 from cvms.config.loader import load_database_url
-from cvms.errors import SchemaMismatch, one_line
+from cvms.errors import ConfigurationError, ProofInvalid, SchemaMismatch, one_line
 
 if TYPE_CHECKING:
     from cvms.store.postgres.migrations import AppliedMigration, Migration, SchemaStatus
@@ -47,8 +49,12 @@ with tables that were made anew, or on a server that was promoted or recovered t
 This command is for what it cannot see: a new database in the place of a lost one, rows that were
 read into the tables that were there, or a copy of the server's files.
 
+Entries of the log of proofs that were published after the backup are lost, and the next one would
+fork the log. With --proofs they are taken from a copy of it, as /api/proofs/log gives it. Do that
+before the service starts again.
+
 Exit status: 0 if it was done; 1 if the database is unavailable, or has no schema; 2 for a bad
-setting.
+setting or argument.
 """
 
 
@@ -64,6 +70,9 @@ def add_commands(commands: Commands) -> None:
     migrate.set_defaults(run=cmd_migrate)
     restored = add_command(
         commands, "restored", "say that the database was restored or replaced", RESTORED_HELP
+    )
+    restored.add_argument(
+        "--proofs", type=Path, metavar="FILE", help="copy of the log of proofs, with what is lost"
     )
     restored.set_defaults(run=cmd_restored)
 
@@ -97,24 +106,32 @@ def cmd_migrate(options: argparse.Namespace) -> int:
     return 0
 
 
-def cmd_restored(_: argparse.Namespace) -> int:
+def cmd_restored(options: argparse.Namespace) -> int:
     from cvms.cli.database import open_with_schema  # noqa: PLC0415
+    from cvms.proofs.stored_proofs import append_published  # noqa: PLC0415
     from cvms.store.messaging import restored  # noqa: PLC0415
 
     url = load_database_url(read_environment())
+    log = read_log(options.proofs) if options.proofs else []
 
-    async def run() -> None:
+    async def run() -> int:
         async with (
             open_with_schema(url) as database,
             database.dedicated() as conn,
             conn.transaction(),
         ):
             await restored.continue_after(conn, actor="cvms restored")
+            return await append_published(conn, log)
 
-    trio.run(run)
+    try:
+        added = trio.run(run)
+    except ProofInvalid as error:
+        raise ConfigurationError(f"--proofs {options.proofs}: {error}") from None
     print(
         "numbers of messages go on beyond those that were given out; nonces and codes are used up"
     )
+    if options.proofs:
+        print(f"{added} entries of the log of proofs were added")
     return 0
 
 

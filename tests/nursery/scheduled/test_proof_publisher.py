@@ -23,8 +23,8 @@ from cvms.chain.yields.sources import parse_yield_sources
 from cvms.errors import ProofInvalid
 from cvms.nursery.scheduled.proof_publisher import ProofPublisher
 from cvms.nursery.wiring.leader_tasks import build_operator_submitter, build_proof_publisher
-from cvms.proofs.log_entry import SignedEntry
-from cvms.proofs.stored_proofs import prove, signed_entry
+from cvms.proofs.log_entry import SignedEntry, verify_log
+from cvms.proofs.stored_proofs import append_published, prove, signed_entry
 from cvms.proofs.verification import Check, Given, Outcome, verify
 from cvms.store.index import chain_genesis
 from cvms.store.postgres.driver.connection import Connection
@@ -350,3 +350,24 @@ async def test_the_hash_of_an_entry_is_written_to_the_chain(world: World) -> Non
     assert found["meta"]["err"] is None
     texts = [each["data"] for each in found["transaction"]["message"]["instructions"]]
     assert b58encode(f"cvms proof 1 {made.hash}".encode()).decode() in texts
+
+
+async def test_entries_lost_with_a_database_are_added_from_a_copy_of_the_log(world: World) -> None:
+    """Otherwise the next entry would have a number that another one was published with."""
+    alice, _ = await two_vaults(world)
+    made = [await published(world)]
+    for _ in range(2):
+        await world.act(alice, world.deposit(alice, 5))
+        made.append(await published(world))
+    await world.execute("DELETE FROM proof_entries WHERE number > 1")
+    async with world.database.transaction() as conn:
+        with pytest.raises(ProofInvalid, match="does not have entry 1"):
+            await append_published(conn, made[1:])
+        assert await append_published(conn, made) == 2
+        assert await append_published(conn, made) == 0
+    await world.act(alice, world.deposit(alice, 5))
+    verify_log([*made, await published(world)])
+    async with world.database.snapshot() as conn:
+        [row, *_] = await entries.after(conn, 1, limit=1)
+        with pytest.raises(ProofInvalid, match="lost with a database"):
+            await prove(conn, row, address(alice))

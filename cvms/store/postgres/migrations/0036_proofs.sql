@@ -1,12 +1,12 @@
 -- proofs of reserves
 -- expansion
 
-CREATE TABLE proof_keys (
+CREATE TABLE IF NOT EXISTS proof_keys (
     owner TEXT COLLATE "C" PRIMARY KEY,
     key BYTEA NOT NULL UNIQUE CHECK (length(key) = 32)
 );
 
-CREATE TABLE proof_entries (
+CREATE TABLE IF NOT EXISTS proof_entries (
     number BIGINT PRIMARY KEY CHECK (number > 0),
     slot BIGINT NOT NULL UNIQUE,
     text TEXT NOT NULL,
@@ -22,7 +22,7 @@ ALTER TABLE proof_entries
     ALTER COLUMN first_keys SET STORAGE EXTERNAL,
     ALTER COLUMN nodes SET STORAGE EXTERNAL;
 
-CREATE TABLE proof_reserves (
+CREATE TABLE IF NOT EXISTS proof_reserves (
     file UUID NOT NULL,
     part INTEGER NOT NULL,
     lines BYTEA NOT NULL,
@@ -31,8 +31,8 @@ CREATE TABLE proof_reserves (
 );
 ALTER TABLE proof_reserves ALTER COLUMN lines SET STORAGE EXTERNAL;
 
-CREATE TABLE proof_head (
+CREATE TABLE IF NOT EXISTS proof_head (
     one BOOLEAN PRIMARY KEY DEFAULT TRUE CHECK (one),
     requested BOOLEAN NOT NULL DEFAULT FALSE
 );
-INSERT INTO proof_head DEFAULT VALUES;
+INSERT INTO proof_head DEFAULT VALUES ON CONFLICT DO NOTHING;
