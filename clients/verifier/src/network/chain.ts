@@ -1,0 +1,103 @@
+/** The checks that need a node: whether the chain is the entry's, and shows what the file of reserves says. */
+import type { Report } from "../checks.js";
+import type { Entry } from "../documents/entry.js";
+import type { ReserveLine, Reserves } from "../documents/reserves.js";
+import type { Verified } from "../verification.js";
+import { Unavailable } from "./fetched.js";
+import { type Block, Node, type TokenAccount } from "./node.js";
+
+const AT_ONCE = 4;
+const MINUTE = 60n;
+
+/** Why a line is wrong. */
+class Contradicted extends Error {}
+
+/** Add the outcomes of the checks with a node. `maxAge` is in minutes. */
+export async function verifyWithNode(url: string, { report, entry, reserves }: Verified, maxAge: bigint): Promise<void> {
+  if (entry === null) return;
+  const node = new Node(url);
+  const block = await checkBlock(node, entry, report);
+  if (report.has("chain", "failed")) return report.skip("the node is not of the entry's chain", "stale", "reserves");
+  await checkAge(node, entry, block, maxAge, report);
+  if (reserves === null) return report.skip("there is no file of reserves that is the entry's", "reserves");
+  await checkAmounts(node, entry, reserves, report);
+  await checkVaults(node, entry, reserves, block, report);
+}
+
+async function checkBlock(node: Node, { genesis, slot, blockhash }: Entry, report: Report): Promise<Block | null> {
+  return await whenAvailable(report, "chain", async () => {
+    const found = await node.genesis();
+    const block = found === genesis ? await node.block(slot) : null;
+    const isSame = block?.blockhash === blockhash;
+    const other = found === genesis ? `the block of slot ${slot} is ${block?.blockhash ?? "missing"}, not ${blockhash}` : `the node's chain is ${found}, not ${genesis}`;
+    report.decide("chain", isSame ? null : other, `slot ${slot} has the block ${blockhash}`);
+    return block;
+  });
+}
+
+async function checkAge(node: Node, { time }: Entry, block: Block | null, maxAge: bigint, report: Report): Promise<void> {
+  await whenAvailable(report, "stale", async () => {
+    const blockTime = BigInt(block?.blockTime ?? time);
+    // The service wrote the first; a time in the future would be young for long.
+    const age = (await node.clock()) - (time < blockTime ? time : blockTime);
+    const old = age > maxAge * MINUTE ? `it is ${age / MINUTE} minutes old, and may be ${maxAge}` : null;
+    report.decide("stale", old, `it is ${age / MINUTE} minutes old`);
+  });
+}
+
+async function checkAmounts(node: Node, { mint }: Entry, { lines }: Reserves, report: Report): Promise<void> {
+  await whenAvailable(report, "reserves", async () => {
+    const present = await node.tokenAccounts(lines.map(({ account }) => account));
+    const unknown: string[] = [];
+    const waiting = [...lines];
+    const work = async () => {
+      for (let line = waiting.pop(); line !== undefined; line = waiting.pop()) {
+        const reason = await unconfirmed(node, mint, line, present.get(line.account));
+        if (reason !== null) unknown.push(reason);
+      }
+    };
+    try {
+      await Promise.all(Array.from({ length: AT_ONCE }, work));
+    } catch (fault) {
+      waiting.length = 0;
+      if (fault instanceof Contradicted) return report.fail("reserves", fault.message);
+      throw fault;
+    }
+    if (unknown.length === 0) report.pass("reserves", `${lines.length} accounts held what the file says`);
+    else report.skip(`of ${lines.length} accounts, the node cannot confirm ${unknown.length}: ${unknown[0]}`, "reserves");
+  });
+}
+
+/** Return why the node cannot know what the account held, or null if it held that. Throws Contradicted. */
+async function unconfirmed(node: Node, mint: string, line: ReserveLine, now: TokenAccount | undefined): Promise<string | null> {
+  const { account, amount, slot } = line;
+  if (now && now.mint !== mint) throw new Contradicted(`${account} holds the token ${now.mint}`);
+  const { isLater, last } = await node.mentions(account, slot);
+  if (isLater && last === null && (await node.firstBlock()) > slot) return `${account} changed, and the node does not reach back to slot ${slot}`;
+  const held = isLater ? last && (await node.amountAfter(last, account)) : now?.amount;
+  if ((held ?? 0n) === amount) return null;
+  throw new Contradicted(`${account} held ${held ?? 0n} at slot ${slot}, and ${amount} by the file`);
+}
+
+async function checkVaults(node: Node, entry: Entry, { vaults }: Reserves, block: Block | null, report: Report): Promise<void> {
+  if (!report.has("left_out", "ok")) return;
+  await whenAvailable(report, "left_out", async () => {
+    const at = BigInt(block?.blockTime ?? entry.time);
+    const known = new Set(vaults.map(({ owner }) => owner));
+    const found = await node.vaults(entry.program, entry.mint);
+    const missing = found.find(({ owner, total, created }) => total > 0n && created <= at && !known.has(owner));
+    const fault = missing ? `the vault of ${missing.owner} is on the chain with ${missing.total}, and has no line` : null;
+    report.decide("left_out", fault, `${vaults.length} vaults, by the file and by the chain`);
+  });
+}
+
+async function whenAvailable<T>(report: Report, name: "chain" | "stale" | "reserves" | "left_out", check: () => Promise<T>): Promise<T | null> {
+  try {
+    return await check();
+  } catch (fault) {
+    if (!(fault instanceof Unavailable)) throw fault;
+    if (name === "left_out") report.pass(name, `by the file alone: ${fault.message}`);
+    else report.skip(fault.message, name);
+    return null;
+  }
+}
