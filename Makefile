@@ -21,6 +21,7 @@ JOBS ?= 2
 CLIENT_TOOLS = .client-tools
 IMAGE_ROOT = build/image
 PAGES = cvms/http/pages
+VERIFIER = clients/verifier
 SCREENSHOTS ?= build/incident
 OPENAPI_GENERATOR = 7.25.0
 # Twice the number of cores or so: half of the time a test waits.
@@ -55,8 +56,9 @@ demo: $(INSTALLED) ## what a vault can do, step by step, against a running `make
 test: $(INSTALLED) ## run the whole suite on its own databases and chains
 	$(BIN)/pytest -n $(WORKERS) --dist load --maxschedchunk 1
 
-client: $(INSTALLED) ## build, pack and test the TypeScript client, in Node and Chromium
+client: $(INSTALLED) ## build, pack and test the TypeScript client and verifier, in Node and Chromium
 	npm ci --prefix clients/typescript
+	npm ci --prefix $(VERIFIER)
 	CVMS_REQUIRE_SERVERS=1 $(BIN)/pytest tests/clients tests/http/websocket/test_asyncapi.py
 
 fuzz: MINUTES = 10
@@ -120,11 +122,13 @@ clients: $(INSTALLED) ## clients of five generators, made, compiled and run agai
 	CVMS_REQUIRE_SERVERS=1 CLIENT_TOOLS="$(CURDIR)/$(CLIENT_TOOLS)" $(BIN)/pytest tests/generated_clients/test_typescript.py \
 	    tests/generated_clients/every_generator.py
 
-pages: ## build the console and the owner's page of their sources into cvms/http/pages/dist; needs Node 20
+pages: ## build the console, the owner's page and /verify of their sources into cvms/http/pages/dist; needs Node 20
+	npm ci --silent --no-audit --no-fund --prefix $(VERIFIER)
 	npm ci --silent --no-audit --no-fund --prefix $(PAGES)
 	npm run --silent --prefix $(PAGES) build
 
 pages-check: ## the committed pages are what their sources say, byte for byte
+	npm ci --silent --no-audit --no-fund --prefix $(VERIFIER)
 	npm ci --silent --no-audit --no-fund --prefix $(PAGES)
 	npm run --silent --prefix $(PAGES) check
 
@@ -152,5 +156,6 @@ release: $(INSTALLED) ## wheel, source, list of components and checksums in dist
 
 clean: ## remove the virtual environment and every cache; data stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis program/target \
-	    $(CLIENT_TOOLS) clients/*/node_modules $(PAGES)/node_modules clients/typescript/dist clients/typescript/example/dist
+	    $(CLIENT_TOOLS) clients/*/node_modules $(PAGES)/node_modules clients/typescript/dist clients/typescript/example/dist \
+	    $(VERIFIER)/dist
 	find cvms tests -name __pycache__ -type d -prune -exec rm -rf {} +

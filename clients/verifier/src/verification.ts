@@ -35,7 +35,7 @@ export interface Verified {
   reserves: Reserves | null;
 }
 
-const WITHOUT_NODE = "it needs a node (--rpc)";
+const WITHOUT_NODE = "no node was asked";
 
 /** Make every check that needs no node. */
 export async function verify(given: Given): Promise<Check[]> {
@@ -82,10 +82,10 @@ async function verifyInclusion(proof: string, report: Report): Promise<Proven | 
 }
 
 function checkExpected({ key, program, mint }: Given, { inclusion, entry }: Proven, report: Report): void {
-  if (key === undefined) report.skip("no key was given (--key)", "key");
+  if (key === undefined) report.skip("no key was given", "key");
   else report.decide("key", differs("key", inclusion.entry.key, key), `it is ${key}`);
   if (program === undefined && mint === undefined) {
-    report.skip("neither program nor mint was given (--program, --mint)", "deployment");
+    report.skip("neither program nor mint was given", "deployment");
   } else {
     const fault = differs("program", entry.program, program) ?? differs("mint", entry.mint, mint);
     const shown = [program && `program ${program}`, mint && `mint ${mint}`].filter(Boolean);
@@ -94,7 +94,7 @@ function checkExpected({ key, program, mint }: Given, { inclusion, entry }: Prov
 }
 
 async function checkLogs(texts: string[], { inclusion, entry }: Proven, report: Report): Promise<void> {
-  if (texts.length === 0) return report.skip("no copy of the log was given (--log)", "fork", "log");
+  if (texts.length === 0) return report.skip("no copy of the log was given", "fork", "log");
   const own: LogEntry = { entry, hash: await hashOf(inclusion.entry) };
   const copies = await attempt(report, "log", "", () => Promise.all(texts.map(readLog)));
   if (copies === null) return report.skip("a copy of the log has another form", "fork");
@@ -109,7 +109,7 @@ async function checkLogs(texts: string[], { inclusion, entry }: Proven, report: 
 async function checkReserves(file: Uint8Array | undefined, { inclusion, entry }: Proven, report: Report): Promise<Reserves | null> {
   const rest: CheckName[] = ["reserves_twice", "reserves_stale", "not_covered", "pool_cannot_pay", "left_out"];
   if (file === undefined) {
-    report.skip("no file of reserves was given (--reserves)", "reserves_file", ...rest);
+    report.skip("no file of reserves was given", "reserves_file", ...rest);
     return null;
   }
   const { accounts, tokens, pools, unproven } = entry.reserves;

@@ -29,7 +29,7 @@ async function main(words: string[]): Promise<number> {
   const found = await verifyFiles(given);
   const verified = service === undefined ? found : await verifyFiles(await withPublished(given, service, found));
   if (rpc !== undefined) await verifyWithNode(rpc, verified, maxAge);
-  const checks = verified.report.checks("no node was given (--rpc)");
+  const checks = verified.report.checks("no node was given");
   for (const { name, outcome, detail } of checks) console.log(`${outcome.padEnd(11)}  ${name.padEnd(15)}  ${detail}`);
   return checks.some(({ outcome }) => outcome === "failed") ? 1 : 0;
 }

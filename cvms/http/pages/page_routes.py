@@ -1,8 +1,8 @@
-"""GET /console, a page for administrators, GET /console/runbooks, which needs no token, and
-GET /vault/{owner}, a page for the owner of a vault.
+"""GET /console, a page for administrators, GET /console/runbooks, which needs no token,
+GET /vault/{owner}, a page for the owner of a vault, and GET /verify, which verifies proofs.
 
 The pages hold no data. They read it from the API: the console with the token that its user pastes,
-an owner's page with the signatures of a wallet.
+an owner's page with the signatures of a wallet. `/verify` reads files of its user, and nothing else.
 """
 
 from __future__ import annotations
@@ -31,10 +31,16 @@ OWNERS_FILES = {
     "owners.css": "text/css; charset=utf-8",
     "icon.svg": "image/svg+xml",
 }
-POLICY = (
+VERIFY_FILES = {
+    "verify.js": "text/javascript; charset=utf-8",
+    "verify.css": "text/css; charset=utf-8",
+    "icon.svg": "image/svg+xml",
+}
+SILENT_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
-    "connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+    "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 )
+POLICY = f"{SILENT_POLICY}; connect-src 'self'"
 # Relative links, for a proxy that adds a prefix. `up` leads to the folder of /console.
 PAGE = """<!doctype html>
 <html lang="en">
@@ -113,6 +119,8 @@ def register_pages(app: Edge) -> None:
     app.add("GET", "/console/runbooks/<name>", runbook)
     app.add("GET", "/vault/<owner>", _vault)
     app.add("GET", "/vault/files/<name>", _owners_file)
+    app.add("GET", "/verify", _verify)
+    app.add("GET", "/verify/<name>", _verify_file)
 
 
 async def _console(request: Request, variables: Mapping[str, str]) -> Response:
@@ -139,6 +147,14 @@ async def _owners_file(request: Request, variables: Mapping[str, str]) -> Respon
     return _one_of(OWNERS_FILES, variables["name"])
 
 
+async def _verify(request: Request, variables: Mapping[str, str]) -> Response:
+    return _page(_built("verify.html"), SILENT_POLICY)
+
+
+async def _verify_file(request: Request, variables: Mapping[str, str]) -> Response:
+    return _one_of(VERIFY_FILES, variables["name"])
+
+
 def _one_of(files: Mapping[str, str], name: str) -> Response:
     if name not in files:
         raise NotFound
@@ -149,9 +165,9 @@ def _built(name: str) -> bytes:
     return resources.files("cvms.http.pages").joinpath("dist", name).read_bytes()
 
 
-def _page(body: bytes) -> Response:
+def _page(body: bytes, policy: str = POLICY) -> Response:
     response = bytes_with_strong_etag(body, HTML)
-    response.headers["Content-Security-Policy"] = POLICY
+    response.headers["Content-Security-Policy"] = policy
     return response
 
 
