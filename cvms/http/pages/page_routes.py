@@ -2,7 +2,7 @@
 GET /vault/{owner}, a page for the owner of a vault, and GET /verify, which verifies proofs.
 
 The pages hold no data. They read it from the API: the console with the token that its user pastes,
-an owner's page with the signatures of a wallet. `/verify` reads files of its user, and nothing else.
+an owner's page with the signatures of a wallet. `/verify` reads files of its user only.
 """
 
 from __future__ import annotations

@@ -1,0 +1,117 @@
+"""The verifier in TypeScript: against the recorded examples, published files and a chain."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import trio
+from solders.pubkey import Pubkey
+
+from tests.clients.publication import Publication, everything_is_final, publication_of
+from tests.clients.static_files import static_files
+from tests.clients.typescript import run
+from tests.harness.installed_tools import node_modules
+from tests.harness.localnet import Localnet
+from tests.harness.service import Service
+from tests.http.wallets import USDT, deposit, sent, with_vault
+from tests.paths import DOCS, ROOT
+
+SOURCE = ROOT / "clients" / "verifier"
+VECTORS = DOCS / "proofs" / "vectors.json"
+SECONDS = 60
+NOT_CHECKED = "not checked"
+
+
+@pytest.fixture(scope="session")
+def verifier(builds: Path) -> Path:
+    """The folder of the verifier, compiled in strict mode."""
+    folder = builds / "verifier"
+    if not folder.exists():
+        modules = node_modules(SOURCE)
+        shutil.copytree(SOURCE, folder, ignore=shutil.ignore_patterns("node_modules", "dist"))
+        (folder / "node_modules").symlink_to(modules)
+        run("npm", "run", "build", cwd=folder)
+    return folder
+
+
+def test_it_finds_in_each_example_what_is_wrong_there(verifier: Path) -> None:
+    run("npm", "test", cwd=verifier, environ={"CVMS_VECTORS": str(VECTORS)})
+
+
+def test_the_exit_status_says_whether_a_check_failed(verifier: Path, tmp_path: Path) -> None:
+    examples = json.loads(VECTORS.read_text())
+    proofs = {each["name"]: each["proof"] for each in examples["vectors"]}
+    proof = tmp_path / "proof.json"
+    proof.write_text(json.dumps(proofs["one vault"]))
+    status, checks, _ = verify(verifier, proof, "--key", examples["key"])
+    assert (status, checks["signature"], checks["key"]) == (0, "ok", "ok")
+    assert checks["log"] == checks["reserves_file"] == checks["chain"] == NOT_CHECKED
+
+    assert verify(verifier, proof, "--key", examples["mint"])[1]["key"] == "failed"
+    proof.write_text(json.dumps(proofs["another salt"]))
+    status, checks, _ = verify(verifier, proof)
+    assert (status, checks["inclusion"], checks["key"]) == (1, "failed", NOT_CHECKED)
+
+    for arguments, complaint in [
+        ([], "give one file, the inclusion proof"),
+        ([str(proof), "--key", "0Il"], "--key 0Il is no address"),
+        ([str(proof), "--rpc", "ftp://x"], "--rpc ftp://x is no URL"),
+        ([str(proof), "--max-age", "1h"], "--max-age 1h is no number of minutes"),
+        ([str(tmp_path / "none.json")], "none.json cannot be read"),
+    ]:
+        status, _, errors = verify(verifier, *arguments)
+        assert (status, complaint in errors, "usage: node" in errors) == (2, True, True), errors
+
+
+async def test_a_chain_shows_what_the_published_files_do_not(
+    verifier: Path, front: Service, localnet: Localnet, tmp_path: Path
+) -> None:
+    wallet = await with_vault(front, amount=7 * USDT)
+    honest = await publication_of(front.rpc, localnet.programs, wallet.pubkey())
+
+    async def outcomes(published: Publication, name: str) -> tuple[int, dict[str, str]]:
+        """Verify with the published files and the node; return all outcomes but `ok`."""
+        proof = published.write(tmp_path / name)
+        expected = ["--key", published.key.pubkey(), "--program", localnet.programs.vault]
+        expected += ["--mint", localnet.programs.mint, "--rpc", localnet.rpc_url]
+        with static_files(tmp_path / name) as service:
+            status, checks, errors = await trio.to_thread.run_sync(
+                verify, verifier, proof, "--service", service, *expected
+            )
+        assert errors == ""
+        return status, {check: each for check, each in checks.items() if each != "ok"}
+
+    assert await outcomes(honest, "honest") == (0, {})
+    await sent(front, wallet, await deposit(front, wallet, USDT))
+    await everything_is_final(front.rpc)
+    assert await outcomes(honest, "later") == (0, {})
+
+    more = {"amount": str(7 * USDT + 1)}
+    assert await outcomes(honest.changed(line=more), "more") == (1, {"reserves": "failed"})
+    old = {"time": "2001-01-01T00:00:00Z"}
+    assert await outcomes(honest.changed(entry=old), "old") == (1, {"stale": "failed"})
+    for part in ("blockhash", "genesis"):
+        elsewhere = honest.changed(entry={part: str(Pubkey([7] * 32))})
+        unknown = {"stale": NOT_CHECKED, "reserves": NOT_CHECKED}
+        assert await outcomes(elsewhere, part) == (1, {"chain": "failed"} | unknown)
+
+    other = await with_vault(front, amount=USDT)
+    both = await publication_of(front.rpc, localnet.programs, other.pubkey())
+    assert await outcomes(both, "left out") == (1, {"left_out": "failed"})
+
+
+def verify(verifier: Path, *arguments: object) -> tuple[int, dict[str, str], str]:
+    """Return the command's exit status, the outcome of each check, and its errors."""
+    done = subprocess.run(
+        ["node", str(verifier / "dist" / "verify.js"), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    rows = [(line[:11].strip(), line[13:28].strip()) for line in done.stdout.splitlines()]
+    return done.returncode, {name: outcome for outcome, name in rows}, done.stderr
