@@ -3,10 +3,10 @@ import { type Check, type CheckName, Report } from "./checks.js";
 import { type Entry, hashOf, isSignedByItsKey, readEntry } from "./documents/entry.js";
 import { type Inclusion, readInclusion } from "./documents/inclusion.js";
 import { brokenLink, contradiction, type LogEntry, readLog } from "./documents/log.js";
-import { leftOut, misplacedLine, readReserves, type Reserves, staleReading, unableToPay, uncoveredVault } from "./documents/reserves.js";
+import { readReserves, type Reserves } from "./documents/reserves.js";
 import { added, leafOf, rootOf } from "./documents/sum_tree.js";
 import { addressBytes } from "./values/addresses.js";
-import { compareBytes } from "./values/bytes.js";
+import { hexOf } from "./values/bytes.js";
 import { BALANCES, MAX_U64 } from "./values/forms.js";
 import { FormError } from "./values/json.js";
 
@@ -35,6 +35,7 @@ export interface Verified {
   reserves: Reserves | null;
 }
 
+const OF_THE_FILE: CheckName[] = ["reserves_file", "reserves_twice", "reserves_stale", "not_covered", "pool_cannot_pay", "left_out"];
 const WITHOUT_NODE = "no node was asked";
 
 /** Make every check that needs no node. */
@@ -107,24 +108,24 @@ async function checkLogs(texts: string[], { inclusion, entry }: Proven, report: 
 }
 
 async function checkReserves(file: Uint8Array | undefined, { inclusion, entry }: Proven, report: Report): Promise<Reserves | null> {
-  const rest: CheckName[] = ["reserves_twice", "reserves_stale", "not_covered", "pool_cannot_pay", "left_out"];
   if (file === undefined) {
-    report.skip("no file of reserves was given", "reserves_file", ...rest);
+    report.skip("no file of reserves was given", ...OF_THE_FILE);
+    return null;
+  }
+  const found = await readReserves(file, entry, inclusion);
+  if ("check" in found) {
+    report.skip(`the file fails ${found.check}`, ...OF_THE_FILE);
+    report.fail(found.check, found.detail);
     return null;
   }
   const { accounts, tokens, pools, unproven } = entry.reserves;
-  const held = `${accounts} accounts: ${tokens} in vaults, ${pools} in pools, ${unproven} unproven`;
-  const reserves = await attempt(report, "reserves_file", held, () => readReserves(file, entry));
-  if (reserves === null) {
-    report.skip("the file is not the entry's", ...rest);
-    return null;
-  }
-  report.decide("reserves_twice", await misplacedLine(reserves, entry), "each account is there once");
-  report.decide("reserves_stale", staleReading(reserves, entry), `none was read before slot ${entry.slot}`);
-  report.decide("not_covered", uncoveredVault(reserves), covered(reserves));
-  report.decide("pool_cannot_pay", unableToPay(reserves), `pools: ${reserves.pools.length}`);
-  report.decide("left_out", leftOut(reserves, entry, inclusion), `${reserves.vaults.length} vaults, by the file`);
-  return reserves;
+  report.pass("reserves_file", `${accounts} accounts: ${tokens} in vaults, ${pools} in pools, ${unproven} unproven`);
+  report.pass("reserves_twice", "each account is there once");
+  report.pass("reserves_stale", `none was read before slot ${entry.slot}`);
+  report.pass("not_covered", covered(found));
+  report.pass("pool_cannot_pay", `pools: ${found.pools.length}`);
+  report.pass("left_out", `${found.vaults.length} vaults, by the file`);
+  return found;
 }
 
 /** A sum of u64 is largest at the root, so the order of the path does not matter. */
@@ -155,7 +156,7 @@ async function outside({ owner, balances, salt, index, path }: Inclusion, { liab
   const leaf = await leafOf({ owner: addressBytes(owner)!, balances: BALANCES.map((name) => balances[name]), salt });
   const root = await rootOf(leaf, index, liabilities.vaults, path);
   if (root === null) return `a tree of ${liabilities.vaults} leaves has no path of ${path.length} siblings from leaf ${index}`;
-  const isSame = compareBytes(root.hash, liabilities.root) === 0 && BALANCES.every((name, place) => root.sums[place] === liabilities[name]);
+  const isSame = hexOf(root.hash) === hexOf(liabilities.root) && BALANCES.every((name, place) => root.sums[place] === liabilities[name]);
   return isSame ? null : "the path does not lead to the entry's root";
 }
 

@@ -1,6 +1,7 @@
 /** The file of reserves: its lines, and what they have to say. */
-import { addressBytes, vaultTokenAccount } from "../values/addresses.js";
-import { compareBytes, hexOf, sha256, textOf } from "../values/bytes.js";
+import type { CheckName } from "../checks.js";
+import { vaultTokenAccount } from "../values/addresses.js";
+import { hexOf, sha256, textOf } from "../values/bytes.js";
 import { address, constant, decimal, hex, integer, object, orNull } from "../values/forms.js";
 import { FormError, parseCanonical } from "../values/json.js";
 import type { Entry } from "./entry.js";
@@ -32,75 +33,119 @@ export interface Reserves {
   pools: PoolLine[];
 }
 
-/** Read the file that the entry names. Throws FormError if it has another form, or is another file. */
-export async function readReserves(file: Uint8Array, { reserves }: Entry): Promise<Reserves> {
-  const hash = hexOf(await sha256(file));
-  if (hash !== hexOf(reserves.hash)) throw new FormError(`the file's hash is ${hash}, and the entry's ${hexOf(reserves.hash)}`);
-  const lines = linesOf(file).map(readLine);
-  const vaults = lines.filter((line) => line.kind === "vault");
-  const pools = lines.filter((line) => line.kind === "pool");
-  const lent = (isProven: boolean) => sum(vaults.filter(({ pool }) => (pool !== null) === isProven), ({ lent }) => lent);
-  const sums = {
-    accounts: BigInt(lines.length), tokens: sum(vaults, ({ amount }) => amount), pools: lent(true), unproven: lent(false),
-  };
-  for (const name of ["accounts", "tokens", "pools", "unproven"] as const) {
-    if (sums[name] !== reserves[name]) throw new FormError(`${name} is ${sums[name]} by the lines, and ${reserves[name]} by the entry`);
-  }
-  return { lines, vaults, pools };
+/** A check that the file fails. */
+export interface Fault {
+  check: CheckName;
+  detail: string;
 }
 
-/** Return what is there twice, out of order or in another's account, or null. */
-export async function misplacedLine({ lines, vaults, pools }: Reserves, { program, mint }: Entry): Promise<string | null> {
-  const order = lines.findIndex(({ kind }, place) => kind === "vault" && lines[place - 1]?.kind === "pool");
-  if (order >= 0) return `${at(lines, lines[order]!)} is a vault's, after that of a pool`;
-  const twice = repeated(lines.map(({ account }) => account)) ?? repeated(pools.map(({ pool }) => pool));
-  if (twice !== null) return `${twice} is there twice`;
-  for (const [place, line] of vaults.entries()) {
-    const before = vaults[place - 1];
-    if (before && compareBytes(addressBytes(before.account)!, addressBytes(line.account)!) >= 0) {
-      return `${at(lines, line)}: ${line.account} is not in the order of the accounts' bytes`;
+/** Return the file's lines, or what is wrong first: of each line, then of all. */
+export async function readReserves(file: Uint8Array, entry: Entry, inclusion: Inclusion): Promise<Reserves | Fault> {
+  const reserves: Reserves = { lines: [], vaults: [], pools: [] };
+  try {
+    for (const [place, written] of linesOf(file).entries()) {
+      const line = readLine(written, place);
+      const fault = await faultOfLine(line, reserves, entry);
+      if (fault !== null) return { ...fault, detail: `line ${place + 1}: ${fault.detail}` };
+      add(line, reserves);
     }
-    const expected = await vaultTokenAccount(line.owner, program, mint);
-    if (line.account !== expected) return `${at(lines, line)}: the account of ${line.owner} is ${expected}, not ${line.account}`;
+  } catch (fault) {
+    if (!(fault instanceof FormError)) throw fault;
+    return { check: "reserves_file", detail: fault.message };
+  }
+  return (await faultOfFile(file, reserves, entry, inclusion)) ?? reserves;
+}
+
+function add(line: ReserveLine, { lines, vaults, pools }: Reserves): void {
+  lines.push(line);
+  if (line.kind === "vault") vaults.push(line);
+  else pools.push(line);
+}
+
+/** Return what is wrong with a line that follows these, or null. */
+async function faultOfLine(line: ReserveLine, before: Reserves, entry: Entry): Promise<Fault | null> {
+  const misplaced = line.kind === "vault" ? await misplacedVault(line, before, entry) : misplacedPool(line, before);
+  if (misplaced !== null) return { check: "reserves_twice", detail: misplaced };
+  const { account, slot } = line;
+  if (slot < entry.slot) return { check: "reserves_stale", detail: `${account} was read at slot ${slot}, before the entry's, ${entry.slot}` };
+  return line.kind === "vault" ? faultOfVault(line) : faultOfPool(line);
+}
+
+async function misplacedVault({ owner, account }: VaultLine, { vaults, pools }: Reserves, { program, mint }: Entry): Promise<string | null> {
+  if (pools.length > 0) return `the vault of ${owner} comes after a pool`;
+  const last = vaults.at(-1)?.owner;
+  if (last !== undefined && last >= owner) return last === owner ? `${owner} is there twice` : `${owner} comes after ${last}`;
+  const expected = await vaultTokenAccount(owner, program, mint);
+  return account === expected ? null : `the account of ${owner} is ${expected}, not ${account}`;
+}
+
+function misplacedPool({ pool, account }: PoolLine, { lines, pools }: Reserves): string | null {
+  if (pools.some((each) => each.pool === pool)) return `the pool ${pool} is there twice`;
+  return lines.some((each) => each.account === account) ? `the account ${account} is there twice` : null;
+}
+
+function faultOfVault({ owner, amount, total, lent, principal }: VaultLine): Fault | null {
+  if (lent > total || amount < total - lent) {
+    return { check: "not_covered", detail: `the vault of ${owner} has ${amount} tokens, of ${total}, with ${lent} lent` };
+  }
+  const isShort = principal !== null && principal < lent;
+  return isShort ? { check: "pool_cannot_pay", detail: `the position of ${owner} has ${principal}, of ${lent} lent` } : null;
+}
+
+function faultOfPool({ pool, amount, principal }: PoolLine): Fault | null {
+  return amount < principal ? { check: "pool_cannot_pay", detail: `the pool ${pool} has ${amount} tokens, and owes ${principal}` } : null;
+}
+
+/** Return what is wrong with the whole, or null. */
+async function faultOfFile(file: Uint8Array, reserves: Reserves, entry: Entry, inclusion: Inclusion): Promise<Fault | null> {
+  const steps: [CheckName, () => string | null | Promise<string | null>][] = [
+    ["reserves_file", () => otherFile(file, reserves, entry)],
+    ["left_out", () => leftOut(reserves, entry, inclusion)],
+    ["pool_cannot_pay", () => missingPool(reserves)],
+    ["reserves_file", () => otherSum(reserves, entry)],
+  ];
+  for (const [check, fault] of steps) {
+    const detail = await fault();
+    if (detail !== null) return { check, detail };
   }
   return null;
 }
 
-export function staleReading({ lines }: Reserves, { slot }: Entry): string | null {
-  const found = lines.find((line) => line.slot < slot);
-  return found ? `${found.account} was read at slot ${found.slot}, before the entry's, ${slot}` : null;
-}
-
-export function uncoveredVault({ vaults }: Reserves): string | null {
-  const found = vaults.find(({ amount, total, lent }) => lent > total || amount < total - lent);
-  return found ? `the vault of ${found.owner} has ${found.amount} tokens, of ${found.total}, with ${found.lent} lent` : null;
-}
-
-export function unableToPay({ vaults, pools }: Reserves): string | null {
-  const known = new Map(pools.map((line) => [line.pool, line]));
-  const lentTo = new Map<string, bigint>();
-  for (const { owner, pool, lent, principal } of vaults) {
-    if (pool === null) continue;
-    if (principal! < lent) return `the position of ${owner} has ${principal}, of ${lent} lent`;
-    lentTo.set(pool, (lentTo.get(pool) ?? 0n) + lent);
-  }
-  for (const [pool, lent] of lentTo) {
-    const line = known.get(pool);
-    if (!line) return `the pool ${pool} has no line`;
-    if (line.principal < lent) return `the pool ${pool} owes ${line.principal}, and the vaults have lent it ${lent}`;
-  }
-  const short = pools.find(({ amount, principal }) => amount < principal);
-  return short ? `the pool ${short.pool} has ${short.amount} tokens, and owes ${short.principal}` : null;
+async function otherFile(file: Uint8Array, { lines }: Reserves, { reserves }: Entry): Promise<string | null> {
+  const [found, expected] = [hexOf(await sha256(file)), hexOf(reserves.hash)];
+  if (found !== expected) return `the file's hash is ${found}, and the entry's ${expected}`;
+  return BigInt(lines.length) === reserves.accounts ? null : `there are ${lines.length} lines, and ${reserves.accounts} by the entry`;
 }
 
 /** Return who of the tree is not in the file, as far as the file and the proof tell, or null. */
-export function leftOut({ vaults }: Reserves, { liabilities }: Entry, { owner, balances }: Inclusion): string | null {
+function leftOut({ vaults }: Reserves, { liabilities }: Entry, { owner, balances }: Inclusion): string | null {
   if (BigInt(vaults.length) !== liabilities.vaults) return `there are ${vaults.length} lines of vaults, and ${liabilities.vaults} leaves`;
   const books = sum(vaults, (line) => line.books);
   if (books !== liabilities.total) return `the lines' books are ${books} together, and the tree's total is ${liabilities.total}`;
   const own = vaults.find((line) => line.owner === owner);
   if (!own) return `${owner} has no line`;
   return own.books === balances.total ? null : `the line of ${owner} has ${own.books}, and the proof ${balances.total}`;
+}
+
+function missingPool({ vaults, pools }: Reserves): string | null {
+  const known = new Map(pools.map((line) => [line.pool, line]));
+  const lentTo = new Map<string, bigint>();
+  for (const { pool, lent } of vaults) if (pool !== null) lentTo.set(pool, (lentTo.get(pool) ?? 0n) + lent);
+  for (const [pool, lent] of lentTo) {
+    const line = known.get(pool);
+    if (!line) return `the pool ${pool} has no line`;
+    if (line.principal < lent) return `the pool ${pool} owes ${line.principal}, and the vaults have lent it ${lent}`;
+  }
+  return null;
+}
+
+function otherSum({ vaults }: Reserves, { reserves }: Entry): string | null {
+  const lent = (isProven: boolean) => sum(vaults.filter(({ pool }) => (pool !== null) === isProven), (line) => line.lent);
+  const sums = { tokens: sum(vaults, ({ amount }) => amount), pools: lent(true), unproven: lent(false) };
+  for (const name of ["tokens", "pools", "unproven"] as const) {
+    if (sums[name] !== reserves[name]) return `${name} is ${sums[name]} by the lines, and ${reserves[name]} by the entry`;
+  }
+  return null;
 }
 
 function linesOf(file: Uint8Array): string[] {
@@ -124,15 +169,6 @@ function readLine(line: string, place: number): ReserveLine {
   } catch (fault) {
     throw fault instanceof FormError ? new FormError(`${name} of the file: ${fault.message}`) : fault;
   }
-}
-
-function repeated(values: string[]): string | null {
-  const known = new Set<string>();
-  return values.find((each) => known.size === known.add(each).size) ?? null;
-}
-
-function at(lines: ReserveLine[], line: ReserveLine): string {
-  return `line ${lines.indexOf(line) + 1}`;
 }
 
 function sum<T>(lines: T[], of: (line: T) => bigint): bigint {

@@ -42,12 +42,6 @@ export function hexOf(bytes: Uint8Array): string {
   return Array.from(bytes, (each) => each.toString(16).padStart(2, "0")).join("");
 }
 
-/** Return a negative number, 0 or a positive one, as the first bytes come before, are or come after the second. */
-export function compareBytes(first: Uint8Array, second: Uint8Array): number {
-  const place = first.findIndex((each, at) => each !== second[at]);
-  return place < 0 ? first.length - second.length : first[place]! - (second[place] ?? -1);
-}
-
 export async function sha256(...parts: Uint8Array[]): Promise<Bytes> {
   return new Uint8Array(await crypto.subtle.digest("SHA-256", joined(...parts)));
 }
