@@ -1,5 +1,5 @@
 import { render } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 
 import { type Check, type Outcome, verify } from "../../../../../clients/verifier/src/verification.js";
 import { Badge, type Tone } from "../parts/shown";
@@ -61,7 +61,7 @@ function App() {
 /** Each check, and first what follows from all of them. */
 function Result({ checks }: { checks: Check[] }) {
   const heading = useRef<HTMLHeadingElement>(null);
-  useEffect(() => heading.current?.focus(), []);
+  useLayoutEffect(() => heading.current?.focus(), []);
   const failed = checks.filter((each) => each.outcome === "failed");
   const skipped = checks.filter((each) => each.outcome === "not checked");
   const withFiles = skipped.filter(({ name }) => isOffline(name)).map(({ name }) => name);
