@@ -17,7 +17,9 @@ from tests.clients.typescript import run
 from tests.harness.installed_tools import node_modules
 from tests.harness.localnet import Localnet
 from tests.harness.service import Service
+from tests.http.vaults.proofs.test_proof_routes import made_two
 from tests.http.wallets import USDT, deposit, sent, with_vault
+from tests.nursery.world import World, address
 from tests.paths import DOCS, ROOT
 
 SOURCE = ROOT / "clients" / "verifier"
@@ -102,6 +104,21 @@ async def test_a_chain_shows_what_the_published_files_do_not(
     other = await with_vault(front, amount=USDT)
     both = await publication_of(front.rpc, localnet.programs, other.pubkey())
     assert await outcomes(both, "left out") == (1, {"left_out": "failed"})
+
+
+async def test_what_the_service_publishes_passes_every_check(
+    verifier: Path, front: Service, localnet: Localnet, tmp_path: Path
+) -> None:
+    owner = await made_two(World(localnet.running, front.resources))
+    proof = tmp_path / "proof.json"
+    proof.write_bytes((await front.get(f"/api/proofs/latest/{address(owner)}")).content)
+    key = json.loads(proof.read_text())["entry"]["key"]
+    expected = ["--key", key, "--program", localnet.programs.vault]
+    expected += ["--mint", localnet.programs.mint, "--rpc", localnet.rpc_url]
+    status, checks, errors = await trio.to_thread.run_sync(
+        verify, verifier, proof, "--service", front.url, *expected
+    )
+    assert (status, set(checks.values()), errors) == (0, {"ok"}, ""), checks
 
 
 def verify(verifier: Path, *arguments: object) -> tuple[int, dict[str, str], str]:
