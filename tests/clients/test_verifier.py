@@ -19,6 +19,7 @@ from tests.harness.localnet import Localnet
 from tests.harness.service import Service
 from tests.http.vaults.proofs.test_proof_routes import made_two
 from tests.http.wallets import USDT, deposit, sent, with_vault
+from tests.nursery.scheduled.test_auto_compound import lender
 from tests.nursery.world import World, address
 from tests.paths import DOCS, ROOT
 
@@ -87,7 +88,6 @@ async def test_a_chain_shows_what_the_published_files_do_not(
         assert errors == ""
         return status, {check: each for check, each in checks.items() if each != "ok"}
 
-    assert await outcomes(honest, "honest") == (0, {})
     await sent(front, wallet, await deposit(front, wallet, USDT))
     await everything_is_final(front.rpc)
     assert await outcomes(honest, "later") == (0, {})
@@ -109,11 +109,14 @@ async def test_a_chain_shows_what_the_published_files_do_not(
 async def test_what_the_service_publishes_passes_every_check(
     verifier: Path, front: Service, localnet: Localnet, tmp_path: Path
 ) -> None:
-    owner = await made_two(World(localnet.running, front.resources))
+    world = World(localnet.running, front.resources)
+    owner = await lender(world)
+    await made_two(world)
     proof = tmp_path / "proof.json"
     proof.write_bytes((await front.get(f"/api/proofs/latest/{address(owner)}")).content)
-    key = json.loads(proof.read_text())["entry"]["key"]
-    expected = ["--key", key, "--program", localnet.programs.vault]
+    signed = json.loads(proof.read_text())["entry"]
+    assert json.loads(signed["text"])["reserves"]["pools"] != "0"
+    expected = ["--key", signed["key"], "--program", localnet.programs.vault]
     expected += ["--mint", localnet.programs.mint, "--rpc", localnet.rpc_url]
     status, checks, errors = await trio.to_thread.run_sync(
         verify, verifier, proof, "--service", front.url, *expected
