@@ -49,8 +49,8 @@ export function contradiction(entries: LogEntry[]): string | null {
 }
 
 function faultOfFirst(entry: Entry): string | null {
-  if (entry.number !== 1n) return `the log begins with entry ${entry.number} instead of 1`;
-  return hexOf(entry.previous) === NO_HASH ? null : "entry 1 has the hash of an entry before";
+  const isWrong = entry.number === 1n && hexOf(entry.previous) !== NO_HASH;
+  return isWrong ? "entry 1 has the hash of an entry before" : null;
 }
 
 function faultBetween(before: LogEntry, next: Entry): string | null {

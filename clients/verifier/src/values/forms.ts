@@ -62,17 +62,15 @@ export const integer: Form<bigint> = (value, at) => {
   return value;
 };
 
-/** An integer from 0 as a string, which may exceed a u64. */
-export const digits: Form<bigint> = (value, at) => {
+/** A decimal that is larger than a u64. */
+export class TooLarge extends FormError {}
+
+/** A u64 as a string. Throws TooLarge, too. */
+export const decimal: Form<bigint> = (value, at) => {
   const isOne = typeof value === "string" && value.length <= 80 && /^(?:0|[1-9][0-9]*)$/.test(value);
   if (!isOne) throw misfit(at, value, "an integer as a string, without sign and leading zeros");
-  return BigInt(value);
-};
-
-/** A u64 as a string. */
-export const decimal: Form<bigint> = (value, at) => {
-  const read = digits(value, at);
-  if (read > MAX_U64) throw new FormError(`${at} is ${read}, and no u64`);
+  const read = BigInt(value);
+  if (read > MAX_U64) throw new TooLarge(`${at} is ${read}, which exceeds 2^64 - 1`);
   return read;
 };
 
