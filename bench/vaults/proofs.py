@@ -3,9 +3,9 @@
     .venv/bin/python -m bench.vaults.proofs [--vaults 1000000] [--lines 5] [--data FOLDER]
 
 An embedded PostgreSQL server with the books of so many vaults, which are generated unless the
-folder has them. Measured are the tree of all vaults, inclusion proofs, what a verifier and a publisher
-compute for each line of the file of reserves, and batches of the indexer meanwhile. Reading the
-accounts depends on the node, and is not measured.
+folder has them. Measured are the tree of all vaults, inclusion proofs, what is computed for each
+line of the file of reserves, and batches of the indexer meanwhile. Reading the accounts depends on
+the node, and is not measured.
 """
 
 from __future__ import annotations
@@ -132,6 +132,7 @@ def _lines(planned: Books) -> None:
             account=derive(owner),
             slot=1,
             books="1",
+            books_lent="0",
             total="1",
             lent="0",
             amount="1",

@@ -21,7 +21,7 @@ from cvms.chain.transactions.vault_listing import list_vaults
 from cvms.chain.types import Commitment, Programs, Slot
 from cvms.errors import ChainUnavailable, DecodeError, ProofInvalid, ProofNotChecked, RpcError
 from cvms.proofs.log_entry import LogEntry, u64
-from cvms.proofs.reserve_lines import Line
+from cvms.proofs.reserve_lines import Line, PoolLine
 
 PAGE = 1000
 MAX_PAGES = 20
@@ -50,6 +50,7 @@ class _Loaded(msgspec.Struct):
 
 
 class _Meta(msgspec.Struct, rename="camel"):
+    pre_token_balances: list[_TokenBalance] | None = None
     post_token_balances: list[_TokenBalance] | None = None
     loaded_addresses: _Loaded | None = None
 
@@ -97,19 +98,25 @@ class ChainEvidence:
         return f"slot {self.entry.slot} is final, with the entry's blockhash"
 
     async def verify_age(self, max_age: timedelta) -> str:
-        """Check that the entry is not older than `max_age` by the chain's clock."""
+        """Check that the entry is not older than `max_age` by the chain's clock.
+
+        Its own time would make it young for long if it were in the future, so its block's counts.
+        """
+        written = await self._ask("getBlockTime", [self.entry.slot])
         try:
             found = await self.rpc.get_accounts([CLOCK], commitment=Commitment.FINALIZED)
             now = datetime.fromtimestamp(time_in(found.accounts[0]), UTC)
         except (ChainUnavailable, RpcError, DecodeError) as error:
             raise ProofNotChecked(str(error)) from None
-        age = now - self.entry.made_at
-        if age > max_age:
+        made = self.entry.made_at
+        if written is not None:
+            made = min(made, datetime.fromtimestamp(msgspec.convert(written, int), UTC))
+        minutes = (now - made) / timedelta(minutes=1)
+        if now - made > max_age:
             raise ProofInvalid(
-                "stale",
-                f"the entry is of {self.entry.time}, {age.total_seconds() / 60:.0f} minutes ago",
+                "stale", f"the entry is of {self.entry.time}, {minutes:.0f} minutes old"
             )
-        return f"made at {self.entry.time}"
+        return f"{minutes:.0f} minutes old"
 
     async def verify_lines(self, lines: Iterable[Line], report: Report) -> str:
         """Check what each account held at its line's slot."""
@@ -153,21 +160,36 @@ class ChainEvidence:
             except DecodeError:
                 tokens = None
             if tokens is not None and tokens.mint != self.programs.mint:
-                raise ProofInvalid("reserves", f"{line.account} holds tokens of {tokens.mint}")
-            if tokens is not None and tokens.amount == u64(line.amount):
-                continue
-            held = await self._amount_at(line.account, line.slot)
-            if held != u64(line.amount):
-                raise ProofInvalid(
-                    "reserves",
-                    f"{line.account} held {held} tokens at slot {line.slot}, not {line.amount}",
-                )
+                reason = f"{line.account} holds tokens of {tokens.mint}"
+                raise ProofInvalid("reserves", reason)
+            await self._verify_line(line, 0 if tokens is None else tokens.amount)
 
-    async def _amount_at(self, address: str, slot: int) -> int:
-        """Return what a token account held at the end of a slot, by its last transaction then."""
+    async def _verify_line(self, line: Line, now: int) -> None:
+        held = await self._amount_at(line.account, line.slot, now)
+        if held != u64(line.amount):
+            reason = f"{line.account} held {held} tokens at slot {line.slot}, not {line.amount}"
+            raise ProofInvalid("reserves", reason)
+        if isinstance(line, PoolLine) or u64(line.total) >= u64(line.books):
+            return
+        # Less since the entry's slot: a movement, or a line that hides what is missing.
+        before = await self._amount_at(line.account, self.entry.slot, now)
+        if before < u64(line.books) - u64(line.books_lent):
+            slot = self.entry.slot
+            reason = (
+                f"{line.account} held {before} tokens at slot {slot}, and its vault {line.books}"
+            )
+            raise ProofInvalid("not_covered", reason)
+
+    async def _amount_at(self, address: str, slot: int, now: int) -> int:
+        """Return what a token account held at the end of a slot.
+
+        It is what it holds now if no transaction has named it since.
+        """
         before = None
         for _ in range(MAX_PAGES):
             page = await self._signatures(address, before)
+            if before is None and (not page or page[0].slot <= slot):
+                return now
             for each in page:
                 if each.slot <= slot and each.err is None:
                     amount = await self._amount_after(address, each.signature)
@@ -193,7 +215,9 @@ class ChainEvidence:
         for balance in record.meta.post_token_balances or []:
             if keys[balance.account_index] == address:
                 return int(balance.ui_token_amount.amount)
-        return None
+        before = record.meta.pre_token_balances or []
+        closed = any(keys[each.account_index] == address for each in before)
+        return 0 if closed else None
 
     async def _was_open(self, vault: Pubkey) -> bool:
         before = None

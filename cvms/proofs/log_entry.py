@@ -111,7 +111,7 @@ class SignedEntry(Strict, frozen=True, kw_only=True):
     `memo` is the transaction that wrote its hash to the chain; null if none did.
     """
 
-    text: Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
+    text: str
     key: Base58
     signature: Hex64
     memo: Signature | None = None
@@ -122,6 +122,8 @@ class SignedEntry(Strict, frozen=True, kw_only=True):
 
     def read(self) -> LogEntry:
         """Return the entry. Raises ProofInvalid unless its text is canonical and consistent."""
+        if len(self.text) > MAX_TEXT:
+            raise ProofInvalid("entry", f"the text has more than {MAX_TEXT} characters")
         entry = decoded(self.text, _ENTRY, check="entry")
         if entry.version != VERSION:
             raise ProofInvalid(
@@ -163,8 +165,11 @@ def verify_log(entries: Sequence[SignedEntry]) -> None:
     """
     before: tuple[SignedEntry, LogEntry] | None = None
     for signed in entries:
-        entry = signed.read()
-        signed.verify_signature()
+        try:
+            entry = signed.read()
+            signed.verify_signature()
+        except ProofInvalid as error:
+            raise ProofInvalid("log", str(error)) from None
         if before is not None:
             _verify_step(before[0], before[1], entry)
         elif entry.number == 1 and entry.previous != NO_ENTRY:

@@ -2,8 +2,8 @@
 
 Lines are canonical JSON. Those of vaults come first, in the order of their owners' characters, then
 those of pools. Each says what the accounts held at `slot`, at which the node read them: in one
-call, so at one slot. `books` is what the vault held at the entry's slot; it differs from `total`
-where something moved in between.
+call, so at one slot. `books` is what the vault held at the entry's slot, and `books_lent` what it
+had lent then; `total` and `lent` differ where something moved in between.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ class VaultLine(Strict, frozen=True, kw_only=True, tag="vault", tag_field="kind"
     account: Base58
     slot: Number
     books: Decimal
+    books_lent: Decimal
     total: Decimal
     lent: Decimal
     amount: Decimal
@@ -81,9 +82,10 @@ class ReserveTotals:
         self._digest = sha256()
         self._last_owner = ""
         self._accounts = self._vaults = 0
-        self._books = self._tokens = self._unproven = 0
+        self._books = self._books_lent = self._tokens = self._unproven = 0
         self._lent: dict[str, int] = {}
         self._pools: set[str] = set()
+        self._last_pool = ""
 
     @property
     def lent(self) -> Mapping[str, int]:
@@ -132,6 +134,9 @@ class ReserveTotals:
         if self._books != u64(owed.total):
             reason = f"the lines' books are {self._books}, and the tree's total is {owed.total}"
             raise ProofInvalid("left_out", reason)
+        if self._books_lent != u64(owed.yield_deposited):
+            reason = f"the lines lent {self._books_lent}, and the tree {owed.yield_deposited}"
+            raise ProofInvalid("left_out", reason)
         if (found := self.reserves()) != said:
             raise ProofInvalid("reserves_file", f"the lines' sums are {found}, not {said}")
 
@@ -147,9 +152,16 @@ class ReserveTotals:
         if lent > total or amount < total - lent:
             reason = f"{line.account} has {amount} tokens for {total}, of which {lent} are lent"
             raise ProofInvalid("not_covered", reason)
+        if u64(line.books_lent) > u64(line.books) or (line.pool is None) != (
+            line.principal is None
+        ):
+            raise ProofInvalid("reserves_file", f"the line of {line.owner} contradicts itself")
+        if line.pool is not None and not lent:
+            raise ProofInvalid("reserves_file", f"nothing is lent to the pool of {line.owner}")
         self._last_owner = line.owner
         self._vaults += 1
         self._books += u64(line.books)
+        self._books_lent += u64(line.books_lent)
         self._tokens += amount
         if lent and line.pool is None:
             self._unproven += lent
@@ -160,12 +172,13 @@ class ReserveTotals:
             self._lent[line.pool] = self._lent.get(line.pool, 0) + lent
 
     def _add_pool(self, line: PoolLine) -> None:
-        if line.pool in self._pools:
-            raise ProofInvalid("reserves_twice", f"the pool {line.pool} is there twice")
+        if line.pool <= self._last_pool:
+            raise ProofInvalid("reserves_twice", f"{line.pool} is there twice, or out of order")
         if not self._lent.get(line.pool, 0) <= u64(line.principal) <= u64(line.amount):
             reason = f"the pool {line.pool} has {line.amount} tokens for {line.principal} deposited"
             raise ProofInvalid("pool_cannot_pay", reason)
         self._pools.add(line.pool)
+        self._last_pool = line.pool
 
 
 def read_line(data: bytes) -> Line:

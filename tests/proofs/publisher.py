@@ -174,6 +174,7 @@ def honest_lines(held: list[MadeVault], slot: int) -> list[Line]:
             account=derive(each.owner),
             slot=slot + 2,
             books=str(each.total),
+            books_lent=str(each.lent),
             total=str(each.total),
             lent=str(each.lent),
             amount=str(each.total - each.lent),

@@ -327,6 +327,7 @@ def line_of(vault: MadeVault, **changes: Any) -> VaultLine:
         account=derive(vault.owner),
         slot=1_002,
         books=str(vault.total),
+        books_lent=str(vault.lent),
         total=str(vault.total),
         lent="0",
         amount=str(vault.total),
@@ -454,11 +455,11 @@ def test_a_position_that_does_not_hold_what_is_lent() -> None:
     at = next(
         n for n, each in enumerate(snapshot.lines) if isinstance(each, VaultLine) and each.pool
     )
-    for changes in ({"principal": "1"}, {"principal": None}):
+    checks = {"1": "pool_cannot_pay", None: "reserves_file"}
+    for principal, check in checks.items():
         lines = list(snapshot.lines)
-        lines[at] = replaced(lines[at], **changes)
-        bent = Snapshot(snapshot.vaults, lines=lines)
-        assert check_of(bent) == "pool_cannot_pay"
+        lines[at] = replaced(lines[at], principal=principal)
+        assert check_of(Snapshot(snapshot.vaults, lines=lines)) == check
 
 
 def test_what_is_lent_to_an_unknown_program_counts_apart() -> None:

@@ -116,6 +116,7 @@ class ReserveReader:
             account=str(address),
             slot=slot,
             books=str(leaf.total),
+            books_lent=str(leaf.yield_deposited),
             total=str(vault.total_balance if vault else 0),
             lent=str(lent),
             amount=str(tokens.amount if tokens else 0),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import fields as fields_of
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -22,6 +23,8 @@ from cvms.chain.yields.rates import ProtocolName
 from cvms.chain.yields.sources import parse_yield_sources
 from cvms.errors import ProofInvalid
 from cvms.nursery.scheduled.proof_publisher import ProofPublisher
+from cvms.nursery.scheduled.reserve_file import ReserveFile
+from cvms.nursery.scheduled.reserve_reader import Reading, ReserveReader
 from cvms.nursery.wiring.leader_tasks import build_operator_submitter, build_proof_publisher
 from cvms.proofs.log_entry import SignedEntry, verify_log
 from cvms.proofs.stored_proofs import append_published, prove, signed_entry
@@ -29,6 +32,7 @@ from cvms.proofs.verification import Check, Given, Outcome, verify
 from cvms.store.index import chain_genesis
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.proofs import entries, leaves, reserves
+from cvms.store.proofs.leaves import LeafRow
 from cvms.store.security import audit_log
 from tests.nursery.indexing.test_indexer import cancelled_after
 from tests.nursery.program_steps import pool_of
@@ -371,3 +375,35 @@ async def test_entries_lost_with_a_database_are_added_from_a_copy_of_the_log(wor
         [row, *_] = await entries.after(conn, 1, limit=1)
         with pytest.raises(ProofInvalid, match="lost with a database"):
             await prove(conn, row, address(alice))
+
+
+async def test_a_balance_that_vanishes_from_its_line_is_found_by_a_node(
+    world: World, tmp_path: Path
+) -> None:
+    """A publisher hides what is missing: the vault is said to have been emptied just now."""
+    alice, bob = await two_vaults(world)
+    vault = vault_address(world.programs, bob.pubkey())
+    params = [str(vault), str(world.programs.mint), {"amount": 0}]
+    await world.rpc.call("surfnet_setTokenAccount", params)
+    await settled(world)
+
+    class Hiding(ReserveReader):
+        async def read_vaults(self, rows: Sequence[LeafRow]) -> list[Reading]:
+            found = await super().read_vaults(rows)
+            return [
+                Reading(msgspec.structs.replace(each.line, total="0"), row.balances)
+                if row.owner == address(bob)
+                else each
+                for row, each in zip(rows, found, strict=True)
+            ]
+
+    class Dishonest(ProofPublisher):
+        def _file(self, slot: int) -> ReserveFile:
+            honest = super()._file(slot)
+            fields = {each.name: getattr(honest.reader, each.name) for each in fields_of(Hiding)}
+            return replace(honest, reader=Hiding(**fields))
+
+    honest = publisher(world)
+    fields = {each.name: getattr(honest, each.name) for each in fields_of(ProofPublisher)}
+    assert await Dishonest(**fields).run_once() is not None
+    assert await failed(world, address(alice), tmp_path) == {"not_covered"}

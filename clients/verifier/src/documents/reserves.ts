@@ -15,6 +15,7 @@ const VAULT = object({
   kind: constant("vault"),
   owner: address,
   books: decimal,
+  books_lent: decimal,
   total: decimal,
   lent: decimal,
   pool: orNull(address),
@@ -80,7 +81,8 @@ async function misplacedVault({ owner, account }: VaultLine, { vaults, pools }: 
 }
 
 function misplacedPool({ pool, account }: PoolLine, { lines, pools }: Reserves): string | null {
-  if (pools.some((each) => each.pool === pool)) return `the pool ${pool} is there twice`;
+  const last = pools.at(-1)?.pool;
+  if (last !== undefined && last >= pool) return last === pool ? `the pool ${pool} is there twice` : `${pool} comes after ${last}`;
   return lines.some((each) => each.account === account) ? `the account ${account} is there twice` : null;
 }
 
@@ -122,6 +124,8 @@ function leftOut({ vaults }: Reserves, { liabilities }: Entry, { owner, balances
   if (BigInt(vaults.length) !== liabilities.vaults) return `there are ${vaults.length} lines of vaults, and ${liabilities.vaults} leaves`;
   const books = sum(vaults, (line) => line.books);
   if (books !== liabilities.total) return `the lines' books are ${books} together, and the tree's total is ${liabilities.total}`;
+  const lent = sum(vaults, (line) => line.books_lent);
+  if (lent !== liabilities.yield_deposited) return `the lines' books_lent are ${lent} together, and the tree's yield_deposited is ${liabilities.yield_deposited}`;
   const own = vaults.find((line) => line.owner === owner);
   if (!own) return `${owner} has no line`;
   return own.books === balances.total ? null : `the line of ${owner} has ${own.books}, and the proof ${balances.total}`;
@@ -165,6 +169,8 @@ function readLine(line: string, place: number): ReserveLine {
     if (read.kind === "vault" && (read.pool === null) !== (read.principal === null)) {
       throw new FormError("only one of pool and principal is null");
     }
+    if (read.kind === "vault" && read.pool !== null && read.lent === 0n) throw new FormError("nothing is lent to its pool");
+    if (read.kind === "vault" && read.books_lent > read.books) throw new FormError("books_lent exceeds books");
     return read;
   } catch (fault) {
     throw fault instanceof FormError ? new FormError(`${name} of the file: ${fault.message}`) : fault;

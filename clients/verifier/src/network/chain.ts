@@ -21,6 +21,7 @@ export async function verifyWithNode(url: string, { report, entry, reserves }: V
   await checkAge(node, entry, block, maxAge, report);
   if (reserves === null) return report.skip("there is no file of reserves that is the entry's", "reserves");
   await checkAmounts(node, entry, reserves, report);
+  await checkMoved(node, entry, reserves, report);
   await checkVaults(node, entry, reserves, block, report);
 }
 
@@ -72,11 +73,33 @@ async function checkAmounts(node: Node, { mint }: Entry, { lines }: Reserves, re
 async function unconfirmed(node: Node, mint: string, line: ReserveLine, now: TokenAccount | undefined): Promise<string | null> {
   const { account, amount, slot } = line;
   if (now && now.mint !== mint) throw new Contradicted(`${account} holds the token ${now.mint}`);
+  const held = await amountAt(node, account, slot, now);
+  if (held === null) return `${account} changed, and the node does not reach back to slot ${slot}`;
+  if (held !== amount) throw new Contradicted(`${account} held ${held} at slot ${slot}, and ${amount} by the file`);
+  return null;
+}
+
+/** Return what the account held at the end of a slot, or null if the node does not know. */
+async function amountAt(node: Node, account: string, slot: bigint, now: TokenAccount | undefined): Promise<bigint | null> {
   const { isLater, last } = await node.mentions(account, slot);
-  if (isLater && last === null && (await node.firstBlock()) > slot) return `${account} changed, and the node does not reach back to slot ${slot}`;
-  const held = isLater ? last && (await node.amountAfter(last, account)) : now?.amount;
-  if ((held ?? 0n) === amount) return null;
-  throw new Contradicted(`${account} held ${held ?? 0n} at slot ${slot}, and ${amount} by the file`);
+  if (!isLater) return now?.amount ?? 0n;
+  if (last !== null) return await node.amountAfter(last, account);
+  return (await node.firstBlock()) > slot ? null : 0n;
+}
+
+/** Check that what is said to have moved since the entry's slot was there at that slot. */
+async function checkMoved(node: Node, { slot }: Entry, { vaults }: Reserves, report: Report): Promise<void> {
+  if (!report.has("not_covered", "ok")) return;
+  await whenAvailable(report, "not_covered", async () => {
+    const less = vaults.filter((line) => line.total < line.books);
+    const present = await node.tokenAccounts(less.map(({ account }) => account));
+    for (const { account, books, books_lent } of less) {
+      const held = await amountAt(node, account, slot, present.get(account));
+      if (held === null) return report.skip(`the node does not reach back to slot ${slot}`, "not_covered");
+      if (held < books - books_lent) return report.fail("not_covered", `${account} held ${held} at slot ${slot}, and its vault ${books}, of which ${books_lent} were lent`);
+    }
+    report.pass("not_covered", `${vaults.length} accounts, ${less.length} of which held more at the entry's slot`);
+  });
 }
 
 async function checkVaults(node: Node, entry: Entry, { vaults }: Reserves, block: Block | null, report: Report): Promise<void> {
@@ -91,7 +114,7 @@ async function checkVaults(node: Node, entry: Entry, { vaults }: Reserves, block
   });
 }
 
-async function whenAvailable<T>(report: Report, name: "chain" | "stale" | "reserves" | "left_out", check: () => Promise<T>): Promise<T | null> {
+async function whenAvailable<T>(report: Report, name: "chain" | "stale" | "reserves" | "not_covered" | "left_out", check: () => Promise<T>): Promise<T | null> {
   try {
     return await check();
   } catch (fault) {
