@@ -254,7 +254,6 @@ cvms_database_pool_waiting
 cvms_database_queries_total{outcome="timeout"}
 cvms_outbox_lag_seconds
 cvms_log_lines_total{level="error"}
-cvms_certificate_expiry_seconds
 process_open_fds
 """
 
