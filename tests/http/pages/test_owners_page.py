@@ -282,6 +282,8 @@ async def _be_readable(trader: Trader) -> None:
     await trader.tab.evaluate((node_modules(PAGES) / "axe-core" / "axe.min.js").read_text())
     assert await audit(trader, "the page") == []
     assert await trader.tab.evaluate("document.documentElement.scrollWidth") == 390
+    style = "getComputedStyle(document.querySelector('code')).unicodeBidi"
+    assert await trader.tab.evaluate(style) == "isolate"
     await trader.request("Deposit", amount="3")
     await trader.see("This is what you sign", within="dialog")
     assert await audit(trader, "the review") == []
