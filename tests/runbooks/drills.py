@@ -21,6 +21,7 @@ from tests.harness.processes import cvms
 from tests.harness.webhook_receiver import WebhookReceiver
 from tests.http.wallets import deposit, funded, initialize, land
 from tests.nursery.supervision.test_service_manager import environ_of
+from tests.operations.pages import Block
 from tests.runbooks.conftest import SECRET, Drill, Start
 from tests.runbooks.pages import PAGES
 
@@ -206,6 +207,26 @@ async def test_the_proxys_certificate_expires(
         await at.press("certificate-expiring", CHAIN=chain, KEY=key, **{"/etc/nginx/tls": tls})
         await at.press("certificate-expiring", **{"nginx -t": "nginx -t"})
         await at.monitors.until_ended("CertificateExpiring")
+
+
+async def test_the_proxy_has_ended(drill: Start, tmp_path: Path, nursery: trio.Nursery) -> None:
+    folder = tmp_path / "nginx"
+    folder.mkdir()
+    async with drill() as at, proxy(folder, [at.service.port]) as site:
+        address = f"127.0.0.1:{site.port}"
+        await at.monitors.watch_certificate(address, nursery)
+        command = shlex.join(nginx_command(folder))
+        at.stand_in("nginx", f'exec {command} "$@"')
+        at.stand_in("systemctl", '[ "$*" != "restart nginx" ] || nginx >"$0.log" 2>&1 &')
+        await at.bash.run(Block("the drill", 1, f"kill $(cat {folder}/nginx.pid)"))
+        await at.monitors.until_firing("ProxyDown")
+        seen = await at.follow("proxy-down")
+        assert address in seen
+        assert '"ok"' in seen
+        assert "no answer" in await at.press("proxy-down", **{"HOST:PORT": address})
+        await at.press("proxy-down", **{"nginx -t": "nginx -t"})
+        await at.monitors.until_ended("ProxyDown")
+        assert '"ok"' in await at.press("proxy-down", **{"HOST:PORT": address})
 
 
 async def test_the_node_lacks_what_it_lists(drill: Start) -> None:
