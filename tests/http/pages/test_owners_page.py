@@ -101,7 +101,7 @@ async def _deposit(trader: Trader, served: Served, owner: Keypair) -> None:
     await trader.connect(OWNERS)
     await trader.move("Open the vault")
     await trader.balance("balance", "0.00")
-    reviewed = await trader.move("Deposit", amount="250.000001")
+    reviewed = await trader.move("Deposit", amount=" 250.000001")
     assert "250.000001 (250000001 units)" in reviewed
     assert f"{served.operator.pubkey()} (the service)" in reviewed
     [text] = (await trader.wallet(OWNERS))["texts"]
@@ -120,6 +120,11 @@ async def _deposit(trader: Trader, served: Served, owner: Keypair) -> None:
 
 async def _be_refused(trader: Trader, owner: Keypair) -> None:
     """Each refusal says why and what to do, and nothing is sent."""
+    for ambiguous in ("1,5", "1,500", "1,50.0", "1.000,5"):
+        await trader.request("Withdraw", amount=ambiguous)
+        assert f"“{ambiguous}” is not an amount." in await trader.trouble()
+        await trader.close()
+
     await trader.request("Withdraw", amount="1.0000001")
     assert "1.0000001 has 7 decimals, and the token has 6." in await trader.trouble()
     await trader.close()
