@@ -122,6 +122,8 @@ def _addresses(
 ) -> Mapping[str, str]:
     return {
         "Service": f"{url}   (also /ready, /metrics)",
+        "Console": f"{url}/console   for administrators, with a token",
+        "Vaults": f"{url}/vault/ADDRESS   for the owner, with the wallet of a browser",
         "RPC": chain.rpc_url,
         "PubSub": chain.ws_url,
         "Operator": f"{operator}   pays fees and is the vaults' governance",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 
@@ -64,11 +63,6 @@ class ServiceMetrics:
             "leader",
             "1 while this replica is the leader, which runs the tasks that must run only once",
         )
-        self.certificate_expiry = series.gauge(
-            "certificate_expiry_seconds",
-            "Unix time at which the TLS certificate that this process serves expires, NaN without",
-        )
-        self.certificate_expiry.set(math.nan)  # TLS is left to the proxy
         self.log_lines = series.counter(
             "log_lines_total", "Lines written to the log, by level", level=LEVELS
         )

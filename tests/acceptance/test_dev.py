@@ -73,8 +73,10 @@ async def test_a_start_after_a_kill_takes_over(tmp_path: Path) -> None:
 
 
 async def _addresses(dev: Command) -> Addresses:
+    url = await dev.line("Service")
+    assert await dev.line("Console") == f"{url}/console"
     return Addresses(
-        url=await dev.line("Service"),
+        url=url,
         rpc_url=await dev.line("RPC"),
         programs=load_programs({}),
     )

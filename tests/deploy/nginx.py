@@ -8,6 +8,7 @@ import ssl
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import httpx
@@ -50,15 +51,23 @@ def nginx() -> Path:
     return Path(found) if found else missing("the Debian package nginx-light")
 
 
-@contextmanager
-def configured(folder: Path, replicas: Sequence[int]) -> Iterator[tuple[list[str], Site]]:
-    """Yield the command that runs nginx in `folder`, and its site."""
+def issue_certificate(folder: Path, expires: datetime | None = None) -> trustme.CA:
+    """Write a certificate and its key into a new folder, and return the authority."""
     authority = trustme.CA()
-    certificate = authority.issue_cert("127.0.0.1", "localhost")
-    (folder / "tls").mkdir()
-    certificate.private_key_pem.write_to_path(str(folder / "tls" / "privkey.pem"))
+    certificate = authority.issue_cert("127.0.0.1", "localhost", not_after=expires)
+    folder.mkdir()
+    certificate.private_key_pem.write_to_path(str(folder / "privkey.pem"))
     for part in certificate.cert_chain_pems:
-        part.write_to_path(str(folder / "tls" / "fullchain.pem"), append=True)
+        part.write_to_path(str(folder / "fullchain.pem"), append=True)
+    return authority
+
+
+@contextmanager
+def configured(
+    folder: Path, replicas: Sequence[int], expires: datetime | None = None
+) -> Iterator[tuple[list[str], Site]]:
+    """Yield the command that runs nginx in `folder`, and its site."""
+    authority = issue_certificate(folder / "tls", expires)
     lines = "".join(f"server 127.0.0.1:{port} max_fails=0;\n" for port in replicas)
     (folder / "replicas.conf").write_text(lines)
     trusting = ssl.create_default_context()
@@ -75,14 +84,24 @@ def configured(folder: Path, replicas: Sequence[int]) -> Iterator[tuple[list[str
         assert shipped in text
         text = text.replace(shipped, here)
     (folder / "nginx.conf").write_text(text)
+    yield nginx_command(folder), site
+
+
+def nginx_command(folder: Path) -> list[str]:
+    """Return the command that runs nginx with the configuration in `folder`."""
     settings = f"daemon off; pid {folder}/nginx.pid; error_log stderr warn;"
-    yield [str(nginx()), "-p", str(folder), "-c", str(folder / "nginx.conf"), "-g", settings], site
+    return [str(nginx()), "-p", str(folder), "-c", str(folder / "nginx.conf"), "-g", settings]
 
 
 @asynccontextmanager
-async def proxy(folder: Path, replicas: Sequence[int]) -> AsyncIterator[Site]:
+async def proxy(
+    folder: Path, replicas: Sequence[int], expires: datetime | None = None
+) -> AsyncIterator[Site]:
     """Run nginx before the replicas' ports for the block. It may write no warnings."""
-    with configured(folder, replicas) as (command, site), (folder / "log").open("w") as log:
+    with (
+        configured(folder, replicas, expires) as (command, site),
+        (folder / "log").open("w") as log,
+    ):
         process = await trio.lowlevel.open_process(command, stderr=log, stdout=log)
         try:
             async with httpx.AsyncClient() as http:

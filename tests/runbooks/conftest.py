@@ -42,6 +42,8 @@ class Drill:
     database: TcpProxy
     localnet: Localnet
     bash: Shell
+    programs: Path
+    """A folder that the shell searches for programs first."""
 
     async def follow(self, page: str) -> str:
         """Run every command of a page, and return what they printed."""
@@ -54,6 +56,12 @@ class Drill:
         for name, value in values.items():
             found = [each.replace(name, value) for each in found]
         return await self.bash.run(Block(page, 1, "\n".join(found)))
+
+    def stand_in(self, name: str, *lines: str) -> None:
+        """Have the shell run these lines instead of a program that acts on the whole machine."""
+        path = self.programs / name
+        path.write_text("\n".join(("#!/bin/sh -e", *lines, "")))
+        path.chmod(0o755)
 
     async def set(self, variable: str, value: str) -> None:
         """Give a variable that pages name its value."""
@@ -93,8 +101,10 @@ async def _drill(
     ):
         rpc_url = f"http://127.0.0.1:{rpc.port}"
         given = localnet.settings | {"rpc_urls": (rpc_url,), "admin_jwt_secret": SECRET}
+        programs = folder / "programs"
+        programs.mkdir()
         environ = {
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PATH": f"{programs}:{Path(sys.executable).parent}:{os.environ['PATH']}",
             "CVMS_URL": f"http://127.0.0.1:{front.port}",
             "PROMETHEUS_URL": watching.prometheus,
             "DATABASE_URL": database_url,
@@ -116,4 +126,5 @@ async def _drill(
                 database=database.tcp,
                 localnet=localnet,
                 bash=bash,
+                programs=programs,
             )

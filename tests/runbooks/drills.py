@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from socket import gethostname
 
 import psycopg
 import trio
@@ -11,9 +17,13 @@ from solders.keypair import Keypair
 from cvms.config.alert_settings import AlertSettings
 from cvms.localnet.node.faults import Fail
 from cvms.store.messaging import leader_lease
+from tests.deploy.nginx import issue_certificate, nginx_command, proxy
+from tests.harness.processes import HANG_SECONDS, cvms
 from tests.harness.webhook_receiver import WebhookReceiver
 from tests.http.wallets import deposit, funded, initialize, land
-from tests.runbooks.conftest import Drill, Start
+from tests.nursery.supervision.test_service_manager import environ_of
+from tests.operations.pages import Block
+from tests.runbooks.conftest import SECRET, Drill, Start
 from tests.runbooks.pages import PAGES
 
 REFUSED = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n"
@@ -143,6 +153,83 @@ async def test_nobody_that_is_watched_leads(drill: Start, database_url: str) -> 
             assert str(forgotten.info.backend_pid) in seen
             await at.press("leader-missing", PID=str(forgotten.info.backend_pid))
         await at.monitors.until_ended("LeaderMissing")
+
+
+async def test_a_process_leads_in_another_database(
+    drill: Start, tmp_path: Path, empty_database_url: str
+) -> None:
+    async with drill() as at:
+        chain = at.localnet
+        environ = environ_of(empty_database_url, chain.operator, chain.rpc_url) | {
+            "ADMIN_JWT_SECRET": SECRET.decode(),
+            "SOLANA_WS_URL": chain.ws_url,
+        }
+        async with cvms("serve", folder=tmp_path, environ=environ) as astray:
+            instance = f"127.0.0.1:{environ['PORT']}"
+            at.monitors.watch("cvms", instance)
+            await at.monitors.until_firing("TwoLeaders")
+            seen = await at.follow("two-leaders")
+            assert instance in seen
+            holder, other = (f"{gethostname()}:{pid}" for pid in (os.getpid(), astray.process.pid))
+            assert holder in seen
+            assert other not in seen
+            with trio.fail_after(HANG_SECONDS):  # its first heartbeat may not be stored yet
+                press = partial(at.press, "two-leaders", INSTANCE=instance)
+                while other not in (answer := await press()):  # noqa: ASYNC110
+                    await trio.sleep(0.1)
+            assert holder not in answer
+            at.stand_in("systemctl", '[ "$*" = "stop cvms" ]', f"kill {astray.process.pid}")
+            await at.press("two-leaders", **{"systemctl stop": "systemctl stop"})
+            await at.monitors.until_ended("TwoLeaders")
+            await at.monitors.until_firing("ReplicaDown")
+
+
+async def test_the_proxys_certificate_expires(
+    drill: Start, tmp_path: Path, nursery: trio.Nursery
+) -> None:
+    soon = datetime.now(UTC) + timedelta(days=1)
+    folder = tmp_path / "nginx"
+    folder.mkdir()
+    async with drill() as at, proxy(folder, [at.service.port], expires=soon) as site:
+        address = f"127.0.0.1:{site.port}"
+        await at.monitors.watch_certificate(address, nursery)
+        await at.monitors.until_firing("CertificateExpiring")
+        tls = str(folder / "tls")
+        assert address in await at.follow("certificate-expiring")
+        end = f"notAfter={soon:%b %e %H:%M:%S %Y} GMT"
+        assert end in await at.press("certificate-expiring", **{"HOST:PORT": address})
+        assert end in await at.press("certificate-expiring", **{"-in /etc/nginx/tls": f"-in {tls}"})
+
+        issue_certificate(tmp_path / "renewed")
+        chain, key = (
+            str(tmp_path / "renewed" / f"{name}.pem") for name in ("fullchain", "privkey")
+        )
+        at.stand_in("nginx", f'exec {shlex.join(nginx_command(folder))} "$@"')
+        reload = f"kill -HUP $(cat {folder}/nginx.pid)"
+        at.stand_in("systemctl", '[ "$*" = "reload nginx" ]', reload)
+        await at.press("certificate-expiring", CHAIN=chain, KEY=key, **{"/etc/nginx/tls": tls})
+        await at.press("certificate-expiring", **{"nginx -t": "nginx -t"})
+        await at.monitors.until_ended("CertificateExpiring")
+
+
+async def test_the_proxy_has_ended(drill: Start, tmp_path: Path, nursery: trio.Nursery) -> None:
+    folder = tmp_path / "nginx"
+    folder.mkdir()
+    async with drill() as at, proxy(folder, [at.service.port]) as site:
+        address = f"127.0.0.1:{site.port}"
+        await at.monitors.watch_certificate(address, nursery)
+        command = shlex.join(nginx_command(folder))
+        at.stand_in("nginx", f'exec {command} "$@"')
+        at.stand_in("systemctl", '[ "$*" != "restart nginx" ] || nginx >"$0.log" 2>&1 &')
+        await at.bash.run(Block("the drill", 1, f"kill $(cat {folder}/nginx.pid)"))
+        await at.monitors.until_firing("ProxyDown")
+        seen = await at.follow("proxy-down")
+        assert address in seen
+        assert '"ok"' in seen
+        assert "no answer" in await at.press("proxy-down", **{"HOST:PORT": address})
+        await at.press("proxy-down", **{"nginx -t": "nginx -t"})
+        await at.monitors.until_ended("ProxyDown")
+        assert '"ok"' in await at.press("proxy-down", **{"HOST:PORT": address})
 
 
 async def test_the_node_lacks_what_it_lists(drill: Start) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -25,6 +26,8 @@ SCRAPE_SECONDS = 2
 """Also how long a scrape may take: on a machine that is busy with other tests, a second or more."""
 EVALUATION = "500ms"
 POLL_SECONDS = 0.1
+EXPORTER = "127.0.0.1:9115"
+"""Where the configuration expects the exporter that looks at certificates."""
 PATIENCE, WINDOW = "1s", "8s"
 """What stands for each `for:`, and for each window of a rule."""
 
@@ -39,6 +42,8 @@ class Monitors:
     prometheus: str
     alertmanager: str
     http: httpx.AsyncClient
+    folder: Path
+    exporter_port: int
 
     async def query(self, expression: str) -> list[dict[str, Any]]:
         """Return the samples of a query."""
@@ -80,23 +85,46 @@ class Monitors:
                     return
                 await trio.sleep(POLL_SECONDS)
 
+    def watch(self, job: str, *targets: str) -> None:
+        """Have Prometheus look at these addresses (`host:port`), too."""
+        _write_targets(self.folder, job, targets, earlier=True)
+
+    async def watch_certificate(self, address: str, nursery: trio.Nursery) -> None:
+        """Run the exporter that looks at certificates, and have it look at this one."""
+        port = self.exporter_port
+        await nursery.start(
+            _run,
+            self.folder,
+            [
+                _debian_program("prometheus-blackbox-exporter"),
+                f"--config.file={MONITORING / 'blackbox.yml'}",
+                f"--web.listen-address=127.0.0.1:{port}",
+            ],
+            f"http://127.0.0.1:{port}/-/healthy",
+        )
+        self.watch("cvms-certificate", address)
+
 
 @asynccontextmanager
 async def monitors(folder: Path, *targets: str) -> AsyncIterator[Monitors]:
     """Watch the services at these addresses (`host:port`) for the block."""
-    alerting, prometheus = free_port(), free_port()
-    _write_configuration(folder, targets, alertmanager=f"127.0.0.1:{alerting}")
+    alerting, prometheus, exporter = free_port(), free_port(), free_port()
+    _write_configuration(
+        folder, targets, alertmanager=f"127.0.0.1:{alerting}", exporter=f"127.0.0.1:{exporter}"
+    )
     async with httpx.AsyncClient(timeout=30) as http, trio.open_nursery() as nursery:
         started = Monitors(
             prometheus=f"http://127.0.0.1:{prometheus}",
             alertmanager=f"http://127.0.0.1:{alerting}",
             http=http,
+            folder=folder,
+            exporter_port=exporter,
         )
         await nursery.start(
             _run,
             folder,
             [
-                _alertmanager(),
+                _debian_program("prometheus-alertmanager"),
                 f"--config.file={folder / 'alertmanager.yml'}",
                 f"--storage.path={folder / 'silences'}",
                 f"--web.listen-address=127.0.0.1:{alerting}",
@@ -120,10 +148,9 @@ async def monitors(folder: Path, *targets: str) -> AsyncIterator[Monitors]:
         nursery.cancel_scope.cancel()
 
 
-def _alertmanager() -> str:
-    return shutil.which("prometheus-alertmanager") or missing(
-        "the Debian package prometheus-alertmanager"
-    )
+def _debian_program(name: str) -> str:
+    """Return the path of a program that has the name of its package."""
+    return shutil.which(name) or missing(f"the Debian package {name}")
 
 
 async def _run(
@@ -159,17 +186,23 @@ async def _answers(http: httpx.AsyncClient, url: str) -> bool:
         return False
 
 
-def _write_configuration(folder: Path, targets: tuple[str, ...], *, alertmanager: str) -> None:
+def _write_configuration(
+    folder: Path, targets: tuple[str, ...], *, alertmanager: str, exporter: str
+) -> None:
     """Write both configurations and the rules, with times of a test."""
-    config = yaml.safe_load((MONITORING / "prometheus.yml").read_text())
+    text = (MONITORING / "prometheus.yml").read_text()
+    config = yaml.safe_load(text.replace(EXPORTER, exporter))
     config["global"] = {
         "scrape_interval": f"{SCRAPE_SECONDS}s",
         "scrape_timeout": f"{SCRAPE_SECONDS}s",
         "evaluation_interval": EVALUATION,
     }
     config["alerting"]["alertmanagers"] = [{"static_configs": [{"targets": [alertmanager]}]}]
-    [job] = config["scrape_configs"]
-    job["static_configs"] = [{"targets": list(targets)}]
+    for job in config["scrape_configs"]:
+        del job["static_configs"]
+        job["file_sd_configs"] = [{"files": [f"{job['job_name']}.json"]}]
+    _write_targets(folder, "cvms", targets)
+    _write_targets(folder, "cvms-certificate", ())
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
     (folder / "rules").mkdir()
     for path in RULES:
@@ -177,6 +210,15 @@ def _write_configuration(folder: Path, targets: tuple[str, ...], *, alertmanager
     routing = yaml.safe_load((MONITORING / "alertmanager.yml").read_text())
     _route_at_once(routing["route"])
     (folder / "alertmanager.yml").write_text(yaml.safe_dump(routing))
+
+
+def _write_targets(folder: Path, job: str, targets: tuple[str, ...], earlier: bool = False) -> None:
+    """Write what a job scrapes. Prometheus sees the change of the file."""
+    path = folder / f"{job}.json"
+    known = json.loads(path.read_text()) if earlier else []
+    new = path.with_suffix(".new")
+    new.write_text(json.dumps([*known, {"targets": targets}]))
+    new.rename(path)
 
 
 def sped_up(rules: str) -> str:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated
 
-import msgspec
 from solders.pubkey import Pubkey
 from spl.token.instructions import create_idempotent_associated_token_account
 
@@ -28,19 +26,13 @@ from cvms.errors import (
 from cvms.http.auth.credential import AdministratorRequest
 from cvms.http.framework.admin_tokens import Administrator
 from cvms.http.framework.dependencies import Dependencies
-from cvms.http.framework.request import Body, TokenAmount
+from cvms.http.framework.request import Body, Reason, TokenAmount
 from cvms.http.framework.response import Reply, Response
 from cvms.http.framework.routing import Auth, RouteGroup
 from cvms.http.operations import plans
 from cvms.http.operations.execute import GOVERNED, execute_operation
 from cvms.http.operations.plans import TransactionPlan
 from cvms.http.operations.transfer_limits import check_day, check_transfer
-
-# Without control characters except tabs and line breaks: SQL cannot read NUL in JSON.
-Reason = Annotated[
-    str,
-    msgspec.Meta(min_length=1, max_length=500, pattern=r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]+\Z"),
-]
 
 ROUTES = RouteGroup("administration", replies=GOVERNED, auth=Auth.ADMIN, idempotent=True)
 

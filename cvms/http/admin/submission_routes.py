@@ -12,7 +12,7 @@ from cvms.errors import Conflict, NotFound, SettlementContradicted
 from cvms.http.framework.admin_tokens import Administrator, Role
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.problems import response_of
-from cvms.http.framework.request import Body, Limit
+from cvms.http.framework.request import Body, Limit, Reason
 from cvms.http.framework.response import Reply
 from cvms.http.framework.routing import Auth, RouteGroup
 from cvms.settlement import gathering, settling
@@ -30,7 +30,6 @@ EVIDENCE_SECONDS = 5.0
 ROUTES = RouteGroup("administration", auth=Auth.ADMIN)
 
 SubmissionId = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
-SettlementReason = Annotated[str, msgspec.Meta(min_length=1, max_length=500, pattern=r"\S")]
 
 
 class SubmissionsQuery(Body, frozen=True):
@@ -48,7 +47,7 @@ class Submissions(msgspec.Struct, frozen=True, kw_only=True):
 
 class SettlementBody(Body, frozen=True):
     outcome: Outcome
-    reason: SettlementReason
+    reason: Reason
     force: bool = False
 
 

@@ -233,6 +233,13 @@ EventTopic = Literal[
 EventTopics = Annotated[
     list[EventTopic], msgspec.Meta(min_length=1, max_length=len(get_args(EventTopic)))
 ]
+# Without what nobody sees, such as marks that turn text around: people decide by it. Tabs and line
+# breaks may be in it.
+_VISIBLE = (
+    r"^(?=\s*\S)[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f"
+    r"\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]+\Z"
+)
+Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=500, pattern=_VISIBLE)]
 OverlapSeconds = Annotated[int, msgspec.Meta(ge=0, le=7 * 86_400)]
 """For which the old and the new secret of a webhook sign."""
 Limit = Annotated[

@@ -135,7 +135,7 @@ async def test_only_an_admin_settles_and_says_why(office: Service, localnet: Loc
     signature = await quarantine(office, localnet)
     for role in (Role.VIEWER, Role.OPERATOR):
         assert (await settle(office, signature, "expired", role)).status_code == 403
-    for reason in ("", " \t", "x" * 501, 7, None):
+    for reason in ("", " \t", "x" * 501, 7, None, "a\0b", "\u202eab"):
         refused = await settle(office, signature, "expired", reason=reason)
         assert refused.status_code == 400, reason
     for outcome in ("landed", "quarantined", "built"):

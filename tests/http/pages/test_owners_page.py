@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import time
 from pathlib import Path
 
@@ -9,10 +11,19 @@ import pyotp
 import pytest
 import trio
 from cryptography.fernet import Fernet
+from solders.compute_budget import set_compute_unit_limit, set_compute_unit_price
+from solders.hash import Hash
 from solders.keypair import Keypair
+from solders.message import MessageV0
+from solders.pubkey import Pubkey
+from solders.signature import Signature
+from solders.transaction import VersionedTransaction
+from spl.token.instructions import create_idempotent_associated_token_account
 
+from cvms.chain.program import instructions
+from cvms.chain.program.addresses import token_account
 from cvms.chain.program.instructions import set_withdraw_min_delay
-from cvms.chain.types import Commitment
+from cvms.chain.types import Commitment, Programs
 from tests.harness.installed_tools import node_modules
 from tests.harness.localnet import Localnet
 from tests.harness.service import Served, whole_service
@@ -32,6 +43,16 @@ TAMPERED = """(() => {
     const { transaction, ...rest } = await answer.json();
     const changed = btoa(atob(transaction).replace("\\xc0\\xc6\\x2d", "\\x00\\x09\\x3d"));
     return new Response(JSON.stringify({...rest, transaction: changed}), {status: answer.status});
+  };
+})()"""
+# What the service answers to the next request of a path is this transaction.
+HOSTILE = """(() => {
+  const real = window.fetch;
+  window.fetch = async (...request) => {
+    const answer = await real(...request);
+    if (!request[0].endsWith(%s)) return answer;
+    window.fetch = real;
+    return new Response(JSON.stringify({transaction: %s}), {status: answer.status});
   };
 })()"""
 # The answer to the next request for a deposit is lost.
@@ -61,6 +82,7 @@ async def test_an_owner_does_everything_that_the_page_offers(
         async with trading(tmp_path, served, owner, wallets) as trader:
             await _deposit(trader, served, owner)
             await _be_refused(trader, owner)
+            await _see_what_was_not_asked_for(trader, served.config.programs, owner.pubkey())
             await _withdraw_and_timelock(trader)
             recovery = await _use_a_second_factor(trader)
             await _save_a_statement(trader, owner)
@@ -74,11 +96,12 @@ async def test_an_owner_does_everything_that_the_page_offers(
 
 async def _deposit(trader: Trader, served: Served, owner: Keypair) -> None:
     await trader.see("No vault yet")
+    assert "This vault has no" not in await trader.tab.evaluate("document.body.innerText")
     await trader.see("it lacks solana:signMessage: use another wallet")
     await trader.connect(OWNERS)
     await trader.move("Open the vault")
     await trader.balance("balance", "0.00")
-    reviewed = await trader.move("Deposit", amount="250.000001")
+    reviewed = await trader.move("Deposit", amount=" 250.000001")
     assert "250.000001 (250000001 units)" in reviewed
     assert f"{served.operator.pubkey()} (the service)" in reviewed
     [text] = (await trader.wallet(OWNERS))["texts"]
@@ -97,6 +120,11 @@ async def _deposit(trader: Trader, served: Served, owner: Keypair) -> None:
 
 async def _be_refused(trader: Trader, owner: Keypair) -> None:
     """Each refusal says why and what to do, and nothing is sent."""
+    for ambiguous in ("1,5", "1,500", "1,50.0", "1.000,5"):
+        await trader.request("Withdraw", amount=ambiguous)
+        assert f"“{ambiguous}” is not an amount." in await trader.trouble()
+        await trader.close()
+
     await trader.request("Withdraw", amount="1.0000001")
     assert "1.0000001 has 7 decimals, and the token has 6." in await trader.trouble()
     await trader.close()
@@ -122,6 +150,39 @@ async def _be_refused(trader: Trader, owner: Keypair) -> None:
     assert "Sign and send" not in await trader.dialog()
     assert await trader.wallet(OWNERS) == asked
     await trader.close()
+
+
+async def _see_what_was_not_asked_for(trader: Trader, programs: Programs, owner: Pubkey) -> None:
+    """Whoever changes the service's answers gets no signature of another transaction."""
+    thief = Pubkey.new_unique()
+    asked = await trader.wallet(OWNERS)
+    put_in = instructions.deposit(programs, authority=owner, owner=owner, amount=USDT)
+    rent = create_idempotent_associated_token_account(payer=owner, owner=thief, mint=programs.mint)
+    elsewhere = token_account(thief, programs.mint)
+    take_out = instructions.withdraw(
+        programs,
+        authority=owner,
+        owner=owner,
+        recipient_token_account=elsewhere,
+        position_summaries=(),
+        amount=USDT,
+    )
+    fee = [set_compute_unit_limit(1_400_000), set_compute_unit_price(1_000_000_000)]
+    for button, hostile, fault in (
+        ("Deposit", [rent, put_in], "It also creates or changes"),
+        ("Deposit", [*fee, put_in], "Its fee may be 1.400005 SOL"),
+        ("Withdraw", [take_out], f"account {elsewhere} is not"),
+    ):
+        message = MessageV0.try_compile(owner, hostile, [], Hash.default())
+        wire = bytes(VersionedTransaction.populate(message, [Signature.default()]))
+        transaction = base64.b64encode(wire).decode()
+        path = f"api/vault/{button.lower()}"
+        await trader.tab.evaluate(HOSTILE % (json.dumps(path), json.dumps(transaction)))
+        await trader.request(button, amount="1")
+        await trader.see(fault, within="dialog .trouble")
+        assert "Sign and send" not in await trader.dialog()
+        await trader.close()
+    assert (await trader.wallet(OWNERS))["transactions"] == asked["transactions"]
 
 
 async def _withdraw_and_timelock(trader: Trader) -> None:
@@ -226,6 +287,8 @@ async def _be_readable(trader: Trader) -> None:
     await trader.tab.evaluate((node_modules(PAGES) / "axe-core" / "axe.min.js").read_text())
     assert await audit(trader, "the page") == []
     assert await trader.tab.evaluate("document.documentElement.scrollWidth") == 390
+    style = "getComputedStyle(document.querySelector('code')).unicodeBidi"
+    assert await trader.tab.evaluate(style) == "isolate"
     await trader.request("Deposit", amount="3")
     await trader.see("This is what you sign", within="dialog")
     assert await audit(trader, "the review") == []

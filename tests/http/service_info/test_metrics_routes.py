@@ -16,6 +16,7 @@ from prometheus_client.openmetrics import parser as openmetrics
 
 from cvms.http.service_info import metrics_routes
 from cvms.metrics import exposition
+from cvms.nursery.wiring.leader_tasks import LEADER_TASKS, TIMED_TASKS
 from cvms.store.analytics import event_counters
 from cvms.store.projection import vault_writer
 from tests.harness.installed_tools import program
@@ -222,6 +223,8 @@ async def test_a_fresh_process_has_each_known_series_and_the_page_has_each_metri
         assert shown <= set(re.findall(r"`(\w+)`", labels)), name
     kinds = {each.labels["kind"] for each in exposed["cvms_alerts_open"].samples}
     assert set(re.findall(r"^\| `([a-z_]+)`", ALERTS.read_text(), re.MULTILINE)) <= kinds
+    timed = {each.labels["task"] for each in exposed["cvms_task_run_duration_seconds"].samples}
+    assert timed & {*LEADER_TASKS} == {*TIMED_TASKS}
     for name in ("vault_deposits_total", "total_value_locked", "vault_operations_total"):
         of_both = [sorted(map(str, _values(exposed[each]))) for each in (name, f"cvms_{name}")]
         assert of_both[0] == of_both[1]
@@ -254,7 +257,6 @@ cvms_database_pool_waiting
 cvms_database_queries_total{outcome="timeout"}
 cvms_outbox_lag_seconds
 cvms_log_lines_total{level="error"}
-cvms_certificate_expiry_seconds
 process_open_fds
 """
 

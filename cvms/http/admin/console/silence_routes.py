@@ -8,10 +8,9 @@ import msgspec
 
 from cvms.errors import Conflict, NotFound
 from cvms.http.admin.alert_routes import alert_number, alert_reply
-from cvms.http.admin.collateral_routes import Reason
 from cvms.http.framework.admin_tokens import Administrator, Role
 from cvms.http.framework.dependencies import Dependencies
-from cvms.http.framework.request import Body
+from cvms.http.framework.request import Body, Reason
 from cvms.http.framework.response import Reply
 from cvms.http.framework.routing import Auth, RouteGroup
 from cvms.http.framework.schemas import Alert

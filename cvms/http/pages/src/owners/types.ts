@@ -46,6 +46,7 @@ export interface Movement {
 
 export interface Deployment {
   programs: { collateral_vault: string };
+  mint: string;
   decimals: number;
   operator: string;
   chain: { chain_id: string };

@@ -79,16 +79,16 @@ function useSteps({ label, expected, ask, outcome }: OperationProps, owned: Owne
   const request = async () => {
     setStep({ at: "working", note: "The service prepares it…" });
     try {
-      show(await ask(values, attempt));
+      await show(await ask(values, attempt));
     } catch (error) {
       setStep({ at: "asking", problem: problemFrom(error) });
     }
   };
 
-  const show = (reply: Reply) => {
+  const show = async (reply: Reply) => {
     if (reply.transaction !== undefined && expected && signer !== null && deployment !== null) {
       const message = decodeTransaction(fromBase64(reply.transaction));
-      const found = review(message, { expected: expected(values), owner, signer: signer.address, deployment });
+      const found = await review(message, { expected: expected(values), owner, signer: signer.address, deployment });
       setStep({ at: "review", transaction: reply.transaction, found });
     } else if (reply.signature) {
       setStep({ at: "sent", signature: reply.signature });
@@ -114,7 +114,7 @@ function useSteps({ label, expected, ask, outcome }: OperationProps, owned: Owne
     try {
       // A rebuilt transaction is not signed here: it is another one to review.
       const { transaction: _rebuilt, ...reply } = await api.post<Reply>("api/transactions", { transaction: signed });
-      show(reply);
+      await show(reply);
     } catch (error) {
       const problem = problemFrom(error);
       setStep(mayHaveArrived(error) ? { at: "unanswered", signed, problem } : { at: "asking", problem });

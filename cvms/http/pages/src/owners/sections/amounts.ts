@@ -5,9 +5,11 @@ export const AMOUNT: Field = { name: "amount", label: "Amount in USDT", value: "
 
 /** Return an amount that somebody has typed, in the token's smallest units. Throws a Problem. */
 export function readAmount(text: string | undefined, decimals: number): bigint {
-  const typed = (text ?? "").trim().replaceAll(",", "");
+  const entered = (text ?? "").trim();
+  // Where 1,5 is one and a half, 1,500 is, too. As the page writes it, a comma is followed by a point.
+  const typed = /^\d{1,3}(?:,\d{3})+\.\d*$/.test(entered) ? entered.replaceAll(",", "") : entered;
   const [, whole, fraction = ""] = /^(\d{1,20})(?:\.(\d*))?$/.exec(typed) ?? [];
-  if (whole === undefined) throw invalid(`“${text ?? ""}” is not an amount.`, "Write digits, as in 25 or 25.5.");
+  if (whole === undefined) throw invalid(`“${entered}” is not an amount.`, "Write digits and at most one point, as in 25 or 25.5.");
   if (fraction.length > decimals) {
     throw invalid(`${typed} has ${fraction.length} decimals, and the token has ${decimals}.`, "Leave out the rest.");
   }

@@ -71,7 +71,7 @@ function Requests() {
   return (
     <section aria-labelledby="requests">
       <h2 id="requests">Requested withdrawals</h2>
-      <p>{delay > 0
+      <p>{vault.data === null ? "This is shown once there is a vault." : delay > 0
         ? `This vault has a minimum delay of ${secondsText(delay)}: request a withdrawal, and make it once that time is over, within seven days.`
         : "This vault has no minimum delay: a withdrawal needs no request."}</p>
       <Table caption="Requests" rows={requests} keyOf={(each) => `${each.until_time} ${each.amount}`} empty="Nothing is requested." columns={[

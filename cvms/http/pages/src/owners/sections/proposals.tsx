@@ -22,7 +22,7 @@ export function Proposals() {
     return (
       <section aria-labelledby="multisig">
         <h2 id="multisig">Multisig</h2>
-        <p>This vault has no multisig: the owner withdraws alone.</p>
+        <p>{vault.data === null ? "This is shown once there is a vault." : "This vault has no multisig: the owner withdraws alone."}</p>
       </section>
     );
   }

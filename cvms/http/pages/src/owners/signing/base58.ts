@@ -9,6 +9,20 @@ export function base58(bytes: Uint8Array): string {
   return "1".repeat(zeros < 0 ? bytes.length : zeros) + text;
 }
 
+/** Read a key in base58. Throws an Error if it is none. */
+export function keyOf(text: string): Uint8Array {
+  let value = 0n;
+  for (const each of text) {
+    const digit = ALPHABET.indexOf(each);
+    if (digit < 0) throw new Error(`${text} is no address.`);
+    value = value * 58n + BigInt(digit);
+  }
+  const key = new Uint8Array(32);
+  for (let place = 31; place >= 0; place -= 1, value >>= 8n) key[place] = Number(value & 0xffn);
+  if (value > 0n) throw new Error(`${text} is no address.`);
+  return key;
+}
+
 export function toBase64(bytes: Uint8Array): string {
   return btoa(String.fromCharCode(...bytes));
 }

@@ -6,11 +6,13 @@ import { amountText, solText, words } from "../../parts/format";
 import type { Deployment } from "../types";
 import { base58 } from "./base58";
 import type { Instruction, Message } from "./message";
+import { isTokenAccountOf, TOKEN_ACCOUNTS } from "./token_account";
 
 const COMPUTE_BUDGET = "ComputeBudget111111111111111111111111111111";
-const TOKEN_ACCOUNTS = "ATokenGPvbdGVxr1b2hvZbsiqW5xWH25efTNsLJA8knL";
 const SIGNATURE_LAMPORTS = 5_000n;
 const DEFAULT_UNITS = 200_000n;
+/** Above any fee that the service gives a transaction: it is paid to validators, whoever asks for it. */
+const MOST_FEE = 10_000_000n;
 const AMOUNTS = ["amount", "max_amount"];
 
 /** The one instruction of the vault program that the transaction should have. */
@@ -39,7 +41,7 @@ interface Call {
 }
 
 /** Say what a transaction does, and what of it was not asked for. */
-export function review(message: Message, asked: Asked): Review {
+export async function review(message: Message, asked: Asked): Promise<Review> {
   const { deployment, owner, signer, expected } = asked;
   const calls = message.instructions.filter(({ program }) => program === deployment.programs.collateral_vault).map(callOf);
   const [call] = calls;
@@ -50,7 +52,8 @@ export function review(message: Message, asked: Asked): Review {
   if (message.hidesAccounts) faults.push("It hides accounts in a lookup table.");
   if (!message.signers.includes(signer)) faults.push(`It does not ask for the signature of your wallet, ${signer}.`);
   if (call === undefined || calls.length !== 1) faults.push("It does not have exactly one instruction of the vault program.");
-  else faults.push(...differences(call, expected, owner));
+  else faults.push(...differences(call, expected, owner), ...await strangeAccounts(message, call, asked));
+  if (payer === signer && feeOf(message) > MOST_FEE) faults.push(`Its fee may be ${solText(feeOf(message))}, which no operation of this page costs.`);
   return { rows: [...described(call, deployment), ...costs(message, payer, asked)], faults };
 }
 
@@ -65,9 +68,26 @@ function differences(call: Call, expected: Expected, owner: string): string[] {
   return found;
 }
 
-function described(call: Call | undefined, { decimals }: Deployment): [string, string][] {
+/** Return what tokens go to or come from, or what is created, that is not the token account of the owner. */
+async function strangeAccounts(message: Message, call: Call, { owner, deployment }: Asked): Promise<string[]> {
+  const found = [];
+  const used = call.accounts["user_token_account"];
+  if (used !== undefined && !(await isTokenAccountOf(owner, deployment.mint, used))) {
+    found.push(`Its token account ${used} is not that of the vault's owner.`);
+  }
+  for (const { program, accounts, data } of message.instructions) {
+    if (program !== TOKEN_ACCOUNTS) continue;
+    const creates = data.length === 0 || (data.length === 1 && data[0]! <= 1);
+    if (!creates || used === undefined || accounts[1]?.address !== used) {
+      found.push(`It also creates or changes the token account ${accounts[1]?.address}, which this operation does not need.`);
+    }
+  }
+  return found;
+}
+
+function described(call: Call | undefined, { decimals, programs }: Deployment): [string, string][] {
   if (call === undefined) return [];
-  const rows: [string, string][] = [["What it does", words(call.name)]];
+  const rows: [string, string][] = [["What it does", words(call.name)], ["Vault program", programs.collateral_vault]];
   for (const [name, value] of Object.entries(call.fields)) {
     const isAmount = AMOUNTS.includes(name) && typeof value === "bigint";
     rows.push([words(name), isAmount ? `${amountText(value, decimals)} (${value} units)` : String(value)]);
