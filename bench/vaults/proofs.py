@@ -61,7 +61,7 @@ async def _measure(url: str, planned: Books) -> None:
     async with open_database(url) as database:
         await database.prepare()
         upkeep = Upkeep(database, planned)
-        async with database.transaction() as conn:
+        async with database.dedicated(query_timeout=600) as conn:
             begin = time.perf_counter()
             await leaves.give_keys(conn)
             print(f"keys of new vaults: {time.perf_counter() - begin:.1f} s")

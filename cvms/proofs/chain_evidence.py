@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from itertools import islice
 from typing import Any
 
@@ -98,25 +98,21 @@ class ChainEvidence:
         return f"slot {self.entry.slot} is final, with the entry's blockhash"
 
     async def verify_age(self, max_age: timedelta) -> str:
-        """Check that the entry is not older than `max_age` by the chain's clock.
-
-        Its own time would make it young for long if it were in the future, so its block's counts.
-        """
+        """Check that the entry's block is not older than `max_age`, by the chain's clock."""
         written = await self._ask("getBlockTime", [self.entry.slot])
+        if written is None:
+            raise ProofNotChecked(f"the node does not know the time of slot {self.entry.slot}")
         try:
             found = await self.rpc.get_accounts([CLOCK], commitment=Commitment.FINALIZED)
-            now = datetime.fromtimestamp(time_in(found.accounts[0]), UTC)
+            age = timedelta(seconds=time_in(found.accounts[0]) - msgspec.convert(written, int))
         except (ChainUnavailable, RpcError, DecodeError) as error:
             raise ProofNotChecked(str(error)) from None
-        made = self.entry.made_at
-        if written is not None:
-            made = min(made, datetime.fromtimestamp(msgspec.convert(written, int), UTC))
-        minutes = (now - made) / timedelta(minutes=1)
-        if now - made > max_age:
-            raise ProofInvalid(
-                "stale", f"the entry is of {self.entry.time}, {minutes:.0f} minutes old"
-            )
-        return f"{minutes:.0f} minutes old"
+        seen = (
+            f"the block of slot {self.entry.slot} is {age / timedelta(minutes=1):.0f} minutes old"
+        )
+        if age > max_age:
+            raise ProofInvalid("stale", seen)
+        return seen
 
     async def verify_lines(self, lines: Iterable[Line], report: Report) -> str:
         """Check what each account held at its line's slot."""

@@ -13,7 +13,7 @@ from cvms.errors import ProofInvalid
 from cvms.proofs import sum_tree
 from cvms.proofs.inclusion import InclusionProof, inclusion_proof
 from cvms.proofs.log_entry import SignedEntry, verify_log
-from cvms.proofs.sum_tree import CHUNK_LEAVES, TreeTop
+from cvms.proofs.sum_tree import CHUNK_LEAVES, NODE_BYTES
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.proofs import entries, leaves
 from cvms.store.proofs.entries import EntryRow, EntryTree
@@ -64,17 +64,18 @@ async def prove(conn: Connection, row: EntryRow, owner: str) -> InclusionProof |
     Call it on one snapshot.
     """
     own = await leaves.of_owner(conn, row.slot, owner)
-    tree = await entries.tree_of(conn, row.number)
-    if own is None or tree is None:
+    if own is None:
         return None
-    if not tree.nodes:
+    vaults, first_keys = await entries.shape_of(conn, row.number)
+    if not first_keys:
         raise ProofInvalid("books", f"the tree of entry {row.number} was lost with a database")
-    place = _chunk_of(own.key, tree.first_keys)
-    first, end = _key(tree.first_keys, place), _key(tree.first_keys, place + 1)
+    place = _chunk_of(own.key, first_keys)
+    first, end = _key(first_keys, place), _key(first_keys, place + 1)
     rows = await leaves.chunk(conn, row.slot, first=first or own.key, end=end)
     nodes = [leaf_of(each, row.number) for each in rows]
-    top = TreeTop(tree.vaults, tree.nodes)
-    if sum_tree.root(nodes) != top.chunk_root(place):
+    places = [place, *sum_tree.places_above(vaults, place)]
+    chunk, *above = await entries.nodes_of(conn, row.number, places, size=NODE_BYTES)
+    if sum_tree.root(nodes) != chunk:
         raise ProofInvalid("books", f"balances of slot {row.slot} were corrected after its entry")
     index = [each.owner for each in rows].index(owner)
     return inclusion_proof(
@@ -83,7 +84,7 @@ async def prove(conn: Connection, row: EntryRow, owner: str) -> InclusionProof |
         balances=own.balances,
         salt=salt(own.key, row.number),
         index=place * CHUNK_LEAVES + index,
-        siblings=[*sum_tree.path(nodes, index), *top.path(place)],
+        siblings=[*sum_tree.path(nodes, index), *above],
     )
 
 

@@ -110,29 +110,25 @@ class TreeTop:
     def root(self) -> Node:
         return self.nodes[-NODE_BYTES:] if self.nodes else EMPTY
 
-    def path(self, chunk: int) -> list[Node]:
-        """Return the siblings on the way from a chunk's root to the tree's."""
-        found, size, start = [], _chunks(self.count), 0
-        while size > 1:
-            if (sibling := chunk ^ 1) < size:
-                at = (start + sibling) * NODE_BYTES
-                found.append(self.nodes[at : at + NODE_BYTES])
-            start, size, chunk = start + size, (size + 1) // 2, chunk // 2
-        return found
-
-    def chunk_root(self, chunk: int) -> Node:
-        return self.nodes[chunk * NODE_BYTES : (chunk + 1) * NODE_BYTES]
-
 
 def top(count: int, roots: Sequence[Node]) -> TreeTop:
     """Return the top of a tree of `count` leaves, from the roots of its chunks."""
     return TreeTop(count, b"".join(each for level in levels(roots) for each in level))
 
 
+def places_above(count: int, chunk: int) -> list[int]:
+    """Return which of a TreeTop's nodes are the siblings on the way from a chunk's root up.
+
+    A chunk's root is the node with the chunk's number.
+    """
+    found, size, start = [], -(-count // CHUNK_LEAVES), 0
+    while size > 1:
+        if (sibling := chunk ^ 1) < size:
+            found.append(start + sibling)
+        start, size, chunk = start + size, (size + 1) // 2, chunk // 2
+    return found
+
+
 def _above(level: Sequence[Node]) -> list[Node]:
     pairs = [parent(*pair) for pair in zip(level[::2], level[1::2], strict=False)]
     return [*pairs, level[-1]] if len(level) % 2 else pairs
-
-
-def _chunks(count: int) -> int:
-    return -(-count // CHUNK_LEAVES)

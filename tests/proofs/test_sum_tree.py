@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from cvms.errors import ProofInvalid
 from cvms.proofs import sum_tree
-from cvms.proofs.sum_tree import CHUNK_LEAVES, leaf, root_of_path, sums_of
+from cvms.proofs.sum_tree import CHUNK_LEAVES, NODE_BYTES, leaf, root_of_path, sums_of
 from tests.proofs.publisher import Snapshot, vaults
 
 LEAVES = Snapshot(vaults(300), lines=[]).leaves
@@ -42,8 +42,12 @@ def test_a_tree_built_in_chunks_proves_every_leaf(count: int) -> None:
     for index in range(count):
         chunk = index // CHUNK_LEAVES
         leaves = LEAVES[chunk * CHUNK_LEAVES : min((chunk + 1) * CHUNK_LEAVES, count)]
-        assert top.chunk_root(chunk) == sum_tree.root(leaves)
-        path = [*sum_tree.path(leaves, index % CHUNK_LEAVES), *top.path(chunk)]
+        own, *above = [
+            top.nodes[place * NODE_BYTES : (place + 1) * NODE_BYTES]
+            for place in (chunk, *sum_tree.places_above(count, chunk))
+        ]
+        assert own == sum_tree.root(leaves)
+        path = [*sum_tree.path(leaves, index % CHUNK_LEAVES), *above]
         assert path == sum_tree.path(LEAVES[:count], index)
 
 

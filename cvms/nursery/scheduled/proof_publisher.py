@@ -49,6 +49,8 @@ log = structlog.get_logger(__name__)
 
 CHECK_SECONDS = 5.0
 """Between looks at whether an entry is due."""
+KEYS_SECONDS = 600.0
+"""For all vaults to get a key, the first time."""
 PAGE_ROWS = 8 * CHUNK_LEAVES
 MEMO, ACTOR = "proof_memo", "proofs"
 FILES_KEPT = 48
@@ -92,8 +94,9 @@ class ProofPublisher:
             return None
         slot, blockhash = block
         number = last.number + 1 if last else 1
-        async with self.database.transaction() as conn:
+        async with self.database.dedicated(query_timeout=KEYS_SECONDS) as conn:
             await leaves.give_keys(conn)
+        async with self.database.connection() as conn:
             audit = await audit_heads.current(conn)
             genesis = await chain_genesis.read(conn)
         if genesis is None:

@@ -12,7 +12,13 @@ from dataclasses import asdict, dataclass
 from uuid import UUID
 
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.postgres.row_mapping import fetch_all, fetch_one, fetch_value, query_for
+from cvms.store.postgres.row_mapping import (
+    fetch_all,
+    fetch_column,
+    fetch_one,
+    fetch_value,
+    query_for,
+)
 
 MAX_NUMBER = 2**63 - 1
 
@@ -83,14 +89,19 @@ UP_TO_SLOT = query_for(
     """,
 )
 
-TREE = query_for(
-    EntryTree,
-    """
-    SELECT {columns}
-    FROM proof_entries
-    WHERE number = %(number)s
-    """,
-)
+SHAPE = """
+SELECT vaults, first_keys
+FROM proof_entries
+WHERE number = %(number)s
+"""
+
+NODES = """
+SELECT substring(nodes FROM 1 + place * %(size)s FOR %(size)s)
+FROM proof_entries
+CROSS JOIN unnest(%(places)s::INTEGER[]) WITH ORDINALITY AS wanted (place, nth)
+WHERE number = %(number)s
+ORDER BY nth
+"""
 
 # Of two publishers at the same time, the slower one finds its number or its slot taken.
 ADD = """
@@ -154,8 +165,20 @@ async def up_to_slot(conn: Connection, slot: int) -> EntryRow | None:
     return await fetch_one(conn, EntryRow, UP_TO_SLOT, {"slot": slot})
 
 
-async def tree_of(conn: Connection, number: int) -> EntryTree | None:
-    return await fetch_one(conn, EntryTree, TREE, {"number": number})
+async def shape_of(conn: Connection, number: int) -> tuple[int, bytes]:
+    """Return the number of an entry's leaves, and the first keys of its chunks."""
+    # In text, bytes are twice as long, and have to be decoded.
+    cursor = await conn.execute(SHAPE, {"number": number}, binary=True)
+    [(vaults, first_keys)] = await cursor.fetchall()
+    return vaults, first_keys
+
+
+async def nodes_of(
+    conn: Connection, number: int, places: Sequence[int], *, size: int
+) -> list[bytes]:
+    """Return some of the packed nodes of an entry, each of `size` bytes, by their places."""
+    params = {"number": number, "places": list(places), "size": size}
+    return await fetch_column(conn, NODES, params)
 
 
 async def add(conn: Connection, entry: EntryRow, tree: EntryTree) -> bool:

@@ -38,9 +38,7 @@ async function checkBlock(node: Node, { genesis, slot, blockhash }: Entry, repor
 
 async function checkAge(node: Node, { time }: Entry, block: Block | null, maxAge: bigint, report: Report): Promise<void> {
   await whenAvailable(report, "stale", async () => {
-    const blockTime = BigInt(block?.blockTime ?? time);
-    // The service wrote the first; a time in the future would be young for long.
-    const age = (await node.clock()) - (time < blockTime ? time : blockTime);
+    const age = (await node.clock()) - BigInt(block?.blockTime ?? time);
     const old = age > maxAge * MINUTE ? `it is ${age / MINUTE} minutes old, and may be ${maxAge}` : null;
     report.decide("stale", old, `it is ${age / MINUTE} minutes old`);
   });
