@@ -1010,8 +1010,8 @@ CREATE TABLE proof_keys (
     key BYTEA NOT NULL UNIQUE CHECK (length(key) = 32)
 );
 
--- The log: each signed entry, with the upper nodes of its tree. Kept for ever. `first_keys` are those
--- of the first leaf of each chunk. See store/proofs/entries.py.
+-- The log: each signed entry, with the upper nodes of its tree. Kept for ever. `first_keys` are
+-- how the key of the first leaf of each chunk begins. See store/proofs/entries.py.
 CREATE TABLE proof_entries (
     number BIGINT PRIMARY KEY CHECK (number > 0),
     slot BIGINT NOT NULL UNIQUE,

@@ -20,7 +20,8 @@ from cvms.store.proofs.entries import EntryRow, EntryTree
 from cvms.store.proofs.leaves import LeafRow
 from cvms.store.vaults import balance_history
 
-KEY_BYTES = 32
+KEY_BYTES = 12
+"""Of a chunk's first key: no two of a million keys begin alike."""
 
 
 class BalanceProof(msgspec.Struct, frozen=True, kw_only=True):

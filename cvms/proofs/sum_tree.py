@@ -17,7 +17,7 @@ from cvms.errors import ProofInvalid
 SUMS = 5
 """Total, available, locked, timelocked and lent for yield."""
 NODE_BYTES = 32 + 8 * SUMS
-CHUNK_LEAVES = 128
+CHUNK_LEAVES = 64
 """Leaves whose nodes are computed anew for a proof; all above them are stored."""
 MAX_PATH = 64
 EMPTY = sha256(b"").digest() + bytes(8 * SUMS)

@@ -15,6 +15,8 @@ from uuid import UUID, uuid4
 
 import msgspec
 import structlog
+import trio
+import trio.lowlevel
 from solders.pubkey import Pubkey
 
 from cvms.chain.rpc.error_codes import NOT_KEPT
@@ -35,7 +37,7 @@ from cvms.proofs.log_entry import (
     SignedEntry,
     signed_bytes,
 )
-from cvms.proofs.stored_proofs import leaf_of, signed_entry
+from cvms.proofs.stored_proofs import KEY_BYTES, leaf_of, signed_entry
 from cvms.proofs.sum_tree import CHUNK_LEAVES, TreeTop
 from cvms.signing.audit_signer import AuditSigners
 from cvms.store.index import chain_genesis
@@ -51,7 +53,7 @@ CHECK_SECONDS = 5.0
 """Between looks at whether an entry is due."""
 KEYS_SECONDS = 600.0
 """For all vaults to get a key, the first time."""
-PAGE_ROWS = 8 * CHUNK_LEAVES
+PAGE_ROWS = 16 * CHUNK_LEAVES
 MEMO, ACTOR = "proof_memo", "proofs"
 FILES_KEPT = 48
 """Files of reserves of the newest entries: two days of hourly ones."""
@@ -147,8 +149,9 @@ class ProofPublisher:
                 page = await leaves.by_key(conn, slot, after=after, limit=PAGE_ROWS)
             for start in range(0, len(page), CHUNK_LEAVES):
                 chunk = page[start : start + CHUNK_LEAVES]
-                first_keys += chunk[0].key
+                first_keys += chunk[0].key[:KEY_BYTES]
                 roots.append(sum_tree.root([leaf_of(each, number) for each in chunk]))
+                await trio.lowlevel.checkpoint()  # a chunk takes a millisecond
             count += len(page)
             if len(page) < PAGE_ROWS:
                 return _Tree(sum_tree.top(count, roots), bytes(first_keys))

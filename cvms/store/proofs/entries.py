@@ -1,8 +1,8 @@
 """The log of proofs: its signed entries, and the upper nodes of each one's tree.
 
 Entries are kept for ever. `nodes` are those of the tree from the roots of its chunks up, packed,
-and `first_keys` the first key of each chunk: with the leaves of one chunk, which the history of
-balances still has, they are enough for an inclusion proof.
+and `first_keys` how the first key of each chunk begins: with the leaves of one chunk, which the
+history of balances still has, they are enough for an inclusion proof.
 """
 
 from __future__ import annotations
