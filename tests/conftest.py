@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,21 @@ SLOW_SECONDS = 10
 """How long a slow test takes, unless its mark says it: `slow(seconds=...)`."""
 SHARE_BEFORE_END = 0.9
 """Of the quick tests, which are begun before the last slow one."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Keep the garbage collector from the modules and the thousands of tests, which all stay.
+
+    Else each process passes through them again and again: a twentieth of what the tests compute.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.collect()
+        gc.freeze()
 
 
 @pytest.hookimpl(trylast=True)
