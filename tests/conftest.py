@@ -13,6 +13,7 @@ import structlog
 import trio
 import trustme
 from hypothesis import HealthCheck, settings
+from structlog.dev import ConsoleRenderer, plain_traceback
 
 from cvms.localnet import Timing
 from cvms.store.postgres.database import Database, open_database
@@ -80,6 +81,12 @@ def logging_as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(structlog, "configure", for_this_test)
     yield
     configure(**before)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def plain_tracebacks() -> None:
+    """Show a logged exception as Python does: as rich does, with all locals, takes 150 ms."""
+    ConsoleRenderer.get_active().exception_formatter = plain_traceback
 
 
 @pytest.fixture(scope="session", autouse=True)
