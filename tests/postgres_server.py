@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 import psycopg
@@ -39,13 +40,23 @@ def postgres_server() -> Iterator[str]:
         tempfile.TemporaryDirectory(prefix="cvms-pg-", dir=_fastest_folder()) as folder,
         embedded_postgres(Path(folder) / "data") as server,
     ):
-        with psycopg.connect(server, autocommit=True) as connection:
+        with _administrator(server) as connection:
             for setting in SETTINGS:
                 connection.execute(f"ALTER SYSTEM SET {setting}".encode())
             connection.execute("SELECT pg_reload_conf()")
             connection.execute(f"CREATE DATABASE {WITH_SCHEMA}".encode())
-        trio.run(_apply_schema, database_uri(server, WITH_SCHEMA))
-        yield server
+            trio.run(_apply_schema, database_uri(server, WITH_SCHEMA))
+            yield server
+        _administrator.cache_clear()
+
+
+@cache
+def _administrator(server: str) -> psycopg.Connection:
+    """Return the connection that makes and drops databases.
+
+    To open two for each database takes a fifth of the time that copying and dropping it takes.
+    """
+    return psycopg.connect(server, autocommit=True)
 
 
 @contextmanager
@@ -58,13 +69,12 @@ def new_database(server: str, template: str = WITH_SCHEMA) -> Iterator[str]:
     name = f"cvms_{next(_numbers)}"
     create = "CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy"
     drop = "DROP DATABASE IF EXISTS {} WITH (FORCE)"
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(sql.SQL(create).format(sql.Identifier(name), sql.Identifier(template)))
+    connection = _administrator(server)
+    connection.execute(sql.SQL(create).format(sql.Identifier(name), sql.Identifier(template)))
     try:
         yield database_uri(server, name)
     finally:
-        with psycopg.connect(server, autocommit=True) as connection:
-            connection.execute(sql.SQL(drop).format(sql.Identifier(name)))
+        connection.execute(sql.SQL(drop).format(sql.Identifier(name)))
 
 
 @contextmanager
@@ -73,9 +83,8 @@ def named_database(server: str, name: str) -> Iterator[None]:
     try:
         yield
     finally:
-        with psycopg.connect(server, autocommit=True) as connection:
-            drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
-            connection.execute(drop.format(sql.Identifier(name)))
+        drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
+        _administrator(server).execute(drop.format(sql.Identifier(name)))
 
 
 AT_NOON = """

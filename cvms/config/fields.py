@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields, is_dataclass
-from functools import partial
-from typing import Any, ParamSpec, TypeVar, dataclass_transform
+from functools import cache, partial
+from typing import Any, ParamSpec, TypeVar, cast, dataclass_transform
 
 from cvms.errors import BadValue, ConfigurationError, leaves
 
@@ -133,6 +133,11 @@ def settings_class(cls: type[T]) -> type[T]:
 
 def settings_of(cls: type[Any]) -> SettingGroup:
     """Return the settings that the fields of `cls` declare, in their order."""
+    return _settings_of(cast(Any, cls))  # mypy takes no class for hashable
+
+
+@cache
+def _settings_of(cls: type[Any]) -> SettingGroup:
     declared = {each.name: _declared_by(each) for each in fields(cls)}
     return SettingGroup(cls, {name: each for name, each in declared.items() if each is not None})
 

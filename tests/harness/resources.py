@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cache
 from typing import Any
 
 from solders.keypair import Keypair
@@ -76,9 +77,15 @@ async def prepare(database: Database) -> None:
     """
     database.schema_ready = True
     async with database.connection() as conn:
-        database.schema_ready = await _newest_version(conn) == migrations()[-1].version
+        database.schema_ready = await _newest_version(conn) == _newest_migration()
     if not database.schema_ready:
         await database.prepare()
+
+
+@cache
+def _newest_migration() -> int:
+    """Return its version, read once: the migrations are 35 files."""
+    return migrations()[-1].version
 
 
 async def _newest_version(conn: Connection) -> int | None:

@@ -161,6 +161,12 @@ async def exchange(stream: trio.SocketStream, request: bytes) -> bytes:
     return received
 
 
+def same(short: bytes, long: bytes) -> bool:
+    """Return whether two answers differ in CHANGES only. Large bodies do not differ at all."""
+    parts = zip(short.partition(b"\r\n\r\n"), long.partition(b"\r\n\r\n"), strict=True)
+    return all(a == b or CHANGES.sub(b"*", a) == CHANGES.sub(b"*", b) for a, b in parts)
+
+
 @pytest.mark.slow(seconds=25)
 async def test_every_route_answers_both_ways_with_the_same_bytes(counted: Counted) -> None:
     app, seen, statuses = counted.service.app, 0, set()
@@ -171,7 +177,7 @@ async def test_every_route_answers_both_ways_with_the_same_bytes(counted: Counte
             assert counted.by_quart == 0, name
             long = await exchange(stream, head + LONG_WAY + b"\r\n" + body)
             assert counted.by_quart == 1, name
-            assert CHANGES.sub(b"*", short) == CHANGES.sub(b"*", long), name
+            assert same(short, long), name
             statuses.add(short[9:12])
             seen += 1
     assert seen > 9 * len(app.routes.views)
@@ -189,7 +195,7 @@ async def test_a_known_validator_is_a_304_both_ways(counted: Counted) -> None:
         long = await ask(stream, again + LONG_WAY + b"\r\n")
     assert short.startswith(b"HTTP/1.1 304 ")
     assert b"content-length" not in short  # of the 200, which a 304 would have to repeat
-    assert CHANGES.sub(b"*", short) == CHANGES.sub(b"*", long)
+    assert same(short, long)
 
 
 @pytest.mark.parametrize("error", [ValueError("a fault"), DatabaseUnavailable("away")])
@@ -202,7 +208,7 @@ async def test_an_error_is_the_same_problem_both_ways(service: Service, error: E
         short = await ask(stream, b"GET /raise HTTP/1.1\r\nHost: x\r\n\r\n")
         long = await ask(stream, b"GET /raise HTTP/1.1\r\nHost: x\r\n" + LONG_WAY + b"\r\n")
     assert short[9:10] == b"5"
-    assert CHANGES.sub(b"*", short) == CHANGES.sub(b"*", long)
+    assert same(short, long)
 
 
 async def test_requests_in_one_segment_are_answered_in_order_whichever_way(

@@ -76,7 +76,7 @@ class FailoverTransport:
     def __init__(
         self,
         pool: EndpointPool,
-        http: httpx.AsyncHTTPTransport,
+        http: httpx.AsyncBaseTransport,
         *,
         timeout: float,
         metrics: Metrics | None,

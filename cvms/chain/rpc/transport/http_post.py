@@ -54,7 +54,7 @@ async def open_http() -> AsyncIterator[httpx.AsyncHTTPTransport]:
         yield http
 
 
-async def post(http: httpx.AsyncHTTPTransport, url: str, body: bytes, *, seconds: float) -> bytes:
+async def post(http: httpx.AsyncBaseTransport, url: str, body: bytes, *, seconds: float) -> bytes:
     """Return the response body. Connecting, writing, reading and so on may take `seconds` each.
 
     Raises BadStatus, MalformedAnswer, and what httpx raises.

@@ -96,7 +96,7 @@ class RequestSender:
     """Sends requests and records their outcome. A cancelled one leaves no trace."""
 
     def __init__(
-        self, pool: EndpointPool, http: httpx.AsyncHTTPTransport, metrics: Metrics | None
+        self, pool: EndpointPool, http: httpx.AsyncBaseTransport, metrics: Metrics | None
     ) -> None:
         self._pool = pool
         self._http = http
