@@ -9,11 +9,12 @@ from solders.pubkey import Pubkey
 from solders.system_program import CreateAccountParams, create_account
 from solders.token.state import Mint
 from spl.token.constants import MINT_LEN, TOKEN_2022_PROGRAM_ID, TOKEN_PROGRAM_ID
+from spl.token.instructions import initialize_mint2
+from spl.token.models import InitializeMint2Params
 
 from cvms.bootstrap.cluster import Cluster
 from cvms.bootstrap.steps import Cost, Prices, Step
 from cvms.bootstrap.transactions import Draft, TransactionSender
-from cvms.chain.program.instructions.spl_token import initialize_mint
 from cvms.chain.types import Account
 from cvms.errors import StepFailed
 
@@ -76,7 +77,14 @@ class MintSetup:
             space=MINT_LEN,
             owner=TOKEN_PROGRAM_ID,
         )
-        initialize = initialize_mint(self.address, decimals=DECIMALS, authority=self.authority)
+        initialize = initialize_mint2(
+            InitializeMint2Params(
+                decimals=DECIMALS,
+                program_id=TOKEN_PROGRAM_ID,
+                mint=self.address,
+                mint_authority=self.authority,
+            )
+        )
         await self.sender.send(
             Draft("make the mint", (create_account(params), initialize), (self.key,))
         )

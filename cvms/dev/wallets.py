@@ -9,9 +9,11 @@ from solders.keypair import Keypair
 from solders.message import MessageV0
 from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
+from spl.token.constants import TOKEN_PROGRAM_ID
+from spl.token.instructions import create_idempotent_associated_token_account, mint_to
+from spl.token.models import MintToParams
 
 from cvms.chain.program.addresses import token_account
-from cvms.chain.program.instructions.spl_token import create_token_account, mint_tokens
 from cvms.chain.rpc.rpc_client import RpcClient, open_rpc
 from cvms.chain.types import Commitment, Programs
 from cvms.errors import ChainTimeout, ConfigurationError, RpcError
@@ -74,8 +76,16 @@ async def _mint(
 ) -> None:
     payer, tokens = authority.pubkey(), token_account(address, mint)
     steps = [
-        create_token_account(payer=payer, owner=address, mint=mint),
-        mint_tokens(mint, recipient=tokens, authority=payer, amount=units),
+        create_idempotent_associated_token_account(payer, address, mint),
+        mint_to(
+            MintToParams(
+                program_id=TOKEN_PROGRAM_ID,
+                mint=mint,
+                dest=tokens,
+                mint_authority=payer,
+                amount=units,
+            )
+        ),
     ]
     latest = await rpc.get_latest_blockhash()
     message = MessageV0.try_compile(payer, steps, [], latest.blockhash)

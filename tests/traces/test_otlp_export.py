@@ -27,7 +27,6 @@ async def main():
 
 trio.run(main)
 assert not {each.partition(".")[0] for each in sys.modules} & {"opentelemetry", "redis"}
-assert "spl.token.instructions" not in sys.modules
 """
 
 

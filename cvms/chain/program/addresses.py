@@ -6,7 +6,7 @@ import hashlib
 
 from solana.constants import BPF_LOADER_PROGRAM_ID, ED25519_PROGRAM_ID, SECP256K1_PROGRAM_ID
 from solders.pubkey import Pubkey
-from solders.token.associated import get_associated_token_address
+from spl.token.instructions import get_associated_token_address
 
 from cvms.chain.borsh import encode_as
 from cvms.chain.program.guard_changes import GuardChange

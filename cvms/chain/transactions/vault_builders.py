@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 from spl.token.constants import ACCOUNT_LEN
+from spl.token.instructions import create_idempotent_associated_token_account
 
 from cvms.chain.program import instructions
 from cvms.chain.program.accounts import (
@@ -28,7 +29,6 @@ from cvms.chain.program.addresses import (
     vault_address,
     vault_authority_address,
 )
-from cvms.chain.program.instructions.spl_token import create_token_account
 from cvms.chain.rpc.responses import Count, reader
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.transactions.sponsorship_policy import LAMPORTS_PER_SIGNATURE
@@ -129,7 +129,7 @@ async def prepare_withdraw(
     vault_account, authority_account, destination_account = await _fetch(rpc, addresses)
     _vault(vault_account, programs, owner)
     vault_authority = _authority(authority_account, programs)
-    create = create_token_account(
+    create = create_idempotent_associated_token_account(
         payer=rent_payer or fee_payer, owner=recipient, mint=programs.mint
     )
     instruction = instructions.withdraw(
@@ -163,7 +163,7 @@ async def prepare_payout(
     addresses = [vault_address(programs, owner), token_account(owner, token)]
     vault, destination = await _fetch(rpc, addresses)
     _vault(vault, programs, owner)
-    create = create_token_account(payer=owner, owner=owner, mint=token)
+    create = create_idempotent_associated_token_account(payer=owner, owner=owner, mint=token)
     setup = [create] if read_token_account(destination) is None else []
     return await _build(rpc, instruction, fee_payer, setup)
 

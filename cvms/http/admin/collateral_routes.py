@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from solders.pubkey import Pubkey
+from spl.token.instructions import create_idempotent_associated_token_account
 
 from cvms.chain.program import instructions
 from cvms.chain.program.accounts import owned_by
 from cvms.chain.program.addresses import position_summary_address, token_account, vault_address
-from cvms.chain.program.instructions.spl_token import create_token_account
 from cvms.chain.transactions.vault_builders import fetch_vault
 from cvms.chain.types import Commitment
 from cvms.errors import (
@@ -81,7 +81,9 @@ async def _emergency_plan(deps: Dependencies, body: Emergency) -> TransactionPla
         deps.programs, authority=governance, owner=body.owner, amount=body.amount
     )
     has_account = await plans.has_token_account(deps, body.owner)
-    create = create_token_account(payer=governance, owner=body.owner, mint=mint)
+    create = create_idempotent_associated_token_account(
+        payer=governance, owner=body.owner, mint=mint
+    )
     return await plans.by_governance(
         deps,
         governance,
