@@ -26,6 +26,7 @@ ARGUMENTS: dict[str, list[str]] = {
     "localnet": ["--port=0"],
     "program set-authority": ["yield_pool", "11111111111111111111111111111111"],
     "program upgrade": ["yield_pool"],
+    "verify": ["proof.json"],
     "submissions settle": ["x", "--as=failed", "--reason=x"],
     "submissions show": ["x"],
     "token": ["carol"],

@@ -408,8 +408,9 @@ async def test_every_route_for_wallets_has_a_method_that_signs_it(
 
 
 def _is_for_wallets(path: str, operation: dict[str, Any]) -> bool:
-    """Return True unless the route is for administrators, analytics or IDLs."""
-    if not path.startswith("/api/") or path.startswith(("/api/analytics/", "/api/idl/")):
+    """Return True unless the route is for administrators, analytics, IDLs or verifiers."""
+    others = ("/api/analytics/", "/api/idl/", "/api/proofs")
+    if not path.startswith("/api/") or path.startswith(others):
         return False
     security: object = operation.get("security")
     return security != [{"admin": []}]

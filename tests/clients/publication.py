@@ -99,6 +99,7 @@ async def publication_of(rpc: RpcClient, programs: Programs, owner: Pubkey) -> P
         "owner": str(owner),
         "account": str(account),
         "books": str(amount),
+        "books_lent": "0",
         "slot": slot,
         "total": str(amount),
         "lent": "0",
