@@ -76,9 +76,10 @@ async def prove(conn: Connection, row: EntryRow, owner: str) -> InclusionProof |
     nodes = [leaf_of(each, row.number) for each in rows]
     places = [place, *sum_tree.places_above(vaults, place)]
     chunk, *above = await entries.nodes_of(conn, row.number, places, size=NODE_BYTES)
-    if sum_tree.root(nodes) != chunk:
+    owners = [each.owner for each in rows]
+    if sum_tree.root(nodes) != chunk or owner not in owners:  # it may come before the first chunk
         raise ProofInvalid("books", f"balances of slot {row.slot} were corrected after its entry")
-    index = [each.owner for each in rows].index(owner)
+    index = owners.index(owner)
     return inclusion_proof(
         signed_entry(row),
         owner=owner,

@@ -286,6 +286,32 @@ async def test_balances_corrected_later_give_no_proof_of_another_tree(world: Wor
             await prove(conn, row, address(alice))
 
 
+async def test_a_vault_that_was_indexed_after_its_entry_gives_no_proof_of_another_tree(
+    world: World,
+) -> None:
+    _, bob = await two_vaults(world)
+    await settled(world)
+    await world.execute(
+        "CREATE TABLE late AS SELECT * FROM balance_history WHERE owner = %s", address(bob)
+    )
+    await world.execute("DELETE FROM balance_history WHERE owner = %s", address(bob))
+    assert await publisher(world).run_once() is not None
+    await world.execute("INSERT INTO balance_history SELECT * FROM late")
+    await world.execute("DROP TABLE late")
+    # Its key may come before all of the tree's keys, or after some of them.
+    for digit in ("0", "f"):
+        await world.execute(
+            "UPDATE proof_keys SET key = decode(repeat(%s, 64), 'hex') WHERE owner = %s",
+            digit,
+            address(bob),
+        )
+        async with world.database.snapshot() as conn:
+            row = await entries.newest(conn)
+            assert row is not None
+            with pytest.raises(ProofInvalid, match="corrected"):
+                await prove(conn, row, address(bob))
+
+
 async def test_two_publishers_at_once_make_one_entry(world: World) -> None:
     await two_vaults(world)
     await settled(world)
