@@ -131,6 +131,7 @@ class SignedEntry(Strict, frozen=True, kw_only=True):
             )
         if entry.text != self.text:
             raise ProofInvalid("entry", "the text is not canonical JSON")
+        check_addresses(entry.genesis, entry.program, entry.mint, entry.blockhash, check="entry")
         try:
             _ = entry.made_at
         except ValueError:
@@ -215,6 +216,15 @@ def u64(text: str) -> int:
     if (value := int(text)) > MAX_U64:
         raise ProofInvalid("overflow", f"{text} exceeds 2^64 - 1")
     return value
+
+
+def check_addresses(*texts: str, check: str) -> None:
+    """Raise ProofInvalid, of this check, unless each is base58 of 32 bytes."""
+    for text in texts:
+        try:
+            Pubkey.from_string(text)
+        except ValueError:
+            raise ProofInvalid(check, f"{text} is not base58 of 32 bytes") from None
 
 
 def canonical(value: msgspec.Struct) -> str:

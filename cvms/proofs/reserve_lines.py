@@ -26,6 +26,7 @@ from cvms.proofs.log_entry import (
     Reserves,
     Strict,
     canonical,
+    check_addresses,
     decoded,
     u64,
 )
@@ -97,6 +98,8 @@ class ReserveTotals:
         if len(data) > MAX_LINE or not data.endswith(b"\n"):
             raise ProofInvalid("reserves_file", f"line {self._accounts + 1} is not whole")
         line = read_line(data)
+        own = line.pool if isinstance(line, PoolLine) else line.owner
+        check_addresses(own, line.account, line.pool or own, check="reserves_file")
         if encoded(line) != data:
             raise ProofInvalid("reserves_file", f"line {self._accounts + 1} is not canonical JSON")
         if line.slot < self._slot:

@@ -534,3 +534,18 @@ def test_names_of_the_pool_and_the_key_are_addresses() -> None:
         assert len(key_bytes(address)) == 32
     with pytest.raises(ProofInvalid):
         key_bytes("1111")
+
+
+@pytest.mark.parametrize("name", ["genesis", "program", "mint", "blockhash"])
+async def test_an_entry_whose_addresses_are_none(name: str) -> None:
+    """Each has the characters of an address, and 40 bytes."""
+    snapshot = Snapshot(vaults(6))
+    proof = snapshot.proof(0, **{name: "1" * 40})
+    assert await failed(proof, reserves=snapshot.file) == {"entry"}
+
+
+@pytest.mark.parametrize(("at", "name"), [(0, "owner"), (-1, "pool"), (-1, "account")])
+async def test_a_line_whose_addresses_are_none(at: int, name: str) -> None:
+    snapshot = Snapshot(vaults(6))
+    snapshot.lines[at] = replaced(snapshot.lines[at], **{name: "1" * 40})
+    assert await failed(snapshot.proof(0), reserves=snapshot.file) == {"reserves_file"}
