@@ -9,7 +9,9 @@ had lent then; `total` and `lent` differ where something moved in between.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from hashlib import sha256
+from typing import BinaryIO
 
 import msgspec
 from solders.pubkey import Pubkey
@@ -182,6 +184,11 @@ class ReserveTotals:
             raise ProofInvalid("pool_cannot_pay", reason)
         self._pools.add(line.pool)
         self._last_pool = line.pool
+
+
+def bounded_lines(file: BinaryIO) -> Iterator[bytes]:
+    """Yield a file's lines, of one that is too long only as much as shows it."""
+    return iter(partial(file.readline, MAX_LINE + 1), b"")
 
 
 def read_line(data: bytes) -> Line:

@@ -6,6 +6,7 @@ Where a simpler verifier would be fooled, the test shows that first.
 from __future__ import annotations
 
 import tempfile
+import tracemalloc
 from collections.abc import Callable
 from datetime import timedelta
 from hashlib import sha256
@@ -549,3 +550,19 @@ async def test_a_line_whose_addresses_are_none(at: int, name: str) -> None:
     snapshot = Snapshot(vaults(6))
     snapshot.lines[at] = replaced(snapshot.lines[at], **{name: "1" * 40})
     assert await failed(snapshot.proof(0), reserves=snapshot.file) == {"reserves_file"}
+
+
+async def test_a_line_without_end_is_not_read_whole(tmp_path: Path) -> None:
+    file = tmp_path / "reserves"
+    with file.open("wb") as data:
+        data.truncate(1 << 26)
+    proof = msgspec.json.encode(Snapshot(vaults(6)).proof(0))
+    given = Given(proof=proof, reserves=file, max_age=timedelta(hours=2), report=lambda _: None)
+    tracemalloc.start()
+    try:
+        found = {each.name: each.outcome async for each in verify(given)}
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert found["reserves_file"] is Outcome.FAILED
+    assert peak < 1 << 20
