@@ -14,7 +14,7 @@ import trio
 from solders.pubkey import Pubkey
 
 from cvms.cli.arguments import Commands, add_command, number, parsed
-from cvms.cli.proof_files import MAX_LOG_BYTES, read_file, read_log
+from cvms.cli.proof_files import MAX_LOG_BYTES, check_regular, read_file, read_log
 from cvms.config import parsers
 from cvms.errors import ConfigurationError, ProofInvalid
 
@@ -87,6 +87,8 @@ async def _verify(options: argparse.Namespace) -> list[Check]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         proof = read_file(options.proof, MAX_PROOF_BYTES)
         logs, reserves = list(options.log), options.reserves
+        if reserves is not None:
+            check_regular(reserves)
         if options.service is not None:
             if not logs:
                 logs = [await _fetch(options.service, "log", folder, MAX_LOG_BYTES)]

@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import tomllib
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,7 +29,7 @@ from cvms.store.postgres.database import open_database
 from cvms.store.security import audit_heads, audit_log
 from cvms.store.security.audit_heads import AuditKey, SignedHead
 from tests.paths import ROOT
-from tests.proofs.publisher import Snapshot
+from tests.proofs.publisher import Snapshot, vaults
 
 COMMANDS = [
     [],
@@ -324,6 +325,30 @@ def test_a_trail_that_was_cut_off_contradicts_a_copy_of_the_log_of_proofs(
     copy.write_bytes(log_of_proofs(head, AuditKey(b"another")))
     assert main(["audit", "verify", "--proofs", str(copy)]) == 2
     assert "which is not the key" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("make", "problem"),
+    [
+        (None, "No such file"),
+        (Path.mkdir, "is not a regular file"),
+        (os.mkfifo, "is not a regular file"),
+    ],
+)
+def test_a_file_of_reserves_that_cannot_be_read_twice_is_an_error_of_one_line(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    make: Callable[[Path], None] | None,
+    problem: str,
+) -> None:
+    """The second reading of a FIFO would find no lines, and so nothing that is wrong."""
+    proof, reserves = tmp_path / "proof.json", tmp_path / "reserves"
+    proof.write_bytes(msgspec.json.encode(Snapshot(vaults(6)).proof(0)))
+    if make is not None:
+        make(reserves)
+    assert main(["verify", str(proof), "--reserves", str(reserves)]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert problem in line
 
 
 def log_of_proofs(head: SignedHead, key: AuditKey) -> bytes:
