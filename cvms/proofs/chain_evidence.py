@@ -15,12 +15,13 @@ from solders.sysvar import CLOCK
 from cvms.chain.program.accounts import read_token_account
 from cvms.chain.rpc.call_params import ACCOUNTS_PER_CALL
 from cvms.chain.rpc.error_codes import NOT_KEPT
+from cvms.chain.rpc.responses import read
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.transactions.chain_clock import time_in
 from cvms.chain.transactions.vault_listing import list_vaults
 from cvms.chain.types import Commitment, Programs, Slot
 from cvms.errors import ChainUnavailable, DecodeError, ProofInvalid, ProofNotChecked, RpcError
-from cvms.proofs.log_entry import LogEntry, u64
+from cvms.proofs.log_entry import Decimal, LogEntry, u64
 from cvms.proofs.reserve_lines import Line, PoolLine
 
 PAGE = 1000
@@ -36,7 +37,7 @@ class _Block(msgspec.Struct, rename="camel"):
 
 
 class _UiAmount(msgspec.Struct):
-    amount: str
+    amount: Decimal
 
 
 class _TokenBalance(msgspec.Struct, rename="camel"):
@@ -80,16 +81,16 @@ class ChainEvidence:
 
     async def verify_block(self) -> str:
         """Check that the entry's slot is final on its chain, with its blockhash."""
-        genesis = await self._ask("getGenesisHash", [])
+        genesis = await self._ask("getGenesisHash", [], str)
         if genesis != self.entry.genesis:
             raise ProofInvalid(
                 "chain", f"the node is of chain {genesis}, the entry of {self.entry.genesis}"
             )
         options = {"transactionDetails": "none", "rewards": False, "commitment": "finalized"}
-        block = await self._ask("getBlock", [self.entry.slot, options])
+        block = await self._ask("getBlock", [self.entry.slot, options], _Block | None)
         if block is None:
             raise ProofNotChecked(f"the node does not have the block of slot {self.entry.slot}")
-        found = msgspec.convert(block, _Block).blockhash
+        found = block.blockhash
         if found != self.entry.blockhash:
             raise ProofInvalid(
                 "chain",
@@ -99,18 +100,16 @@ class ChainEvidence:
 
     async def verify_age(self, max_age: timedelta) -> str:
         """Check that the entry's block is not older than `max_age`, by the chain's clock."""
-        written = await self._ask("getBlockTime", [self.entry.slot])
+        written = await self._ask("getBlockTime", [self.entry.slot], int | None)
         if written is None:
             raise ProofNotChecked(f"the node does not know the time of slot {self.entry.slot}")
         try:
             found = await self.rpc.get_accounts([CLOCK], commitment=Commitment.FINALIZED)
-            age = timedelta(seconds=time_in(found.accounts[0]) - msgspec.convert(written, int))
+            age = time_in(found.accounts[0]) - written  # a node may say what is no timedelta
         except (ChainUnavailable, RpcError, DecodeError) as error:
             raise ProofNotChecked(str(error)) from None
-        seen = (
-            f"the block of slot {self.entry.slot} is {age / timedelta(minutes=1):.0f} minutes old"
-        )
-        if age > max_age:
+        seen = f"the block of slot {self.entry.slot} is {age // 60} minutes old"
+        if age > max_age.total_seconds():
             raise ProofInvalid("stale", seen)
         return seen
 
@@ -202,17 +201,17 @@ class ChainEvidence:
             "commitment": "finalized",
             "maxSupportedTransactionVersion": 0,
         }
-        found = await self._ask("getTransaction", [signature, options])
-        if found is None:
+        record = await self._ask("getTransaction", [signature, options], _Transaction | None)
+        if record is None:
             raise ProofNotChecked(f"the node does not have transaction {signature}")
-        record = msgspec.convert(found, _Transaction)
         loaded = record.meta.loaded_addresses or _Loaded()
         keys = [*record.transaction.message.account_keys, *loaded.writable, *loaded.readonly]
+        named = dict(enumerate(keys))
         for balance in record.meta.post_token_balances or []:
-            if keys[balance.account_index] == address:
+            if named.get(balance.account_index) == address:
                 return int(balance.ui_token_amount.amount)
         before = record.meta.pre_token_balances or []
-        closed = any(keys[each.account_index] == address for each in before)
+        closed = any(named.get(each.account_index) == address for each in before)
         return 0 if closed else None
 
     async def _was_open(self, vault: Pubkey) -> bool:
@@ -237,9 +236,9 @@ class ChainEvidence:
         except (ChainUnavailable, RpcError) as error:
             raise ProofNotChecked(str(error)) from None
 
-    async def _ask(self, method: str, params: Sequence[Any]) -> Any:
+    async def _ask(self, method: str, params: Sequence[Any], kind: Any) -> Any:
         try:
-            return await self.rpc.call(method, params)
+            return read(kind, await self.rpc.call(method, params), method)
         except RpcError as error:
             kept = "" if error.code not in NOT_KEPT else ": use a node that keeps more history"
             raise ProofNotChecked(f"{error}{kept}") from None
