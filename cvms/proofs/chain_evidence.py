@@ -191,9 +191,17 @@ class ChainEvidence:
                     if amount is not None:
                         return amount
             if len(page) < PAGE:
+                await self._reaches_back_to(slot)
                 return 0  # it did not exist
             before = page[-1].signature
         raise ProofNotChecked(f"{address} has more than {PAGE * MAX_PAGES} later transactions")
+
+    async def _reaches_back_to(self, slot: int) -> None:
+        """Raise ProofNotChecked if the node would not know of a transaction up to a slot."""
+        first = await self._ask("getFirstAvailableBlock", [], int)
+        if first > slot:
+            reason = f"the node has no blocks before {first}: use one that keeps more history"
+            raise ProofNotChecked(reason)
 
     async def _amount_after(self, address: str, signature: str) -> int | None:
         options = {

@@ -105,3 +105,11 @@ async def test_a_transaction_with_odd_balances_proves_nothing(odd: Any, tmp_path
 async def test_a_genesis_that_is_none_is_no_other_chain(tmp_path: Path) -> None:
     found = await outcomes({"getGenesisHash": None}, tmp_path)
     assert found["chain"] is Outcome.NOT_CHECKED
+
+
+async def test_a_node_that_does_not_reach_back_contradicts_nothing(tmp_path: Path) -> None:
+    """It knows only what named the account since, and so not what it held before."""
+    answers = {"getSignaturesForAddress": [LATER], "getFirstAvailableBlock": 1_500}
+    assert (await outcomes(answers, tmp_path))["reserves"] is Outcome.NOT_CHECKED
+    whole = {**answers, "getFirstAvailableBlock": 0}
+    assert (await outcomes(whole, tmp_path))["reserves"] is Outcome.FAILED
