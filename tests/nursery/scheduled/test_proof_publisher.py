@@ -31,6 +31,7 @@ from cvms.proofs.stored_proofs import append_published, prove, signed_entry
 from cvms.proofs.verification import Check, Given, Outcome, verify
 from cvms.store.index import chain_genesis
 from cvms.store.postgres.driver.connection import Connection
+from cvms.store.postgres.row_mapping import fetch_value
 from cvms.store.proofs import entries, leaves, reserves
 from cvms.store.proofs.leaves import LeafRow
 from cvms.store.security import audit_log
@@ -202,6 +203,8 @@ async def test_books_that_are_not_the_chains_are_not_published(world: World, dam
     assert raised.value.check == "books"
     async with world.database.connection() as conn:
         assert await entries.newest(conn) is None
+        # It is tried again and again: what each attempt has written must not stay.
+        assert await fetch_value(conn, "SELECT count(*) FROM proof_reserves", {}) == 0
 
 
 async def test_tokens_that_are_gone_are_not_covered(world: World) -> None:
