@@ -110,13 +110,16 @@ async def prove_up_to(conn: Connection, slot: int, owner: str) -> BalanceProof |
 async def append_published(conn: Connection, log: Sequence[SignedEntry]) -> int:
     """Append the entries of a copy of the log that follow the last one; return how many.
 
-    Their trees are lost. Raises ProofInvalid unless the copy has the stored log's last entry.
+    Their trees are lost. Raises ProofInvalid unless the copy has the stored log's last entry,
+    or all if none is stored.
     """
     verify_log(log)
     last = await entries.newest(conn)
     numbered = [(each.read(), each) for each in log]
     if last is not None and signed_entry(last).hash not in {each.hash for each in log}:
         raise ProofInvalid("fork", f"it does not have entry {last.number} of the database")
+    if last is None and numbered and numbered[0][0].number > 1:
+        raise ProofInvalid("log", f"it begins with entry {numbered[0][0].number}, not with 1")
     lost = [each for each in numbered if last is None or each[0].number > last.number]
     for entry, signed in lost:
         row = EntryRow(

@@ -406,6 +406,18 @@ async def test_entries_lost_with_a_database_are_added_from_a_copy_of_the_log(wor
             await prove(conn, row, address(alice))
 
 
+async def test_a_new_database_takes_only_a_whole_copy_of_the_log(world: World) -> None:
+    alice, _ = await two_vaults(world)
+    made = [await published(world)]
+    await world.act(alice, world.deposit(alice, 5))
+    made.append(await published(world))
+    await world.execute("DELETE FROM proof_entries")
+    async with world.database.transaction() as conn:
+        with pytest.raises(ProofInvalid, match="begins with entry 2"):
+            await append_published(conn, made[1:])
+        assert await append_published(conn, made) == 2
+
+
 async def test_a_balance_that_vanishes_from_its_line_is_found_by_a_node(
     world: World, tmp_path: Path
 ) -> None:
