@@ -198,7 +198,9 @@ def _verify_step(before: SignedEntry, last: LogEntry, entry: LogEntry) -> None:
 
 
 def verify_same_log(one: Sequence[SignedEntry], other: Sequence[SignedEntry]) -> None:
-    """Raise ProofInvalid if two copies of the log differ in a number or a slot that both have."""
+    """Raise ProofInvalid if two copies of the log differ in a number or a slot that both have, or
+    in the entry where one ends and the other begins.
+    """
     by_number = {entry.number: (entry, signed) for signed in one for entry in [signed.read()]}
     by_slot = {entry.slot: signed for entry, signed in by_number.values()}
     for signed in other:
@@ -209,6 +211,12 @@ def verify_same_log(one: Sequence[SignedEntry], other: Sequence[SignedEntry]) ->
             raise ProofInvalid("fork", f"there are two entries {entry.number}: the log was forked")
         if signed.hash != same_slot.hash:
             raise ProofInvalid("fork", f"there are two entries for slot {entry.slot}")
+        if entry.number - 1 in by_number and entry.previous != by_number[entry.number - 1][1].hash:
+            reason = f"entry {entry.number} of one copy follows another entry {entry.number - 1}"
+            raise ProofInvalid("fork", reason)
+        if entry.number + 1 in by_number and by_number[entry.number + 1][0].previous != signed.hash:
+            reason = f"entry {entry.number + 1} of one copy follows another entry {entry.number}"
+            raise ProofInvalid("fork", reason)
 
 
 def u64(text: str) -> int:

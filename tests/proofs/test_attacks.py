@@ -566,3 +566,19 @@ async def test_a_line_without_end_is_not_read_whole(tmp_path: Path) -> None:
         tracemalloc.stop()
     assert found["reserves_file"] is Outcome.FAILED
     assert peak < 1 << 20
+
+
+def test_a_fork_between_a_copy_that_ends_and_one_that_begins_later() -> None:
+    """Neither copy has an entry of the other's numbers."""
+    first = Snapshot(vaults(6))
+    second = first.following()
+    forked = Snapshot(vaults(5)).following()
+    assert forked.number == second.number
+    for old, new, check in ((first, second, None), (first, forked, "fork")):
+        for one, other in (([old], [new]), ([new], [old])):
+            found = None
+            try:
+                verify_same_log(*([each.signed() for each in log] for log in (one, other)))
+            except ProofInvalid as error:
+                found = error.check
+            assert found == check
