@@ -18,7 +18,7 @@ from cvms.chain.rpc.error_codes import NOT_KEPT
 from cvms.chain.rpc.responses import read
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.transactions.chain_clock import time_in
-from cvms.chain.transactions.vault_listing import list_vaults
+from cvms.chain.transactions.vault_listing import ListedVault, list_vaults
 from cvms.chain.types import Commitment, Programs, Slot
 from cvms.errors import ChainUnavailable, DecodeError, ProofInvalid, ProofNotChecked, RpcError
 from cvms.proofs.log_entry import Decimal, LogEntry, u64
@@ -123,7 +123,7 @@ class ChainEvidence:
         return f"{checked} accounts held what the file says"
 
     async def verify_all_listed(self, owners: set[str]) -> str:
-        """Check that every vault of the chain that was open by then, and is not empty, is listed.
+        """Check that every vault of the chain that held something by then is listed.
 
         `owners` are those with a line.
         """
@@ -132,14 +132,22 @@ class ChainEvidence:
         except (ChainUnavailable, RpcError, DecodeError) as error:
             raise ProofNotChecked(f"the node does not list the vaults: {error}") from None
         left_out = [each for each in found if each.total and str(each.owner) not in owners]
+        unknown = None
         for each in left_out:
-            if await self._was_open(each.address):
+            try:
+                held = await self._held_tokens(each)
+            except ProofNotChecked as error:
+                unknown = error  # another one may be known to be left out
+                continue
+            if held:
                 raise ProofInvalid(
                     "left_out",
-                    f"the vault of {each.owner} was open at slot "
+                    f"the vault of {each.owner} held tokens at slot "
                     f"{self.entry.slot}, and has no line",
                 )
-        return f"each of the {len(found)} vaults on the chain is listed, or was opened later"
+        if unknown is not None:
+            raise unknown
+        return f"each of the {len(found)} vaults on the chain is listed, or got its tokens later"
 
     async def _verify_batch(self, lines: Sequence[Line]) -> None:
         keys = [Pubkey.from_string(line.account) for line in lines]
@@ -204,6 +212,12 @@ class ChainEvidence:
             raise ProofNotChecked(reason)
 
     async def _amount_after(self, address: str, signature: str) -> int | None:
+        before, after = await self._amounts(address, signature)
+        closed = before is not None and after is None
+        return 0 if closed else after
+
+    async def _amounts(self, address: str, signature: str) -> tuple[int | None, int | None]:
+        """Return what a token account held before and after a transaction, None for none."""
         options = {
             "encoding": "json",
             "commitment": "finalized",
@@ -214,13 +228,56 @@ class ChainEvidence:
             raise ProofNotChecked(f"the node does not have transaction {signature}")
         loaded = record.meta.loaded_addresses or _Loaded()
         keys = [*record.transaction.message.account_keys, *loaded.writable, *loaded.readonly]
-        named = dict(enumerate(keys))
-        for balance in record.meta.post_token_balances or []:
-            if named.get(balance.account_index) == address:
-                return int(balance.ui_token_amount.amount)
-        before = record.meta.pre_token_balances or []
-        closed = any(named.get(each.account_index) == address for each in before)
-        return 0 if closed else None
+        before = _amount_in(record.meta.pre_token_balances, keys, address)
+        return before, _amount_in(record.meta.post_token_balances, keys, address)
+
+    async def _held_tokens(self, vault: ListedVault) -> bool:
+        """Return whether a vault held something at the entry's slot.
+
+        Raises ProofNotChecked if it may have lent all that it held.
+        """
+        newest = await self._signatures(str(vault.address), None)
+        if newest and newest[0].slot <= self.entry.slot:
+            return True  # nothing has changed since
+        if not await self._was_open(vault.address):
+            return False
+        account = str(vault.token_account)
+        now = await self._tokens_in(vault.token_account)
+        if await self._amount_at(account, self.entry.slot, now):
+            return True
+        if await self._never_held(account):
+            return False
+        raise ProofNotChecked(
+            f"the vault of {vault.owner} had no tokens at slot {self.entry.slot}, and has no line: "
+            "it was empty, or had lent all"
+        )
+
+    async def _tokens_in(self, account: Pubkey) -> int:
+        try:
+            found = await self.rpc.get_accounts([account], commitment=Commitment.FINALIZED)
+            tokens = read_token_account(found.accounts[0])
+        except (ChainUnavailable, RpcError, DecodeError) as error:
+            raise ProofNotChecked(str(error)) from None
+        return 0 if tokens is None else tokens.amount
+
+    async def _never_held(self, address: str) -> bool:
+        """Return whether a token account held nothing from its creation to the entry's slot."""
+        before, existed = None, False
+        for _ in range(MAX_PAGES):
+            page = await self._signatures(address, before)
+            for each in page:
+                if each.slot > self.entry.slot or each.err is not None:
+                    continue
+                had, left = await self._amounts(address, each.signature)
+                if had or left:
+                    return False
+                if had is None and left is not None:
+                    return True
+                existed = True
+            if len(page) < PAGE:
+                return not existed
+            before = page[-1].signature
+        return False
 
     async def _was_open(self, vault: Pubkey) -> bool:
         before = None
@@ -229,6 +286,7 @@ class ChainEvidence:
             if any(each.slot <= self.entry.slot for each in page):
                 return True
             if len(page) < PAGE:
+                await self._reaches_back_to(self.entry.slot)
                 return False
             before = page[-1].signature
         raise ProofNotChecked(f"{vault} has more than {PAGE * MAX_PAGES} later transactions")
@@ -252,3 +310,13 @@ class ChainEvidence:
             raise ProofNotChecked(f"{error}{kept}") from None
         except ChainUnavailable as error:
             raise ProofNotChecked(str(error)) from None
+
+
+def _amount_in(
+    balances: Sequence[_TokenBalance] | None, keys: Sequence[str], address: str
+) -> int | None:
+    named = {index for index, key in enumerate(keys) if key == address}
+    amounts = (
+        each.ui_token_amount.amount for each in balances or [] if each.account_index in named
+    )
+    return next(map(int, amounts), None)

@@ -230,6 +230,29 @@ async def test_a_vault_that_was_left_out_is_found_on_the_chain(
     assert entry is not None
     assert entry.read().liabilities.vaults == 1
     assert await failed(world, address(alice), tmp_path) == {"left_out"}
+    await world.act(bob, world.withdraw(bob, 40))
+    finalize(world)
+    assert await failed(world, address(alice), tmp_path) == {"left_out"}
+
+
+async def test_a_vault_that_was_empty_at_the_entrys_slot_is_not_left_out(
+    world: World, tmp_path: Path
+) -> None:
+    """Carol's was open, and got its first tokens later. Dave's had been emptied before."""
+    alice, _ = await two_vaults(world)
+    carol, dave = await world.owner(), await world.owner()
+    await published(world)
+    await world.act(carol, world.deposit(carol, 5))
+    finalize(world)
+    assert await failed(world, address(alice), tmp_path) == set()
+    await world.act(dave, world.deposit(dave, 5))
+    await world.act(dave, world.withdraw(dave, 5))
+    await published(world)
+    await world.act(dave, world.deposit(dave, 5))
+    finalize(world)
+    found = await outcomes(world, address(alice), tmp_path)
+    assert found["left_out"].outcome is Outcome.NOT_CHECKED, found["left_out"]
+    assert "was empty, or had lent all" in found["left_out"].detail
 
 
 async def test_a_reserve_that_the_chain_did_not_have_is_found(world: World, tmp_path: Path) -> None:
