@@ -164,7 +164,7 @@ def verify_log(entries: Sequence[SignedEntry]) -> None:
 
     A log that begins with number 1 is whole.
     """
-    before: tuple[SignedEntry, LogEntry] | None = None
+    before: SignedEntry | None = None
     for signed in entries:
         try:
             entry = signed.read()
@@ -172,13 +172,15 @@ def verify_log(entries: Sequence[SignedEntry]) -> None:
         except ProofInvalid as error:
             raise ProofInvalid("log", str(error)) from None
         if before is not None:
-            _verify_step(before[0], before[1], entry)
+            verify_step(before, entry)
         elif entry.number == 1 and entry.previous != NO_ENTRY:
             raise ProofInvalid("log", "entry 1 follows another one")
-        before = signed, entry
+        before = signed
 
 
-def _verify_step(before: SignedEntry, last: LogEntry, entry: LogEntry) -> None:
+def verify_step(before: SignedEntry, entry: LogEntry) -> None:
+    """Raise ProofInvalid unless an entry follows the one before."""
+    last = before.read()
     if entry.number != last.number + 1:
         raise ProofInvalid("log", f"entry {entry.number} does not follow entry {last.number}")
     if entry.previous != before.hash:

@@ -43,6 +43,7 @@ from cvms.proofs.log_entry import (
     LogEntry,
     SignedEntry,
     signed_bytes,
+    verify_step,
 )
 from cvms.proofs.stored_proofs import KEY_BYTES, leaf_of, signed_entry
 from cvms.proofs.sum_tree import CHUNK_LEAVES, TreeTop
@@ -135,6 +136,8 @@ class ProofPublisher:
             audit=AuditHead(id=audit.id, hash=audit.hash.hex()),
         )
         totals.verify(entry)
+        if last:
+            verify_step(signed_entry(last), entry)
         return await self._append(entry, tree, file)
 
     def _file(self, slot: int) -> ReserveFile:

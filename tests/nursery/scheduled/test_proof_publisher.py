@@ -441,6 +441,23 @@ async def test_a_new_database_takes_only_a_whole_copy_of_the_log(world: World) -
         assert await append_published(conn, made) == 2
 
 
+async def test_no_entry_is_made_that_does_not_follow_from_the_one_before(world: World) -> None:
+    """A restored database's trail is shorter than an entry says that was added from a copy."""
+    alice, _ = await two_vaults(world)
+    async with world.database.transaction() as conn:
+        await audit_log.record(conn, actor="a", action="b", owner=None)
+    made = [await published(world)]
+    await world.execute("UPDATE audit_head SET id = id - 1")
+    await world.act(alice, world.deposit(alice, 5))
+    await settled(world)
+    with pytest.raises(ProofInvalid, match="the audit trail of entry 2 is shorter"):
+        await publisher(world).run_once()
+    await world.execute("UPDATE audit_head SET id = id + 1")
+    entry = await publisher(world).run_once()
+    assert entry is not None
+    verify_log([*made, entry])
+
+
 async def test_a_balance_that_vanishes_from_its_line_is_found_by_a_node(
     world: World, tmp_path: Path
 ) -> None:
