@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,3 +35,13 @@ def read_file(file: Path, limit: int) -> bytes:
     if len(data) > limit:
         raise ConfigurationError(f"{file} has more than {limit} bytes")
     return data
+
+
+def check_regular(file: Path) -> None:
+    """Raise ConfigurationError unless it is a file that can be read more than once."""
+    try:
+        if not stat.S_ISREG(file.stat().st_mode):
+            raise ConfigurationError(f"{file} is not a regular file, which is read twice")
+        file.open("rb").close()
+    except OSError as error:
+        raise ConfigurationError(f"cannot read {file}: {error.strerror}") from None

@@ -14,9 +14,10 @@ import trio
 from solders.pubkey import Pubkey
 
 from cvms.cli.arguments import Commands, add_command, number, parsed
-from cvms.cli.proof_files import MAX_LOG_BYTES, read_file, read_log
+from cvms.cli.proof_files import MAX_LOG_BYTES, check_regular, read_file, read_log
 from cvms.config import parsers
 from cvms.errors import ConfigurationError, ProofInvalid
+from cvms.secret_urls import host_of
 
 if TYPE_CHECKING:
     from cvms.proofs.verification import Check
@@ -39,6 +40,8 @@ MAX_PROOF_BYTES = 1 << 20
 MAX_RESERVES_BYTES = 1 << 34
 REQUEST_SECONDS = 30.0
 """For the service to begin, and between two parts of its reply."""
+FETCH_SECONDS = 900.0
+"""For a whole reply, which a service stops after 600."""
 RPC_SECONDS = 30.0
 PROGRESS_EVERY = 10_000
 
@@ -87,6 +90,8 @@ async def _verify(options: argparse.Namespace) -> list[Check]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         proof = read_file(options.proof, MAX_PROOF_BYTES)
         logs, reserves = list(options.log), options.reserves
+        if reserves is not None:
+            check_regular(reserves)
         if options.service is not None:
             if not logs:
                 logs = [await _fetch(options.service, "log", folder, MAX_LOG_BYTES)]
@@ -126,23 +131,39 @@ async def _fetch(service: str, path: str, folder: Path, limit: int) -> Path:
     import httpx  # noqa: PLC0415
 
     url = f"{service.rstrip('/')}/api/proofs/{path}"
-    file, size = folder / path.replace("/", "-"), 0
+    file = folder / path.replace("/", "-")
     try:
-        async with (
-            httpx.AsyncClient(timeout=REQUEST_SECONDS) as client,
-            client.stream("GET", url) as reply,
-            await trio.open_file(file, "wb") as saved,
-        ):
-            if reply.status_code != httpx.codes.OK:
-                raise ConfigurationError(f"{url} replied with status {reply.status_code}")
-            async for data in reply.aiter_bytes():
-                size += len(data)
-                if size > limit:
-                    raise ConfigurationError(f"{url} has more than {limit} bytes")
-                await saved.write(data)
-    except httpx.HTTPError as error:
-        raise ConfigurationError(f"{url}: {error or type(error).__name__}") from None
-    return file
+        with trio.fail_after(FETCH_SECONDS):
+            await _save(url, file, limit)
+    except trio.TooSlowError:
+        problem = f"did not end its reply within {FETCH_SECONDS:g} s"
+    except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
+        problem = str(error) or type(error).__name__
+    except OSError as error:
+        problem = f"its reply cannot be saved: {error.strerror}"
+    except ConfigurationError as error:
+        problem = str(error)
+    else:
+        return file
+    raise ConfigurationError(f"{host_of(service)}: /api/proofs/{path}: {problem}")
+
+
+async def _save(url: str, file: Path, limit: int) -> None:
+    import httpx  # noqa: PLC0415
+
+    size = 0
+    async with (
+        httpx.AsyncClient(timeout=REQUEST_SECONDS) as client,
+        client.stream("GET", url) as reply,
+        await trio.open_file(file, "wb") as saved,
+    ):
+        if reply.status_code != httpx.codes.OK:
+            raise ConfigurationError(f"replied with status {reply.status_code}")
+        async for data in reply.aiter_bytes():
+            size += len(data)
+            if size > limit:
+                raise ConfigurationError(f"has more than {limit} bytes")
+            await saved.write(data)
 
 
 def _report(checked: int) -> None:

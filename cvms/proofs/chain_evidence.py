@@ -15,12 +15,13 @@ from solders.sysvar import CLOCK
 from cvms.chain.program.accounts import read_token_account
 from cvms.chain.rpc.call_params import ACCOUNTS_PER_CALL
 from cvms.chain.rpc.error_codes import NOT_KEPT
+from cvms.chain.rpc.responses import read
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.transactions.chain_clock import time_in
-from cvms.chain.transactions.vault_listing import list_vaults
+from cvms.chain.transactions.vault_listing import ListedVault, list_vaults
 from cvms.chain.types import Commitment, Programs, Slot
 from cvms.errors import ChainUnavailable, DecodeError, ProofInvalid, ProofNotChecked, RpcError
-from cvms.proofs.log_entry import LogEntry, u64
+from cvms.proofs.log_entry import Decimal, LogEntry, u64
 from cvms.proofs.reserve_lines import Line, PoolLine
 
 PAGE = 1000
@@ -36,7 +37,7 @@ class _Block(msgspec.Struct, rename="camel"):
 
 
 class _UiAmount(msgspec.Struct):
-    amount: str
+    amount: Decimal
 
 
 class _TokenBalance(msgspec.Struct, rename="camel"):
@@ -80,16 +81,16 @@ class ChainEvidence:
 
     async def verify_block(self) -> str:
         """Check that the entry's slot is final on its chain, with its blockhash."""
-        genesis = await self._ask("getGenesisHash", [])
+        genesis = await self._ask("getGenesisHash", [], str)
         if genesis != self.entry.genesis:
             raise ProofInvalid(
                 "chain", f"the node is of chain {genesis}, the entry of {self.entry.genesis}"
             )
         options = {"transactionDetails": "none", "rewards": False, "commitment": "finalized"}
-        block = await self._ask("getBlock", [self.entry.slot, options])
+        block = await self._ask("getBlock", [self.entry.slot, options], _Block | None)
         if block is None:
             raise ProofNotChecked(f"the node does not have the block of slot {self.entry.slot}")
-        found = msgspec.convert(block, _Block).blockhash
+        found = block.blockhash
         if found != self.entry.blockhash:
             raise ProofInvalid(
                 "chain",
@@ -99,18 +100,16 @@ class ChainEvidence:
 
     async def verify_age(self, max_age: timedelta) -> str:
         """Check that the entry's block is not older than `max_age`, by the chain's clock."""
-        written = await self._ask("getBlockTime", [self.entry.slot])
+        written = await self._ask("getBlockTime", [self.entry.slot], int | None)
         if written is None:
             raise ProofNotChecked(f"the node does not know the time of slot {self.entry.slot}")
         try:
             found = await self.rpc.get_accounts([CLOCK], commitment=Commitment.FINALIZED)
-            age = timedelta(seconds=time_in(found.accounts[0]) - msgspec.convert(written, int))
+            age = time_in(found.accounts[0]) - written  # a node may say what is no timedelta
         except (ChainUnavailable, RpcError, DecodeError) as error:
             raise ProofNotChecked(str(error)) from None
-        seen = (
-            f"the block of slot {self.entry.slot} is {age / timedelta(minutes=1):.0f} minutes old"
-        )
-        if age > max_age:
+        seen = f"the block of slot {self.entry.slot} is {age // 60} minutes old"
+        if age > max_age.total_seconds():
             raise ProofInvalid("stale", seen)
         return seen
 
@@ -124,7 +123,7 @@ class ChainEvidence:
         return f"{checked} accounts held what the file says"
 
     async def verify_all_listed(self, owners: set[str]) -> str:
-        """Check that every vault of the chain that was open by then, and is not empty, is listed.
+        """Check that every vault of the chain that held something by then is listed.
 
         `owners` are those with a line.
         """
@@ -133,14 +132,22 @@ class ChainEvidence:
         except (ChainUnavailable, RpcError, DecodeError) as error:
             raise ProofNotChecked(f"the node does not list the vaults: {error}") from None
         left_out = [each for each in found if each.total and str(each.owner) not in owners]
+        unknown = None
         for each in left_out:
-            if await self._was_open(each.address):
+            try:
+                held = await self._held_tokens(each)
+            except ProofNotChecked as error:
+                unknown = error  # another one may be known to be left out
+                continue
+            if held:
                 raise ProofInvalid(
                     "left_out",
-                    f"the vault of {each.owner} was open at slot "
+                    f"the vault of {each.owner} held tokens at slot "
                     f"{self.entry.slot}, and has no line",
                 )
-        return f"each of the {len(found)} vaults on the chain is listed, or was opened later"
+        if unknown is not None:
+            raise unknown
+        return f"each of the {len(found)} vaults on the chain is listed, or got its tokens later"
 
     async def _verify_batch(self, lines: Sequence[Line]) -> None:
         keys = [Pubkey.from_string(line.account) for line in lines]
@@ -192,28 +199,85 @@ class ChainEvidence:
                     if amount is not None:
                         return amount
             if len(page) < PAGE:
+                await self._reaches_back_to(slot)
                 return 0  # it did not exist
             before = page[-1].signature
         raise ProofNotChecked(f"{address} has more than {PAGE * MAX_PAGES} later transactions")
 
+    async def _reaches_back_to(self, slot: int) -> None:
+        """Raise ProofNotChecked if the node would not know of a transaction up to a slot."""
+        first = await self._ask("getFirstAvailableBlock", [], int)
+        if first > slot:
+            reason = f"the node has no blocks before {first}: use one that keeps more history"
+            raise ProofNotChecked(reason)
+
     async def _amount_after(self, address: str, signature: str) -> int | None:
+        before, after = await self._amounts(address, signature)
+        closed = before is not None and after is None
+        return 0 if closed else after
+
+    async def _amounts(self, address: str, signature: str) -> tuple[int | None, int | None]:
+        """Return what a token account held before and after a transaction, None for none."""
         options = {
             "encoding": "json",
             "commitment": "finalized",
             "maxSupportedTransactionVersion": 0,
         }
-        found = await self._ask("getTransaction", [signature, options])
-        if found is None:
+        record = await self._ask("getTransaction", [signature, options], _Transaction | None)
+        if record is None:
             raise ProofNotChecked(f"the node does not have transaction {signature}")
-        record = msgspec.convert(found, _Transaction)
         loaded = record.meta.loaded_addresses or _Loaded()
         keys = [*record.transaction.message.account_keys, *loaded.writable, *loaded.readonly]
-        for balance in record.meta.post_token_balances or []:
-            if keys[balance.account_index] == address:
-                return int(balance.ui_token_amount.amount)
-        before = record.meta.pre_token_balances or []
-        closed = any(keys[each.account_index] == address for each in before)
-        return 0 if closed else None
+        before = _amount_in(record.meta.pre_token_balances, keys, address)
+        return before, _amount_in(record.meta.post_token_balances, keys, address)
+
+    async def _held_tokens(self, vault: ListedVault) -> bool:
+        """Return whether a vault held something at the entry's slot.
+
+        Raises ProofNotChecked if it may have lent all that it held.
+        """
+        newest = await self._signatures(str(vault.address), None)
+        if newest and newest[0].slot <= self.entry.slot:
+            return True  # nothing has changed since
+        if not await self._was_open(vault.address):
+            return False
+        account = str(vault.token_account)
+        now = await self._tokens_in(vault.token_account)
+        if await self._amount_at(account, self.entry.slot, now):
+            return True
+        if await self._never_held(account):
+            return False
+        raise ProofNotChecked(
+            f"the vault of {vault.owner} had no tokens at slot {self.entry.slot}, and has no line: "
+            "it was empty, or had lent all"
+        )
+
+    async def _tokens_in(self, account: Pubkey) -> int:
+        try:
+            found = await self.rpc.get_accounts([account], commitment=Commitment.FINALIZED)
+            tokens = read_token_account(found.accounts[0])
+        except (ChainUnavailable, RpcError, DecodeError) as error:
+            raise ProofNotChecked(str(error)) from None
+        return 0 if tokens is None else tokens.amount
+
+    async def _never_held(self, address: str) -> bool:
+        """Return whether a token account held nothing from its creation to the entry's slot."""
+        before, existed = None, False
+        for _ in range(MAX_PAGES):
+            page = await self._signatures(address, before)
+            for each in page:
+                if each.slot > self.entry.slot or each.err is not None:
+                    continue
+                had, left = await self._amounts(address, each.signature)
+                if had or left:
+                    return False
+                if had is None and left is not None:
+                    return True
+                existed = True
+            if len(page) < PAGE:
+                return not existed
+            before = page[-1].signature
+        return False
 
     async def _was_open(self, vault: Pubkey) -> bool:
         before = None
@@ -222,6 +286,7 @@ class ChainEvidence:
             if any(each.slot <= self.entry.slot for each in page):
                 return True
             if len(page) < PAGE:
+                await self._reaches_back_to(self.entry.slot)
                 return False
             before = page[-1].signature
         raise ProofNotChecked(f"{vault} has more than {PAGE * MAX_PAGES} later transactions")
@@ -237,11 +302,21 @@ class ChainEvidence:
         except (ChainUnavailable, RpcError) as error:
             raise ProofNotChecked(str(error)) from None
 
-    async def _ask(self, method: str, params: Sequence[Any]) -> Any:
+    async def _ask(self, method: str, params: Sequence[Any], kind: Any) -> Any:
         try:
-            return await self.rpc.call(method, params)
+            return read(kind, await self.rpc.call(method, params), method)
         except RpcError as error:
             kept = "" if error.code not in NOT_KEPT else ": use a node that keeps more history"
             raise ProofNotChecked(f"{error}{kept}") from None
         except ChainUnavailable as error:
             raise ProofNotChecked(str(error)) from None
+
+
+def _amount_in(
+    balances: Sequence[_TokenBalance] | None, keys: Sequence[str], address: str
+) -> int | None:
+    named = {index for index, key in enumerate(keys) if key == address}
+    amounts = (
+        each.ui_token_amount.amount for each in balances or [] if each.account_index in named
+    )
+    return next(map(int, amounts), None)

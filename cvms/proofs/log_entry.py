@@ -131,6 +131,7 @@ class SignedEntry(Strict, frozen=True, kw_only=True):
             )
         if entry.text != self.text:
             raise ProofInvalid("entry", "the text is not canonical JSON")
+        check_addresses(entry.genesis, entry.program, entry.mint, entry.blockhash, check="entry")
         try:
             _ = entry.made_at
         except ValueError:
@@ -163,7 +164,7 @@ def verify_log(entries: Sequence[SignedEntry]) -> None:
 
     A log that begins with number 1 is whole.
     """
-    before: tuple[SignedEntry, LogEntry] | None = None
+    before: SignedEntry | None = None
     for signed in entries:
         try:
             entry = signed.read()
@@ -171,13 +172,15 @@ def verify_log(entries: Sequence[SignedEntry]) -> None:
         except ProofInvalid as error:
             raise ProofInvalid("log", str(error)) from None
         if before is not None:
-            _verify_step(before[0], before[1], entry)
+            verify_step(before, entry)
         elif entry.number == 1 and entry.previous != NO_ENTRY:
             raise ProofInvalid("log", "entry 1 follows another one")
-        before = signed, entry
+        before = signed
 
 
-def _verify_step(before: SignedEntry, last: LogEntry, entry: LogEntry) -> None:
+def verify_step(before: SignedEntry, entry: LogEntry) -> None:
+    """Raise ProofInvalid unless an entry follows the one before."""
+    last = before.read()
     if entry.number != last.number + 1:
         raise ProofInvalid("log", f"entry {entry.number} does not follow entry {last.number}")
     if entry.previous != before.hash:
@@ -197,7 +200,9 @@ def _verify_step(before: SignedEntry, last: LogEntry, entry: LogEntry) -> None:
 
 
 def verify_same_log(one: Sequence[SignedEntry], other: Sequence[SignedEntry]) -> None:
-    """Raise ProofInvalid if two copies of the log differ in a number or a slot that both have."""
+    """Raise ProofInvalid if two copies of the log differ in a number or a slot that both have, or
+    in the entry where one ends and the other begins.
+    """
     by_number = {entry.number: (entry, signed) for signed in one for entry in [signed.read()]}
     by_slot = {entry.slot: signed for entry, signed in by_number.values()}
     for signed in other:
@@ -208,6 +213,12 @@ def verify_same_log(one: Sequence[SignedEntry], other: Sequence[SignedEntry]) ->
             raise ProofInvalid("fork", f"there are two entries {entry.number}: the log was forked")
         if signed.hash != same_slot.hash:
             raise ProofInvalid("fork", f"there are two entries for slot {entry.slot}")
+        if entry.number - 1 in by_number and entry.previous != by_number[entry.number - 1][1].hash:
+            reason = f"entry {entry.number} of one copy follows another entry {entry.number - 1}"
+            raise ProofInvalid("fork", reason)
+        if entry.number + 1 in by_number and by_number[entry.number + 1][0].previous != signed.hash:
+            reason = f"entry {entry.number + 1} of one copy follows another entry {entry.number}"
+            raise ProofInvalid("fork", reason)
 
 
 def u64(text: str) -> int:
@@ -215,6 +226,15 @@ def u64(text: str) -> int:
     if (value := int(text)) > MAX_U64:
         raise ProofInvalid("overflow", f"{text} exceeds 2^64 - 1")
     return value
+
+
+def check_addresses(*texts: str, check: str) -> None:
+    """Raise ProofInvalid, of this check, unless each is base58 of 32 bytes."""
+    for text in texts:
+        try:
+            Pubkey.from_string(text)
+        except ValueError:
+            raise ProofInvalid(check, f"{text} is not base58 of 32 bytes") from None
 
 
 def canonical(value: msgspec.Struct) -> str:

@@ -9,7 +9,9 @@ had lent then; `total` and `lent` differ where something moved in between.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from hashlib import sha256
+from typing import BinaryIO
 
 import msgspec
 from solders.pubkey import Pubkey
@@ -26,6 +28,7 @@ from cvms.proofs.log_entry import (
     Reserves,
     Strict,
     canonical,
+    check_addresses,
     decoded,
     u64,
 )
@@ -97,6 +100,8 @@ class ReserveTotals:
         if len(data) > MAX_LINE or not data.endswith(b"\n"):
             raise ProofInvalid("reserves_file", f"line {self._accounts + 1} is not whole")
         line = read_line(data)
+        own = line.pool if isinstance(line, PoolLine) else line.owner
+        check_addresses(own, line.account, line.pool or own, check="reserves_file")
         if encoded(line) != data:
             raise ProofInvalid("reserves_file", f"line {self._accounts + 1} is not canonical JSON")
         if line.slot < self._slot:
@@ -179,6 +184,11 @@ class ReserveTotals:
             raise ProofInvalid("pool_cannot_pay", reason)
         self._pools.add(line.pool)
         self._last_pool = line.pool
+
+
+def bounded_lines(file: BinaryIO) -> Iterator[bytes]:
+    """Yield a file's lines, of one that is too long only as much as shows it."""
+    return iter(partial(file.readline, MAX_LINE + 1), b"")
 
 
 def read_line(data: bytes) -> Line:

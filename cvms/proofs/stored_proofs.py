@@ -76,9 +76,10 @@ async def prove(conn: Connection, row: EntryRow, owner: str) -> InclusionProof |
     nodes = [leaf_of(each, row.number) for each in rows]
     places = [place, *sum_tree.places_above(vaults, place)]
     chunk, *above = await entries.nodes_of(conn, row.number, places, size=NODE_BYTES)
-    if sum_tree.root(nodes) != chunk:
+    owners = [each.owner for each in rows]
+    if sum_tree.root(nodes) != chunk or owner not in owners:  # it may come before the first chunk
         raise ProofInvalid("books", f"balances of slot {row.slot} were corrected after its entry")
-    index = [each.owner for each in rows].index(owner)
+    index = owners.index(owner)
     return inclusion_proof(
         signed_entry(row),
         owner=owner,
@@ -109,13 +110,16 @@ async def prove_up_to(conn: Connection, slot: int, owner: str) -> BalanceProof |
 async def append_published(conn: Connection, log: Sequence[SignedEntry]) -> int:
     """Append the entries of a copy of the log that follow the last one; return how many.
 
-    Their trees are lost. Raises ProofInvalid unless the copy has the stored log's last entry.
+    Their trees are lost. Raises ProofInvalid unless the copy has the stored log's last entry,
+    or all if none is stored.
     """
     verify_log(log)
     last = await entries.newest(conn)
     numbered = [(each.read(), each) for each in log]
     if last is not None and signed_entry(last).hash not in {each.hash for each in log}:
         raise ProofInvalid("fork", f"it does not have entry {last.number} of the database")
+    if last is None and numbered and numbered[0][0].number > 1:
+        raise ProofInvalid("log", f"it begins with entry {numbered[0][0].number}, not with 1")
     lost = [each for each in numbered if last is None or each[0].number > last.number]
     for entry, signed in lost:
         row = EntryRow(

@@ -16,7 +16,13 @@ from cvms.errors import ProofInvalid, ProofNotChecked
 from cvms.proofs.chain_evidence import ChainEvidence, Report
 from cvms.proofs.inclusion import PROOF, InclusionProof
 from cvms.proofs.log_entry import LogEntry, SignedEntry, decoded, u64, verify_log, verify_same_log
-from cvms.proofs.reserve_lines import VaultLine, read_line, token_account_of, verify_file
+from cvms.proofs.reserve_lines import (
+    VaultLine,
+    bounded_lines,
+    read_line,
+    token_account_of,
+    verify_file,
+)
 
 
 class Outcome(StrEnum):
@@ -124,7 +130,7 @@ def _reserves(entry: LogEntry, proof: InclusionProof, file: Path | None) -> str:
         raise ProofNotChecked("give the file of reserves with --reserves or --service")
     derive, books = token_account_of(entry.program, entry.mint), None
     with file.open("rb") as data:
-        for line in verify_file(entry, data, token_account_of=derive):
+        for line in verify_file(entry, bounded_lines(data), token_account_of=derive):
             if isinstance(line, VaultLine) and line.owner == proof.owner:
                 books = line.books
     if books != proof.balances.total:
@@ -147,9 +153,11 @@ async def _on_chain(entry: LogEntry, file: Path | None, given: Given) -> AsyncIt
         yield Check("reserves", Outcome.NOT_CHECKED, "there is no valid file of reserves")
         return
     with file.open("rb") as data:
-        yield await _ask("reserves", evidence.verify_lines(map(read_line, data), given.report))
+        yield await _ask(
+            "reserves", evidence.verify_lines(map(read_line, bounded_lines(data)), given.report)
+        )
     with file.open("rb") as data:
-        lines = map(read_line, data)
+        lines = map(read_line, bounded_lines(data))
         owners = {each.owner for each in lines if isinstance(each, VaultLine)}
     yield await _ask("left_out", evidence.verify_all_listed(owners))
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import select
 import socket
+import threading
 import tomllib
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +21,7 @@ import trio
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
-from cvms.cli import main
+from cvms.cli import main, verify
 from cvms.cli.commands import demo_programs
 from cvms.cli.parser import build_parser
 from cvms.dev.data_folder import locked_folder, write_private
@@ -28,7 +32,7 @@ from cvms.store.postgres.database import open_database
 from cvms.store.security import audit_heads, audit_log
 from cvms.store.security.audit_heads import AuditKey, SignedHead
 from tests.paths import ROOT
-from tests.proofs.publisher import Snapshot
+from tests.proofs.publisher import Snapshot, vaults
 
 COMMANDS = [
     [],
@@ -324,6 +328,70 @@ def test_a_trail_that_was_cut_off_contradicts_a_copy_of_the_log_of_proofs(
     copy.write_bytes(log_of_proofs(head, AuditKey(b"another")))
     assert main(["audit", "verify", "--proofs", str(copy)]) == 2
     assert "which is not the key" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("make", "problem"),
+    [
+        (None, "No such file"),
+        (Path.mkdir, "is not a regular file"),
+        (os.mkfifo, "is not a regular file"),
+    ],
+)
+def test_a_file_of_reserves_that_cannot_be_read_twice_is_an_error_of_one_line(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    make: Callable[[Path], None] | None,
+    problem: str,
+) -> None:
+    """The second reading of a FIFO would find no lines, and so nothing that is wrong."""
+    proof, reserves = tmp_path / "proof.json", tmp_path / "reserves"
+    proof.write_bytes(msgspec.json.encode(Snapshot(vaults(6)).proof(0)))
+    if make is not None:
+        make(reserves)
+    assert main(["verify", str(proof), "--reserves", str(reserves)]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert problem in line
+
+
+# httpx does not close the body of a reply that is cancelled. The connection is closed.
+@pytest.mark.filterwarnings("ignore:Async generator 'http:ResourceWarning")
+def test_a_service_that_never_ends_its_reply_is_given_up(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(verify, "FETCH_SECONDS", 0.3)
+    proof = tmp_path / "proof.json"
+    proof.write_bytes(msgspec.json.encode(Snapshot(vaults(6)).proof(0)))
+    with socket.create_server(("127.0.0.1", 0)) as service:
+        port = service.getsockname()[1]
+        endless = threading.Thread(target=reply_for_ever, args=(service,))
+        endless.start()
+        url = f"http://somebody:very-secret@127.0.0.1:{port}"
+        assert main(["verify", str(proof), "--service", url]) == 2
+        endless.join()
+    [line] = capsys.readouterr().err.splitlines()
+    assert "did not end its reply within 0.3 s" in line
+    assert "very-secret" not in line
+
+
+def reply_for_ever(service: socket.socket) -> None:
+    """Send a reply's body, byte by byte, until the client leaves."""
+    connection, _ = service.accept()
+    with connection, contextlib.suppress(OSError):
+        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        while not select.select([connection], [], [], 0.01)[0] or connection.recv(65_536):
+            connection.sendall(b"x")
+
+
+@pytest.mark.parametrize("host", ["a..b", "x" * 64, "xn--a"])
+def test_a_service_whose_host_cannot_be_is_an_error_of_one_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, host: str
+) -> None:
+    proof = tmp_path / "proof.json"
+    proof.write_bytes(msgspec.json.encode(Snapshot(vaults(6)).proof(0)))
+    assert main(["verify", str(proof), "--service", f"http://{host}"]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert host in line
 
 
 def log_of_proofs(head: SignedHead, key: AuditKey) -> bytes:

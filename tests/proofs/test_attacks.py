@@ -6,6 +6,7 @@ Where a simpler verifier would be fooled, the test shows that first.
 from __future__ import annotations
 
 import tempfile
+import tracemalloc
 from collections.abc import Callable
 from datetime import timedelta
 from hashlib import sha256
@@ -534,3 +535,50 @@ def test_names_of_the_pool_and_the_key_are_addresses() -> None:
         assert len(key_bytes(address)) == 32
     with pytest.raises(ProofInvalid):
         key_bytes("1111")
+
+
+@pytest.mark.parametrize("name", ["genesis", "program", "mint", "blockhash"])
+async def test_an_entry_whose_addresses_are_none(name: str) -> None:
+    """Each has the characters of an address, and 40 bytes."""
+    snapshot = Snapshot(vaults(6))
+    proof = snapshot.proof(0, **{name: "1" * 40})
+    assert await failed(proof, reserves=snapshot.file) == {"entry"}
+
+
+@pytest.mark.parametrize(("at", "name"), [(0, "owner"), (-1, "pool"), (-1, "account")])
+async def test_a_line_whose_addresses_are_none(at: int, name: str) -> None:
+    snapshot = Snapshot(vaults(6))
+    snapshot.lines[at] = replaced(snapshot.lines[at], **{name: "1" * 40})
+    assert await failed(snapshot.proof(0), reserves=snapshot.file) == {"reserves_file"}
+
+
+async def test_a_line_without_end_is_not_read_whole(tmp_path: Path) -> None:
+    file = tmp_path / "reserves"
+    with file.open("wb") as data:
+        data.truncate(1 << 26)
+    proof = msgspec.json.encode(Snapshot(vaults(6)).proof(0))
+    given = Given(proof=proof, reserves=file, max_age=timedelta(hours=2), report=lambda _: None)
+    tracemalloc.start()
+    try:
+        found = {each.name: each.outcome async for each in verify(given)}
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert found["reserves_file"] is Outcome.FAILED
+    assert peak < 1 << 20
+
+
+def test_a_fork_between_a_copy_that_ends_and_one_that_begins_later() -> None:
+    """Neither copy has an entry of the other's numbers."""
+    first = Snapshot(vaults(6))
+    second = first.following()
+    forked = Snapshot(vaults(5)).following()
+    assert forked.number == second.number
+    for old, new, check in ((first, second, None), (first, forked, "fork")):
+        for one, other in (([old], [new]), ([new], [old])):
+            found = None
+            try:
+                verify_same_log(*([each.signed() for each in log] for log in (one, other)))
+            except ProofInvalid as error:
+                found = error.check
+            assert found == check

@@ -23,7 +23,14 @@ from cvms.chain.rpc.error_codes import NOT_KEPT
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.transactions.scheduled_builders import prepare_memo
 from cvms.chain.types import Programs
-from cvms.errors import ChainUnavailable, ProgramRefused, RpcError, SignerUnavailable
+from cvms.errors import (
+    ChainUnavailable,
+    CvmsError,
+    DatabaseUnavailable,
+    ProgramRefused,
+    RpcError,
+    SignerUnavailable,
+)
 from cvms.nursery.scheduled.reserve_file import ReserveFile
 from cvms.nursery.scheduled.reserve_reader import ReserveReader
 from cvms.nursery.submission.operator_submissions import OperatorSubmitter
@@ -36,6 +43,7 @@ from cvms.proofs.log_entry import (
     LogEntry,
     SignedEntry,
     signed_bytes,
+    verify_step,
 )
 from cvms.proofs.stored_proofs import KEY_BYTES, leaf_of, signed_entry
 from cvms.proofs.sum_tree import CHUNK_LEAVES, TreeTop
@@ -88,9 +96,17 @@ class ProofPublisher:
             due = datetime.now(UTC) - signed_entry(last).read().made_at >= self.interval
         if not due or frontier.slot <= (last.slot if last else 0):
             return None
-        return await self._publish(last, frontier.slot)
+        file = uuid4()
+        try:
+            return await self._publish(last, frontier.slot, file)
+        except DatabaseUnavailable:
+            raise
+        except CvmsError:
+            async with self.database.connection() as conn:
+                await reserves.drop(conn, file)  # the next attempt writes another one
+            raise
 
-    async def _publish(self, last: EntryRow | None, newest: int) -> SignedEntry | None:
+    async def _publish(self, last: EntryRow | None, newest: int, file: UUID) -> SignedEntry | None:
         block = await self._block(newest, after=last.slot if last else 0)
         if block is None:
             return None
@@ -104,7 +120,6 @@ class ProofPublisher:
         if genesis is None:
             return None
         tree = await self._tree(slot, number)
-        file = uuid4()
         totals = await self._file(slot).write(file)
         entry = LogEntry(
             version=VERSION,
@@ -121,6 +136,8 @@ class ProofPublisher:
             audit=AuditHead(id=audit.id, hash=audit.hash.hex()),
         )
         totals.verify(entry)
+        if last:
+            verify_step(signed_entry(last), entry)
         return await self._append(entry, tree, file)
 
     def _file(self, slot: int) -> ReserveFile:

@@ -21,6 +21,15 @@ WHERE file = %(file)s
   AND part = %(part)s
 """
 
+DROP = """
+DELETE FROM proof_reserves
+WHERE file = %(file)s
+  AND NOT EXISTS (
+      SELECT FROM proof_entries
+      WHERE file = %(file)s
+  )
+"""
+
 # A file without an entry may be one that is being written.
 PRUNE = """
 WITH kept AS (
@@ -48,6 +57,11 @@ async def part_of(conn: Connection, file: UUID, part: int) -> bytes | None:
     """Return a part of a file, counted from 0; None after the last, or if it is not kept."""
     lines: bytes | None = await fetch_value(conn, PART, {"file": file, "part": part})
     return None if lines is None else zlib.decompress(lines)
+
+
+async def drop(conn: Connection, file: UUID) -> None:
+    """Delete a file that no entry names."""
+    await conn.execute(DROP, {"file": file})
 
 
 async def prune(conn: Connection, *, kept: int) -> None:

@@ -31,6 +31,7 @@ from cvms.proofs.stored_proofs import append_published, prove, signed_entry
 from cvms.proofs.verification import Check, Given, Outcome, verify
 from cvms.store.index import chain_genesis
 from cvms.store.postgres.driver.connection import Connection
+from cvms.store.postgres.row_mapping import fetch_value
 from cvms.store.proofs import entries, leaves, reserves
 from cvms.store.proofs.leaves import LeafRow
 from cvms.store.security import audit_log
@@ -202,6 +203,8 @@ async def test_books_that_are_not_the_chains_are_not_published(world: World, dam
     assert raised.value.check == "books"
     async with world.database.connection() as conn:
         assert await entries.newest(conn) is None
+        # It is tried again and again: what each attempt has written must not stay.
+        assert await fetch_value(conn, "SELECT count(*) FROM proof_reserves", {}) == 0
 
 
 async def test_tokens_that_are_gone_are_not_covered(world: World) -> None:
@@ -227,6 +230,29 @@ async def test_a_vault_that_was_left_out_is_found_on_the_chain(
     assert entry is not None
     assert entry.read().liabilities.vaults == 1
     assert await failed(world, address(alice), tmp_path) == {"left_out"}
+    await world.act(bob, world.withdraw(bob, 40))
+    finalize(world)
+    assert await failed(world, address(alice), tmp_path) == {"left_out"}
+
+
+async def test_a_vault_that_was_empty_at_the_entrys_slot_is_not_left_out(
+    world: World, tmp_path: Path
+) -> None:
+    """Carol's was open, and got its first tokens later. Dave's had been emptied before."""
+    alice, _ = await two_vaults(world)
+    carol, dave = await world.owner(), await world.owner()
+    await published(world)
+    await world.act(carol, world.deposit(carol, 5))
+    finalize(world)
+    assert await failed(world, address(alice), tmp_path) == set()
+    await world.act(dave, world.deposit(dave, 5))
+    await world.act(dave, world.withdraw(dave, 5))
+    await published(world)
+    await world.act(dave, world.deposit(dave, 5))
+    finalize(world)
+    found = await outcomes(world, address(alice), tmp_path)
+    assert found["left_out"].outcome is Outcome.NOT_CHECKED, found["left_out"]
+    assert "was empty, or had lent all" in found["left_out"].detail
 
 
 async def test_a_reserve_that_the_chain_did_not_have_is_found(world: World, tmp_path: Path) -> None:
@@ -284,6 +310,32 @@ async def test_balances_corrected_later_give_no_proof_of_another_tree(world: Wor
         assert row is not None
         with pytest.raises(ProofInvalid, match="corrected"):
             await prove(conn, row, address(alice))
+
+
+async def test_a_vault_that_was_indexed_after_its_entry_gives_no_proof_of_another_tree(
+    world: World,
+) -> None:
+    _, bob = await two_vaults(world)
+    await settled(world)
+    await world.execute(
+        "CREATE TABLE late AS SELECT * FROM balance_history WHERE owner = %s", address(bob)
+    )
+    await world.execute("DELETE FROM balance_history WHERE owner = %s", address(bob))
+    assert await publisher(world).run_once() is not None
+    await world.execute("INSERT INTO balance_history SELECT * FROM late")
+    await world.execute("DROP TABLE late")
+    # Its key may come before all of the tree's keys, or after some of them.
+    for digit in ("0", "f"):
+        await world.execute(
+            "UPDATE proof_keys SET key = decode(repeat(%s, 64), 'hex') WHERE owner = %s",
+            digit,
+            address(bob),
+        )
+        async with world.database.snapshot() as conn:
+            row = await entries.newest(conn)
+            assert row is not None
+            with pytest.raises(ProofInvalid, match="corrected"):
+                await prove(conn, row, address(bob))
 
 
 async def test_two_publishers_at_once_make_one_entry(world: World) -> None:
@@ -375,6 +427,35 @@ async def test_entries_lost_with_a_database_are_added_from_a_copy_of_the_log(wor
         [row, *_] = await entries.after(conn, 1, limit=1)
         with pytest.raises(ProofInvalid, match="lost with a database"):
             await prove(conn, row, address(alice))
+
+
+async def test_a_new_database_takes_only_a_whole_copy_of_the_log(world: World) -> None:
+    alice, _ = await two_vaults(world)
+    made = [await published(world)]
+    await world.act(alice, world.deposit(alice, 5))
+    made.append(await published(world))
+    await world.execute("DELETE FROM proof_entries")
+    async with world.database.transaction() as conn:
+        with pytest.raises(ProofInvalid, match="begins with entry 2"):
+            await append_published(conn, made[1:])
+        assert await append_published(conn, made) == 2
+
+
+async def test_no_entry_is_made_that_does_not_follow_from_the_one_before(world: World) -> None:
+    """A restored database's trail is shorter than an entry says that was added from a copy."""
+    alice, _ = await two_vaults(world)
+    async with world.database.transaction() as conn:
+        await audit_log.record(conn, actor="a", action="b", owner=None)
+    made = [await published(world)]
+    await world.execute("UPDATE audit_head SET id = id - 1")
+    await world.act(alice, world.deposit(alice, 5))
+    await settled(world)
+    with pytest.raises(ProofInvalid, match="the audit trail of entry 2 is shorter"):
+        await publisher(world).run_once()
+    await world.execute("UPDATE audit_head SET id = id + 1")
+    entry = await publisher(world).run_once()
+    assert entry is not None
+    verify_log([*made, entry])
 
 
 async def test_a_balance_that_vanishes_from_its_line_is_found_by_a_node(

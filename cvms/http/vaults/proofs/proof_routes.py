@@ -141,9 +141,11 @@ async def get_reserves(deps: Dependencies, slot: str) -> Response:
     async with deps.database.connection() as conn:
         row = await _entry(conn, slot)
         first = await reserves.part_of(conn, row.file, 0)
-    if first is None:
+    count = signed_entry(row).read().reserves.accounts
+    if first is None and count:
         raise NotFound(f"The file of reserves of slot {row.slot} is not kept any more.")
-    return await _stream(deps, _parts(deps, row.file, first), name=f"reserves-{row.slot}")
+    parts = _parts(deps, row.file, first or b"", count)
+    return await _stream(deps, parts, name=f"reserves-{row.slot}")
 
 
 @ADMIN_ROUTES.post("/api/admin/proofs", replies={202: ProofRequested}, name="request_proof")
@@ -161,13 +163,19 @@ async def request_proof(deps: Dependencies, administrator: Administrator) -> Rep
     return Reply(ProofRequested(), 202)
 
 
-async def _parts(deps: Dependencies, file: UUID, first: bytes) -> AsyncGenerator[bytes, None]:
+async def _parts(
+    deps: Dependencies, file: UUID, first: bytes, count: int
+) -> AsyncGenerator[bytes, None]:
+    """Yield the parts of a file with so many lines. Raises NotFound if it is deleted meanwhile."""
     part, lines = 0, first
     while lines:
         yield lines
+        count -= lines.count(b"\n")
         part += 1
         async with deps.database.connection() as conn:
             lines = await reserves.part_of(conn, file, part) or b""
+    if count:
+        raise NotFound(f"The last {count} lines of the file of reserves are not kept any more.")
 
 
 async def _stream(deps: Dependencies, parts: AsyncGenerator[bytes, None], *, name: str) -> Response:

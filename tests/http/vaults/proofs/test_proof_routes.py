@@ -8,6 +8,8 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 
+import httpx
+import pytest
 import trio
 from solders.keypair import Keypair
 
@@ -142,3 +144,23 @@ async def test_an_administrator_asks_for_an_entry(front: Service, world: World) 
     assert await publisher(world, interval=timedelta(days=1)).run_once() is not None
     trail = await ask(front, "GET", "/api/admin/audit", bearer=token())
     assert "proof_requested" in trail.text
+
+
+async def test_a_file_of_reserves_that_loses_a_part_does_not_end_as_if_it_were_whole(
+    front: Service, world: World
+) -> None:
+    """Its parts are deleted once 48 entries are newer, while a slow client may still read."""
+    await made_two(world)
+    # As if the file had had another part, with a third line.
+    more = ('"accounts":2', '"accounts":3')
+    await world.execute("UPDATE proof_entries SET text = replace(text, %s, %s)", *more)
+    with pytest.raises(httpx.RemoteProtocolError):
+        await front.get("/api/proofs/latest/reserves")
+
+
+async def test_the_file_of_an_entry_without_vaults_is_empty(front: Service, world: World) -> None:
+    await settled(world)
+    await world.execute("DELETE FROM balance_history")
+    assert await publisher(world).run_once() is not None
+    reply = await front.get("/api/proofs/latest/reserves")
+    assert (reply.status_code, reply.content) == (200, b"")
