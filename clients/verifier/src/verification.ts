@@ -2,7 +2,7 @@
 import { type Check, type CheckName, Report } from "./checks.js";
 import { type Entry, hashOf, isSignedByItsKey, readEntry } from "./documents/entry.js";
 import { type Inclusion, readInclusion } from "./documents/inclusion.js";
-import { brokenLink, contradiction, type LogEntry, readLog } from "./documents/log.js";
+import { brokenLink, otherEnd, contradiction, type LogEntry, readLog } from "./documents/log.js";
 import { readReserves, type Reserves } from "./documents/reserves.js";
 import { added, leafOf, rootOf } from "./documents/sum_tree.js";
 import { addressBytes } from "./values/addresses.js";
@@ -99,8 +99,10 @@ async function checkLogs(texts: string[], { inclusion, entry }: Proven, report: 
   const own: LogEntry = { entry, hash: await hashOf(inclusion.entry) };
   const copies = await attempt(report, "log", "", () => Promise.all(texts.map(readLog)));
   if (copies === null) return report.skip("a copy of the log has another form", "fork");
-  report.decide("fork", contradiction([own, ...copies.flat()]), `the proof and the copies of the log (${texts.length}) agree`);
   const fault = copies.map(brokenLink).find((each) => each !== null) ?? null;
+  const all = [own, ...copies.flat()];
+  const fork = contradiction(all) ?? (fault === null ? otherEnd(all) : null);
+  report.decide("fork", fork, `the proof and the copies of the log (${texts.length}) agree`);
   // A copy that was kept may be older than the proof.
   const isThere = copies.some((copy) => copy.some(({ hash }) => hash === own.hash));
   const absent = isThere ? null : `entry ${entry.number} of the proof is in no copy`;

@@ -48,6 +48,16 @@ export function contradiction(entries: LogEntry[]): string | null {
   return null;
 }
 
+/** Return where one copy ends with another entry than the one that another copy goes on from, or null. */
+export function otherEnd(entries: LogEntry[]): string | null {
+  const known = new Map(entries.map(({ entry, hash }) => [entry.number, hash]));
+  for (const { entry } of entries) {
+    const before = known.get(entry.number - 1n);
+    if (before !== undefined && before !== hexOf(entry.previous)) return `entry ${entry.number} follows another entry ${entry.number - 1n}`;
+  }
+  return null;
+}
+
 function faultOfFirst(entry: Entry): string | null {
   const isWrong = entry.number === 1n && hexOf(entry.previous) !== NO_HASH;
   return isWrong ? "entry 1 has the hash of an entry before" : null;

@@ -2,6 +2,7 @@
 import type { Report } from "../checks.js";
 import type { Entry } from "../documents/entry.js";
 import type { ReserveLine, Reserves } from "../documents/reserves.js";
+import { vaultTokenAccount } from "../values/addresses.js";
 import type { Verified } from "../verification.js";
 import { Unavailable } from "./fetched.js";
 import { type Block, Node, type TokenAccount } from "./node.js";
@@ -106,9 +107,16 @@ async function checkVaults(node: Node, entry: Entry, { vaults }: Reserves, block
     const at = BigInt(block?.blockTime ?? entry.time);
     const known = new Set(vaults.map(({ owner }) => owner));
     const found = await node.vaults(entry.program, entry.mint);
-    const missing = found.find(({ owner, total, created }) => total > 0n && created <= at && !known.has(owner));
-    const fault = missing ? `the vault of ${missing.owner} is on the chain with ${missing.total}, and has no line` : null;
-    report.decide("left_out", fault, `${vaults.length} vaults, by the file and by the chain`);
+    const unknown: string[] = [];
+    for (const { owner } of found.filter(({ owner, total, created }) => total > 0n && created <= at && !known.has(owner))) {
+      const account = await vaultTokenAccount(owner, entry.program, entry.mint);
+      const held = await amountAt(node, account, entry.slot, (await node.tokenAccounts([account])).get(account));
+      if (held !== null && held > 0n) return report.fail("left_out", `the vault of ${owner} held ${held} tokens at slot ${entry.slot}, and has no line`);
+      unknown.push(owner);
+    }
+    // Without tokens at that slot it was empty, or had lent all that it held.
+    if (unknown.length > 0) return report.skip(`the vault of ${unknown[0]} has no line: whether it was empty, the node cannot show`, "left_out");
+    report.pass("left_out", `${vaults.length} vaults, by the file and by the chain`);
   });
 }
 
