@@ -22,6 +22,7 @@ from cvms.store.vaults import balance_history
 
 KEY_BYTES = 12
 """Of a chunk's first key: no two of a million keys begin alike."""
+ABOVE_ALL = b"\xff" * 33
 
 
 class BalanceProof(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,7 +73,7 @@ async def prove(conn: Connection, row: EntryRow, owner: str) -> InclusionProof |
         raise ProofInvalid("books", f"the tree of entry {row.number} was lost with a database")
     place = _chunk_of(own.key, first_keys)
     first, end = _key(first_keys, place), _key(first_keys, place + 1)
-    rows = await leaves.chunk(conn, row.slot, first=first or own.key, end=end)
+    rows = await leaves.chunk(conn, row.slot, first=first, end=end)
     nodes = [leaf_of(each, row.number) for each in rows]
     places = [place, *sum_tree.places_above(vaults, place)]
     chunk, *above = await entries.nodes_of(conn, row.number, places, size=NODE_BYTES)
@@ -142,12 +143,13 @@ def _chunk_of(key: bytes, first_keys: bytes) -> int:
     low, high = 0, len(first_keys) // KEY_BYTES
     while high - low > 1:
         middle = (low + high) // 2
-        if (_key(first_keys, middle) or b"") <= key:
+        if _key(first_keys, middle) <= key:
             low = middle
         else:
             high = middle
     return low
 
 
-def _key(first_keys: bytes, chunk: int) -> bytes | None:
-    return first_keys[chunk * KEY_BYTES : (chunk + 1) * KEY_BYTES] or None
+def _key(first_keys: bytes, chunk: int) -> bytes:
+    """Return how the first key of a chunk begins; after the last, what is above all keys."""
+    return first_keys[chunk * KEY_BYTES : (chunk + 1) * KEY_BYTES] or ABOVE_ALL

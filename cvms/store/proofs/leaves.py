@@ -62,7 +62,7 @@ LEAVES = query_for(
 
 BY_KEY = LEAVES + "  AND key > %(after)s ORDER BY key LIMIT %(limit)s"
 BY_OWNER = LEAVES + "  AND proof_keys.owner > %(after)s ORDER BY proof_keys.owner LIMIT %(limit)s"
-CHUNK = LEAVES + "  AND key >= %(first)s AND (%(end)s::BYTEA IS NULL OR key < %(end)s) ORDER BY key"
+CHUNK = LEAVES + "  AND key >= %(first)s AND key < %(end)s ORDER BY key"
 ONE = LEAVES + "  AND proof_keys.owner = %(owner)s"
 
 
@@ -83,7 +83,7 @@ async def by_owner(conn: Connection, slot: int, *, after: str, limit: int) -> li
     return await fetch_all(conn, LeafRow, BY_OWNER, params)
 
 
-async def chunk(conn: Connection, slot: int, *, first: bytes, end: bytes | None) -> list[LeafRow]:
+async def chunk(conn: Connection, slot: int, *, first: bytes, end: bytes) -> list[LeafRow]:
     """Return the leaves with keys from `first` to before `end`, in the order of the tree."""
     params = {"slot": slot, "first": first, "end": end}
     return await fetch_all(conn, LeafRow, CHUNK, params)
