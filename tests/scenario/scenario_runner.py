@@ -323,7 +323,8 @@ def _check_intents(truth: Truth, intents: list[Intent]) -> Iterator[Violation]:
             yield Violation("V6", "requests", f"{intent} had {count} effects")
         if landed is not None and landed.err is None and count != 1:
             yield Violation("V6", "requests", f"{intent} landed, and had no effect")
-        if intent.signature is None and count:
+        # Whoever gave up while there was no reply may have been obeyed, once.
+        if intent.signature is None and intent.outcome != "abandoned" and count:
             yield Violation(
                 "V6", "requests", f"{intent} had an effect that the client was not told of"
             )
