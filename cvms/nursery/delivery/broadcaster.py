@@ -44,9 +44,17 @@ class Pace:
     """A token bucket of ROWS_PER_SECOND and BURST_ROWS."""
 
     _full_at: float = field(default=-math.inf, init=False)
+    _filled_at: float = field(default=-math.inf, init=False)
+
+    def begin(self, now: float) -> None:
+        """Begin a backlog, after a time in which there was nothing to publish."""
+        self._filled_at = now
 
     def pause_after(self, rows: int, now: float) -> float:
         """Take the rows out; return the seconds until there is room for another batch."""
+        # A process that stood still may not make up for it: its clients' queues did not drain.
+        self._full_at += max(0.0, now - self._filled_at - 2 * BATCH_SIZE / ROWS_PER_SECOND)
+        self._filled_at = now
         self._full_at = max(now, self._full_at) + rows / ROWS_PER_SECOND
         room_at = self._full_at - (BURST_ROWS - BATCH_SIZE) / ROWS_PER_SECOND
         return max(0.0, room_at - now)
@@ -101,6 +109,7 @@ class Broadcaster:
 
     async def run_once(self) -> None:
         """Publish all rows after the hub's position. A hub without one starts at the head."""
+        self._pace.begin(trio.current_time())
         while True:
             asked_at = trio.current_time()
             if (position := await self._head()) == self.hub.position:

@@ -168,6 +168,7 @@ async def test_a_burst_is_published_in_batches(database: Database, count: int) -
 def test_a_burst_is_published_without_a_pause_and_a_backlog_at_the_rate() -> None:
     pace, now = Pace(), 100.0
     for _ in range(2):
+        pace.begin(now)
         at_once = [pace.pause_after(BATCH_SIZE, now) for _ in range(BURST_ROWS // BATCH_SIZE)]
         assert max(at_once[:-1]) < 1e-9
         assert at_once[-1] == pytest.approx(0.01), "a client's queue is full"
@@ -177,6 +178,26 @@ def test_a_burst_is_published_without_a_pause_and_a_backlog_at_the_rate() -> Non
         now += pace.pause_after(BATCH_SIZE, now)
         rows += BATCH_SIZE
     assert now - began == pytest.approx(10, rel=0.01)
+
+
+def test_a_process_that_stood_still_does_not_make_up_for_it() -> None:
+    """The clients' queues, which a burst would overflow, have not drained meanwhile."""
+    pace, now = Pace(), 100.0
+    pace.begin(now)
+    for _ in range(10):
+        now += pace.pause_after(BATCH_SIZE, now)
+    now += 1.0
+    pauses = [pace.pause_after(BATCH_SIZE, now) for _ in range(2)]
+    assert pauses[0] == pytest.approx(0, abs=1e-9)
+    assert pauses[1] == pytest.approx(BATCH_SIZE / ROWS_PER_SECOND)
+
+
+def test_a_slow_publication_is_not_followed_by_a_pause() -> None:
+    pace, now = Pace(), 100.0
+    pace.begin(now)
+    for _ in range(100):
+        assert pace.pause_after(BATCH_SIZE, now) == 0
+        now += BATCH_SIZE / ROWS_PER_SECOND
 
 
 async def test_replicas_notify_each_other_through_redis_and_without_it(
