@@ -44,7 +44,7 @@ class Pace:
     """A token bucket of ROWS_PER_SECOND and BURST_ROWS."""
 
     _full_at: float = field(default=-math.inf, init=False)
-    _filled_at: float = field(default=-math.inf, init=False)
+    _filled_at: float = field(default=math.inf, init=False)
 
     def begin(self, now: float) -> None:
         """Begin a backlog, after a time in which there was nothing to publish."""

@@ -200,6 +200,28 @@ def test_a_slow_publication_is_not_followed_by_a_pause() -> None:
         now += BATCH_SIZE / ROWS_PER_SECOND
 
 
+async def test_after_a_rest_a_burst_is_published_without_a_pause_again(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "ROWS_PER_SECOND", 640)
+    publisher = broadcaster(database, Hub())
+    await publisher.run_once()
+    pauses: list[float] = []
+    pause_after = Pace.pause_after
+
+    def noting(pace: Pace, rows: int, now: float) -> float:
+        pauses.append(pause_after(pace, rows, now))
+        return pauses[-1]
+
+    monkeypatch.setattr(Pace, "pause_after", noting)
+    for _ in range(2):
+        pauses.clear()
+        await append(database, *range(BURST_ROWS - BATCH_SIZE))
+        await publisher.run_once()
+        assert pauses == [0.0] * 3
+        await trio.sleep(BURST_ROWS / 640)
+
+
 async def test_replicas_notify_each_other_through_redis_and_without_it(
     database: Database, redis_server: RedisServer
 ) -> None:
