@@ -53,7 +53,7 @@ class DeadlineSocket:
     def __init__(self, connected: socket.socket, deadline: Deadline) -> None:
         self._connected = connected
         self._deadline = deadline
-        self._timeout = connected.gettimeout()
+        self._timeout: float | None = None
 
     def settimeout(self, seconds: float | None) -> None:
         self._timeout = seconds
@@ -95,8 +95,11 @@ def new_connection(url: str, deadline: Deadline) -> Any:
 
     class DeadlineConnection(kind):  # type: ignore[misc,valid-type]
         def _connect(self) -> DeadlineSocket:
-            self.socket_connect_timeout = self.socket_timeout = deadline.left()
-            return DeadlineSocket(super()._connect(), deadline)
+            self.socket_timeout: float | None = deadline.left()
+            self.socket_connect_timeout = self.socket_timeout
+            connected = super()._connect()
+            self.socket_timeout = None  # what was left for this connection bounds no later read
+            return DeadlineSocket(connected, deadline)
 
     decided = {name: value for name, value in options.items() if name in FROM_URL}
     secure = VERIFIED if url.startswith("rediss://") else {}
