@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
 import time
 from pathlib import Path
 
@@ -15,31 +13,22 @@ from solders.pubkey import Pubkey
 from tests.clients.publication import Publication, everything_is_final, publication_of
 from tests.clients.static_files import static_files
 from tests.clients.typescript import run
-from tests.harness.installed_tools import node_modules
+from tests.clients.verifier import build_verifier, verify
 from tests.harness.localnet import Localnet
 from tests.harness.service import Service
 from tests.http.vaults.proofs.test_proof_routes import made_two
 from tests.http.wallets import USDT, deposit, sent, with_vault
 from tests.nursery.scheduled.test_auto_compound import lender
 from tests.nursery.world import World, address
-from tests.paths import DOCS, ROOT
+from tests.paths import DOCS
 
-SOURCE = ROOT / "clients" / "verifier"
 VECTORS = DOCS / "proofs" / "vectors.json"
-SECONDS = 60
 NOT_CHECKED = "not checked"
 
 
 @pytest.fixture(scope="session")
 def verifier(builds: Path) -> Path:
-    """The folder of the verifier, compiled in strict mode."""
-    folder = builds / "verifier"
-    if not folder.exists():
-        modules = node_modules(SOURCE)
-        shutil.copytree(SOURCE, folder, ignore=shutil.ignore_patterns("node_modules", "dist"))
-        (folder / "node_modules").symlink_to(modules)
-        run("npm", "run", "build", cwd=folder)
-    return folder
+    return build_verifier(builds / "verifier")
 
 
 def test_it_finds_in_each_example_what_is_wrong_there(verifier: Path) -> None:
@@ -125,16 +114,3 @@ async def test_what_the_service_publishes_passes_every_check(
         verify, verifier, proof, "--service", front.url, *expected
     )
     assert (status, set(checks.values()), errors) == (0, {"ok"}, ""), checks
-
-
-def verify(verifier: Path, *arguments: object) -> tuple[int, dict[str, str], str]:
-    """Return the command's exit status, the outcome of each check, and its errors."""
-    done = subprocess.run(
-        ["node", str(verifier / "dist" / "verify.js"), *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        check=False,
-    )
-    rows = [(line[:11].strip(), line[13:28].strip()) for line in done.stdout.splitlines()]
-    return done.returncode, {name: outcome for outcome, name in rows}, done.stderr

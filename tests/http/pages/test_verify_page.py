@@ -6,11 +6,11 @@ import json
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from tests.harness.installed_tools import node_modules
 from tests.harness.service import running
 from tests.http.pages.test_pages import LAYOUT, PAGES, WIDTHS, audit
+from tests.http.pages.verification import FILES, RESULT, choose, shown, visit
 from tests.http.pages.visitor import Visitor
 from tests.http.service_info.browser import Tab, browsing
 from tests.paths import DOCS
@@ -28,13 +28,7 @@ TAMPERED = (
     "a file that is cut",
     "tokens that are missing",
 )
-FILES = ("verify.js", "verify.css", "icon.svg")
 WITH_A_NODE = ["chain", "reserves", "stale"]
-# The names of the checks that the page shows with an outcome.
-SHOWN = """[...document.querySelectorAll("[data-check]")]
-  .filter((each) => each.querySelector(".badge").innerText === %s)
-  .map((each) => each.dataset.check).sort()"""
-RESULT = "return document.querySelector('#result')?.innerText"
 
 
 async def test_proofs_are_verified_without_the_service_and_everybody_can_do_it(
@@ -43,7 +37,7 @@ async def test_proofs_are_verified_without_the_service_and_everybody_can_do_it(
     axe = (node_modules(PAGES) / "axe-core" / "axe.min.js").read_text()
     async with browsing(tmp_path / "browser", "about:blank", width=390) as tab:
         async with running(database_url) as service:
-            visitor = await _visit(tab, f"{service.url}/verify")
+            visitor = await visit(tab, f"{service.url}/verify")
         url = visitor.url
         await tab.evaluate(axe)
         faults = await audit(visitor, "form")
@@ -53,8 +47,8 @@ async def test_proofs_are_verified_without_the_service_and_everybody_can_do_it(
         await _press_enter(tab)
         assert await visitor.until(RESULT) == "No check fails"
         assert await tab.evaluate("document.activeElement.id") == "result"
-        assert await _shown(tab, "not checked") == WITH_A_NODE
-        assert len(await _shown(tab, "ok")) == 16
+        assert await shown(tab, "not checked") == WITH_A_NODE
+        assert len(await shown(tab, "ok")) == 16
 
         for name in TAMPERED:
             await _fill(visitor, tmp_path, name)
@@ -62,7 +56,7 @@ async def test_proofs_are_verified_without_the_service_and_everybody_can_do_it(
             await visitor.press("Verify")
             assert await visitor.until(RESULT) == "The proof fails"
             [failed] = (each["failed"] for each in VECTORS["vectors"] if each["name"] == name)
-            assert await _shown(tab, "failed") == [failed], name
+            assert await shown(tab, "failed") == [failed], name
 
         faults += await audit(visitor, "result")
         for width in WIDTHS:
@@ -79,7 +73,7 @@ async def test_what_cannot_be_used_is_said_and_the_saved_page_verifies(tmp_path:
     shutil.copytree(PAGES / "dist", saved / "verify")
     (saved / "verify" / "verify.html").rename(saved / "verify.html")
     async with browsing(tmp_path / "browser", "about:blank", width=1280) as tab:
-        visitor = await _visit(tab, (saved / "verify.html").as_uri())
+        visitor = await visit(tab, (saved / "verify.html").as_uri())
         await _fill(visitor, tmp_path, EVERYTHING)
         await visitor.type("key", "0Il")
         await visitor.press("Verify")
@@ -87,21 +81,15 @@ async def test_what_cannot_be_used_is_said_and_the_saved_page_verifies(tmp_path:
         await visitor.type("key", "")
         await visitor.press("Verify")
         assert await visitor.until(RESULT) == "No check fails"
-        assert await _shown(tab, "not checked") == sorted(["key", *WITH_A_NODE])
+        assert await shown(tab, "not checked") == sorted(["key", *WITH_A_NODE])
         await visitor.see("More files and keys would allow key.")
 
         (tmp_path / "picture.png").write_bytes(b"\x89PNG")
-        await _choose(tab, "proof", tmp_path / "picture.png")
+        await choose(tab, "proof", tmp_path / "picture.png")
         await visitor.press("Verify")
         await visitor.see("picture.png is no text. Choose the file", within=".trouble")
         assert tab.errors == []
         assert all(each.startswith("file:") for each in tab.requested)
-
-
-async def _visit(tab: Tab, url: str) -> Visitor:
-    await tab.call("Page.navigate", url=url)
-    await tab.appear("[name=proof]")
-    return Visitor(tab, url)
 
 
 async def _fill(visitor: Visitor, folder: Path, name: str) -> None:
@@ -115,29 +103,16 @@ async def _fill(visitor: Visitor, folder: Path, name: str) -> None:
     for file, log in zip(logs, vector["logs"] or [], strict=True):
         file.write_text("".join(f"{json.dumps(each)}\n" for each in log))
     await visitor.tab.evaluate("document.querySelector('form').reset()")
-    await _choose(visitor.tab, "proof", proof)
+    await choose(visitor.tab, "proof", proof)
     if vector["logs"]:
-        await _choose(visitor.tab, "logs", *logs)
+        await choose(visitor.tab, "logs", *logs)
     if vector["reserves"]:
-        await _choose(visitor.tab, "reserves", reserves)
+        await choose(visitor.tab, "reserves", reserves)
     for field, value in EXPECTED.items():
         await visitor.type(field, value)
-
-
-async def _choose(tab: Tab, name: str, *files: Path) -> None:
-    document = await tab.call("DOM.getDocument")
-    found = await tab.call(
-        "DOM.querySelector", nodeId=document["root"]["nodeId"], selector=f"[name={name}]"
-    )
-    paths = [str(file) for file in files]
-    await tab.call("DOM.setFileInputFiles", files=paths, nodeId=found["nodeId"])
 
 
 async def _press_enter(tab: Tab) -> None:
     for kind in ("keyDown", "keyUp"):
         key = {"type": kind, "key": "Enter", "text": "\r", "windowsVirtualKeyCode": 13}
         await tab.call("Input.dispatchKeyEvent", **key)
-
-
-async def _shown(tab: Tab, outcome: str) -> Any:
-    return await tab.evaluate(SHOWN % json.dumps(outcome))
