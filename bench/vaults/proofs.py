@@ -22,6 +22,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import trio
+from psycopg import IsolationLevel
 
 from bench.vaults.__main__ import _server
 from bench.vaults.books import Books
@@ -110,12 +111,12 @@ async def _proofs(database: Database, planned: Books) -> None:
     took = []
     for turn in range(PROOFS):
         owner, _ = planned.addresses((turn * 7_919 + 13) * 101 % planned.vaults)
-        async with database.snapshot() as conn:
+        begin = time.perf_counter()
+        async with database.transaction(isolation=IsolationLevel.REPEATABLE_READ) as conn:
             row = await entries.newest(conn)
             assert row is not None
-            begin = time.perf_counter()
             assert await prove(conn, row, owner) is not None
-            took.append((time.perf_counter() - begin) * 1000)
+        took.append((time.perf_counter() - begin) * 1000)
     took.sort()
     p99 = took[len(took) * 99 // 100]
     print(f"an inclusion proof: median {statistics.median(took):.2f} ms, p99 {p99:.2f} ms")

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import msgspec
 import trio
+from psycopg import IsolationLevel
 
 from cvms.errors import Conflict, NotFound, ProofInvalid
 from cvms.http.framework.admin_tokens import Administrator, Role
@@ -115,7 +116,7 @@ async def get_inclusion(deps: Dependencies, slot: str, owner: str) -> Reply:
     slot were corrected later, so that the entry's tree cannot be made again.
     """
     key = str(owner_in_path(owner))
-    async with deps.database.snapshot() as conn:
+    async with deps.database.transaction(isolation=IsolationLevel.REPEATABLE_READ) as conn:
         row = await _entry(conn, slot)
         try:
             proof = await prove(conn, row, key)

@@ -14,6 +14,7 @@ import trio
 from solders.keypair import Keypair
 
 from cvms.proofs.log_entry import SIGNED, verify_log
+from cvms.store.postgres.database import Database
 from tests.harness.service import Service
 from tests.http.admin.test_admin_routes import ask, token
 from tests.nursery.reconciliation.test_reconciler import two_vaults
@@ -119,6 +120,20 @@ async def test_a_proof_that_cannot_be_made_again_is_a_conflict(
     await world.execute("UPDATE balance_history SET total = 1, available = 1 WHERE total = 537")
     reply = await front.get(f"/api/proofs/latest/{address(alice)}")
     assert (reply.status_code, reply.json()["code"]) == (409, "conflict")
+
+
+async def test_a_stranger_opens_no_connections_to_the_database(
+    front: Service, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beyond those of the pool, which are counted. The route is public."""
+    alice = await made_two(world)
+
+    def dedicated(*_: object, **options: object) -> None:
+        raise AssertionError("a connection outside the pool")
+
+    monkeypatch.setattr(Database, "dedicated", dedicated)
+    reply = await front.get(f"/api/proofs/latest/{address(alice)}")
+    assert reply.status_code == 200
 
 
 async def test_only_the_newest_files_are_kept(front: Service, world: World) -> None:
