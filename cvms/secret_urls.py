@@ -19,7 +19,9 @@ _SECRET_LENGTH = 6  # shorter parts of a URL are words such as `v2`, not keys
 
 _NOT_ENCODED = re.compile(r"%(?![0-9A-Fa-f]{2})|%00")
 _CHARACTERS = re.compile(r"[-A-Za-z0-9._~:/?#@!$&'()*+,;=%\[\]]*")  # RFC 3986, section 2
-_NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9.])?")
+_LABEL = r"[-A-Za-z0-9_]{1,63}"
+_NAME = re.compile(rf"(?=[A-Za-z0-9]){_LABEL}(\.{_LABEL})*(?<=[A-Za-z0-9])\.?")
+_NAME_LENGTH = 253
 _DIGITS = re.compile(r"[0-9]{1,5}")
 
 
@@ -81,7 +83,7 @@ def split_host(address: str) -> tuple[str, str | None]:
 def is_host(text: str) -> bool:
     """Return whether `text` is a host's name or address."""
     if ":" not in text:
-        return _NAME.fullmatch(text) is not None
+        return len(text) <= _NAME_LENGTH and _NAME.fullmatch(text) is not None
     try:
         ip_address(text)
     except ValueError:

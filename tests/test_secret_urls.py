@@ -49,6 +49,9 @@ def test_a_good_url_passes(url: str) -> None:
         ("https://[::1", "its host is not a name or an address"),
         ("https://[::x]:80", "its host is not a name or an address"),
         ("https://-h-", "its host is not a name or an address"),
+        ("https://node..example", "its host is not a name or an address"),
+        (f"https://{'h' * 64}.example", "its host is not a name or an address"),
+        (f"https://{'h.' * 127}", "its host is not a name or an address"),
     ],
 )
 def test_the_part_at_fault_is_named_and_nothing_quoted(url: str, reason: str) -> None:
