@@ -119,6 +119,15 @@ async def test_a_signature_that_landed_before_the_subscription_is_notified_at_on
         assert (await pubsub.next())["params"]["result"]["value"] == value
 
 
+async def test_a_reply_does_not_wait_for_a_notification_that_is_delayed(node: Node) -> None:
+    payer = await node.wallet()
+    signature = await node.pay(payer, Keypair().pubkey(), SOL)
+    node.running.faults.notifications.delay = 3600
+    async with node.pubsub() as pubsub:
+        with trio.fail_after(10):
+            await pubsub.call("signatureSubscribe", signature, PROCESSED)
+
+
 async def test_an_account_is_notified_once_for_each_block_that_changed_it(node: Node) -> None:
     payer, payee = await node.wallet(), Keypair().pubkey()
     async with node.pubsub() as pubsub:
