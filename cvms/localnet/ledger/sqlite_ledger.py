@@ -12,6 +12,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import lru_cache
 from pathlib import Path
 
 import msgspec
@@ -273,6 +274,8 @@ def _block(row: tuple[int, int, int, bytes, int]) -> Block:
     return Block(slot, parent_slot, height, Hash.from_bytes(blockhash), time)
 
 
+# By content, so nothing can be out of date: subscribers, blocks and fees all read the newest ones.
+@lru_cache(maxsize=2048)
 def _entry(row: tuple[int, int, str, bytes, bytes, bytes, str]) -> Entry:
     slot, index, signature, message_hash, wire, keys, meta = row
     unpacked = tuple(Pubkey.from_bytes(keys[i : i + 32]) for i in range(0, len(keys), 32))

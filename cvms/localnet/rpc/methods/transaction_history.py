@@ -102,18 +102,21 @@ def get_signatures_for_address(node: Node, params: Params) -> Json:
             return []
     below, above = known.get("before", (view.block.slot + 1, 0)), known.get("until", (-1, 0))
     found = node.mentioning(address, below=below, above=above, limit=limit)
-    return [_signature_info(node, entry) for entry in found]
+    blocks = {slot: _block_info(node, slot) for slot in {entry.slot for entry in found}}
+    return [_signature_info(entry) | blocks[entry.slot] for entry in found]
 
 
-def _signature_info(node: Node, entry: Entry) -> Json:
-    block = node.block(entry.slot)
-    assert block is not None
+def _signature_info(entry: Entry) -> dict[str, Json]:
     return {
         "signature": entry.signature,
         "slot": entry.slot,
         "err": entry.err,
         "memo": memo(entry),
-        "blockTime": block.time,
-        "confirmationStatus": node.reached(block),
         "transactionIndex": entry.index,
     }
+
+
+def _block_info(node: Node, slot: int) -> dict[str, Json]:
+    block = node.block(slot)
+    assert block is not None
+    return {"blockTime": block.time, "confirmationStatus": node.reached(block)}
