@@ -16,6 +16,8 @@ from cvms.store.alerts import alerts, queries
 from cvms.store.analytics import aggregate_check, exchange_statement
 from cvms.store.messaging import outbox, webhook_deliveries
 from cvms.store.postgres.database import Database, open_database
+from cvms.store.postgres.row_mapping import fetch_value
+from cvms.store.proofs import leaves
 from cvms.store.reconciliation import vault_ledger
 from cvms.store.vaults import (
     balance_history,
@@ -189,3 +191,15 @@ async def test_what_is_rarely_due_is_not_searched_for(generated: str) -> None:
             "limit": 25,
         }
         assert await blocks(database, yield_policies.TO_COMPOUND, none_due) < FEW
+
+
+async def test_giving_all_vaults_their_keys_is_linear(generated: str) -> None:
+    """The table is known to be empty, so whatever is planned for few rows is planned for all."""
+    async with open_database(generated) as database:
+        await database.prepare()
+        assert "Nested Loop" not in await plan(database, leaves.GIVE_KEYS, {})
+        async with database.connection() as conn:
+            await leaves.give_keys(conn)
+            await leaves.give_keys(conn)
+            known = await fetch_value(conn, "SELECT count(*) FROM proof_keys", {})
+        assert known == VAULTS

@@ -30,15 +30,18 @@ class LeafRow:
         return (self.total, self.available, self.locked, self.timelocked, self.yield_deposited)
 
 
-# From the server's own source of secrets, of which a UUID has 122 bits.
+# From the server's own source of secrets, of which a UUID has 122 bits. EXCEPT reads both tables
+# before the first row is added: a join may read those that were just added, again for each vault.
 GIVE_KEYS = """
 INSERT INTO proof_keys (owner, key)
 SELECT owner, sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()))
-FROM vaults
-WHERE NOT EXISTS (
-    SELECT FROM proof_keys AS known
-    WHERE known.owner = vaults.owner COLLATE "C"
-)
+FROM (
+    SELECT owner COLLATE "C" AS owner
+    FROM vaults
+    EXCEPT
+    SELECT owner
+    FROM proof_keys
+) AS new
 ON CONFLICT DO NOTHING
 """
 
