@@ -1007,8 +1007,10 @@ CREATE TABLE log_level (
 -- The secret of each vault: it places the vault among the leaves of every tree, and gives its salts.
 CREATE TABLE proof_keys (
     owner TEXT COLLATE "C" PRIMARY KEY,
-    key BYTEA NOT NULL UNIQUE CHECK (length(key) = 32)
+    key BYTEA NOT NULL CHECK (length(key) = 32)
 );
+
+CREATE UNIQUE INDEX proof_keys_by_key ON proof_keys (key) INCLUDE (owner);
 
 -- The log: each signed entry, with the upper nodes of its tree. Kept for ever. `first_keys` are
 -- how the key of the first leaf of each chunk begins. See store/proofs/entries.py.

@@ -65,27 +65,32 @@ async def prove(conn: Connection, row: EntryRow, owner: str) -> InclusionProof |
     Raises ProofInvalid if the balances are not those of the entry any more: they were corrected.
     Call it on one snapshot.
     """
-    own = await leaves.of_owner(conn, row.slot, owner)
-    if own is None:
+    found = await entries.key_and_shape(conn, row.number, owner)
+    if found is None:
+        return None  # the vault is newer than every entry
+    key, vaults, first_keys = found
+    if not vaults:
         return None
-    vaults, first_keys = await entries.shape_of(conn, row.number)
     if not first_keys:
         raise ProofInvalid("books", f"the tree of entry {row.number} was lost with a database")
-    place = _chunk_of(own.key, first_keys)
-    first, end = _key(first_keys, place), _key(first_keys, place + 1)
+    place = _chunk_of(key, first_keys)
+    first = _key(first_keys, place) if place else b""
+    end = _key(first_keys, place + 1)
     rows = await leaves.chunk(conn, row.slot, first=first, end=end)
+    owners = [each.owner for each in rows]
+    if owner not in owners:
+        return None
     nodes = [leaf_of(each, row.number) for each in rows]
     places = [place, *sum_tree.places_above(vaults, place)]
     chunk, *above = await entries.nodes_of(conn, row.number, places, size=NODE_BYTES)
-    owners = [each.owner for each in rows]
-    if sum_tree.root(nodes) != chunk or owner not in owners:  # it may come before the first chunk
+    if sum_tree.root(nodes) != chunk:
         raise ProofInvalid("books", f"balances of slot {row.slot} were corrected after its entry")
     index = owners.index(owner)
     return inclusion_proof(
         signed_entry(row),
         owner=owner,
-        balances=own.balances,
-        salt=salt(own.key, row.number),
+        balances=rows[index].balances,
+        salt=salt(key, row.number),
         index=place * CHUNK_LEAVES + index,
         siblings=[*sum_tree.path(nodes, index), *above],
     )

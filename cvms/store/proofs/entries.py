@@ -89,10 +89,12 @@ UP_TO_SLOT = query_for(
     """,
 )
 
-SHAPE = """
-SELECT vaults, first_keys
-FROM proof_entries
-WHERE number = %(number)s
+KEY_AND_SHAPE = """
+SELECT proof_keys.key, entry.vaults, entry.first_keys
+FROM proof_entries AS entry
+CROSS JOIN proof_keys
+WHERE entry.number = %(number)s
+  AND proof_keys.owner = %(owner)s
 """
 
 NODES = """
@@ -165,12 +167,15 @@ async def up_to_slot(conn: Connection, slot: int) -> EntryRow | None:
     return await fetch_one(conn, EntryRow, UP_TO_SLOT, {"slot": slot})
 
 
-async def shape_of(conn: Connection, number: int) -> tuple[int, bytes]:
-    """Return the number of an entry's leaves, and the first keys of its chunks."""
+async def key_and_shape(
+    conn: Connection, number: int, owner: str
+) -> tuple[bytes, int, bytes] | None:
+    """Return the key of an owner's vault, the number of an entry's leaves, and the first keys of
+    its chunks; None if the vault has no key.
+    """
     # In text, bytes are twice as long, and have to be decoded.
-    cursor = await conn.execute(SHAPE, {"number": number}, binary=True)
-    [(vaults, first_keys)] = await cursor.fetchall()
-    return vaults, first_keys
+    cursor = await conn.execute(KEY_AND_SHAPE, {"number": number, "owner": owner}, binary=True)
+    return await cursor.fetchone()
 
 
 async def nodes_of(

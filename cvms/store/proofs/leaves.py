@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cvms.store.postgres.driver.connection import Connection
-from cvms.store.postgres.row_mapping import fetch_all, fetch_one, query_for
+from cvms.store.postgres.row_mapping import fetch_all, query_for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +66,6 @@ LEAVES = query_for(
 BY_KEY = LEAVES + "  AND key > %(after)s ORDER BY key LIMIT %(limit)s"
 BY_OWNER = LEAVES + "  AND proof_keys.owner > %(after)s ORDER BY proof_keys.owner LIMIT %(limit)s"
 CHUNK = LEAVES + "  AND key >= %(first)s AND key < %(end)s ORDER BY key"
-ONE = LEAVES + "  AND proof_keys.owner = %(owner)s"
 
 
 async def give_keys(conn: Connection) -> None:
@@ -90,8 +89,3 @@ async def chunk(conn: Connection, slot: int, *, first: bytes, end: bytes) -> lis
     """Return the leaves with keys from `first` to before `end`, in the order of the tree."""
     params = {"slot": slot, "first": first, "end": end}
     return await fetch_all(conn, LeafRow, CHUNK, params)
-
-
-async def of_owner(conn: Connection, slot: int, owner: str) -> LeafRow | None:
-    """Return a vault's leaf, None if it held nothing or was not known then."""
-    return await fetch_one(conn, LeafRow, ONE, {"slot": slot, "owner": owner})
