@@ -89,7 +89,8 @@ FROM (
 ) AS page
 """
 
-# The line `bound` places before a line tells whether there were more within the minute.
+# The line `bound` places before a line tells whether there were more within the minute. Whoever goes
+# on is reported once a minute: on a busy chain, each run would report the same owners again.
 RAPID_MOVEMENTS = """
 SELECT DISTINCT ON (line.owner)
        line.owner, line.vault, line.slot, line.block_time, line.signature,
@@ -108,6 +109,13 @@ WHERE line.id > %(after)s
   AND line.id <= %(reached)s
   AND line.block_time >= now() - INTERVAL '7 days'
   AND before.block_time > line.block_time - INTERVAL '1 minute'
+  AND NOT EXISTS (
+      SELECT FROM alerts
+      WHERE alerts.kind = 'rapid_movements'
+        AND alerts.subject = line.owner
+        AND alerts.resolved_at IS NULL
+        AND alerts.last_seen_at > now() - INTERVAL '1 minute'
+  )
 ORDER BY line.owner, line.id DESC
 """
 

@@ -189,6 +189,16 @@ async def test_movements_are_examined_once_and_page_by_page(
         assert alert.count == 1
 
 
+async def test_an_owner_who_goes_on_is_reported_once_a_minute(database: Database) -> None:
+    async with monitoring(database) as monitor:
+        for slot, seconds, count in ((100, 0, 1), (200, 55, 1), (300, 6, 2), (400, 0, 2)):
+            await age_alerts(database, seconds)
+            await move(database, "busy", [*EVERYTHING, "lock"], slot=slot)
+            await monitor.run_once()
+            [alert] = await stored(database, "rapid_movements")
+            assert alert.count == count, slot
+
+
 async def test_the_rule_of_movements_can_be_disabled(database: Database) -> None:
     bounds = replace(BOUNDS, movements_per_minute=0)
     async with monitoring(database, bounds=bounds) as monitor:
