@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import islice
@@ -13,6 +14,8 @@ from solders.pubkey import Pubkey
 from solders.sysvar import CLOCK
 
 from cvms.chain.program.accounts import read_token_account
+from cvms.chain.program.events.events import Event
+from cvms.chain.program.events.log_parser import parse_events
 from cvms.chain.rpc.call_params import ACCOUNTS_PER_CALL
 from cvms.chain.rpc.error_codes import NOT_KEPT
 from cvms.chain.rpc.responses import read
@@ -22,11 +25,14 @@ from cvms.chain.transactions.vault_listing import ListedVault, list_vaults
 from cvms.chain.types import Commitment, Programs, Slot
 from cvms.errors import ChainUnavailable, DecodeError, ProofInvalid, ProofNotChecked, RpcError
 from cvms.proofs.log_entry import Decimal, LogEntry, u64
+from cvms.proofs.past_totals import total_before
 from cvms.proofs.reserve_lines import Line, PoolLine
 
 PAGE = 1000
 MAX_PAGES = 20
 """Of an account's transactions since the entry: an archive node and time are needed for more."""
+
+TRANSACTIONS_PER_CALL = 100
 
 Report = Callable[[int], None]
 """Called with the number of accounts that have been checked."""
@@ -135,14 +141,14 @@ class ChainEvidence:
         unknown = None
         for each in left_out:
             try:
-                held = await self._held_tokens(each)
+                held = await self._held(each)
             except ProofNotChecked as error:
                 unknown = error  # another one may be known to be left out
                 continue
             if held:
                 raise ProofInvalid(
                     "left_out",
-                    f"the vault of {each.owner} held tokens at slot "
+                    f"the vault of {each.owner} held something at slot "
                     f"{self.entry.slot}, and has no line",
                 )
         if unknown is not None:
@@ -212,12 +218,7 @@ class ChainEvidence:
             raise ProofNotChecked(reason)
 
     async def _amount_after(self, address: str, signature: str) -> int | None:
-        before, after = await self._amounts(address, signature)
-        closed = before is not None and after is None
-        return 0 if closed else after
-
-    async def _amounts(self, address: str, signature: str) -> tuple[int | None, int | None]:
-        """Return what a token account held before and after a transaction, None for none."""
+        """Return what a token account held after a transaction; None if it was not in it."""
         options = {
             "encoding": "json",
             "commitment": "finalized",
@@ -229,67 +230,60 @@ class ChainEvidence:
         loaded = record.meta.loaded_addresses or _Loaded()
         keys = [*record.transaction.message.account_keys, *loaded.writable, *loaded.readonly]
         before = _amount_in(record.meta.pre_token_balances, keys, address)
-        return before, _amount_in(record.meta.post_token_balances, keys, address)
+        after = _amount_in(record.meta.post_token_balances, keys, address)
+        closed = before is not None and after is None
+        return 0 if closed else after
 
-    async def _held_tokens(self, vault: ListedVault) -> bool:
-        """Return whether a vault held something at the entry's slot.
+    async def _held(self, vault: ListedVault) -> bool:
+        """Return whether a vault held something at the entry's slot, by its later events.
 
-        Raises ProofNotChecked if it may have lent all that it held.
+        Its token account does not tell: what it holds may be lent, or sent by anybody.
         """
-        newest = await self._signatures(str(vault.address), None)
-        if newest and newest[0].slot <= self.entry.slot:
-            return True  # nothing has changed since
-        if not await self._was_open(vault.address):
-            return False
-        account = str(vault.token_account)
-        now = await self._tokens_in(vault.token_account)
-        if await self._amount_at(account, self.entry.slot, now):
-            return True
-        if await self._never_held(account):
-            return False
-        raise ProofNotChecked(
-            f"the vault of {vault.owner} had no tokens at slot {self.entry.slot}, and has no line: "
-            "it was empty, or had lent all"
-        )
+        later = await self._later_transactions(vault.address)
+        if later is None:
+            return False  # it was not open yet
+        async with aclosing(self._events(later)) as events:
+            async for event in events:
+                if (total := total_before(event, vault.address)) is not None:
+                    return total > 0
+        return vault.total > 0
 
-    async def _tokens_in(self, account: Pubkey) -> int:
-        try:
-            found = await self.rpc.get_accounts([account], commitment=Commitment.FINALIZED)
-            tokens = read_token_account(found.accounts[0])
-        except (ChainUnavailable, RpcError, DecodeError) as error:
-            raise ProofNotChecked(str(error)) from None
-        return 0 if tokens is None else tokens.amount
+    async def _later_transactions(self, vault: Pubkey) -> list[str] | None:
+        """Return the transactions on a vault after the entry's slot, oldest first.
 
-    async def _never_held(self, address: str) -> bool:
-        """Return whether a token account held nothing from its creation to the entry's slot."""
-        before, existed = None, False
-        for _ in range(MAX_PAGES):
-            page = await self._signatures(address, before)
-            for each in page:
-                if each.slot > self.entry.slot or each.err is not None:
-                    continue
-                had, left = await self._amounts(address, each.signature)
-                if had or left:
-                    return False
-                if had is None and left is not None:
-                    return True
-                existed = True
-            if len(page) < PAGE:
-                return not existed
-            before = page[-1].signature
-        return False
-
-    async def _was_open(self, vault: Pubkey) -> bool:
-        before = None
+        None if there are none before: it was opened later.
+        """
+        later, before = list[str](), None
         for _ in range(MAX_PAGES):
             page = await self._signatures(str(vault), before)
-            if any(each.slot <= self.entry.slot for each in page):
-                return True
+            for each in page:
+                if each.slot <= self.entry.slot:
+                    return later[::-1]
+                if each.err is None:
+                    later.append(each.signature)
             if len(page) < PAGE:
                 await self._reaches_back_to(self.entry.slot)
-                return False
+                return None
             before = page[-1].signature
         raise ProofNotChecked(f"{vault} has more than {PAGE * MAX_PAGES} later transactions")
+
+    async def _events(self, signatures: Sequence[str]) -> AsyncGenerator[Event, None]:
+        for start in range(0, len(signatures), TRANSACTIONS_PER_CALL):
+            part = signatures[start : start + TRANSACTIONS_PER_CALL]
+            try:
+                records = await self.rpc.get_transactions(part, commitment=Commitment.FINALIZED)
+            except (ChainUnavailable, RpcError) as error:
+                raise ProofNotChecked(str(error)) from None
+            for signature, record in zip(part, records, strict=True):
+                if record is None or record.logs is None:
+                    raise ProofNotChecked(f"the node does not have the logs of {signature}")
+                parsed = parse_events(
+                    record.logs, self.programs.vault, top_level_programs=record.top_level_programs
+                )
+                if parsed.truncated:
+                    raise ProofNotChecked(f"the logs of transaction {signature} are cut off")
+                for logged in parsed.events:
+                    yield logged.event
 
     async def _signatures(self, address: str, before: str | None) -> Sequence[Any]:
         try:
