@@ -10,6 +10,7 @@ import pytest
 import trio
 from solders.pubkey import Pubkey
 
+from cvms.chain.program.addresses import vault_address
 from tests.clients.publication import Publication, everything_is_final, publication_of
 from tests.clients.static_files import static_files
 from tests.clients.typescript import run
@@ -63,7 +64,10 @@ def test_the_exit_status_says_whether_a_check_failed(verifier: Path, tmp_path: P
 async def test_a_chain_shows_what_the_published_files_do_not(
     verifier: Path, front: Service, localnet: Localnet, tmp_path: Path
 ) -> None:
-    wallet = await with_vault(front, amount=7 * USDT)
+    wallet, empty = await with_vault(front, amount=7 * USDT), await with_vault(front)
+    # Anybody may send tokens to the account of an empty vault, which does not count them.
+    dust = [str(vault_address(localnet.programs, empty.pubkey())), str(localnet.programs.mint)]
+    await front.rpc.call("surfnet_setTokenAccount", [*dust, {"amount": 3}])
     honest = await publication_of(front.rpc, localnet.programs, wallet.pubkey())
 
     async def outcomes(published: Publication, name: str) -> tuple[int, dict[str, str]]:
@@ -78,7 +82,8 @@ async def test_a_chain_shows_what_the_published_files_do_not(
         assert errors == ""
         return status, {check: each for check, each in checks.items() if each != "ok"}
 
-    await sent(front, wallet, await deposit(front, wallet, USDT))
+    for owner in (wallet, empty):
+        await sent(front, owner, await deposit(front, owner, USDT))
     await everything_is_final(front.rpc)
     assert await outcomes(honest, "later") == (0, {})
 
@@ -92,6 +97,10 @@ async def test_a_chain_shows_what_the_published_files_do_not(
     other = await with_vault(front, amount=USDT)
     both = await publication_of(front.rpc, localnet.programs, other.pubkey())
     assert await outcomes(both, "left out") == (1, {"left_out": "failed"})
+    for owner in (wallet, empty):
+        await sent(front, owner, await deposit(front, owner, USDT))
+    await everything_is_final(front.rpc)
+    assert await outcomes(both, "left out, and moved") == (1, {"left_out": "failed"})
     later = {"absoluteTimestamp": (int(time.time()) + 86_400) * 1_000}
     await front.rpc.call("surfnet_timeTravel", [later])
     await everything_is_final(front.rpc)

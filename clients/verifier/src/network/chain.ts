@@ -2,10 +2,10 @@
 import type { Report } from "../checks.js";
 import type { Entry } from "../documents/entry.js";
 import type { ReserveLine, Reserves } from "../documents/reserves.js";
-import { vaultTokenAccount } from "../values/addresses.js";
 import type { Verified } from "../verification.js";
+import { totalBefore } from "./events.js";
 import { Unavailable } from "./fetched.js";
-import { type Block, Node, type TokenAccount } from "./node.js";
+import { type Block, Node, type TokenAccount, type Vault } from "./node.js";
 
 const AT_ONCE = 4;
 const MINUTE = 60n;
@@ -23,7 +23,7 @@ export async function verifyWithNode(url: string, { report, entry, reserves }: V
   if (reserves === null) return report.skip("there is no file of reserves that is the entry's", "reserves");
   await checkAmounts(node, entry, reserves, report);
   await checkMoved(node, entry, reserves, report);
-  await checkVaults(node, entry, reserves, block, report);
+  await checkVaults(node, entry, reserves, report);
 }
 
 async function checkBlock(node: Node, { genesis, slot, blockhash }: Entry, report: Report): Promise<Block | null> {
@@ -101,23 +101,35 @@ async function checkMoved(node: Node, { slot }: Entry, { vaults }: Reserves, rep
   });
 }
 
-async function checkVaults(node: Node, entry: Entry, { vaults }: Reserves, block: Block | null, report: Report): Promise<void> {
+async function checkVaults(node: Node, entry: Entry, { vaults }: Reserves, report: Report): Promise<void> {
   if (!report.has("left_out", "ok")) return;
   await whenAvailable(report, "left_out", async () => {
-    const at = BigInt(block?.blockTime ?? entry.time);
     const known = new Set(vaults.map(({ owner }) => owner));
     const found = await node.vaults(entry.program, entry.mint);
     const unknown: string[] = [];
-    for (const { owner } of found.filter(({ owner, total, created }) => total > 0n && created <= at && !known.has(owner))) {
-      const account = await vaultTokenAccount(owner, entry.program, entry.mint);
-      const held = await amountAt(node, account, entry.slot, (await node.tokenAccounts([account])).get(account));
-      if (held !== null && held > 0n) return report.fail("left_out", `the vault of ${owner} held ${held} tokens at slot ${entry.slot}, and has no line`);
-      unknown.push(owner);
+    for (const vault of found.filter(({ owner, total }) => total > 0n && !known.has(owner))) {
+      try {
+        const held = await totalAt(node, entry, vault);
+        if (held > 0n) return report.fail("left_out", `the vault of ${vault.owner} held ${held} at slot ${entry.slot}, and has no line`);
+      } catch (fault) {
+        if (!(fault instanceof Unavailable)) throw fault;
+        unknown.push(`the vault of ${vault.owner} has no line: ${fault.message}`);
+      }
     }
-    // Without tokens at that slot it was empty, or had lent all that it held.
-    if (unknown.length > 0) return report.skip(`the vault of ${unknown[0]} has no line: whether it was empty, the node cannot show`, "left_out");
+    if (unknown.length > 0) return report.skip(unknown[0]!, "left_out");
     report.pass("left_out", `${vaults.length} vaults, by the file and by the chain`);
   });
+}
+
+/** Return what a vault held at the entry's slot, by its later events: its token account may have lent all, or got tokens from anybody. */
+async function totalAt(node: Node, { program, slot }: Entry, { address, total }: Vault): Promise<bigint> {
+  const later = await node.laterOn(address, slot);
+  if (later === null) return 0n;
+  for (const signature of later) {
+    const before = await totalBefore(await node.logs(signature), program, address);
+    if (before !== null) return before;
+  }
+  return total;
 }
 
 async function whenAvailable<T>(report: Report, name: "chain" | "stale" | "reserves" | "not_covered" | "left_out", check: () => Promise<T>): Promise<T | null> {

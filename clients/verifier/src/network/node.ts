@@ -17,8 +17,8 @@ const NO_BLOCK = new Set([-32001, -32004, -32007, -32009]);
 // The account of a vault, by the vault program's IDL (GET /api/idl/collateral_vault).
 const VAULT_DISCRIMINATOR = Uint8Array.of(19, 189, 95, 155, 100, 9, 159, 145);
 const VAULT_MINT_AT = 72;
-const VAULT = { offset: 8, length: 200 };
-const [VAULT_TOTAL_AT, VAULT_CREATED_AT] = [96, 192];
+const VAULT = { offset: 8, length: 104 };
+const VAULT_TOTAL_AT = 96;
 
 export interface Block {
   blockhash: string;
@@ -32,14 +32,15 @@ export interface TokenAccount {
 }
 
 export interface Vault {
+  address: string;
   owner: string;
   total: bigint;
-  created: bigint;
 }
 
 interface Mention {
   signature: string;
   slot: number;
+  err: unknown;
 }
 
 interface Shown {
@@ -54,7 +55,11 @@ interface TokenBalance {
 
 interface Transaction {
   transaction: { message: { accountKeys: string[] } };
-  meta: { postTokenBalances?: TokenBalance[] | null; loadedAddresses?: { writable: string[]; readonly: string[] } } | null;
+  meta: {
+    postTokenBalances?: TokenBalance[] | null;
+    loadedAddresses?: { writable: string[]; readonly: string[] };
+    logMessages?: string[] | null;
+  } | null;
 }
 
 class Refusal extends Unavailable {
@@ -111,8 +116,7 @@ export class Node {
   async mentions(address: string, slot: bigint): Promise<{ isLater: boolean; last: string | null }> {
     let [before, isLater]: [string | undefined, boolean] = [undefined, false];
     for (let calls = 0; calls < MOST_CALLS_FOR_AN_ACCOUNT; calls += 1) {
-      const options = { limit: SIGNATURES_IN_A_CALL, commitment: "finalized", ...(before !== undefined && { before }) };
-      const found: Mention[] = await this.call("getSignaturesForAddress", address, options);
+      const found: Mention[] = await this.mentioning(address, before);
       const last = found.find((each) => each.slot <= slot);
       isLater ||= found[0] !== undefined && found[0] !== last;
       if (last !== undefined || found.length < SIGNATURES_IN_A_CALL) return { isLater, last: last?.signature ?? null };
@@ -121,16 +125,40 @@ export class Node {
     throw new Unavailable(`more than ${MOST_CALLS_FOR_AN_ACCOUNT * SIGNATURES_IN_A_CALL} transactions of ${address} came later`);
   }
 
+  /** Return the transactions on a vault after a slot that have not failed, oldest first, or null if none names it before: it was opened later. */
+  async laterOn(vault: string, slot: bigint): Promise<string[] | null> {
+    const later: string[] = [];
+    let before: string | undefined;
+    for (let calls = 0; calls < MOST_CALLS_FOR_AN_ACCOUNT; calls += 1) {
+      const found = await this.mentioning(vault, before);
+      for (const each of found) {
+        if (each.slot <= slot) return later.reverse();
+        if (each.err === null) later.push(each.signature);
+      }
+      if (found.length < SIGNATURES_IN_A_CALL) {
+        if ((await this.firstBlock()) <= slot) return null;
+        throw new Unavailable(`the node does not reach back to slot ${slot}`);
+      }
+      before = found.at(-1)!.signature;
+    }
+    throw new Unavailable(`more than ${MOST_CALLS_FOR_AN_ACCOUNT * SIGNATURES_IN_A_CALL} transactions of ${vault} came later`);
+  }
+
   /** Return what a token account held after a transaction. */
   async amountAfter(signature: string, address: string): Promise<bigint> {
-    const options = { encoding: "json", commitment: "finalized", maxSupportedTransactionVersion: 0 };
-    const found = await this.call<Transaction | null>("getTransaction", signature, options);
-    if (!found?.meta) throw new Unavailable(`the node does not have the transaction ${signature}`);
-    const { loadedAddresses, postTokenBalances } = found.meta;
-    const keys = [...found.transaction.message.accountKeys, ...(loadedAddresses?.writable ?? []), ...(loadedAddresses?.readonly ?? [])];
+    const { transaction, meta } = await this.transaction(signature);
+    const { loadedAddresses, postTokenBalances } = meta;
+    const keys = [...transaction.message.accountKeys, ...(loadedAddresses?.writable ?? []), ...(loadedAddresses?.readonly ?? [])];
     const place = keys.indexOf(address);
     const balance = postTokenBalances?.find(({ accountIndex }) => accountIndex === place);
     return BigInt(balance?.uiTokenAmount.amount ?? 0);
+  }
+
+  /** Return the lines that a transaction's programs have logged. */
+  async logs(signature: string): Promise<string[]> {
+    const { logMessages } = (await this.transaction(signature)).meta;
+    if (!logMessages) throw new Unavailable(`the node does not have the logs of the transaction ${signature}`);
+    return logMessages;
   }
 
   /** Return the vaults of a program for a mint. */
@@ -141,11 +169,22 @@ export class Node {
     ];
     const options = { encoding: "base64", commitment: "finalized", filters, dataSlice: VAULT };
     const found = await this.call<Shown[]>("getProgramAccounts", program, options);
-    return found.map(({ account }) => {
+    return found.map(({ pubkey, account }) => {
       const data = viewOf(account.data);
-      const created = data.getBigInt64(VAULT_CREATED_AT, true);
-      return { owner: addressIn(data, 0), total: data.getBigUint64(VAULT_TOTAL_AT, true), created };
+      return { address: pubkey, owner: addressIn(data, 0), total: data.getBigUint64(VAULT_TOTAL_AT, true) };
     });
+  }
+
+  private async mentioning(address: string, before: string | undefined): Promise<Mention[]> {
+    const options = { limit: SIGNATURES_IN_A_CALL, commitment: "finalized", ...(before !== undefined && { before }) };
+    return await this.call("getSignaturesForAddress", address, options);
+  }
+
+  private async transaction(signature: string): Promise<Transaction & { meta: NonNullable<Transaction["meta"]> }> {
+    const options = { encoding: "json", commitment: "finalized", maxSupportedTransactionVersion: 0 };
+    const found = await this.call<Transaction | null>("getTransaction", signature, options);
+    if (!found?.meta) throw new Unavailable(`the node does not have the transaction ${signature}`);
+    return { ...found, meta: found.meta };
   }
 
   private async blockIfKept(slot: bigint): Promise<Block | null> {
