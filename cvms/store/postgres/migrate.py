@@ -60,6 +60,15 @@ FROM (VALUES
 WHERE current_setting(name, TRUE) IS NOT NULL
 """
 
+# A migration may sort a whole history. With what one query of a busy server may take, that is merged
+# from hundreds of files, again and again.
+MEMORY = """
+SELECT set_config(name, greatest(setting::BIGINT, more.kilobytes)::TEXT, TRUE)
+FROM pg_settings
+JOIN (VALUES ('work_mem', 65536), ('maintenance_work_mem', 262144)) AS more (name, kilobytes)
+  USING (name)
+"""
+
 BLOCKING = """
 SELECT format(
            'process %%s of %%s (%%s, %%s for %%s s)',
@@ -236,6 +245,7 @@ async def _apply(
         await conn.execute(LOCK, {"key": SCHEMA_LOCK})
     limits = {"lock_timeout": f"{round(LOCK_SECONDS * 1000)}ms"}
     await conn.execute(LIMITS, limits)
+    await conn.execute(MEMORY)
     pid = await fetch_value(conn, "SELECT pg_backend_pid()")
     status = await read_status(conn, known)
     status.check()
