@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 from cvms.store.postgres import migrate
 from cvms.store.postgres.database import Database, open_database
 from cvms.store.postgres.migrate import Migration, apply_schema, migrations
+from cvms.store.postgres.row_mapping import fetch_value
 from cvms.store.security import second_factors
 from cvms.store.vaults import vaults
 from tests.store.examples import store_vault, vault_row
@@ -226,3 +227,16 @@ async def test_a_migration_that_fails_leaves_nothing_behind(database: Database) 
 def test_migrations_are_numbered_in_order_from_one() -> None:
     numbers = [migration.version for migration in migrations()]
     assert numbers == list(range(1, len(numbers) + 1))
+
+
+@pytest.mark.parametrize(("known", "given"), [("4MB", "64MB"), ("100MB", "100MB")])
+async def test_a_migration_may_sort_in_memory_and_its_session_later_as_before(
+    database: Database, known: str, given: str
+) -> None:
+    sql = "CREATE TABLE memory AS SELECT current_setting('work_mem') AS work"
+    last = Migration(len(migrations()) + 1, "last", sql)
+    async with database.dedicated() as conn:
+        await conn.execute(f"SET work_mem = '{known}'".encode())
+        await apply_schema(conn, [*migrations(), last])
+        assert await fetch_value(conn, "SELECT work FROM memory") == given
+        assert await fetch_value(conn, "SELECT current_setting('work_mem')") == known
