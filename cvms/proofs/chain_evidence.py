@@ -25,7 +25,7 @@ from cvms.chain.transactions.vault_listing import ListedVault, list_vaults
 from cvms.chain.types import Commitment, Programs, Slot
 from cvms.errors import ChainUnavailable, DecodeError, ProofInvalid, ProofNotChecked, RpcError
 from cvms.proofs.log_entry import Decimal, LogEntry, u64
-from cvms.proofs.past_totals import total_before
+from cvms.proofs.past_totals import may_end_a_mint, total_before
 from cvms.proofs.reserve_lines import Line, PoolLine
 
 PAGE = 1000
@@ -237,16 +237,25 @@ class ChainEvidence:
     async def _held(self, vault: ListedVault) -> bool:
         """Return whether a vault held something at the entry's slot, by its later events.
 
-        Its token account does not tell: what it holds may be lent, or sent by anybody.
+        Its token account does not tell: what it holds may be lent, or sent by anybody. Raises
+        ProofNotChecked if what it held may have been of another mint.
         """
         later = await self._later_transactions(vault.address)
         if later is None:
             return False  # it was not open yet
+        held: int | None = None
         async with aclosing(self._events(later)) as events:
             async for event in events:
-                if (total := total_before(event, vault.address)) is not None:
-                    return total > 0
-        return vault.total > 0
+                if held is None:
+                    held = total_before(event, vault.address)
+                if held == 0:
+                    return False
+                if may_end_a_mint(event, vault.address):
+                    raise ProofNotChecked(
+                        f"the vault of {vault.owner} was opened anew since slot {self.entry.slot}: "
+                        "the node does not show of which mint it was"
+                    )
+        return (vault.total if held is None else held) > 0
 
     async def _later_transactions(self, vault: Pubkey) -> list[str] | None:
         """Return the transactions on a vault after the entry's slot, oldest first.

@@ -9,6 +9,7 @@ from cvms.chain.program.events.events import (
     EmergencyWithdrawEvent,
     Event,
     TransferEvent,
+    UpdateUsdtMintEvent,
     VaultClosedEvent,
     WithdrawEvent,
     YieldCompoundEvent,
@@ -35,3 +36,8 @@ def total_before(event: Event, vault: Pubkey) -> int | None:
         case VaultClosedEvent() if event.vault == vault:
             before = 0
     return before
+
+
+def may_end_a_mint(event: Event, vault: Pubkey) -> bool:
+    """Return whether a vault may hold another mint after an event: its owner may open it anew."""
+    return isinstance(event, VaultClosedEvent | UpdateUsdtMintEvent) and event.vault == vault

@@ -16,6 +16,7 @@ import trio
 from based58 import b58encode
 from solders.pubkey import Pubkey
 
+from cvms.chain.program import instructions
 from cvms.chain.program.addresses import token_account, vault_address
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.types import Commitment
@@ -37,6 +38,7 @@ from cvms.store.proofs import entries, reserves
 from cvms.store.proofs.leaves import LeafRow
 from cvms.store.security import audit_log
 from tests.nursery.indexing.test_indexer import cancelled_after
+from tests.nursery.indexing.test_reopened_vaults import deposit, other_mint, withdraw
 from tests.nursery.program_steps import earn, pool_of
 from tests.nursery.reconciliation.test_reconciler import DAMAGE, two_vaults
 from tests.nursery.scheduled.test_auto_compound import LENT, lender
@@ -278,6 +280,26 @@ async def test_a_vault_that_lent_all_or_was_emptied_since_is_found_if_it_was_lef
         finalize(world)
         found = await outcomes(world, address(alice), tmp_path)
         assert found["left_out"].outcome is Outcome.FAILED
+
+
+async def test_a_vault_that_was_of_another_mint_at_the_entrys_slot_fails_no_check(
+    world: World, tmp_path: Path
+) -> None:
+    """Anybody may make worthless tokens, and open a vault for them that is of ours later."""
+    alice, _ = await two_vaults(world)
+    forger = await world.wallet(1_000)
+    other = await other_mint(world, forger)
+    await world.act(forger, instructions.initialize_vault(other, forger.pubkey()))
+    await world.act(forger, deposit(other, forger, 5))
+    await published(world)
+    await world.act(forger, withdraw(other, forger, 5))
+    await world.act(forger, instructions.close_vault(other, forger.pubkey()))
+    await world.act(forger, instructions.initialize_vault(world.programs, forger.pubkey()))
+    await world.act(forger, world.deposit(forger, 5))
+    finalize(world)
+    found = await outcomes(world, address(alice), tmp_path)
+    assert found["left_out"].outcome is Outcome.NOT_CHECKED
+    assert "opened anew" in found["left_out"].detail
 
 
 async def test_a_reserve_that_the_chain_did_not_have_is_found(world: World, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@ import type { Report } from "../checks.js";
 import type { Entry } from "../documents/entry.js";
 import type { ReserveLine, Reserves } from "../documents/reserves.js";
 import type { Verified } from "../verification.js";
-import { totalBefore } from "./events.js";
+import { toldOf } from "./events.js";
 import { Unavailable } from "./fetched.js";
 import { type Block, Node, type TokenAccount, type Vault } from "./node.js";
 
@@ -121,15 +121,22 @@ async function checkVaults(node: Node, entry: Entry, { vaults }: Reserves, repor
   });
 }
 
-/** Return what a vault held at the entry's slot, by its later events: its token account may have lent all, or got tokens from anybody. */
+/**
+ * Return what a vault held at the entry's slot, by its later events: its token account may have lent all, or got tokens from anybody.
+ * Throws Unavailable if what it held may have been of another mint.
+ */
 async function totalAt(node: Node, { program, slot }: Entry, { address, total }: Vault): Promise<bigint> {
   const later = await node.laterOn(address, slot);
   if (later === null) return 0n;
+  let held: bigint | null = null;
   for (const signature of later) {
-    const before = await totalBefore(await node.logs(signature), program, address);
-    if (before !== null) return before;
+    for (const told of await toldOf(address, await node.logs(signature), program)) {
+      held ??= told.before;
+      if (held === 0n) return held;
+      if (told.mayEndMint) throw new Unavailable(`it was opened anew since slot ${slot}: the node does not show of which mint it was`);
+    }
   }
-  return total;
+  return held ?? total;
 }
 
 async function whenAvailable<T>(report: Report, name: "chain" | "stale" | "reserves" | "not_covered" | "left_out", check: () => Promise<T>): Promise<T | null> {

@@ -10,41 +10,46 @@ const BEGINS = new RegExp(`^Program (${ADDRESS}) invoke \\[\\d+\\]$`);
 const ENDS = new RegExp(`^Program ${ADDRESS} (success|failed.*)$`);
 const DISCRIMINATOR = 8;
 
-/** Return a vault's total before an event, or null for one that leaves it as it is. Addresses begin at 8, 40 and 72. */
-type TotalBefore = (event: DataView, vault: string) => bigint | null;
-
-const paidIn: TotalBefore = (event, vault) => (addressAt(event, 8) === vault ? u64(event, 80) - u64(event, 72) : null);
-const paidOut: TotalBefore = (event, vault) => (addressAt(event, 8) === vault ? u64(event, 80) + u64(event, 72) : null);
-const emergency: TotalBefore = (event, vault) => (addressAt(event, 8) === vault ? u64(event, 112) + u64(event, 104) : null);
-const compounded: TotalBefore = (event, vault) => (addressAt(event, 8) === vault ? u64(event, 112) - u64(event, 104) : null);
-const closed: TotalBefore = (event, vault) => (addressAt(event, 8) === vault ? 0n : null);
-const transferred: TotalBefore = (event, vault) => {
-  if (addressAt(event, 40) === vault) return u64(event, 88) - u64(event, 72);
-  return addressAt(event, 8) === vault ? u64(event, 80) + u64(event, 72) : null;
-};
-
-const EVENTS: Record<string, TotalBefore> = {
-  DepositEvent: paidIn,
-  WithdrawEvent: paidOut,
-  EmergencyWithdrawEvent: emergency,
-  TransferEvent: transferred,
-  YieldCompoundEvent: compounded,
-  VaultClosedEvent: closed,
-};
-
-/** Return a vault's total before the first event in a transaction's logs that has changed it, or null if none has. Throws Unavailable if the logs are cut off. */
-export async function totalBefore(logs: string[], program: string, vault: string): Promise<bigint | null> {
-  const known = await discriminators();
-  for (const event of dataLoggedBy(program, logs)) {
-    const found = known.get(hexOf(event.subarray(0, DISCRIMINATOR)));
-    const before = found?.(new DataView(event.buffer), vault) ?? null;
-    if (before !== null) return before;
-  }
-  return null;
+/** What an event tells of a vault: its total before, if it changed that, and whether the vault may have had another mint before. */
+export interface Told {
+  before: bigint | null;
+  mayEndMint: boolean;
 }
 
-async function discriminators(): Promise<Map<string, TotalBefore>> {
-  const known = new Map<string, TotalBefore>();
+type Read = (event: DataView, vault: string) => Told | null;
+
+const ofVault = (before: (event: DataView) => bigint | null, mayEndMint = false): Read => (event, vault) =>
+  addressAt(event, 8) === vault ? { before: before(event), mayEndMint } : null;
+const paidOut = ofVault((event) => u64(event, 80) + u64(event, 72));
+const transferred: Read = (event, vault) => {
+  if (addressAt(event, 40) === vault) return { before: u64(event, 88) - u64(event, 72), mayEndMint: false };
+  return paidOut(event, vault);
+};
+
+/** Fields follow the discriminator: addresses first, then amounts. */
+const EVENTS: Record<string, Read> = {
+  DepositEvent: ofVault((event) => u64(event, 80) - u64(event, 72)),
+  WithdrawEvent: paidOut,
+  EmergencyWithdrawEvent: ofVault((event) => u64(event, 112) + u64(event, 104)),
+  TransferEvent: transferred,
+  YieldCompoundEvent: ofVault((event) => u64(event, 112) - u64(event, 104)),
+  VaultClosedEvent: ofVault(() => 0n, true),
+  UpdateUsdtMintEvent: ofVault(() => null, true),
+};
+
+/** Return what the events in a transaction's logs tell of a vault, in their order. Throws Unavailable if the logs are cut off. */
+export async function toldOf(vault: string, logs: string[], program: string): Promise<Told[]> {
+  const known = await discriminators();
+  const told: Told[] = [];
+  for (const event of dataLoggedBy(program, logs)) {
+    const found = known.get(hexOf(event.subarray(0, DISCRIMINATOR)))?.(new DataView(event.buffer), vault);
+    if (found) told.push(found);
+  }
+  return told;
+}
+
+async function discriminators(): Promise<Map<string, Read>> {
+  const known = new Map<string, Read>();
   for (const [name, read] of Object.entries(EVENTS)) {
     known.set(hexOf((await sha256(ofText(`event:${name}`))).subarray(0, DISCRIMINATOR)), read);
   }
