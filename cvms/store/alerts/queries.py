@@ -89,8 +89,8 @@ FROM (
 ) AS page
 """
 
-# The line `bound` places before a line tells whether there were more within the minute. Whoever goes
-# on is reported once a minute: on a busy chain, each run would report the same owners again.
+# The line `bound` places before a line tells whether there were more within the minute. Whoever
+# goes on is reported once a minute: on a busy chain, each run would report the same owners again.
 RAPID_MOVEMENTS = """
 SELECT DISTINCT ON (line.owner)
        line.owner, line.vault, line.slot, line.block_time, line.signature,

@@ -60,8 +60,8 @@ FROM (VALUES
 WHERE current_setting(name, TRUE) IS NOT NULL
 """
 
-# A migration may sort a whole history. With what one query of a busy server may take, that is merged
-# from hundreds of files, again and again.
+# A migration may sort a whole history. With what one query of a busy server may take, that is
+# merged from hundreds of files, again and again.
 MEMORY = """
 SELECT set_config(name, greatest(setting::BIGINT, more.kilobytes)::TEXT, TRUE)
 FROM pg_settings
