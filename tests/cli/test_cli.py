@@ -383,15 +383,25 @@ def reply_for_ever(service: socket.socket) -> None:
             connection.sendall(b"x")
 
 
-@pytest.mark.parametrize("host", ["a..b", "x" * 64, "xn--a"])
 def test_a_service_whose_host_cannot_be_is_an_error_of_one_line(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, host: str
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     proof = tmp_path / "proof.json"
     proof.write_bytes(msgspec.json.encode(Snapshot(vaults(6)).proof(0)))
-    assert main(["verify", str(proof), "--service", f"http://{host}"]) == 2
+    assert main(["verify", str(proof), "--service", "http://xn--a"]) == 2
     [line] = capsys.readouterr().err.splitlines()
-    assert host in line
+    assert "xn--a" in line
+
+
+@pytest.mark.parametrize("option", ["--service", "--rpc"])
+@pytest.mark.parametrize("host", ["a..b", "x" * 64])
+def test_a_host_that_no_resolver_takes_is_a_bad_argument(
+    capsys: pytest.CaptureFixture[str], option: str, host: str
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["verify", "proof.json", option, f"http://{host}"])
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert f"argument {option}: http://{host} is not an http or https URL" in line
 
 
 def log_of_proofs(head: SignedHead, key: AuditKey) -> bytes:
