@@ -150,6 +150,21 @@ class CollateralAndYield(Movements):
         key = names.key(program)
         self.chain.ledger.change_vault(names.key(vault.owner), active_yield_program=key)
 
+    @rule(data=DRAWN)
+    def lend_to_a_second(self, data: st.DataObject) -> None:
+        """Lend to a program while another one has what was lent before."""
+        choose = Choices(data, self.world)
+        lent = [vault for vault in self.world.vaults.values() if vault.in_yield > vault.kept]
+        if not lent:
+            self.yield_deposit(data)
+            return
+        vault = choose.of(lent)
+        others = [each for each in names.YIELD_PROGRAMS if each != vault.yield_program]
+        listed = self.world.authority.yield_programs
+        program = choose.of([each for each in others if each in listed] or others)
+        ceiling = vault.available
+        self.earn(choose, "yield_deposit", vault.owner, ceiling, program=program, called=True)
+
     def borrower(self, choose: Choices, owner: str) -> str:
         """Draw a yield program to which the vault may lend, and sometimes another one."""
         vault = choose.vault(owner)
