@@ -33,7 +33,7 @@ def total_before(event: Event, vault: Pubkey) -> int | None:
             before = event.from_new_total_balance + event.amount
         case YieldCompoundEvent() if event.vault == vault:
             before = event.new_yield_balance - event.compounded_amount
-        case VaultClosedEvent() if event.vault == vault:
+        case VaultClosedEvent() | UpdateUsdtMintEvent() if event.vault == vault:
             before = 0
     return before
 

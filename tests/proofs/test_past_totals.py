@@ -24,7 +24,7 @@ VAULT, OTHER = Pubkey([3] * 32), Pubkey([4] * 32)
         (events.VaultClosedEvent(VAULT, OTHER), 0),
         (events.DepositEvent(OTHER, VAULT, 5, 12, 12), None),
         (events.LockEvent(VAULT, OTHER, 5, 12, 12), None),
-        (events.UpdateUsdtMintEvent(VAULT, OTHER, OTHER), None),
+        (events.UpdateUsdtMintEvent(VAULT, OTHER, OTHER), 0),
     ],
     ids=lambda each: type(each).__name__ if not isinstance(each, int | None) else str(each),
 )

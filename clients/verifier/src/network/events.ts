@@ -10,15 +10,15 @@ const BEGINS = new RegExp(`^Program (${ADDRESS}) invoke \\[\\d+\\]$`);
 const ENDS = new RegExp(`^Program ${ADDRESS} (success|failed.*)$`);
 const DISCRIMINATOR = 8;
 
-/** What an event tells of a vault: its total before, if it changed that, and whether the vault may have had another mint before. */
+/** What an event tells of a vault: its total before, and whether the vault may have had another mint before. */
 export interface Told {
-  before: bigint | null;
+  before: bigint;
   mayEndMint: boolean;
 }
 
 type Read = (event: DataView, vault: string) => Told | null;
 
-const ofVault = (before: (event: DataView) => bigint | null, mayEndMint = false): Read => (event, vault) =>
+const ofVault = (before: (event: DataView) => bigint, mayEndMint = false): Read => (event, vault) =>
   addressAt(event, 8) === vault ? { before: before(event), mayEndMint } : null;
 const paidOut = ofVault((event) => u64(event, 80) + u64(event, 72));
 const transferred: Read = (event, vault) => {
@@ -34,7 +34,7 @@ const EVENTS: Record<string, Read> = {
   TransferEvent: transferred,
   YieldCompoundEvent: ofVault((event) => u64(event, 112) - u64(event, 104)),
   VaultClosedEvent: ofVault(() => 0n, true),
-  UpdateUsdtMintEvent: ofVault(() => null, true),
+  UpdateUsdtMintEvent: ofVault(() => 0n, true),
 };
 
 /** Return what the events in a transaction's logs tell of a vault, in their order. Throws Unavailable if the logs are cut off. */
