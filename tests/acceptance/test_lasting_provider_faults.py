@@ -113,7 +113,7 @@ async def _told_of(name: str, place: Place) -> None:
         async with httpx.AsyncClient(timeout=5, headers=administrator_headers()) as http:
             told = await _told(context, http)
             assert not told.alerts
-            context.providers[0].add(fault)
+            await context.providers[0].begin(fault)
             for amount in range(1, DEPOSITS + 1):  # all different, so that each is a transaction
                 for owner in owners:
                     wallets.send_or_fail(owner, wallets.deposit_step(owner, amount))

@@ -13,6 +13,7 @@ from solders.keypair import Keypair
 
 from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.transactions.versioned import attach_signature, parse_base64
+from tests.harness.processes import HANG_SECONDS
 from tests.harness.service import Json, Served, Service
 
 SOL = 1_000_000_000
@@ -125,6 +126,13 @@ async def rows(service: Served, query: str) -> list[dict[str, Any]]:
     ):
         await cursor.execute(query.encode())
         return await cursor.fetchall()
+
+
+async def until_settled(service: Served) -> None:
+    """Wait until each row was read again at finality, which puts right what was altered before."""
+    with trio.fail_after(HANG_SECONDS):
+        while await rows(service, "SELECT 1 FROM vaults WHERE slot > settled_slot"):  # noqa: ASYNC110
+            await trio.sleep(0.05)
 
 
 async def at_once(service: Served, route: str, bodies: Sequence[Json]) -> list[httpx.Response]:

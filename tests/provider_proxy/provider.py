@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -45,6 +45,8 @@ class Provider:
     calls: list[Call] = field(default_factory=list)
     """The calls that clients have made, if `recording`."""
     recording: bool = False
+    under_way: set[trio.Event] = field(default_factory=set)
+    """One for each request that is not answered yet."""
 
     def struck(self, kind: type[SomeFault]) -> int:
         """Return how often faults of this kind have happened."""
@@ -55,6 +57,12 @@ class Provider:
         self.faults += faults
         if any(isinstance(each, PubSubFault) for each in faults):
             self.pubsub.cut()
+
+    async def begin(self, *faults: Fault) -> None:
+        """Begin faults, and wait until all that was asked before is answered, as it was then."""
+        self.add(*faults)
+        for answered in list(self.under_way):
+            await answered.wait()
 
     def clear(self) -> None:
         """End all faults, and the PubSub connections that had them."""
@@ -124,12 +132,23 @@ class _RpcPort:
 
     async def _serve(self, connection: NodeConnection) -> None:
         while (request := await connection.read_request()) is not None:
-            reply = await self._reply(request.body)
+            with self._under_way():
+                reply = await self._reply(request.body)
             kind = (b"content-type", reply.content_type.encode())
             extra = [(name.encode(), value.encode()) for name, value in reply.headers]
             await connection.reply(reply.status, [kind, *extra], reply.body)
             if not request.keep_alive:
                 return
+
+    @contextmanager
+    def _under_way(self) -> Iterator[None]:
+        answered = trio.Event()
+        self.provider.under_way.add(answered)
+        try:
+            yield
+        finally:
+            self.provider.under_way.remove(answered)
+            answered.set()
 
     async def _reply(self, body: bytes) -> HttpReply:
         try:

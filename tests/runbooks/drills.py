@@ -20,7 +20,7 @@ from cvms.store.messaging import leader_lease
 from tests.deploy.nginx import issue_certificate, nginx_command, proxy
 from tests.harness.processes import HANG_SECONDS, cvms
 from tests.harness.webhook_receiver import WebhookReceiver
-from tests.http.wallets import deposit, funded, initialize, land
+from tests.http.wallets import deposit, funded, initialize, land, until_settled
 from tests.nursery.supervision.test_service_manager import environ_of
 from tests.operations.pages import Block
 from tests.runbooks.conftest import SECRET, Drill, Start
@@ -73,6 +73,7 @@ async def test_the_database_is_away(drill: Start) -> None:
 async def test_a_row_is_altered_by_hand(drill: Start, database_url: str) -> None:
     async with drill() as at:
         wallet = await depositor(at)
+        await until_settled(at.service)
         with psycopg.connect(database_url) as conn:
             conn.execute("UPDATE vaults SET available = available + 5, total = total + 5")
         # The page asks for a comparison, which would come within a minute by itself.

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
+import psycopg
+
+from cvms.errors import DatabaseUnavailable
 from cvms.store.postgres.driver.connection import Connection
 from cvms.store.postgres.row_mapping import fetch_column, fetch_exactly_one, fetch_one, fetch_value
 
@@ -49,6 +52,10 @@ APPLY_LOCK = 0x696E6478
 
 # One lock for each schema: a rebuild has its own.
 LOCK = "SELECT pg_advisory_xact_lock(%(key)s, hashtext(current_schema()))"
+
+LOCKED = (
+    "another process has locked the index, as `cvms index rebuild --replace` does until it is done"
+)
 
 REWIND = """
 UPDATE indexer_cursor
@@ -114,9 +121,15 @@ async def advance(conn: Connection, cursor: Cursor) -> bool:
 async def lock(conn: Connection) -> None:
     """Keep others from applying or rolling back until the transaction ends.
 
-    A row lock would not do: there is no row before the first transaction.
+    A row lock would not do: there is no row before the first transaction. Raises
+    DatabaseUnavailable if another process has it for longer than a statement may take.
     """
-    await conn.execute(LOCK, {"key": APPLY_LOCK})
+    try:
+        await conn.execute(LOCK, {"key": APPLY_LOCK})
+    except psycopg.errors.QueryCanceled as error:
+        if conn.closed:  # the server has not answered at all
+            raise
+        raise DatabaseUnavailable(LOCKED) from error
 
 
 async def rewind(conn: Connection, program: str, to: Cursor | None) -> None:

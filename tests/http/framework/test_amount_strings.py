@@ -8,11 +8,12 @@ from typing import Any
 import httpx
 import pytest
 import trio
+from solders.keypair import Keypair
 
 from tests.harness.processes import HANG_SECONDS
 from tests.harness.service import Json, Served, Service
 from tests.http.multisig.signers import PROPOSE, proposal_body, shared_vault
-from tests.http.wallets import USDT, confirmed_submission, deposit, funded, initialize, land
+from tests.http.wallets import USDT, deposit, funded, initialize, land
 
 AS_STRINGS = {"Accept": "application/json; amounts=string"}
 LONG_WAY = {"TE": "trailers"}
@@ -48,7 +49,7 @@ async def test_every_read_carries_the_amounts_of_the_document_as_strings(system:
     wallet = await funded(system)
     await land(system, wallet, await initialize(system, wallet))
     signature = await land(system, wallet, await deposit(system, wallet, 70 * USDT))
-    await until_indexed(system, (await confirmed_submission(system, signature))["slot"])
+    await until_final(system, wallet)
     document = (await system.get("/openapi.json")).json()
     values = {"{owner}": str(wallet.pubkey()), "{signature}": signature}
     with_amounts = []
@@ -87,13 +88,11 @@ async def test_a_file_stays_as_it_is(system: Served) -> None:
     assert asked.text.splitlines()[0] == plain.text.splitlines()[0]
 
 
-async def until_indexed(system: Served, slot: int) -> None:
+async def until_final(system: Served, wallet: Keypair) -> None:
+    """Wait until the deposit is in the owner's statement, which has only what is final."""
     with trio.fail_after(HANG_SECONDS):
-        while True:
-            reply = await ask(system, "/api/analytics/overview", **{"X-Min-Slot": str(slot)})
-            if reply.status_code == 200:
-                return
-            assert reply.json()["code"] == "slot_not_indexed"
+        path = f"/api/vault/statement/{wallet.pubkey()}"
+        while not (await ask(system, path)).json()["lines"]:  # noqa: ASYNC110
             await trio.sleep(0.02)
 
 

@@ -16,7 +16,7 @@ from tests.harness.tcp_proxy import TcpProxy, tcp_proxy
 from tests.http.admin.two_people import token_of
 from tests.http.pages.office import Office, office_of, raise_alert
 from tests.http.pages.visitor import Visitor, visiting
-from tests.http.wallets import rows
+from tests.http.wallets import rows, until_settled
 
 LARGE_WITHDRAWALS = """return [...document.querySelectorAll("main tbody tr")]
   .filter((row) => row.innerText.includes("large withdrawal")).length === {}"""
@@ -83,6 +83,7 @@ async def _miss_nothing_while_cut_off(visitor: Visitor, office: Office, proxy: T
 
 
 async def heal_a_difference(visitor: Visitor, office: Office) -> None:
+    await until_settled(office.served)
     async with office.served.database.connection() as conn:
         await conn.execute("UPDATE vaults SET total = total + 7, available = available + 7")
     await visitor.go("reconciliation", "Reconciliation")

@@ -16,7 +16,7 @@ import trio
 from solders.keypair import Keypair
 
 from cvms.cli import main
-from cvms.errors import RebuildNotPossible
+from cvms.errors import DatabaseUnavailable, RebuildNotPossible
 from cvms.nursery.indexing.indexer import Indexer
 from cvms.nursery.reconciliation.full_rebuild import (
     ComparisonProgress,
@@ -25,8 +25,10 @@ from cvms.nursery.reconciliation.full_rebuild import (
     RebuildProgress,
     open_rebuild,
 )
+from cvms.nursery.supervision.supervisor import supervise
 from cvms.store.index.cursor import APPLY_LOCK
 from cvms.store.messaging.topics import ROW_WRITTEN
+from cvms.store.postgres.database import open_database
 from cvms.store.projection import rebuild_schema
 from cvms.store.projection.rebuild_schema import REBUILD_LOCK
 from cvms.store.security import audit_log, audit_verification
@@ -190,7 +192,12 @@ async def test_beside_a_live_indexer_and_reconciler_nothing_is_lost(
         while not stop.is_set():
             await world.act(owner, world.deposit(owner, 2))
 
-    async with running(indexer.run, reconciler.run):
+    # A task that waits too long for the lock fails, and is run again.
+    as_in_service = partial(supervise, board=world.board, metrics=world.metrics)
+    async with running(
+        partial(as_in_service, "indexer", indexer.run),
+        partial(as_in_service, "reconciler", reconciler.run),
+    ):
         async with trio.open_nursery() as flows:
             for owner in (alice, bob):
                 flows.start_soon(flow, owner)
@@ -211,6 +218,23 @@ async def test_beside_a_live_indexer_and_reconciler_nothing_is_lost(
     assert [row.position for row in await world.outbox()] == list(
         range(1, len(await world.outbox()) + 1)
     )
+
+
+async def test_the_indexer_says_what_it_waits_for_and_goes_on(
+    world: World, database_url: str
+) -> None:
+    alice = await world.owner()
+    await world.act(alice, world.deposit(alice, 3))
+    async with open_database(database_url, query_timeout=0.2) as impatient:
+        await impatient.prepare()
+        indexer = world.with_resources(database=impatient).indexer()
+        with psycopg.connect(database_url) as holder:
+            lock = "SELECT pg_advisory_xact_lock(%s, hashtext(current_schema()))"
+            holder.execute(lock, [APPLY_LOCK])
+            with pytest.raises(DatabaseUnavailable, match="index rebuild --replace"):
+                await indexer.catch_up()
+        assert await indexer.catch_up()
+    assert await world.history(alice) == [("deposit", 3, 3)]
 
 
 async def test_one_rebuild_runs_at_a_time_and_replaces_no_foreign_schema(
