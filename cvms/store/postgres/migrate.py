@@ -46,6 +46,8 @@ LOCK_ATTEMPTS = 40
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 5.0
 
+LOCKED = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
+
 TRY_LOCK = "SELECT pg_try_advisory_xact_lock(%(key)s)"
 
 LOCK = "SELECT pg_advisory_xact_lock(%(key)s)"
@@ -207,7 +209,7 @@ async def apply_schema(
         try:
             async with conn.transaction():
                 return await _apply(conn, known, report, _Watch(watcher, blocking), grant_to)
-        except psycopg.errors.LockNotAvailable as error:
+        except LOCKED as error:
             others = "; ".join(dict.fromkeys(blocking)) or "another session"
             if attempt == LOCK_ATTEMPTS:
                 raise DatabaseUnavailable(
