@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from functools import partial
+from collections.abc import Callable
+from functools import cached_property, partial
 
 from prometheus_client import Counter, Histogram
 
@@ -24,15 +24,15 @@ class RouteMetrics:
     """The series of a method of a route, looked up once and not for each request."""
 
     def __init__(
-        self,
-        requests: Callable[[str], Counter],
-        seconds: Histogram,
-        *,
-        known: Collection[int],
+        self, requests: Callable[[str], Counter], seconds: Callable[[], Histogram]
     ) -> None:
         self._requests = requests
-        self._seconds = seconds
-        self._by_class = {each: requests(f"{each}xx") for each in known}
+        self._seconds_of = seconds
+        self._by_class: dict[int, Counter] = {}
+
+    @cached_property
+    def _seconds(self) -> Histogram:
+        return self._seconds_of()
 
     def answered(self, status: int, seconds: float) -> None:
         """Count a response, and the time that it took."""
@@ -64,9 +64,8 @@ class HttpMetrics:
             BUCKETS,
             route=(),
         )
-        self._unmatched = {
-            method: self._series(method, UNMATCHED, known=()) for method in (*METHODS, OTHER)
-        }
+        self._start = series.start_at_zero
+        self._unmatched = {method: self._series(method, UNMATCHED) for method in (*METHODS, OTHER)}
         self.limited = series.counter(
             "requests_limited_total",
             "Requests refused with 429, by the rate limit they exceeded",
@@ -85,13 +84,17 @@ class HttpMetrics:
         )
 
     def of_route(self, method: str, route: str) -> RouteMetrics:
-        """Return the series of a method of a route, which exist from now on."""
-        return self._series(method, route, known=FIRST_CLASSES)
+        """Return the series of a method of a route, which are shown from now on."""
+        classes = [f"{each}xx" for each in FIRST_CLASSES]
+        self._start(self._requests, method=(method,), route=(route,), status=classes)
+        self._start(self._seconds, route=(route,))
+        return self._series(method, route)
 
     def unmatched(self, method: str) -> RouteMetrics:
         """Return the series of requests with this method that reach no route."""
         return self._unmatched.get(method) or self._unmatched[OTHER]
 
-    def _series(self, method: str, route: str, *, known: Collection[int]) -> RouteMetrics:
-        seconds = self._seconds.labels(route)
-        return RouteMetrics(partial(self._requests.labels, method, route), seconds, known=known)
+    def _series(self, method: str, route: str) -> RouteMetrics:
+        return RouteMetrics(
+            partial(self._requests.labels, method, route), partial(self._seconds.labels, route)
+        )

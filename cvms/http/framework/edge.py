@@ -17,11 +17,11 @@ from typing import Any, cast
 import trio
 from quart import Request as QuartRequest
 from quart import Response as QuartResponse
-from quart.routing import QuartRule
+from quart.routing import QuartMap, QuartRule
 from quart.wrappers import Websocket
 from quart_trio import QuartTrio
 from werkzeug.datastructures import Headers
-from werkzeug.routing import ValidationError
+from werkzeug.routing import RuleFactory, ValidationError
 
 from cvms.errors import NotFound, Overloaded, RateLimited, leaves
 from cvms.http.framework.client_address import is_trusted
@@ -68,6 +68,27 @@ class RequestRule(QuartRule):
         return _build_no_url
 
 
+class RequestMap(QuartMap):
+    """A map that compiles its rules when one is first looked for.
+
+    Ordinary requests are found in the table of routes, so that few processes need it at once.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        self._added: list[RuleFactory] = []
+        super().__init__(**options)
+
+    def add(self, rulefactory: RuleFactory) -> None:
+        self._added.append(rulefactory)
+
+    def update(self) -> None:
+        """Compile what was added. Called before anything is read from the map."""
+        added, self._added = self._added, []
+        for each in added:
+            super().add(each)
+        super().update()
+
+
 def _build_no_url(rule: RequestRule, **values: Any) -> tuple[str, str]:
     raise ValidationError(f"no URL is built from {rule.rule}")
 
@@ -76,6 +97,7 @@ class Edge(QuartTrio):
     """Quart-Trio with limits on a request's body and time, and on the requests in flight."""
 
     url_rule_class = RequestRule  # type: ignore[assignment]  # as that of Quart
+    url_map_class = RequestMap  # type: ignore[assignment]
 
     def __init__(
         self,

@@ -9,7 +9,6 @@ from cvms.errors import CvmsError
 from cvms.http.framework.dependencies import Dependencies
 from cvms.http.framework.problems import problem_of
 from cvms.metrics import Metrics
-from cvms.metrics.series import start_at_zero
 
 FIRST_OUTCOMES = ("accepted", "internal_error")
 """Outcomes whose series exist from the start; all others begin with the first."""
@@ -35,4 +34,6 @@ def counted(deps: Dependencies, operation: str) -> Iterator[None]:
 
 def start_operations(metrics: Metrics, operations: Iterable[str]) -> None:
     """Make the series of these operations, with the first outcomes."""
-    start_at_zero(metrics.vaults.operations, operation=[*operations], outcome=FIRST_OUTCOMES)
+    metrics.series.start_at_zero(
+        metrics.vaults.operations, operation=[*operations], outcome=FIRST_OUTCOMES
+    )

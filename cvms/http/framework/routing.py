@@ -10,6 +10,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from typing import Any, Literal, TypedDict, TypeVar, Unpack, get_type_hints
 
 from cvms.amounts import amounts_to_strings
@@ -170,6 +171,7 @@ class RouteGroup:
         return declare
 
 
+@cache
 def template_of(rule: str) -> str:
     """Return the rule as OpenAPI writes it, with `{owner}` for the variable `owner`."""
     return _VARIABLE.sub(r"{\g<name>}", rule)

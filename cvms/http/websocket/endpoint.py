@@ -30,7 +30,6 @@ from cvms.http.websocket.client_session import (
 )
 from cvms.http.websocket.heartbeat import HeartbeatScheduler
 from cvms.http.websocket.operations_feed import OperationsFeed
-from cvms.metrics.series import start_at_zero
 from cvms.store.messaging import outbox
 from cvms.store.messaging.topics import Topic
 
@@ -55,7 +54,7 @@ class WebSocketEndpoint:
         self._frames_of = {
             topic: metrics.frames.labels(topic=topic) for topic in (*map(str, Topic), ACCOUNT)
         }
-        start_at_zero(metrics.closed, reason=CLOSE_KINDS)
+        deps.metrics.series.start_at_zero(metrics.closed, reason=CLOSE_KINDS)
         self.heartbeat = HeartbeatScheduler()
         """Must be run by the server."""
 

@@ -20,7 +20,6 @@ from cvms.errors import (
     leaves,
 )
 from cvms.metrics import Metrics
-from cvms.metrics.series import start_at_zero
 from cvms.nursery.channels.status_board import StatusBoard
 
 log = structlog.get_logger(__name__)
@@ -61,7 +60,7 @@ async def supervise(
     """
     backoff = backoff or Backoff(first=FIRST_DELAY, longest=LONGEST_DELAY)
     supervised = _Supervised(name, board, metrics, backoff)
-    start_at_zero(metrics.tasks.restarts, task=(name,))
+    metrics.series.start_at_zero(metrics.tasks.restarts, task=(name,))
     if expected is not None:
         board.task_should_succeed(name, within=expected)
     while True:
@@ -98,7 +97,7 @@ def periodic_task(
     metrics: Metrics,
 ) -> tuple[str, Callable[[], Awaitable[None]]]:
     """Return the task that calls `run_once` every `seconds` and reports it to the board."""
-    start_at_zero(metrics.tasks.run_seconds, task=(name,))
+    metrics.series.start_at_zero(metrics.tasks.run_seconds, task=(name,))
 
     async def run() -> None:
         while True:

@@ -11,7 +11,6 @@ import json
 from importlib import metadata
 
 from cvms.metrics import Metrics
-from cvms.metrics.series import start_at_zero
 from cvms.nursery.alerts.rules import RESOLVE_AFTER
 from cvms.nursery.delivery.event_webhooks import STATES
 from cvms.nursery.reconciliation.aggregate_check import HISTORY_SUMS, TVL, VAULT_SIZES
@@ -52,13 +51,13 @@ def start_series(resources: Resources) -> None:
     metrics = resources.metrics
     _start_books(metrics)
     kinds = (*RESOLVE_AFTER, *OTHER_ALERTS)
-    start_at_zero(metrics.alerts.open, kind=kinds, severity=tuple(Severity))
-    start_at_zero(metrics.webhooks.endpoints, state=STATES)
-    start_at_zero(metrics.tasks.restarts, task=LEADER_TASKS)
-    start_at_zero(metrics.tasks.run_seconds, task=(*TIMED_TASKS, "monitor"))
-    start_at_zero(metrics.replicas.reads, server=("primary", *_replicas(resources)))
+    metrics.series.start_at_zero(metrics.alerts.open, kind=kinds, severity=tuple(Severity))
+    metrics.series.start_at_zero(metrics.webhooks.endpoints, state=STATES)
+    metrics.series.start_at_zero(metrics.tasks.restarts, task=LEADER_TASKS)
+    metrics.series.start_at_zero(metrics.tasks.run_seconds, task=(*TIMED_TASKS, "monitor"))
+    metrics.series.start_at_zero(metrics.replicas.reads, server=("primary", *_replicas(resources)))
     for gauge in (metrics.replicas.up, metrics.replicas.slot, metrics.replicas.lag):
-        start_at_zero(gauge, replica=_replicas(resources))
+        metrics.series.start_at_zero(gauge, replica=_replicas(resources))
     for each in resources.signers.signers:  # those outside the process are probed
         metrics.operator.signer_available.labels(str(each.address)).set(each.available)
     metrics.service.build_info.labels(*read_build()).set(1)
@@ -66,11 +65,13 @@ def start_series(resources: Resources) -> None:
 
 def _start_books(metrics: Metrics) -> None:
     states = [state for state in State if state is not State.BUILT]
-    start_at_zero(metrics.submissions.states, state=states)
-    start_at_zero(metrics.submissions.under_way, state=in_flight.COUNTED)
+    metrics.series.start_at_zero(metrics.submissions.states, state=states)
+    metrics.series.start_at_zero(metrics.submissions.under_way, state=in_flight.COUNTED)
     differences = metrics.reconciliation.differences
-    start_at_zero(differences, field=(*FIELDS, VAULT_SIZES, TVL), healed=("true", "false"))
-    start_at_zero(differences, field=HEALED_FIELDS, healed=("true",))
+    metrics.series.start_at_zero(
+        differences, field=(*FIELDS, VAULT_SIZES, TVL), healed=("true", "false")
+    )
+    metrics.series.start_at_zero(differences, field=HEALED_FIELDS, healed=("true",))
 
 
 def _replicas(resources: Resources) -> list[str]:

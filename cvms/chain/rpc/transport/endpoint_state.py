@@ -13,7 +13,6 @@ from cvms.chain.rpc.transport.endpoint_pool import (
 )
 from cvms.metrics import Metrics
 from cvms.metrics.rpc_metrics import ATTEMPT_OUTCOMES, OUTCOMES
-from cvms.metrics.series import start_at_zero
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +87,11 @@ def show_endpoints(pool: EndpointPool, metrics: Metrics) -> None:
 
 def _show_endpoint(endpoint: Endpoint, metrics: Metrics) -> None:
     host = endpoint.host
-    start_at_zero(metrics.rpc.requests, method=METHODS, outcome=OUTCOMES)
-    start_at_zero(metrics.rpc.endpoint_requests, endpoint=(host,), outcome=ATTEMPT_OUTCOMES)
-    start_at_zero(metrics.rpc.disagreements, endpoint=(host,))
+    metrics.series.start_at_zero(metrics.rpc.requests, method=METHODS, outcome=OUTCOMES)
+    metrics.series.start_at_zero(
+        metrics.rpc.endpoint_requests, endpoint=(host,), outcome=ATTEMPT_OUTCOMES
+    )
+    metrics.series.start_at_zero(metrics.rpc.disagreements, endpoint=(host,))
     metrics.rpc.endpoint_up.labels(host).set_function(lambda: endpoint.health is not Health.DOWN)
     metrics.rpc.endpoint_slot.labels(host).set_function(lambda: endpoint.slot)
     metrics.rpc.endpoint_latency.labels(host).set_function(lambda: endpoint.latency or 0.0)
