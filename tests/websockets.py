@@ -25,13 +25,15 @@ async def opened(
     async with (
         await trio.open_tcp_stream(parts.hostname, parts.port) as stream,
         trio.open_nursery() as nursery,
-        await trio_websocket.wrap_client_stream(
+    ):
+        async with await trio_websocket.wrap_client_stream(
             nursery,
             stream,
             parts.hostname,
             parts.path,
             extra_headers=extra,
             max_message_size=max_message_size,
-        ) as socket,
-    ):
-        yield socket
+        ) as socket:
+            yield socket
+        # Its reader waits forever to hand over a message if the server died before the close frame.
+        nursery.cancel_scope.cancel()
