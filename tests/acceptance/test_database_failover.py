@@ -56,6 +56,7 @@ async def test_a_promoted_standby_takes_over_without_loss(
         log.info("service_ready", seconds_after_promotion=trio.current_time() - promoted_at)
         await deposits.until(lambda: traffic.payments >= already + 2 * replicas.OWNERS)
         traffic.stopping = True
+        await deposits.until(lambda: traffic.paying == 0)
 
         now = pair.standby.uri()
         await deposits.until(lambda: deposits.count_pending(now) == 0)

@@ -57,10 +57,13 @@ class Traffic:
     payments: int = 0
     tries: int = 0
     stopping: bool = False
+    paying: int = 0
+    """Owners who have not stopped yet: between two steps of theirs nothing is pending."""
 
     async def pay_in(self, client: Client, *, then: Client) -> None:
         """Deposit repeatedly, each time an amount that no other attempt uses."""
         clients = [client, then]
+        self.paying += 1
         while not self.stopping:
             self.tries += 1
             amount = USDT + self.tries
@@ -73,6 +76,7 @@ class Traffic:
                 continue
             self.paid[client.address] = self.paid.get(client.address, 0) + amount
             self.payments += 1
+        self.paying -= 1
 
 
 @pytest.mark.parametrize("failure", ["killed", "stopped", "cut off"])
@@ -102,6 +106,7 @@ async def test_a_leader_that_fails_under_load_loses_and_duplicates_nothing(
                 leader.send_signal(signal.SIGCONT)
             await until(lambda: traffic.payments >= already + 2 * OWNERS)
             traffic.stopping = True
+            await until(lambda: traffic.paying == 0)
             await until(lambda: count_pending(database_url) == 0)
             await until(lambda: deposits_recorded(database_url) == deposits_landed(database_url))
             head = topic_head(database_url)

@@ -50,7 +50,7 @@ async def check_books(url: str, paid: Mapping[str, int], database_url: str) -> N
             assert balance.balance == sum(line.amount for line in history)
             assert balance.balance >= least
     states = query(database_url, "SELECT DISTINCT state FROM submissions WHERE state <> 'built'")
-    assert {row.state for row in states} <= {"finalized", "expired"}
+    assert {row.state for row in states} <= {"finalized", "expired"}, states
     differences = query(database_url, "SELECT * FROM reconciliation_logs")
     assert differences == []
 

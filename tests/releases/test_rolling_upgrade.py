@@ -69,14 +69,18 @@ class Load:
     payments: int = 0
     reads: int = 0
     stopping: bool = False
+    paying: int = 0
+    """Owners who have not stopped yet: between two steps of theirs nothing is pending."""
 
     async def pay_in(self, client: Client) -> None:
         """Deposit repeatedly, each time an amount that no other deposit has."""
+        self.paying += 1
         while not self.stopping:
             self.payments += 1
             amount = USDT + self.payments
             await client.finish(await client.deposit(amount))
             self.paid[client.address] = self.paid.get(client.address, 0) + amount
+        self.paying -= 1
 
     async def read(self, owner: str) -> None:
         """Read on a connection of its own each time, without a second try."""
@@ -129,6 +133,7 @@ async def test_a_release_and_the_next_take_over_from_each_other_under_load(
         await load.progress()
 
         load.stopping = True
+        await until(lambda: load.paying == 0)
         await until(lambda: count_pending(database_url) == 0)
         await until(lambda: deposits_recorded(database_url) == deposits_landed(database_url))
         head = topic_head(database_url)
