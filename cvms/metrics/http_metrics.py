@@ -65,6 +65,7 @@ class HttpMetrics:
             route=(),
         )
         self._start = series.start_at_zero
+        self._start(self._seconds, route=(UNMATCHED,))
         self._unmatched = {method: self._series(method, UNMATCHED) for method in (*METHODS, OTHER)}
         self.limited = series.counter(
             "requests_limited_total",

@@ -15,6 +15,7 @@ from cvms.chain.rpc.rpc_client import RpcClient
 from cvms.chain.transactions.versioned import attach_signature, parse_base64
 from tests.harness.processes import HANG_SECONDS
 from tests.harness.service import Json, Served, Service
+from tests.nursery.world import until
 
 SOL = 1_000_000_000
 USDT = 1_000_000
@@ -130,9 +131,11 @@ async def rows(service: Served, query: str) -> list[dict[str, Any]]:
 
 async def until_settled(service: Served) -> None:
     """Wait until each row was read again at finality, which puts right what was altered before."""
-    with trio.fail_after(HANG_SECONDS):
-        while await rows(service, "SELECT 1 FROM vaults WHERE slot > settled_slot"):  # noqa: ASYNC110
-            await trio.sleep(0.05)
+
+    async def settled() -> bool:
+        return not await rows(service, "SELECT 1 FROM vaults WHERE slot > settled_slot")
+
+    await until(settled, seconds=HANG_SECONDS)
 
 
 async def at_once(service: Served, route: str, bodies: Sequence[Json]) -> list[httpx.Response]:

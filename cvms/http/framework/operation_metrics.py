@@ -33,7 +33,7 @@ def counted(deps: Dependencies, operation: str) -> Iterator[None]:
 
 
 def start_operations(metrics: Metrics, operations: Iterable[str]) -> None:
-    """Make the series of these operations, with the first outcomes."""
+    """Show these operations at 0, with the first outcomes."""
     metrics.series.start_at_zero(
         metrics.vaults.operations, operation=[*operations], outcome=FIRST_OUTCOMES
     )

@@ -1,7 +1,7 @@
 """The series that exist from the start of a process, because their labels are known by then.
 
 `increase()` and `rate()` of Prometheus miss the first change of a series that begins with it.
-Where an endpoint, a route or a task is built, its series are made there.
+Where an endpoint, a route or a task is built, its series are declared there.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ HEALED_FIELDS = (HISTORY_SUMS, EVENT, HISTORY_LINE)
 
 
 def start_series(resources: Resources) -> None:
-    """Make the series of what a process has whatever its settings, and of its keys and replicas."""
+    """Show at 0 what a process has whatever its settings, and its keys and replicas."""
     metrics = resources.metrics
     _start_books(metrics)
     kinds = (*RESOLVE_AFTER, *OTHER_ALERTS)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 from quart_trio import QuartTrio
-from werkzeug.routing import BuildError, Map, Rule
+from werkzeug.routing import BuildError, Map, MapAdapter, Rule
 
-from cvms.http.framework.edge import Edge, RequestRule
+from cvms.http.framework.edge import Edge, RequestMap, RequestRule
 from tests.source_pins import Pin, check_pin
 
 DISPATCH: list[Pin] = [
@@ -33,6 +33,28 @@ RULES: list[Pin] = [
 @pytest.mark.parametrize("pin", RULES, ids=lambda pin: pin[0].__qualname__)
 def test_the_builders_of_urls_are_the_ones_that_were_overridden(pin: Pin) -> None:
     check_pin(pin, used_by="cvms/http/framework/edge.py")
+
+
+MAP: list[Pin] = [
+    (Map.add, "2ab4650ad936e433"),
+    (Map.update, "da4b5b36e74932ac"),
+    (Map.iter_rules, "ecf264d2113e0ff1"),
+    (MapAdapter.match, "d60987ae51086935"),
+]
+
+
+@pytest.mark.parametrize("pin", MAP, ids=lambda pin: pin[0].__qualname__)
+def test_the_map_of_urls_is_updated_before_it_is_read(pin: Pin) -> None:
+    check_pin(pin, used_by="cvms/http/framework/edge.py")
+
+
+def test_rules_are_found_whether_they_were_added_before_or_after_the_first_search() -> None:
+    assert Edge.url_map_class is RequestMap
+    rules = RequestMap()
+    for name in ("vaults", "alerts"):
+        rules.add(RequestRule(f"/{name}/<key>", endpoint=name))
+        assert rules.bind("localhost").match(f"/{name}/1") == (name, {"key": "1"})
+        assert name in [rule.endpoint for rule in rules.iter_rules()]
 
 
 def test_a_rule_is_matched_and_builds_no_url() -> None:

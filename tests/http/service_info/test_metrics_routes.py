@@ -240,6 +240,7 @@ cvms_vault_operations_total{operation="withdraw",outcome="internal_error"}
 vault_operations_total{operation="deposit",outcome="accepted"}
 cvms_http_requests_total{method="POST",route="/api/vault/withdraw",status="5xx"}
 cvms_http_request_duration_seconds_count{route="/api/vault/balance/{owner}"}
+cvms_http_request_duration_seconds_count{route="unmatched"}
 cvms_alerts_open{kind="part_down",severity="critical"}
 cvms_websocket_frames_total{topic="deposit_event"}
 cvms_websocket_closed_total{reason="slow"}

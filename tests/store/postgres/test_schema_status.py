@@ -161,33 +161,28 @@ async def test_a_deadlock_with_a_busy_service_is_tried_again(
 ) -> None:
     monkeypatch.setattr(migrate, "FIRST_PAUSE_SECONDS", 0.01)
     both = "ALTER TABLE nonces ADD COLUMN more INT; ALTER TABLE write_probe ADD COLUMN more INT"
-    told: list[dict[str, object]] = []
-
-    def report(event: str, **about: object) -> None:
-        if event == "migration_blocked":
-            told.append(about)
-
+    waits = "SELECT count(*) FROM pg_locks WHERE relation = 'write_probe'::REGCLASS AND NOT granted"
+    events: list[str] = []
+    apply = partial(apply_schema, report=lambda event, **_: events.append(event))
     async with (
         database.dedicated() as conn,
-        database.dedicated() as watcher,
-        database.dedicated() as writer,
         trio.open_nursery() as nursery,
+        database.dedicated() as writer,
+        writer.transaction(),
     ):
-        pid = await fetch_value(writer, "SELECT pg_backend_pid()")
-        async with writer.transaction():
-            await writer.execute("SET LOCAL deadlock_timeout = '1min'")  # the migration finds it
-            await writer.execute("LOCK TABLE write_probe IN ROW EXCLUSIVE MODE")
-            apply = partial(apply_schema, watcher=watcher, report=report)
-            nursery.start_soon(apply, conn, [*migrations(), replace(EXPANSION, sql=both)])
-            with trio.fail_after(30):
-                waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
-                while not await fetch_value(writer, waiting):  # noqa: ASYNC110
-                    await trio.sleep(0.01)
-                await writer.execute("LOCK TABLE nonces IN ROW EXCLUSIVE MODE")
-    assert f"process {pid} of postgres" in str(told[0]["by"])
+        await writer.execute("SET LOCAL deadlock_timeout = '1min'")  # the migration finds it
+        await writer.execute("LOCK TABLE write_probe IN ROW EXCLUSIVE MODE")
+        nursery.start_soon(apply, conn, [*migrations(), replace(EXPANSION, sql=both)])
+        with trio.fail_after(30):
+            while not await fetch_value(writer, waits):
+                pass
+            await writer.execute("LOCK TABLE nonces IN ROW EXCLUSIVE MODE")
+    assert events.count("migration_blocked") == 1
     async with database.connection() as conn:
-        for table in ("nonces", "write_probe"):
-            assert not await fetch_value(conn, f"SELECT count(more) FROM {table}")
+        assert (
+            await fetch_value(conn, "SELECT count((n.more, p.more)) FROM nonces n, write_probe p")
+            == 0
+        )
 
 
 async def test_a_table_that_stays_locked_is_an_outage_and_leaves_nothing_behind(
