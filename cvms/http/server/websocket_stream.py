@@ -44,7 +44,13 @@ class WebSocketStream(WSStream):
         self._events = 0
 
     async def handle(self, event: Event) -> None:
-        if not isinstance(event, Body | Data):
+        if isinstance(event, StreamClosed):
+            try:
+                await super().handle(event)
+            except trio.Cancelled:
+                self.closed = False  # or the next one would be ignored, and the client served on
+                raise
+        elif not isinstance(event, Body | Data):
             await super().handle(event)
         elif self.state is ASGIWebsocketState.HANDSHAKE:
             await self._refuse_early_frame()

@@ -12,8 +12,10 @@ import pytest
 import trio
 import trio.lowlevel
 from solders.keypair import Keypair
+from wsproto.events import Event
 
 from cvms.http.server import http_connection
+from cvms.http.server.websocket_stream import WebSocketStream
 from cvms.http.websocket.client_session import ClientSession, WebSocketLimits
 from cvms.store.messaging import outbox
 from tests.harness.service import Service, event, running
@@ -132,6 +134,25 @@ async def test_a_handshake_that_never_ends_is_aborted(
             while data := await slow.stream.receive_some(4096):
                 answer += data
     assert b"101" not in answer
+
+
+async def test_a_client_is_forgotten_if_time_is_up_while_its_close_frame_is_answered(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a machine that stands still for a moment."""
+    answer = WebSocketStream._send_wsproto_event
+
+    async def answer_late(stream: WebSocketStream, event: Event) -> None:
+        await answer(stream, event)
+        stream._end_soon.__self__._reading.cancel()  # type: ignore[attr-defined]
+
+    async with RawWebSocket(service) as client:
+        await client.send(text(topic=TOPIC))
+        assert (await client.message())["type"] == "subscribed"
+        monkeypatch.setattr(WebSocketStream, "_send_wsproto_event", answer_late)
+        await client.send(packed(CLOSE, b"\x03\xe8"))
+        assert await client.close_code() == 1000
+        await until_nobody_is_left(service)
 
 
 async def test_a_client_that_vanishes_without_closing_is_forgotten(database_url: str) -> None:
